@@ -1,0 +1,111 @@
+"""Batches as a pure function of (seed, t): the order, and the noise in the data.
+
+Nothing is carried from one batch to the next, so a run that starts again at step ``t`` sees exactly
+what an uninterrupted one sees there.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from pyrogen.data.checks import check_enough
+from pyrogen.data.dataset import Dataset, Split
+from pyrogen.errors import DataError
+from pyrogen.random import derive, generator, scoped_seed
+
+Source = Split | Tensor | tuple[Tensor, ...] | DataLoader[Any] | TorchDataset[Any]
+Batch = tuple[Tensor, ...]
+
+
+def batches(
+    source: Source,
+    batch_size: int = 256,
+    seed: int = 0,
+    start: int = 0,
+    device: torch.device | str | None = None,
+) -> Iterator[Batch]:
+    """Endless shuffled batches; the first one yielded is that of step ``start + 1``.
+
+    Every epoch is a fresh permutation, cut into ``n // batch_size`` whole batches.
+
+    Args:
+        source: a ``Split`` (``data.train``), a tensor or tuple of tensors with equal first dimension,
+            or a torch ``Dataset`` or ``DataLoader``, whose order is then theirs under a seed per epoch.
+        batch_size: rows per batch; a ``DataLoader`` keeps its own.
+        seed: with the step's number, the only thing the batches depend on.
+        start: the number of batches already seen.
+        device: where the batches shall lie; by default where the source lies.
+
+    Raises:
+        DataError: if the source holds less than one batch, or is of no known form.
+    """
+    if isinstance(source, Dataset):
+        raise DataError(f"{source.name!r} is a whole data set: give one of its splits, e.g. data.train")
+    if isinstance(source, Tensor):
+        source = (source,)
+    if isinstance(source, tuple):
+        source = _as_split(source)
+    if isinstance(source, Split):
+        return _from_split(source.to(device) if device else source, batch_size, seed, start)
+    if isinstance(source, DataLoader):
+        return _from_loader(lambda _: source, seed, start, device)
+    if isinstance(source, TorchDataset):
+        check_enough(len(source), batch_size)  # type: ignore[arg-type]
+
+        def loader(epoch: int) -> Iterable[Any]:
+            order = generator(seed, "order", epoch)
+            return DataLoader(source, batch_size, shuffle=True, drop_last=True, generator=order)
+
+        return _from_loader(loader, seed, start, device)
+    raise DataError(f"cannot make batches of a {type(source).__name__}: give a Split, tensors, a Dataset or DataLoader")
+
+
+def steps_per_epoch(source: Split, batch_size: int) -> int:
+    """The number of whole batches in one pass."""
+    return len(source) // batch_size
+
+
+def _as_split(tensors: tuple[Tensor, ...]) -> Split:
+    if len(tensors) not in (1, 2) or len({len(t) for t in tensors}) != 1:
+        sizes = [tuple(t.shape) for t in tensors]
+        raise DataError(f"expected one tensor x or two, (x, y), with as many rows; got shapes {sizes}")
+    return Split(tensors[0], tensors[1] if len(tensors) > 1 else None)
+
+
+def _from_split(split: Split, batch_size: int, seed: int, start: int) -> Iterator[Batch]:
+    check_enough(len(split), batch_size)
+    per_epoch = steps_per_epoch(split, batch_size)
+    t = start
+    while True:
+        epoch, first = divmod(t, per_epoch)
+        order = torch.randperm(len(split), generator=generator(seed, "order", epoch)).to(split.device)
+        for i in range(first, per_epoch):
+            noise = generator(seed, "noise", t, device=split.device)
+            yield split.read(order[i * batch_size : (i + 1) * batch_size], noise)
+            t += 1
+
+
+def _from_loader(
+    loader: Callable[[int], Iterable[Any]], seed: int, start: int, device: torch.device | str | None
+) -> Iterator[Batch]:
+    t = epoch = 0
+    while True:
+        before = t
+        with scoped_seed(derive(seed, "loader", epoch)):
+            rows = iter(loader(epoch))
+        while True:
+            with scoped_seed(derive(seed, "noise", t)):
+                batch = next(rows, None)
+            if batch is None:
+                break
+            t += 1
+            if t > start:
+                parts = batch if isinstance(batch, (tuple, list)) else (batch,)
+                yield tuple(part.to(device) if device else part for part in parts)
+        if t == before:
+            raise DataError("the data loader gave no batch: is its data set smaller than one batch?")
+        epoch += 1

@@ -1,0 +1,96 @@
+"""Refuse bad data with one sentence: what was given, and what was expected."""
+
+import torch
+from torch import Tensor
+
+from pyrogen.errors import DataError
+
+# A label is an index into one-hot codes and class names, so a user's id (a date, a hash) must not become one.
+_MOST_CLASSES = 100_000
+
+
+def check_finite(x: Tensor, where: str) -> None:
+    """Refuse an empty tensor, and one with NaN or infinite values.
+
+    Args:
+        x: any shape and dtype.
+        where: what ``x`` is, to begin the message with: a file, an argument.
+
+    Raises:
+        DataError: naming the shape, or how many values of how many are not finite.
+    """
+    if x.numel() == 0:
+        raise DataError(f"{where}: expected some data, got shape {tuple(x.shape)}")
+    # NaN and infinities reach the extremes, so that good data cost one pass and no copy.
+    if not torch.stack(x.aminmax()).isfinite().all():
+        nan, infinite = int(x.isnan().sum()), int(x.isinf().sum())
+        raise DataError(f"{where}: expected finite values, got {nan} NaN and {infinite} infinite of {x.numel()}")
+
+
+def check_images(x: Tensor, where: str) -> None:
+    """Refuse what is no batch of images.
+
+    Args:
+        x: ``(n, c, h, w)`` with one or three channels: ``uint8`` grey levels, or floats in [0, 1].
+        where: what ``x`` is, to begin the message with.
+
+    Raises:
+        DataError: on another shape or dtype, on NaN, and on values outside [0, 1].
+    """
+    if x.ndim != 4 or x.shape[1] not in (1, 3):
+        raise DataError(f"{where}: expected images (n, c, h, w) with 1 or 3 channels, got shape {tuple(x.shape)}")
+    if x.dtype != torch.uint8 and not x.is_floating_point():
+        raise DataError(f"{where}: expected images of dtype uint8, or floats in [0, 1], got {x.dtype}")
+    check_finite(x, where)
+    if x.dtype == torch.uint8:
+        return
+    low, high = (float(v) for v in x.aminmax())
+    if low < 0 or high > 1:
+        raise DataError(f"{where}: expected values in [0, 1], got {low:g} to {high:g}; {_rescale(low, high)}")
+
+
+def _rescale(low: float, high: float) -> str:
+    """How values of the range [low, high] most likely reach [0, 1]."""
+    if low >= 0 and high <= 255:
+        return "divide by 255"
+    if low >= -1 and high <= 1:
+        return "use (x + 1) / 2"
+    return "use (x - x.min()) / (x.max() - x.min())"
+
+
+def check_labels(y: Tensor, n: int, where: str) -> None:
+    """Refuse labels that do not name a class for each of ``n`` rows; classes without rows are fine.
+
+    Args:
+        y: integers ``(n,)``, at least 0.
+        n: the number of rows they belong to.
+        where: what ``y`` is, to begin the message with.
+
+    Raises:
+        DataError: on another dtype, shape or count, a negative label, or one too large to be a class.
+    """
+    if y.is_floating_point() or y.is_complex():
+        raise DataError(f"{where}: expected integer labels 0, 1, 2, …, got {y.dtype}")
+    if y.shape != (n,):
+        raise DataError(f"{where}: expected one label for each of {n} rows, got shape {tuple(y.shape)}")
+    if n == 0:
+        return
+    low, high = (int(v) for v in y.aminmax())
+    if low < 0 or high >= _MOST_CLASSES:
+        raise DataError(f"{where}: expected classes numbered from 0, below {_MOST_CLASSES}, got {low} to {high}")
+
+
+def check_enough(n: int, batch_size: int) -> None:
+    """Refuse a training set smaller than one batch, of which no epoch would have any.
+
+    Args:
+        n: the number of training rows.
+        batch_size: the number of rows in a batch.
+
+    Raises:
+        DataError: naming both numbers.
+    """
+    if batch_size < 1:
+        raise DataError(f"expected a batch size of at least 1, got {batch_size}")
+    if n < batch_size:
+        raise DataError(f"{n} training rows are fewer than one batch of {batch_size}: give --batch-size {n} or less")

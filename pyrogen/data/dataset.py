@@ -1,0 +1,104 @@
+"""A data set: three splits, a shape, the class names, and the measure of its space."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from pyrogen.data.measure import Measure
+
+Noise = Callable[[Tensor, torch.Generator], Tensor]
+"""How a stored row becomes a datum: dequantisation, binarisation; ``(stored, generator) -> x``."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Rows held as one tensor, so that a batch is a gather and never a Python loop.
+
+    Args:
+        x: the stored rows, ``(n, *event)``: ``uint8`` grey levels, or floats that are the data.
+        y: labels, ``long (n,)``, or other side information with ``n`` rows; ``None`` if there is none.
+        noise: turns stored rows into data, drawn anew at each reading; ``None`` if rows are the data.
+        side: computes the side information from the data that were drawn, ``(x, y) -> y``.
+    """
+
+    x: Tensor
+    y: Tensor | None = None
+    noise: Noise | None = None
+    side: Callable[[Tensor, Tensor | None], Tensor] | None = None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the rows lie; ``read`` wants its index and generator there."""
+        return self.x.device
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same split on another device."""
+        return replace(self, x=self.x.to(device), y=None if self.y is None else self.y.to(device))
+
+    def read(self, index: Tensor | slice, generator: torch.Generator) -> tuple[Tensor, ...]:
+        """The data at ``index`` as ``(x, y)``, or ``(x,)`` where there is no side information."""
+        x = self.x[index]
+        x = self.noise(x, generator) if self.noise else x
+        y = None if self.y is None else self.y[index]
+        y = self.side(x, y) if self.side else y
+        return (x,) if y is None else (x, y)
+
+    def tensors(self, seed: int = 0) -> tuple[Tensor, ...]:
+        """All rows in order, under one draw of the noise."""
+        return self.read(slice(None), torch.Generator(self.device).manual_seed(seed))
+
+    def fixed(self, seed: int) -> Self:
+        """The same split with its noise drawn once: every later reading gives the same data."""
+        if self.noise is None:
+            return self
+        generator = torch.Generator(self.device).manual_seed(seed)
+        return replace(self, x=self.noise(self.x, generator), noise=None)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What ``pyrogen.data.load`` returns.
+
+    Args:
+        name: the name it was loaded by.
+        train, valid, test: the splits. ``valid`` and ``test`` are fixed; ``train`` may carry noise.
+        shape: the shape of one datum, ``(channel, height, width)`` for images, ``(d,)`` for vectors.
+        classes: the class names by label; empty where there are no labels.
+        measure: the space in which likelihoods on this data are compared.
+        truth: for a toy density, the density itself (``log_prob``, ``entropy``, ``modes``).
+    """
+
+    name: str
+    train: Split
+    valid: Split
+    test: Split
+    shape: tuple[int, ...]
+    measure: Measure
+    classes: tuple[str, ...] = ()
+    truth: Any = None
+
+    @property
+    def dims(self) -> int:
+        """The number of dimensions of one datum."""
+        return prod(self.shape)
+
+    @property
+    def is_image(self) -> bool:
+        """Whether a datum can be drawn as a picture."""
+        return len(self.shape) == 3 and self.shape[0] in (1, 3)
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same data set on another device."""
+        return replace(self, train=self.train.to(device), valid=self.valid.to(device), test=self.test.to(device))
+
+    def with_side(self, side: Callable[[Tensor, Tensor | None], Tensor]) -> Self:
+        """The same data with ``side(x, y)`` in place of the labels, e.g. a partly hidden image."""
+        splits = {name: replace(getattr(self, name), side=side) for name in ("train", "valid", "test")}
+        return replace(self, **splits)

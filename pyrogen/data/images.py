@@ -1,0 +1,239 @@
+"""A user's own data: a folder of pictures, or an array in a ``.npy`` or ``.npz`` file.
+
+Both come back as ``Rows``, stored as small as they are: 8-bit pictures as ``uint8``, to be dequantised
+at each reading, and anything finer as floats in [0, 1].
+"""
+
+import warnings
+import zlib
+from pathlib import Path
+from typing import Any, NamedTuple
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from pyrogen.data.checks import check_finite, check_images, check_labels
+from pyrogen.data.measure import Measure
+from pyrogen.errors import DataError
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
+"""The files of a folder that are read as pictures, in upper or lower case."""
+
+# Whatever a file is called, no other decoder is tried on it: some, as for PostScript, start programs.
+_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
+
+
+class Rows(NamedTuple):
+    """Data that are not yet split.
+
+    Args:
+        x: the stored rows, ``(n, *event)``: ``uint8`` grey levels, or floats that are the data.
+        y: labels, ``long (n,)``, or ``None``.
+        classes: the class names by label; empty without labels.
+        measure: the space of the data; where it has ``levels``, the rows are levels to dequantise.
+    """
+
+    x: Tensor
+    y: Tensor | None
+    classes: tuple[str, ...]
+    measure: Measure
+
+
+def from_folder(path: str | Path) -> Rows:
+    """Read a folder of pictures, all of one size.
+
+    Its sub-folders are the classes, in the order of their names; a folder without sub-folders has no
+    labels. Hidden files, and files that by their names are no pictures, are passed over. If every
+    picture is grey there is one channel, else three. Transparent pictures are laid on white, of an
+    animation the first frame is taken, photographs are turned upright. 16-bit grey keeps its 16 bits,
+    as ``v / 65535``.
+
+    Args:
+        path: the folder.
+
+    Raises:
+        DataError: naming the file or folder that is missing, empty, unreadable or of another size.
+    """
+    folder = Path(path).expanduser()
+    classes = _classes(folder)
+    files = [file for members in classes.values() for file in members]
+    pictures: list[NDArray[Any]] = []
+    with warnings.catch_warnings():
+        # Pillow only warns of a picture of 90 megapixels, and refuses one of 180.
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        for file in files:
+            pictures.append(_picture(file))
+            (h, w), (first_h, first_w) = pictures[-1].shape[:2], pictures[0].shape[:2]
+            if (h, w) != (first_h, first_w):
+                sizes = f"{files[0]} is {first_w} x {first_h} and {file} is {w} x {h} pixels"
+                raise DataError(f"expected images of one size, but {sizes}")
+    x, measure = _eight_bit(_stack(pictures))
+    if "" in classes:
+        return Rows(x, None, (), measure)
+    sizes_of = torch.tensor([len(members) for members in classes.values()])
+    return Rows(x, torch.arange(len(classes)).repeat_interleave(sizes_of), tuple(classes), measure)
+
+
+def _classes(folder: Path) -> dict[str, list[Path]]:
+    """The image files of each class by its name; under the name ``""`` those of a folder without classes."""
+    try:
+        entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+        inside = {d.name: _image_files(sorted(d.iterdir())) for d in entries if d.is_dir()}
+    except OSError as error:
+        raise DataError(f"expected a folder of images: {error.strerror}: {error.filename}") from error
+    flat = _image_files(entries)
+    named = [name for name, files in inside.items() if files]
+    if flat and named:
+        raise DataError(
+            f"{folder} holds images ({flat[0].name}) as well as class folders ({named[0]}): keep one or the other"
+        )
+    if flat:
+        return {"": flat}
+    if not named:
+        kinds = ", ".join(sorted(SUFFIXES))
+        raise DataError(f"{folder}: expected image files ({kinds}), in it or in its class folders, but there are none")
+    if len(named) < len(inside):
+        empty = next(name for name, files in inside.items() if not files)
+        raise DataError(f"{folder / empty}: expected the images of a class, but there are none")
+    return inside
+
+
+def _image_files(entries: list[Path]) -> list[Path]:
+    return [e for e in entries if e.suffix.lower() in SUFFIXES and not e.name.startswith(".") and not e.is_dir()]
+
+
+def _picture(file: Path) -> NDArray[Any]:
+    """One picture: ``(h, w)`` of ``uint8`` or ``uint16`` if it is grey, else ``(h, w, 3)`` of ``uint8``."""
+    try:
+        with Image.open(file, formats=_FORMATS) as image:
+            return _pixels(image)
+    except UnidentifiedImageError as error:
+        raise DataError(f"{file} is not an image, or not one of a known format") from error
+    except Exception as error:  # a damaged file fails in its decoder, each of which has its own exceptions
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{file} cannot be read as an image: {reason}") from error
+
+
+def _pixels(image: Image.Image) -> NDArray[Any]:
+    image = ImageOps.exif_transpose(image)
+    mode = image.mode
+    if mode.startswith("I"):
+        values = np.asarray(image)
+        if values.min() < 0 or values.max() > 65535:
+            raise ValueError(f"expected at most 16 bits of grey, got {values.min()} to {values.max()}")
+        return values.astype(np.uint16)
+    if mode == "F":
+        raise ValueError("expected integer grey levels, got floating point")
+    if image.has_transparency_data:
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
+    colour = np.asarray(image.convert("RGB"))
+    # A palette says nothing of its colours: whether it is one of greys shows in the pixels.
+    grey = mode in ("1", "L", "LA") or (mode in ("P", "PA") and bool((colour == colour[..., :1]).all()))
+    return colour[..., 0].copy() if grey else colour
+
+
+def _stack(pictures: list[NDArray[Any]]) -> Tensor:
+    """One tensor ``(n, c, h, w)``: ``uint8``, or float in [0, 1] if any picture has 16 bits."""
+    if any(p.ndim == 3 for p in pictures):
+        pictures = [p if p.ndim == 3 else np.repeat(p[..., None], 3, axis=2) for p in pictures]
+    if any(p.dtype == np.uint16 for p in pictures):
+        pictures = [p / np.float32(np.iinfo(p.dtype).max) for p in pictures]
+    x = np.stack(pictures)
+    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(x, 3, 1) if x.ndim == 4 else x[:, None]))
+
+
+def from_array(path: str | Path) -> Rows:
+    """Read data from a ``.npy`` file, or from a ``.npz`` file as ``x``, or its only array, and labels ``y``.
+
+    Images are ``(n, h, w)``, ``(n, c, h, w)`` or ``(n, h, w, c)`` with one or three channels: ``uint8``,
+    ``uint16`` (as ``v / 65535``), or floats in [0, 1]. Vectors are ``(n, d)`` or ``(n,)``, of any finite
+    values. Booleans, and arrays of nothing but zeros and ones, are binary. Float images all of whose
+    values are ``k / 255`` are 8-bit images: as they are, a density on them could grow without bound.
+
+    Args:
+        path: the file.
+
+    Raises:
+        DataError: naming the file, and the shape, dtype or values that cannot be used.
+    """
+    file = Path(path).expanduser()
+    x, y = _load(file)
+    where = str(file)
+    if x.dtype.kind not in "biuf":
+        raise DataError(f"{where}: expected an array of numbers, got dtype {x.dtype}")
+    if x.size == 0 or x.ndim not in (1, 2, 3, 4):
+        expected = "vectors (n, d) or images (n, h, w), (n, c, h, w) or (n, h, w, c)"
+        raise DataError(f"{where}: expected {expected}, got shape {x.shape}")
+    if x.ndim == 4 and x.shape[3] in (1, 3) and x.shape[1] not in (1, 3):
+        x = np.moveaxis(x, 3, 1)
+    x = x[:, None] if x.ndim in (1, 3) else x
+    stored, measure = _vectors(x, where) if x.ndim == 2 else _images(x, where)
+    if y is None:
+        return Rows(stored, None, (), measure)
+    if y.dtype.kind not in "biuf":
+        raise DataError(f"{where}: expected integer labels y, got dtype {y.dtype}")
+    labels = torch.from_numpy(y.astype(np.float64 if y.dtype.kind == "f" else np.int64))
+    check_labels(labels, len(stored), f"{where}: y")
+    return Rows(stored, labels, tuple(str(k) for k in range(int(labels.max()) + 1)), measure)
+
+
+def _load(file: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """The arrays ``x`` and ``y`` of a file; pickled objects are never loaded, as they can run code."""
+    try:
+        with file.open("rb") as stream:  # opened here, as numpy leaves a damaged file open
+            loaded = np.load(stream, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                return loaded, None
+            arrays = dict(loaded.items())
+    except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{file}: expected numbers saved by numpy.save or numpy.savez: {reason}") from error
+    names = arrays.keys() - {"y"}
+    if "x" not in names and len(names) != 1:
+        raise DataError(f"{file}: expected an array 'x' and perhaps labels 'y', got {sorted(arrays)}")
+    return arrays["x" if "x" in names else names.pop()], arrays.get("y")
+
+
+def _is_binary(x: NDArray[Any]) -> bool:
+    return x.dtype.kind == "b" or bool(x.min() == 0 and x.max() == 1 and ((x == 0) | (x == 1)).all())
+
+
+def _vectors(x: NDArray[Any], where: str) -> tuple[Tensor, Measure]:
+    stored = _float32(x)
+    check_finite(stored, where)
+    return stored, Measure("binary" if _is_binary(x) else "real")
+
+
+def _images(x: NDArray[Any], where: str) -> tuple[Tensor, Measure]:
+    if _is_binary(x):
+        stored = _float32(x)
+        check_images(stored, where)
+        return stored, Measure("binary")
+    if x.dtype.kind == "u" and x.dtype.itemsize == 2:
+        x = x / np.float32(65535)
+    elif x.dtype.kind in "iu":
+        if x.min() < 0 or x.max() > 255:
+            raise DataError(f"{where}: expected {x.dtype} images from 0 to 255, got {x.min()} to {x.max()}")
+        x = x.astype(np.uint8)
+    stored = torch.from_numpy(np.ascontiguousarray(x)) if x.dtype == np.uint8 else _float32(x)
+    check_images(stored, where)
+    return _eight_bit(stored)
+
+
+def _float32(x: NDArray[Any]) -> Tensor:
+    with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused as such
+        return torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32))
+
+
+def _eight_bit(x: Tensor) -> tuple[Tensor, Measure]:
+    """Images as ``uint8`` with 256 levels if all their values are ``k / 255``, else as they are."""
+    if x.dtype != torch.uint8:
+        level = (x * 255).round()
+        if (level / 255 - x).abs().max() > 1e-6:
+            return x, Measure("unit")
+        x = level.to(torch.uint8)
+    return x, Measure("unit", levels=256)

@@ -1,0 +1,115 @@
+"""The standard image sets, as they lie on disk in torchvision's layout; what is absent is downloaded.
+
+The IDX files are read here, plain or gzipped: torchvision insists on unpacking them into the root,
+which may be read-only, and refuses a ``.gz`` that was packed anew.
+"""
+
+import gzip
+import sys
+import warnings
+import zlib
+from contextlib import redirect_stdout
+from http.client import HTTPException
+from math import prod
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pyrogen.errors import DataError
+
+Parts = list[tuple[Tensor, Tensor]]
+"""Images ``uint8 (n, c, h, w)`` and labels ``long (n,)`` of the training and the test files."""
+
+_CIFAR10_FOLDER = "cifar-10-batches-py"
+
+
+def read_idx(root: Path, folder: str) -> Parts:
+    """The training and test files of a set in MNIST's format.
+
+    Args:
+        root: where the sets are kept; written to only if the files are absent.
+        folder: ``MNIST`` or ``FashionMNIST``, which is also torchvision's class.
+
+    Raises:
+        DataError: naming the file that is damaged, or all that was looked for where it cannot be had.
+    """
+    raw = root / folder / "raw"
+    plain = [f"{part}-{what}-ubyte" for part in ("train", "t10k") for what in ("images-idx3", "labels-idx1")]
+    if not all(_find(raw, name) for name in plain):
+        _download(folder, root, f"{raw}/{{{', '.join(plain)}}}, each plain or .gz")
+    parts = []
+    for part, n in (("train", 60_000), ("t10k", 10_000)):
+        x = _idx(raw, f"{part}-images-idx3-ubyte", (n, 28, 28))
+        y = _idx(raw, f"{part}-labels-idx1-ubyte", (n,))
+        if y.max() > 9:
+            raise DataError(f"{raw}/{part}-labels-idx1-ubyte: expected labels from 0 to 9, got {int(y.max())}")
+        parts.append((x[:, None], y.long()))
+    return parts
+
+
+def read_cifar10(root: Path) -> Parts:
+    """The training and test files of CIFAR-10, by torchvision, which knows their checksums.
+
+    They are pickles, which run code when they are read: only the original files are safe.
+
+    Args:
+        root: where the sets are kept; written to only if the files are absent.
+
+    Raises:
+        DataError: naming the folder that is damaged, or what was looked for where it cannot be had.
+    """
+    from torchvision.datasets import CIFAR10
+
+    folder = root / _CIFAR10_FOLDER
+    if not folder.is_dir():
+        _download("CIFAR10", root, f"{folder}/{{data_batch_1, …, data_batch_5, test_batch, batches.meta}}")
+    parts = []
+    with warnings.catch_warnings():
+        # The pickles are from 2009, and numpy 2.4.0 to 2.4.4 warn of how dtypes were written then.
+        warnings.simplefilter("ignore", np.exceptions.VisibleDeprecationWarning)
+        for train in (True, False):
+            try:
+                files = CIFAR10(root, train=train)
+            except (RuntimeError, OSError) as error:
+                raise DataError(f"{folder} is damaged ({error}); remove it to download it anew") from error
+            parts.append((torch.from_numpy(files.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(files.targets)))
+    return parts
+
+
+def _find(raw: Path, name: str) -> Path | None:
+    return next((file for file in (raw / name, raw / f"{name}.gz") if file.is_file()), None)
+
+
+def _download(name: str, root: Path, expected: str) -> None:
+    import torchvision.datasets
+
+    try:
+        # Standard output belongs to the results; torchvision has printed its progress there in some versions.
+        with redirect_stdout(sys.stderr):
+            getattr(torchvision.datasets, name)(root, download=True)
+    except (OSError, RuntimeError, HTTPException, EOFError, zlib.error) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(
+            f"the {name} data are not in {root}, and the download failed ({reason}). "
+            f"Expected {expected}; say where they are with --data-root DIR or PYROGEN_DATA=DIR"
+        ) from error
+
+
+def _idx(raw: Path, name: str, shape: tuple[int, ...]) -> Tensor:
+    """The bytes of one IDX file: two zeros, the type 8 (``uint8``), the rank, big-endian sizes, values."""
+    file = _find(raw, name)
+    if file is None:
+        raise DataError(f"{raw / name}: expected this file, plain or .gz, but there is none")
+    try:
+        content = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{file} is damaged: {error}; remove it to download it anew") from error
+    start = 4 + 4 * len(shape)
+    header = bytes((0, 0, 8, len(shape))) + b"".join(size.to_bytes(4, "big") for size in shape)
+    if content[:start] != header:
+        raise DataError(f"{file} is no IDX file of {shape} bytes: its header is {content[:start].hex(' ')}")
+    if len(content) - start != prod(shape):
+        raise DataError(f"{file} is damaged: expected {prod(shape)} values, got {len(content) - start}")
+    return torch.frombuffer(bytearray(content), dtype=torch.uint8, offset=start).view(shape)

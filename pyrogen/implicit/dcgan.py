@@ -1,0 +1,96 @@
+"""The deep convolutional GAN.
+
+Strided convolutions down and transposed ones up, no pooling; BatchNorm everywhere but at the image (the
+generator's output and the critic's input); ReLU in the generator with tanh at its end, LeakyReLU in the
+critic. Radford, Metz and Chintala, ICLR 2016.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pyrogen.implicit.base import Adversarial, Range
+from pyrogen.nn.conv import ConvDown, ConvUp, dcgan_init
+
+
+class ConvGenerator(nn.Module):
+    """``z (batch, latent), y (batch,) -> x (batch, *shape)`` by transposed convolutions.
+
+    Args:
+        latent: the dimension of z.
+        shape: ``(channel, height, width)``, sides of at least 8.
+        width: channels before the last layer.
+        classes: how many labels are put beside z; 0 for none.
+        unit: whether data lie in [0, 1], or anywhere.
+    """
+
+    def __init__(self, latent: int, shape: Sequence[int], width: int = 32, classes: int = 0, unit: bool = True) -> None:
+        super().__init__()
+        self.classes = classes
+        self.layers = nn.Sequential(ConvUp(latent + classes, shape, width, nn.ReLU, norm=True), Range(unit))
+
+    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """Generate."""
+        if self.classes:
+            z = torch.cat([z, _one_hot(y, self.classes).to(z)], 1)
+        x: Tensor = self.layers(z).float()
+        return x
+
+
+class ConvCritic(nn.Module):
+    """``x (batch, *shape), y (batch,) -> score (batch,)`` by strided convolutions.
+
+    Args:
+        shape: ``(channel, height, width)``, sides of at least 8.
+        width: channels after the first layer.
+        classes: how many label planes are put beside the channels of x; 0 for none.
+        norm: BatchNorm after every convolution but the first; a gradient penalty wants none.
+        unit: whether data lie in [0, 1], and are then seen as [-1, 1].
+    """
+
+    def __init__(
+        self, shape: Sequence[int], width: int = 32, classes: int = 0, norm: bool = True, unit: bool = True
+    ) -> None:
+        super().__init__()
+        self.classes, self.unit = classes, unit
+        planes = (shape[0] + classes, *shape[1:])
+        self.layers = ConvDown(planes, 1, width, lambda: nn.LeakyReLU(0.2), norm)
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """Score."""
+        x = 2 * x - 1 if self.unit else x
+        if self.classes:
+            planes = _one_hot(y, self.classes).to(x)[:, :, None, None].expand(-1, -1, *x.shape[2:])
+            x = torch.cat([x, planes], 1)
+        score: Tensor = self.layers(x).float().squeeze(1)
+        return score
+
+
+class DCGAN(Adversarial):
+    """A convolutional generator and discriminator, for images of any size from 8 × 8.
+
+    Args:
+        shape: ``(channel, height, width)``.
+        latent: the dimension of z.
+        width: channels next to the image; they double at each halving of the size.
+        classes: how many labels condition both players; 0 for an unconditional model.
+        unit: whether data lie in [0, 1], or anywhere.
+
+    Raises:
+        ConfigError: for images smaller than 8 × 8.
+    """
+
+    def __init__(
+        self, shape: Sequence[int], latent: int = 64, width: int = 32, classes: int = 0, unit: bool = True
+    ) -> None:
+        generator = ConvGenerator(latent, shape, width, classes, unit)
+        critic = ConvCritic(shape, width, classes, unit=unit)
+        super().__init__(generator.apply(dcgan_init), critic.apply(dcgan_init), latent, classes)
+
+
+def _one_hot(y: Tensor | None, classes: int) -> Tensor:
+    if y is None:
+        raise ValueError("a conditional network needs labels: pass y")
+    return F.one_hot(y, classes)

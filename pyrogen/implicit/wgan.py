@@ -1,0 +1,48 @@
+"""The Wasserstein GAN: a critic without a sigmoid, kept Lipschitz by clipping or by a gradient penalty.
+
+Arjovsky, Chintala and Bottou, ICML 2017; Gulrajani et al., NeurIPS 2017. How the critic is kept
+Lipschitz is a rule of the game (``AdversarialGame(clip=…)``, ``penalty=GradientPenalty()``).
+"""
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from pyrogen.errors import unknown
+from pyrogen.implicit.base import Adversarial
+from pyrogen.implicit.dcgan import ConvCritic, ConvGenerator
+from pyrogen.implicit.mlp import MLPCritic, MLPGenerator
+from pyrogen.nn.conv import dcgan_init
+
+
+class WGAN(Adversarial):
+    """A generator and a critic without BatchNorm, which would tie the scores of a batch together.
+
+    Args:
+        shape: the shape of one datum.
+        latent: the dimension of z.
+        hidden: the widths of the hidden layers; for ``conv``, the first is the number of channels next to the image.
+        network: ``mlp`` or ``conv``.
+        unit: whether data lie in [0, 1], or anywhere.
+
+    Raises:
+        ConfigError: for an unknown network.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        latent: int = 64,
+        hidden: Sequence[int] = (256, 256),
+        network: str = "mlp",
+        unit: bool = True,
+    ) -> None:
+        if network == "mlp":
+            generator: nn.Module = MLPGenerator(latent, shape, hidden, unit)
+            critic: nn.Module = MLPCritic(shape, hidden[::-1])
+        elif network == "conv":
+            generator = ConvGenerator(latent, shape, hidden[0], unit=unit).apply(dcgan_init)
+            critic = ConvCritic(shape, hidden[0], norm=False, unit=unit)
+        else:
+            raise unknown("network", network, ("mlp", "conv"))
+        super().__init__(generator, critic, latent)

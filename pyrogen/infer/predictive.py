@@ -1,0 +1,70 @@
+"""Draw new data from a Pyro pair."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from pyro import poutine
+from torch import Tensor
+
+from pyrogen.errors import ConfigError
+
+MOST_DRAWS = 64
+"""How many draws of the global latent variables one sample of many data is spread over."""
+
+
+def predictive(model: Callable[..., Any], guide: Callable[..., Any], x: Tensor, *rest: Any) -> Tensor:
+    """Draw one datum for each row of ``x``, whose values only lend their shape and type.
+
+    Latent variables inside the data plate are drawn from the model's prior. Those outside, which all
+    data share, are drawn from the guide, so that a Bayesian model gives its posterior predictive.
+
+    Args:
+        model: a Pyro program with ``x`` observed at one site.
+        guide: its guide, possibly empty.
+        x: a batch to imitate, ``(n, *event)``.
+        rest: further arguments of both, e.g. labels.
+
+    Returns:
+        The value drawn at the observed site, ``(n, *event)``.
+    """
+    given = poutine.trace(guide).get_trace(x, *rest)
+    shared = {
+        name: given.nodes[name]["value"]
+        for name in given.stochastic_nodes
+        if not any(frame.size == len(x) for frame in given.nodes[name]["cond_indep_stack"])
+    }
+    observed = [
+        name
+        for name in poutine.trace(poutine.condition(model, data=shared)).get_trace(x, *rest).observation_nodes
+        if name not in shared
+    ]
+    if len(observed) != 1:
+        raise ConfigError(f"cannot tell which site is the data: expected one observed site, found {observed}")
+    drawn = poutine.trace(poutine.uncondition(poutine.replay(model, trace=_only(given, shared)))).get_trace(x, *rest)
+    value: Tensor = drawn.nodes[observed[0]]["value"]
+    return value
+
+
+def draw(model: Callable[..., Any], guide: Callable[..., Any], like: Tensor, n: int, y: Tensor | None) -> Tensor:
+    """``n`` data by ``predictive``, in at most ``MOST_DRAWS`` groups with a global draw each.
+
+    Args:
+        like: one datum without its batch dimension, for shape, type and device.
+        n: how many to draw.
+        y: side information with ``n`` rows, or ``None``.
+    """
+    rows = torch.arange(n).tensor_split(min(n, MOST_DRAWS))
+    with torch.no_grad():
+        parts = [
+            predictive(model, guide, like.new_zeros(len(i), *like.shape), *(() if y is None else (y[i.to(y.device)],)))
+            for i in rows
+        ]
+    return torch.cat(parts)
+
+
+def _only(trace: poutine.Trace, names: Any) -> poutine.Trace:
+    kept = poutine.Trace()
+    for name in names:
+        kept.add_node(name, **trace.nodes[name])
+    return kept

@@ -1,0 +1,1 @@
+"""Measures: one file each, from a model or its samples to a ``Score``."""

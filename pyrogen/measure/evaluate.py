@@ -1,0 +1,134 @@
+"""Measure one model by all that its capabilities allow."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyrogen.data.dataset import Dataset, Split
+from pyrogen.errors import ConfigError
+from pyrogen.measure.c2st import c2st
+from pyrogen.measure.coverage import mode_scores
+from pyrogen.measure.kde import kde_score
+from pyrogen.measure.likelihood import density_scores, mean_score, pair_scores
+from pyrogen.measure.mmd import mmd2
+from pyrogen.measure.neighbours import nearest_neighbour
+from pyrogen.nn.modes import evaluating
+from pyrogen.protocols import Density, Pair, Sampler, Score
+from pyrogen.random import derive, scoped_seed
+
+SAMPLES = 1000
+"""How many samples are set against as many test data."""
+KDE_SAMPLES = 10_000
+"""How many samples a kernel-density estimate is made of."""
+
+
+def evaluate(model: Sampler, data: Dataset | Split, *, k: int = 100, seed: int = 0) -> dict[str, Score]:
+    """Everything that can be measured of ``model`` on ``data``; the model is not changed.
+
+    A density gives its exact log-likelihood; a Pyro pair its own, exact where nothing is latent, else the
+    ELBO and the importance-weighted bound; whatever else samples, a kernel-density estimate. With a whole
+    ``Dataset`` the samples are also compared with the test data.
+
+    Args:
+        model: anything of ``pyrogen.protocols``, or an ``SVI`` step, which stands for its trained pair.
+        data: a ``Dataset``, judged on its test split, or one split, for the likelihood alone.
+        k: importance samples for each datum.
+        seed: of every random draw.
+
+    Raises:
+        ConfigError: if the model can neither give a likelihood nor sample, or gives a mass where the
+            data set's measure is one of densities (or the reverse).
+    """
+    with torch.no_grad(), evaluating(model):
+        scores = likelihood_scores(model, data, k=k, seed=seed)
+        if isinstance(data, Dataset) and isinstance(model, Sampler):
+            scores |= sample_scores(draw(model, data, SAMPLES, seed), data, seed)
+        return scores
+
+
+def likelihood_scores(model: Sampler, data: Dataset | Split, *, k: int = 100, seed: int = 0) -> dict[str, Score]:
+    """``log_likelihood`` with its kind, the bounds or estimates behind it, and ``bits_per_dim`` of 8-bit data."""
+    measure = data.measure if isinstance(data, Dataset) else None
+    test = (data.test if isinstance(data, Dataset) else data).tensors(seed)
+    x, *rest = test
+    if isinstance(model, Density):
+        declared = getattr(model, "kind", None)
+        if measure is not None and declared is not None and declared != measure.kind:
+            raise ConfigError(f"the model has a {declared}, but the data set's measure is a {measure}")
+        scores, values = density_scores(model.log_prob, x, *rest)
+    elif isinstance(model, Pair):
+        scores, values = pair_scores(model, x, *rest, measure=measure, k=k, seed=seed)
+    elif isinstance(model, Sampler):
+        if measure is not None and measure.kind == "mass":
+            return {}  # a kernel estimate is a density: on this data nothing here compares with a mass
+        valid = data.valid.tensors(seed)[0] if isinstance(data, Dataset) else x[: len(x) // 2]
+        with scoped_seed(derive(seed, "kde")):
+            samples = in_chunks(model, KDE_SAMPLES)
+        estimate = kde_score(x if isinstance(data, Dataset) else x[len(x) // 2 :], samples, valid)
+        return {"log_likelihood": estimate, "kde": estimate}
+    else:
+        raise ConfigError(
+            f"cannot measure a {type(model).__name__}: it has none of log_prob, model and guide, or sample"
+        )
+    if measure is not None and measure.levels:
+        kind = "exact" if scores["log_likelihood"].kind == "exact" else "upper_bound"
+        scores["bits_per_dim"] = mean_score(measure.bits_per_dim(values, x), kind, "bits/dim")
+    return scores
+
+
+def sample_scores(samples: Tensor, data: Dataset, seed: int = 0) -> dict[str, Score]:
+    """Samples against as many test data, as the pictures (or the vectors) that they stand for.
+
+    Args:
+        samples: ``(n, *shape)`` in the space of the data; not finite ones are an error.
+        data: the data set.
+        seed: of the tests.
+
+    Raises:
+        ConfigError: if a sample is not finite.
+    """
+    broken = int((~samples.isfinite()).flatten(1).any(1).sum())
+    if broken:
+        raise ConfigError(f"{broken} of {len(samples)} samples are not finite")
+    see = data.measure.to_image
+    test = see(data.test.tensors(seed)[0][: len(samples)])
+    train = see(data.train.tensors(seed)[0])
+    seen = see(samples)
+    n = min(len(seen), len(test))
+    scores = {
+        "mmd2": mmd2(seen[:n], test[:n], seed=seed),
+        "c2st": c2st(seen[:n], test[:n], seed=seed),
+        "nearest_neighbour": nearest_neighbour(seen, train, test),
+    }
+    truth: Any = data.truth
+    if truth is not None and truth.modes is not None:
+        scores |= mode_scores(samples, truth.modes, truth.std)
+    return scores
+
+
+def draw(model: Sampler, data: Dataset, n: int, seed: int) -> Tensor:
+    """``n`` samples under a seed; where y is side information of the data, that of test rows."""
+    with scoped_seed(derive(seed, "samples")):
+        if data.test.side is None:
+            return in_chunks(model, n)
+        _, y = data.test.tensors(seed)
+        return in_chunks(model, min(n, len(y)), y)
+
+
+def in_chunks(model: Sampler, n: int, y: Tensor | None = None, rows: int = 1000) -> Tensor:
+    """``model.sample`` in chunks that bound the memory."""
+    counts = [min(rows, n - i) for i in range(0, n, rows)]
+    parts = [model.sample(c, None if y is None else y[i * rows : i * rows + c]) for i, c in enumerate(counts)]
+    return torch.cat(parts)
+
+
+def anchor_scores(data: Dataset, seed: int = 0) -> dict[str, Score]:
+    """Training data in place of samples: the best value that a model which does not copy could reach."""
+    x, *_ = data.train.tensors(seed)
+    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(derive(seed, "anchor")))
+    chosen = order[: min(SAMPLES, len(x))].to(x.device)
+    scores = sample_scores(x[chosen], data, seed)
+    test = data.measure.to_image(data.test.tensors(seed)[0])
+    scores["nearest_neighbour"] = nearest_neighbour(test, data.measure.to_image(x), test)
+    return scores

@@ -1,0 +1,7 @@
+"""Plain torch modules shared by both sides."""
+
+from pyrogen.nn.conv import ConvDown, ConvUp, dcgan_init
+from pyrogen.nn.mlp import mlp
+from pyrogen.nn.modes import evaluating
+
+__all__ = ["ConvDown", "ConvUp", "dcgan_init", "evaluating", "mlp"]

@@ -1,0 +1,106 @@
+"""Strided convolutions and their transposes, for images of any size from 8 × 8.
+
+Each layer halves the sides (rounding down) until the smaller one is less than 8, or doubles them back:
+a kernel of 4, stride 2 and padding 1 maps ``h -> ⌊h / 2⌋``, and its transpose with an output padding of
+``h mod 2`` maps ``⌊h / 2⌋ -> h``.
+"""
+
+from collections.abc import Callable, Sequence
+from math import prod
+
+from torch import Tensor, nn
+
+from pyrogen.errors import ConfigError
+
+
+def halvings(height: int, width: int) -> list[tuple[int, int]]:
+    """The sizes on the way down, the image's own first: ``(28, 28), (14, 14), (7, 7)``.
+
+    Raises:
+        ConfigError: if a side is less than 8 pixels.
+    """
+    if min(height, width) < 8:
+        raise ConfigError(f"convolutional networks need images of at least 8 x 8 pixels; got {height} x {width}")
+    sizes = [(height, width)]
+    while min(sizes[-1]) >= 8:
+        sizes.append((sizes[-1][0] // 2, sizes[-1][1] // 2))
+    return sizes
+
+
+class ConvDown(nn.Sequential):
+    """An image to a vector by strided convolutions.
+
+    Args:
+        shape: ``(channel, height, width)`` of the input.
+        outputs: length of the result, ``(batch, outputs)``.
+        width: channels after the first layer; they double at each further one.
+        activation: the nonlinearity after each convolution.
+        norm: BatchNorm after every convolution but the first.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        outputs: int,
+        width: int = 32,
+        activation: Callable[[], nn.Module] = nn.SiLU,
+        norm: bool = False,
+    ) -> None:
+        channels, height, side = shape
+        *_, (h, w) = sizes = halvings(height, side)
+        widths = [channels, *(width * 2**i for i in range(len(sizes) - 1))]
+        layers: list[nn.Module] = []
+        for i in range(len(sizes) - 1):
+            normed = norm and i > 0
+            layers.append(nn.Conv2d(widths[i], widths[i + 1], 4, 2, 1, bias=not normed))
+            layers += [nn.BatchNorm2d(widths[i + 1]), activation()] if normed else [activation()]
+        super().__init__(*layers, nn.Flatten(), nn.Linear(widths[-1] * h * w, outputs))
+
+
+class ConvUp(nn.Sequential):
+    """A vector to an image by transposed convolutions: the mirror of ``ConvDown``, linear at the end.
+
+    Args:
+        inputs: length of the vector, ``(batch, inputs)``.
+        shape: ``(channel, height, width)`` of the result.
+        width: channels before the last layer; they double at each earlier one.
+        activation: the nonlinearity after each layer but the last.
+        norm: BatchNorm after each layer but the last.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        shape: Sequence[int],
+        width: int = 32,
+        activation: Callable[[], nn.Module] = nn.SiLU,
+        norm: bool = False,
+    ) -> None:
+        channels, height, side = shape
+        sizes = halvings(height, side)[::-1]
+        widths = [*(width * 2**i for i in reversed(range(len(sizes) - 1))), channels]
+        start = (widths[0], *sizes[0])
+        layers: list[nn.Module] = [nn.Linear(inputs, prod(start), bias=not norm), nn.Unflatten(1, start)]
+        for i, (h, w) in enumerate(sizes[1:]):
+            layers += [nn.BatchNorm2d(widths[i]), activation()] if norm else [activation()]
+            last = i == len(sizes) - 2
+            up = nn.ConvTranspose2d(
+                widths[i], widths[i + 1], 4, 2, 1, output_padding=(h % 2, w % 2), bias=last or not norm
+            )
+            layers.append(up)
+        super().__init__(*layers)
+
+
+def dcgan_init(module: nn.Module) -> None:
+    """DCGAN's starting weights: N(0, 0.02²) for (transposed) convolutions and linear maps, N(1, 0.02²) for BatchNorm.
+
+    Radford, Metz and Chintala, "Unsupervised representation learning with deep convolutional
+    generative adversarial networks", ICLR 2016. Use as ``network.apply(dcgan_init)``.
+    """
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+    elif isinstance(module, nn.BatchNorm2d):
+        nn.init.normal_(module.weight, 1.0, 0.02)
+    bias: Tensor | None = getattr(module, "bias", None)
+    if isinstance(bias, Tensor):
+        nn.init.zeros_(bias)

@@ -1,0 +1,1 @@
+"""The loop, checkpoints, run folders, devices."""

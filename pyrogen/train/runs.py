@@ -1,0 +1,124 @@
+"""The run folder: all that a run was asked and all that it gave.
+
+config.toml   enough to repeat the run        checkpoint-*/   see ``checkpoint``
+metrics.jsonl one object per logged step      samples/*.png, curves.png, scores.json
+"""
+
+import json
+import tomllib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+from filelock import FileLock, Timeout
+
+from pyrogen.errors import RunError
+from pyrogen.files import write_whole
+
+CONFIG, METRICS, LOCK = "config.toml", "metrics.jsonl", ".lock"
+
+
+class Run:
+    """A run folder; make one with ``create``, or come back to one with ``open``."""
+
+    def __init__(self, path: Path, config: dict[str, Any]) -> None:
+        self.path, self.config = path, config
+
+    @classmethod
+    def create(cls, path: str | Path, config: Mapping[str, Any]) -> Self:
+        """Make the folder and write ``config.toml``.
+
+        Raises:
+            RunError: if the folder holds anything already, or cannot be written.
+        """
+        path = Path(path)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            held = next(path.iterdir(), None)
+            if (path / CONFIG).exists():
+                raise RunError(
+                    f"{path} already holds a run: `pyrogen resume {path}` goes on with it, or choose another --out"
+                )
+            if held is not None:
+                raise RunError(f"{path} is not empty (it holds {held.name!r}): choose another --out")
+            write_whole(path / CONFIG, to_toml(config).encode())
+        except OSError as error:
+            raise RunError(f"cannot write into {path}: {error.strerror or error}") from error
+        return cls(path, dict(config))
+
+    @classmethod
+    def open(cls, path: str | Path) -> Self:
+        """Come back to a folder that ``create`` made.
+
+        Raises:
+            RunError: if there is no readable run.
+        """
+        path = Path(path)
+        try:
+            config = tomllib.loads((path / CONFIG).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise RunError(f"{path} is no run folder: it has no {CONFIG}") from None
+        except (OSError, tomllib.TOMLDecodeError) as error:
+            raise RunError(f"cannot read {path / CONFIG}: {error}") from error
+        return cls(path, config)
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the folder for this process; the system lets go of it however the process ends.
+
+        Raises:
+            RunError: if another process holds it.
+        """
+        guard = FileLock(self.path / LOCK, timeout=0)
+        try:
+            guard.acquire()
+        except Timeout:
+            raise RunError(f"{self.path} is in use: another process is training in it") from None
+        except OSError as error:
+            raise RunError(f"cannot write into {self.path}: {error.strerror or error}") from error
+        try:
+            yield
+        finally:
+            guard.release()
+
+    def log(self, row: Mapping[str, float | int]) -> None:
+        """Append one object to ``metrics.jsonl``."""
+        with (self.path / METRICS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def metrics(self) -> list[dict[str, float]]:
+        """The logged rows; a line cut short by a crash is left out."""
+        path = self.path / METRICS
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        rows = []
+        for line in lines:
+            try:
+                rows.append(json.loads(line))
+            except ValueError:
+                break
+        return rows
+
+    def rewind(self, t: int) -> None:
+        """Forget what was logged after step ``t``: it is about to be done, and logged, again."""
+        kept = [json.dumps(row) + "\n" for row in self.metrics() if row["t"] <= t]
+        write_whole(self.path / METRICS, "".join(kept).encode())
+
+
+def free_path(base: str | Path) -> Path:
+    """``base`` if nothing is there, else ``base-2``, ``base-3``, ….."""
+    base = Path(base)
+    n, path = 1, base
+    while path.exists():
+        n += 1
+        path = base.with_name(f"{base.name}-{n}")
+    return path
+
+
+def to_toml(config: Mapping[str, Any]) -> str:
+    """TOML of a flat mapping, with sub-tables for nested ones; ``None`` is left out."""
+    plain = {k: v for k, v in config.items() if not isinstance(v, Mapping) and v is not None}
+    tables = {k: v for k, v in config.items() if isinstance(v, Mapping)}
+    # JSON strings, numbers, booleans and lists are TOML too, as long as nothing is escaped by surrogates.
+    text = "".join(f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in plain.items())
+    return text + "".join(f"\n[{name}]\n{to_toml(table)}" for name, table in tables.items())

@@ -1,0 +1,319 @@
+"""Train a recipe in a run folder: begin, go on, come back to what was trained."""
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from math import isfinite
+from types import FrameType
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+import pyrogen.train.checkpoint as checkpoint
+from pyrogen.data.checks import check_enough
+from pyrogen.data.dataset import Dataset
+from pyrogen.data.datasets import load
+from pyrogen.errors import ConfigError, UserError
+from pyrogen.measure.evaluate import evaluate
+from pyrogen.nn.modes import evaluating
+from pyrogen.options import bind
+from pyrogen.random import derive, scoped_seed
+from pyrogen.recipes import Plan, recipe
+from pyrogen.report.plots import curves_png, samples_png
+from pyrogen.train.device import autocast, pick_device
+from pyrogen.train.keep import Average, Best
+from pyrogen.train.loop import fit
+from pyrogen.train.runs import Run
+
+LOGS, CHECKPOINTS, PICTURES = 200, 20, 10
+"""How many times in a run the metrics are logged, the state is saved and samples are drawn."""
+VALID_ROWS = 2000
+"""How many validation data the run's own score is taken on."""
+
+
+class Diverged(UserError):
+    """The loss is no longer a finite number."""
+
+
+class Interrupted(Exception):
+    """A signal asked the run to stop; its checkpoint is written.
+
+    Args:
+        signum: which signal.
+    """
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signal.Signals(signum).name)
+        self.signum = signum
+
+
+class Watcher(Protocol):
+    """Is told of every logged row."""
+
+    def __call__(self, row: dict[str, float]) -> None:
+        """Show ``{"t": …, "loss": …, "examples_per_second": …}``."""
+        ...
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model with the weights that its run ended with, and the data it was trained for."""
+
+    model: Any
+    data: Dataset
+    run: Run
+    t: int
+
+
+def configure(
+    model: str,
+    data: str,
+    *,
+    data_root: str | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    precision: str = "32",
+    compile: bool = False,
+    options: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The whole configuration of a run, checked, with every option of the recipe in it."""
+    pick_device(device)
+    autocast(precision, torch.device("cpu"))
+    bound = bind(recipe(model), options or {})
+    for name in ("steps", "batch_size", "lr"):
+        if not bound[name] > 0:
+            raise ConfigError(f"{name} must be positive; got {bound[name]}")
+    return {
+        "model": model,
+        "data": data,
+        "data_root": data_root,
+        "seed": seed,
+        "device": device,
+        "precision": precision,
+        "compile": compile,
+        "options": bound,
+    }
+
+
+def build(config: dict[str, Any]) -> Plan:
+    """Load the data and make model and step as ``config`` says, on its device.
+
+    Raises:
+        UserError: for whatever in the configuration or the data cannot be used.
+    """
+    seed, device = config["seed"], pick_device(config["device"])
+    data = load(config["data"], config.get("data_root"), seed)
+    options = bind(recipe(config["model"]), config["options"])
+    check_enough(len(data.train), options["batch_size"])
+    with scoped_seed(derive(seed, "init")):
+        plan = recipe(config["model"])(data, **options)
+    plan.model.to(device)
+    if config["compile"]:
+        for network in plan.model.children():
+            network.compile()
+    return replace(plan, data=plan.data.to(device))
+
+
+def train(run: Run, watch: Watcher | None = None, plan: Plan | None = None) -> Trained:
+    """Train until the last step, from the newest checkpoint if there is one.
+
+    Args:
+        run: the folder; its configuration says what to train.
+        watch: is told of every logged row.
+        plan: what ``build(run.config)`` gave, if it was called before.
+
+    Raises:
+        Diverged: when the loss stops being finite; the newest checkpoint is from before.
+        Interrupted: on SIGINT or SIGTERM, after a checkpoint.
+        UserError: for whatever cannot be used.
+    """
+    config = run.config
+    plan = plan or build(config)
+    options, seed = config["options"], config["seed"]
+    steps, batch_size, device = options["steps"], options["batch_size"], pick_device(config["device"])
+    kept = Best(plan.model) if plan.average is None else Average(plan.model, plan.average)
+    parts: dict[str, Any] = {"model": plan.model, "step": plan.step, "kept": kept, "window": (window := _Window())}
+    with run.lock(), _signals() as caught:
+        start = checkpoint.load(run.path, **parts) if any(run.path.glob("checkpoint-*")) else 0
+        run.rewind(start)
+        every = max(steps // LOGS, 1)
+        for t, logs in fit(
+            plan.step,
+            plan.data.train,
+            steps=steps,
+            batch_size=batch_size,
+            seed=seed,
+            start=start,
+            device=device,
+            precision=config["precision"],
+        ):
+            kept.update(plan.model)
+            window.add(logs)
+            if t % every == 0 or t == steps:
+                row = window.close(t, batch_size)
+                with window.paused():
+                    if _due(t, steps, CHECKPOINTS) and plan.average is None:
+                        row["valid_loss"] = _validate(plan, seed)
+                        kept.judge(plan.model, row["valid_loss"])
+                    run.log(row)
+                    if watch:
+                        watch(row)
+            with window.paused():
+                if _due(t, steps, CHECKPOINTS) or caught:
+                    checkpoint.save(run.path, t=t, **parts)
+                if _due(t, steps, PICTURES):
+                    _draw(run, plan, kept.module, t)
+            if caught:
+                raise Interrupted(caught[0])
+    return Trained(kept.module, plan.data, run, steps)
+
+
+def restore(run: Run) -> Trained:
+    """The model of the newest whole checkpoint, with the weights its run would end with there.
+
+    Raises:
+        RunError: if there is none yet, or it does not fit the configuration.
+    """
+    plan = build(run.config)
+    kept = Best(plan.model) if plan.average is None else Average(plan.model, plan.average)
+    t = checkpoint.load(run.path, kept=kept)
+    return Trained(kept.module, plan.data, run, t)
+
+
+def evaluate_run(run: Run, data: str | None = None, *, k: int = 100, seed: int = 0) -> dict[str, Any]:
+    """Measure the model of a run; the form of ``evaluate --json``.
+
+    Args:
+        run: the run folder.
+        data: a data set in place of the run's own; it must have the same shape and measure.
+        k: importance samples for each datum.
+        seed: of every random draw.
+
+    Raises:
+        ConfigError: if the other data set is of another shape or measure.
+    """
+    trained = restore(run)
+    judged = trained.data
+    if data is not None and data != run.config["data"]:
+        other = load(data, run.config.get("data_root"), run.config["seed"])
+        if (other.shape, other.measure) != (judged.shape, judged.measure):
+            raise ConfigError(
+                f"the model was trained on {judged.name!r}, {judged.shape}, {judged.measure}; "
+                f"{other.name!r} is {other.shape}, {other.measure}: their likelihoods do not compare"
+            )
+        side = judged.test.side
+        judged = (other.with_side(side) if side else other).to(pick_device(run.config["device"]))
+    scores = evaluate(trained.model, judged, k=k, seed=seed)
+    return {
+        "model": run.config["model"],
+        "data": judged.name,
+        "split": "test",
+        "n": len(judged.test),
+        "scores": {name: score.as_dict() for name, score in scores.items()},
+    }
+
+
+def pictures(model: Any, data: Dataset, n: int, seed: int, y: Tensor | None = None) -> Tensor:
+    """``n`` samples as pictures in [0, 1], or as vectors: means of p(x | z) where the model has them.
+
+    Args:
+        model: a sampler.
+        data: the data set it was trained for; its test split gives side information where y is none.
+        n: how many.
+        seed: of the draws.
+        y: side information with one row or ``n``.
+    """
+    with scoped_seed(derive(seed, "samples")), torch.no_grad(), evaluating(model):
+        if y is None and data.test.side is not None:
+            y = data.test.tensors(seed)[1][:n]
+            n = len(y)
+        mean = getattr(model, "sample_mean", None)
+        if mean is None:
+            return data.measure.to_image(model.sample(n, y)).cpu()
+        x: Tensor = mean(n, y).cpu()
+        return x.clamp(0, 1) if data.measure.space in ("unit", "binary") else data.measure.to_image(x)
+
+
+def _due(t: int, steps: int, times: int) -> bool:
+    return t % max(steps // times, 1) == 0 or t == steps
+
+
+def _validate(plan: Plan, seed: int) -> float:
+    batch = [part[:VALID_ROWS] for part in plan.data.valid.tensors(seed)]
+    with scoped_seed(derive(seed, "valid")):
+        return float(plan.step.evaluate(*batch)["loss"])
+
+
+def _draw(run: Run, plan: Plan, model: nn.Module, t: int) -> None:
+    folder = run.path / "samples"
+    folder.mkdir(exist_ok=True)
+    n = 64 if plan.data.is_image else 2000
+    reference = plan.data.measure.to_image(plan.data.test.tensors()[0][:n].cpu())
+    samples_png(pictures(model, plan.data, n, run.config["seed"]), reference, folder / f"{t:08d}.png")
+    curves_png(run.metrics(), run.path / "curves.png")
+
+
+class _Window:
+    """Sums of the step's scalars since the last logged row; read from the device only when a row is due."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, Tensor] = {}
+        self.count = 0
+        self.seconds = 0.0
+        self.since = time.perf_counter()
+
+    def add(self, logs: Any) -> None:
+        for name, value in logs.items():
+            self.sums[name] = self.sums[name] + value if name in self.sums else value
+        self.count += 1
+
+    def close(self, t: int, batch_size: int) -> dict[str, float]:
+        row = {name: float(total) / self.count for name, total in self.sums.items()}
+        broken = [name for name, value in row.items() if not isfinite(value)]
+        if broken:
+            raise Diverged(f"{broken[0]} is not finite at step {t}: try a smaller --lr; the last checkpoint is kept")
+        spent = time.perf_counter() - self.since
+        self.seconds += spent
+        rate = self.count * batch_size / spent if spent > 0 else 0.0
+        self.sums, self.count, self.since = {}, 0, time.perf_counter()
+        return {"t": t, **row, "seconds": round(self.seconds, 3), "examples_per_second": round(rate, 1)}
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Time spent inside is not training time."""
+        began = time.perf_counter()
+        yield
+        self.since += time.perf_counter() - began
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"sums": {k: v.clone() for k, v in self.sums.items()}, "count": self.count, "seconds": self.seconds}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.sums, self.count, self.seconds = state["sums"], state["count"], state["seconds"]
+        self.since = time.perf_counter()
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Collect SIGINT and SIGTERM instead of dying of the first; the second one takes its usual effect."""
+    caught: list[int] = []
+    before: dict[int, Any] = {}
+    stops: tuple[int, ...] = (signal.SIGINT, signal.SIGTERM)
+
+    def note(signum: int, frame: FrameType | None) -> None:
+        caught.append(signum)
+        signal.signal(signum, before[signum])
+
+    try:
+        for signum in stops:
+            before[signum] = signal.signal(signum, note)
+    except ValueError:
+        pass  # not in the main thread: signals are somebody else's there
+    try:
+        yield caught
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
