@@ -4,18 +4,18 @@ Results go to standard output, progress and messages to standard error. A user's
 one message. Heavy modules are imported inside the commands, so that ``--help`` and completion answer at once.
 """
 
+import io
 import json
 import signal
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from pyrogen.errors import ConfigError, UserError, unknown
+from pyrogen.tables import card_table, listing, score_table, show
 
 if TYPE_CHECKING:
     from pyrogen.train.runs import Run
@@ -68,10 +68,10 @@ def models() -> None:
     """List the models, each in one line."""
     from pyrogen.recipes import describe
 
-    table = Table("model", "what it is", box=None)
+    table = listing("model", "what it is")
     for name in _model_names():
         table.add_row(name, describe(name))
-    Console().print(table)
+    show(table)
 
 
 @app.command("data")
@@ -79,11 +79,11 @@ def data_command() -> None:
     """List the data sets: shape, sizes, the measure of their space, and where they come from."""
     from pyrogen.data.datasets import names
 
-    table = Table("data", "shape", "train / valid / test", "measure", "from", box=None)
+    table = listing("data", "shape", "train / valid / test", "measure", "from")
     for name, entry in names().items():
         sizes = " / ".join(f"{n:,}" for n in entry.sizes)
         table.add_row(name, "x".join(map(str, entry.shape)), sizes, str(entry.measure), entry.source)
-    Console().print(table)
+    show(table)
 
 
 @app.command()
@@ -168,6 +168,7 @@ def sample(
     import numpy as np
     import torch
 
+    from pyrogen.files import write_whole
     from pyrogen.measure.evaluate import in_chunks
     from pyrogen.nn.modes import evaluating
     from pyrogen.random import derive, scoped_seed
@@ -188,17 +189,15 @@ def sample(
         picture = samples_png(
             pictures(model, data, n, seed, y), data.measure.to_image(data.test.tensors()[0][:2000]).cpu()
         )
-        _write(out, picture)
+        write_whole(out, picture)
     else:
         if y is None and data.test.side is not None:
             y = data.test.tensors(seed)[1][:n]
         with scoped_seed(derive(seed, "samples")), torch.no_grad(), evaluating(model):
             x = in_chunks(model, n if y is None else len(y), y)
-        import io
-
         buffer = io.BytesIO()
         np.save(buffer, x.cpu().numpy())
-        _write(out, buffer.getvalue())
+        write_whole(out, buffer.getvalue())
     err.print(f"wrote {out}", markup=False, highlight=False, soft_wrap=True)
 
 
@@ -227,7 +226,7 @@ def evaluate(
         print(json.dumps(result))
     else:
         Console().print(
-            _score_table({result["model"]: result["scores"]}, f"{result['data']}, {result['n']:,} test data")
+            score_table({result["model"]: result["scores"]}, f"{result['data']}, {result['n']:,} test data")
         )
 
 
@@ -307,9 +306,7 @@ def _compare(run: "Run", as_json: bool) -> None:
     if as_json:
         print(json.dumps({name: value for name, value in card.items() if name != "folder"}))
     else:
-        rows = {name: entry["scores"] for name, entry in card["models"].items()}
-        rows |= {f"({name})": entry["scores"] for name, entry in card["anchors"].items()}
-        Console().print(_score_table(rows, f"{card['data']}: {card['measure']}"))
+        show(card_table(card))
     err.print(f"report: {run.path / 'report.html'}", markup=False, highlight=False, soft_wrap=True)
 
 
@@ -346,27 +343,3 @@ def _check_label(model: Any, classes: tuple[str, ...], label: int) -> None:
         raise ConfigError("--label is for models conditioned on a class; this one is not")
     if not 0 <= label < len(classes):
         raise ConfigError(f"--label {label}: the data have classes 0 to {len(classes) - 1} ({', '.join(classes)})")
-
-
-def _write(path: Path, content: bytes) -> None:
-    from pyrogen.files import write_whole
-
-    write_whole(path, content)
-
-
-SHORT = {"exact": "=", "lower_bound": "≥", "upper_bound": "≤", "estimate": "≈", "statistic": ""}
-
-
-def _score_table(rows: Mapping[str, Mapping[str, Mapping[str, Any]]], title: str) -> Table:
-    """Scores as a table with a row for each score of each model; the sign before a value tells its kind."""
-    names = list(dict.fromkeys(name for scores in rows.values() for name in scores))
-    table = Table("score", *rows, title=title, caption="= exact, ≥ lower bound, ≤ upper bound, ≈ estimate")
-    for name in names:
-        cells = []
-        unit = ""
-        for scores in rows.values():
-            score = scores.get(name)
-            unit = score["unit"] if score else unit
-            cells.append(f"{SHORT[score['kind']]} {score['value']:.4g} ± {score['stderr']:.2g}" if score else "–")
-        table.add_row(f"{name} [{unit}]".replace("[", "\\["), *cells)
-    return table

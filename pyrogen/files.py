@@ -1,9 +1,12 @@
 """Files that are whole or absent: a reader never meets half a picture or half a report."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from pyrogen.errors import RunError
+
+Target = str | os.PathLike[str] | None
 
 
 def write_whole(path: str | os.PathLike[str], data: bytes) -> Path:
@@ -25,6 +28,14 @@ def write_whole(path: str | os.PathLike[str], data: bytes) -> Path:
             os.fsync(file.fileno())
         part.replace(path)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()
         raise RunError(f"cannot write {path}: {error.strerror or error}") from error
     return path
+
+
+def keep(picture: bytes, path: Target) -> bytes:
+    """The picture, which is written to ``path`` too, if there is one."""
+    if path is not None:
+        write_whole(path, picture)
+    return picture

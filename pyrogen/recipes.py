@@ -127,17 +127,17 @@ def gan(
     hidden: tuple[int, ...] = (256, 256),
     loss: str = "non_saturating",
     critic_steps: int = 1,
-    average: float = 0.999,
+    average: float = 0.998,
     steps: int = 20_000,
     batch_size: int = 256,
-    lr: float = 2e-4,
+    lr: float = 1e-3,
 ) -> Plan:
     """Generative adversarial network with fully connected players (implicit: samples only)."""
     losses = {"minimax": Minimax, "non_saturating": NonSaturating}
     if loss not in losses:
         raise unknown("loss", loss, losses)
     model = GAN(data.shape, latent, hidden, unit=_unit(data))
-    optim = partial(Adam, lr=lr, betas=(0.5, 0.999))
+    optim = partial(Adam, lr=lr, betas=(0.0, 0.9))
     step = AdversarialGame(model.generator, model.critic, model.prior, losses[loss](), optim, critic_steps=critic_steps)
     return Plan(model, step, data, average)
 
@@ -174,13 +174,13 @@ def wgan(
     hidden: tuple[int, ...] = (256, 256),
     network: str = "mlp",
     lipschitz: str = "clip",
-    clip: float = 0.01,
+    clip: float = 0.02,
     penalty: float = 10.0,
-    critic_steps: int = 5,
-    average: float = 0.999,
+    critic_steps: int = 2,
+    average: float = 0.998,
     steps: int = 20_000,
     batch_size: int = 128,
-    lr: float = 2e-4,
+    lr: float = 1e-3,
 ) -> Plan:
     """Wasserstein GAN, critic clipped or with gradient penalty (implicit: samples only)."""
     if lipschitz not in ("clip", "penalty"):
@@ -194,7 +194,7 @@ def wgan(
         model.critic,
         model.prior,
         Wasserstein(),
-        partial(RMSprop, lr=lr) if clipped else partial(Adam, lr=lr, betas=(0.5, 0.9)),
+        partial(RMSprop, lr=lr) if clipped else partial(Adam, lr=lr, betas=(0.0, 0.9)),
         critic_steps=critic_steps,
         clip=clip if clipped else None,
         penalty=None if clipped else GradientPenalty(penalty),

@@ -28,19 +28,17 @@ def predictive(model: Callable[..., Any], guide: Callable[..., Any], x: Tensor, 
     Returns:
         The value drawn at the observed site, ``(n, *event)``.
     """
-    given = poutine.trace(guide).get_trace(x, *rest)
-    shared = {
-        name: given.nodes[name]["value"]
-        for name in given.stochastic_nodes
-        if not any(frame.size == len(x) for frame in given.nodes[name]["cond_indep_stack"])
-    }
-    observed = [
-        name
-        for name in poutine.trace(poutine.condition(model, data=shared)).get_trace(x, *rest).observation_nodes
-        if name not in shared
-    ]
+    probe = poutine.trace(model).get_trace(x, *rest)
+    observed = probe.observation_nodes
     if len(observed) != 1:
         raise ConfigError(f"cannot tell which site is the data: expected one observed site, found {observed}")
+    plates = {f.name for f in probe.nodes[observed[0]]["cond_indep_stack"] if f.size == len(x)}
+    given = poutine.trace(guide).get_trace(x, *rest)
+    shared = [
+        name
+        for name in given.stochastic_nodes
+        if not any(f.size == len(x) or f.name in plates for f in given.nodes[name]["cond_indep_stack"])
+    ]
     drawn = poutine.trace(poutine.uncondition(poutine.replay(model, trace=_only(given, shared)))).get_trace(x, *rest)
     value: Tensor = drawn.nodes[observed[0]]["value"]
     return value

@@ -132,7 +132,7 @@ class SVI:
         first = self.optimizer is None
         with self._store(), self._rows:
             if not hasattr(self.loss, "differentiable_loss"):  # RenyiELBO and its like differentiate by themselves
-                loss = torch.as_tensor(self.loss.loss_and_grads(self._model, self._guide, *batch))
+                loss = torch.as_tensor(self.loss.loss_and_grads(self._registered, self._guide, *batch))
             else:
                 loss = self.loss.differentiable_loss(self._model, self._guide, *batch)
         if first:
@@ -142,6 +142,12 @@ class SVI:
         if loss.requires_grad:
             loss.backward()
         return loss.detach()
+
+    def _registered(self, *args: Any) -> Any:
+        """The model with every network at a parameter site: without one, Pyro takes no gradient by itself."""
+        for name, module in self._modules.items():
+            pyro.module(name, module)
+        return self._model(*args)
 
     def _begin(self, batch: tuple[Tensor, ...], loss: Tensor) -> None:
         if batch and isinstance(batch[0], Tensor) and batch[0].ndim:

@@ -46,11 +46,20 @@ class Structure:
 
 def structure(pair: Pair, x: Tensor, *rest: Tensor) -> Structure:
     """Run the pair once over a batch and see what it is made of."""
-    given, joint = _traces(pair.model, pair.guide, x, *rest)
+    joint = poutine.trace(pair.model).get_trace(x, *rest)
+    given = poutine.trace(pair.guide).get_trace(x, *rest)
     frames = [f for site in _samples(joint) for f in site["cond_indep_stack"] if f.vectorized]
     discrete = [s["fn"].support.is_discrete for s in _samples(joint) if s["is_observed"]]
     if not discrete:
         raise ConfigError("the model observes nothing: pass the data to a site with obs=x")
+    plates = {f.name for s in _samples(joint) if s["is_observed"] for f in s["cond_indep_stack"] if f.size == len(x)}
+    for site in _samples(given):
+        sizes = [f.size for f in site["cond_indep_stack"] if f.name in plates and f.size != len(x)]
+        if sizes:
+            raise ConfigError(
+                f"the guide has a {site['name']!r} for each of {sizes[0]} data it was trained on: "
+                f"it cannot judge others (amortise it: let it depend on x)"
+            )
     drawn = [s for s in _samples(joint) if not s["is_observed"] and not _enumerated(s, given)]
     return Structure(
         plates=max((-f.dim for f in frames), default=0),

@@ -13,8 +13,8 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader
 from torch import Tensor
 
+from pyrogen.files import write_whole
 from pyrogen.report import words
-from pyrogen.report.files import write_whole
 from pyrogen.report.plots import GENERATED, PANEL, REAL, curves_svg, samples_png
 from pyrogen.report.ranking import best, groups, is_number
 from pyrogen.report.series import Rows, group_curves
@@ -54,28 +54,25 @@ def write_report(
     models = scorecard["models"]
     grouped = groups(models)
     anchors = scorecard.get("anchors", {})
-    page = (
-        _environment()
-        .get_template("template.html")
-        .render(
-            card=scorecard,
-            models=models,
-            anchors=anchors,
-            groups=grouped,
-            best={name: best({m: models[m]["scores"] for m in models}, name) for name in _names(models.values())},
-            findings=_findings(models, grouped["failed"]),
-            strips=_strips(models, grouped["known"]),
-            pictures=[_picture(real, None), *(_picture(drawn, real, name) for name, drawn in samples.items())],
-            curves=[_curve(name, rows, models.get(name, {}).get("family")) for name, rows in curves.items()],
-            others=[name for name in _names([*models.values(), *anchors.values()]) if name not in COLUMNS + BESIDE],
-            beside=BESIDE,
-            config=config,
-            seeds=len(scorecard["budget"].get("seeds", [0])),
-            strip=STRIP,
-            panel=PANEL,
-            now=datetime.now(UTC),
-            version=_version(),
-        )
+    template = _environment().get_template("template.html")
+    page = template.render(
+        card=scorecard,
+        models=models,
+        anchors=anchors,
+        groups=grouped,
+        best={name: best({m: models[m]["scores"] for m in models}, name) for name in _names(models.values())},
+        findings=_findings(models, grouped["failed"]),
+        strips=_strips(models, grouped["known"]),
+        pictures=[_picture(real, None), *(_picture(drawn, real, name) for name, drawn in samples.items())],
+        curves=[_curve(name, rows, models.get(name, {}).get("family")) for name, rows in curves.items()],
+        others=[name for name in _names([*models.values(), *anchors.values()]) if name not in COLUMNS + BESIDE],
+        beside=BESIDE,
+        config=config,
+        seeds=len(scorecard["budget"].get("seeds", [0])),
+        strip=STRIP,
+        panel=PANEL,
+        now=datetime.now(UTC),
+        version=_version(),
     )
     return write_whole(path, page.encode())
 
@@ -95,7 +92,7 @@ def _environment() -> Environment:
         "details": words.details,
         "kind": words.KINDS.__getitem__,
         "quantity": lambda score: words.quantity(score["value"], score.get("stderr")),
-        "memory": _memory,
+        "memory": memory_reading,
         "c2st": _c2st,
     }
     environment.tests["measured"] = is_number
@@ -186,7 +183,7 @@ def _c2st(score: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _memory(ratio: float) -> str:
+def memory_reading(ratio: float) -> str:
     """What a nearest-neighbour ratio says about memorisation."""
     if ratio < COPYING:
         return "nearer than unseen data: may be copying"

@@ -9,14 +9,14 @@ import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from math import ceil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from pyrogen.errors import DataError
-from pyrogen.report.files import Target, keep
+from pyrogen.files import Target, keep
 from pyrogen.report.series import Rows, base_name, group_curves, robust_limits, summary
 from pyrogen.report.sheet import grid_png
 
@@ -30,7 +30,7 @@ DPI = 144  # two pixels per point
 INK, SOFT = "#23272f", "#5f6673"
 REAL, GENERATED = "#858d9b", "#1f66d1"
 SERIES = (GENERATED, "#d06a0b", "#12806a", "#a8328f", "#7a6a14", "#b3302f")
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.size": 9.5, "text.color": INK, "axes.labelcolor": INK, "xtick.color": SOFT, "ytick.color": SOFT,
     "axes.edgecolor": SOFT, "axes.linewidth": 0.7, "axes.spines.top": False, "axes.spines.right": False,
     "axes.grid": True, "axes.axisbelow": True, "grid.color": "#e6e8ec", "grid.linewidth": 0.7, "axes.xmargin": 0.02,
@@ -69,8 +69,8 @@ def scatter_png(
         low, high = _window(drawn if real is None else real)
         axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal")
         if real is not None:
-            axes.scatter(*real.T, s=7, color=REAL, alpha=0.55, linewidths=0, label="real")
-        axes.scatter(*drawn.T, s=7, color=colour, alpha=0.6, linewidths=0, label="generated")
+            axes.scatter(real[:, 0], real[:, 1], s=7, color=REAL, alpha=0.55, linewidths=0, label="real")
+        axes.scatter(drawn[:, 0], drawn[:, 1], s=7, color=colour, alpha=0.6, linewidths=0, label="generated")
         inside = (drawn >= low).all(1) & (drawn <= high).all(1)
         _head(axes, len(points) - int(inside.sum()), legend=real is not None)
         return keep(_png(figure), path)
@@ -96,7 +96,7 @@ def histogram_png(
         axes = figure.add_subplot()
         axes.set(xlabel="x", ylabel="density")
         low, high = _window((drawn if real is None else real)[:, None])
-        bins = np.linspace(low[0], high[0], 41)
+        bins = np.linspace(low[0], high[0], 41).tolist()
         inside = drawn[(drawn >= low) & (drawn <= high)]
         if real is not None:
             axes.hist(real, bins, density=True, color=REAL, alpha=0.55, label="real")
@@ -135,8 +135,12 @@ def samples_png(
     if samples.shape[1] == 2:
         return scatter_png(samples, reference, path, colour=colour)
     centre, axes = _plane(samples if reference is None else reference)
-    flat = [None if x is None else (x.detach().double().cpu() - centre) @ axes.T for x in (samples, reference)]
-    return scatter_png(flat[0], flat[1], path, ("first principal coordinate", "second principal coordinate"), colour)
+
+    def project(x: Tensor) -> Tensor:
+        return (x.detach().double().cpu() - centre) @ axes.T
+
+    real = None if reference is None else project(reference)
+    return scatter_png(project(samples), real, path, ("first principal axis", "second principal axis"), colour)
 
 
 def curves_png(curves: Rows | Mapping[str, Rows], path: Target = None, loss_unit: str | None = None) -> bytes:
@@ -154,7 +158,7 @@ def curves_png(curves: Rows | Mapping[str, Rows], path: Target = None, loss_unit
     lines = ceil(len(panels) / columns)
     tallest = max(_height(rows) for rows in panels.values())
     with _figure(columns * PANEL if len(panels) > 1 else 1.5 * PANEL, lines * tallest) as figure:
-        parts = np.ravel(figure.subfigures(lines, columns))
+        parts = figure.subfigures(lines, columns, squeeze=False).flat
         for part, (name, rows) in zip(parts, panels.items(), strict=False):
             _draw_curves(part, rows, loss_unit, name)
         return keep(_png(figure), path)
@@ -225,7 +229,7 @@ def _plane(data: Tensor) -> tuple[Tensor, Tensor]:
 def _window(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The corners of the square (in one dimension, the ends of the interval) that holds the points, with a margin."""
     if not len(points):
-        points = np.array([[-1.0], [1.0]])
+        points = np.repeat([[-1.0], [1.0]], points.shape[1], axis=1)
     low, high = points.min(0), points.max(0)
     half = 0.56 * (high - low).max() or 1.0
     return (low + high) / 2 - half, (low + high) / 2 + half

@@ -8,7 +8,7 @@ from PIL import Image
 from torch import Tensor
 
 from pyrogen.errors import DataError
-from pyrogen.report.files import Target, keep
+from pyrogen.files import Target, keep
 
 GAP = 2  # pixels between the images of a sheet
 CELL = 40  # pixels that the longer side of an image takes up at least

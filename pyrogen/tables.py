@@ -1,0 +1,44 @@
+"""Scores as tables for a terminal; the sign before a value tells its kind."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+SIGN = {"exact": "=", "lower_bound": "≥", "upper_bound": "≤", "estimate": "≈", "statistic": " "}
+LEGEND = "= exact, ≥ lower bound, ≤ upper bound, ≈ estimate"
+COLUMNS = {"log_likelihood": "nats", "bits_per_dim": "bits/dim", "mmd2": "MMD²", "c2st": "C2ST"}
+
+
+def score_table(scores: Mapping[str, Mapping[str, Any]], title: str) -> Table:
+    """The scores of one model, a row each."""
+    table = Table("score", "value", "± stderr", "unit", title=title, caption=LEGEND)
+    for name, score in scores.items():
+        table.add_row(name, f"{SIGN[score['kind']]} {score['value']:.5g}", f"{score['stderr']:.2g}", score["unit"])
+    return table
+
+
+def card_table(card: Mapping[str, Any]) -> Table:
+    """A scorecard, a row for each model and anchor; the page has the rest."""
+    table = Table("model", *COLUMNS.values(), "train s", title=f"{card['data']}: {card['measure']}", caption=LEGEND)
+    anchors = {f"({name})": entry for name, entry in card["anchors"].items()}
+    for name, entry in {**card["models"], **anchors}.items():
+        scores = [entry["scores"].get(column) for column in COLUMNS]
+        cells = [f"{SIGN[s['kind']]} {s['value']:.3g}" if s else "–" for s in scores]
+        seconds = entry.get("train_seconds")
+        table.add_row(
+            name, *cells, "–" if seconds is None else f"{seconds:.0f}", end_section=name == list(card["models"])[-1]
+        )
+    return table
+
+
+def listing(*columns: str) -> Table:
+    """A plain table for names and what they mean."""
+    return Table(*columns, box=None, pad_edge=False)
+
+
+def show(table: Table) -> None:
+    """Print on standard output; off a terminal the width is that of a wide one, so that nothing is broken."""
+    console = Console()
+    (console if console.is_terminal else Console(width=140)).print(table)

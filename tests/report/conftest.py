@@ -1,0 +1,111 @@
+"""A scorecard of every kind of model, with samples and curves, as ``compare`` would hand it over."""
+
+from collections.abc import Callable
+from math import exp, nan, sin
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from torch import Tensor
+
+from pyrogen.protocols import Score
+from pyrogen.report import write_report
+
+Rows = list[dict[str, float]]
+
+LONG = "a_very_long_model_name_without_any_space_latent_64_hidden_512_512_512_beta_0.5"
+
+
+def judged(mmd2: float, c2st: float, ratio: float) -> dict[str, Any]:
+    """The scores that every sampler has."""
+    scores = {
+        "mmd2": Score(mmd2, 0.0, "estimate", "mmd2", {"p_value": 0.004, "n": 449}),
+        "c2st": Score(c2st, 0.02, "statistic", "accuracy", {"null": [0.45, 0.55], "n": 898}),
+        "nearest_neighbour": Score(2 * ratio, 0.03, "statistic", "distance", {"ratio": ratio}),
+    }
+    return {name: score.as_dict() for name, score in scores.items()}
+
+
+def likelihood(value: float, kind: Any, **detail: Any) -> dict[str, Any]:
+    """A log-likelihood and nothing else."""
+    return {"log_likelihood": Score(value, 0.6, kind, "nats", {"n": 449, **detail}).as_dict()}
+
+
+@pytest.fixture
+def scorecard() -> dict[str, Any]:
+    """Exact, lower-bounded, upper-bounded, estimated, diverged, failed and long-named models, and two anchors."""
+    kde = Score(321.0, 2.0, "estimate", "nats", {"bandwidth": 0.1, "note": "a kernel-density estimate misleads"})
+    elbo = Score(57.3, 0.7, "lower_bound", "nats", {"n": 449}).as_dict()
+    bits = Score(2.71, 0.02, "upper_bound", "bits/dim", {"n": 449}).as_dict()
+    cost = {"train_seconds": 17.9, "sample_seconds": 0.004, "parameters": 61322}
+    models = {
+        "gaussian": {"family": "explicit", "about": "one Gaussian", "scores": likelihood(49.4, "exact"), **cost},
+        "vae": {"family": "explicit", "scores": likelihood(61.2, "lower_bound", k=100), **cost},
+        "sandwich": {"family": "explicit", "scores": likelihood(99.9, "upper_bound"), **cost},
+        "diverged": {"family": "explicit", "scores": likelihood(nan, "exact"), **cost},
+        "gan": {"family": "implicit", "scores": {"log_likelihood": kde.as_dict(), "kde": kde.as_dict()}, **cost},
+        LONG: {"family": "implicit", "scores": {}, **cost},
+        "broken": {"family": "implicit", "error": "the loss was NaN after step 312", "scores": {}},
+    }
+    models["gaussian"]["scores"] |= judged(0.0213, 0.93, 1.31)
+    models["vae"]["scores"] |= judged(0.0048, 0.72, 1.04) | {"elbo": elbo, "bits_per_dim": bits}
+    models["gan"]["scores"] |= judged(0.0029, 0.66, 0.71)
+    models["gan"]["scores"]["fid"] = Score(9.84, 0.3, "estimate", "distance").as_dict()
+    return {
+        "data": "digits",
+        "measure": "density on [0, 1], 17 levels dequantised",
+        "split": {"train": 1168, "valid": 180, "test": 449},
+        "budget": {"steps": 2000, "batch_size": 128, "seeds": [0]},
+        "models": models,
+        "anchors": {
+            "train": {"about": "training data against test data", "scores": judged(0.0003, 0.51, 1.0)},
+            "gaussian": {"about": "the floor", "scores": judged(0.0001, 0.50, 1.31)},
+        },
+    }
+
+
+@pytest.fixture(scope="session")
+def digits() -> Tensor:
+    """Handwritten digits, ``(1797, 1, 8, 8)`` in [0, 1]."""
+    return torch.tensor(load_digits().images, dtype=torch.float32).unsqueeze(1) / 16
+
+
+@pytest.fixture(scope="session")
+def explicit_rows() -> list[dict[str, float]]:
+    """A run that maximises an ELBO, with a terrible start, and validates now and then."""
+    rows = []
+    for t in range(0, 900, 3):
+        elbo = 60 - 4000 * exp(-t / 10) - 30 * exp(-t / 200) + sin(t)
+        rows.append({"t": t, "loss": -elbo, "elbo": elbo, "seconds": 0.01 * t, "examples_per_second": 5e4})
+        if t % 90 == 0:
+            rows[-1]["valid_elbo"] = elbo - 2
+    return rows
+
+
+@pytest.fixture(scope="session")
+def game_rows() -> list[dict[str, float]]:
+    """A run of two players."""
+    return [{"t": t, "critic_loss": 0.6 + 0.1 * sin(t), "generator_loss": 0.9 - 0.1 * sin(t)} for t in range(100)]
+
+
+@pytest.fixture
+def report(
+    scorecard: dict[str, Any], digits: Tensor, explicit_rows: Rows, game_rows: Rows, tmp_path: Path
+) -> Callable[..., Path]:
+    """Write a report on the scorecard; keywords replace parts of it."""
+
+    def write(**changes: Any) -> Path:
+        noise = torch.Generator().manual_seed(0)
+        blurred = digits[:100] + 0.2 * torch.randn(100, 1, 8, 8, generator=noise)
+        given = {
+            "scorecard": scorecard,
+            "samples": {"gaussian": blurred, "vae": digits[100:164], "gan": digits[200:207]},
+            "real": digits[300:449],
+            "curves": {"vae": explicit_rows, "gan": game_rows, "diverged": [{"t": 0, "loss": nan}]},
+            "config": {"device": "cpu", "models": {"vae": {"latent": 10, "lr": 0.00012345, "hidden": [256, 64]}}},
+        }
+        return write_report(tmp_path / "report.html", **(given | changes))
+
+    return write

@@ -1,0 +1,151 @@
+"""The report in a real browser: nothing clipped, nothing blurred, nothing loaded, on paper and in the dark."""
+
+import io
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from pyrogen.report.sheet import GAP_COLOUR
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
+
+CHROMIUM = os.environ.get("PYROGEN_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+WIDTHS = (1200, 700, 390)
+
+# Whatever stands right of the page, but for the table heading that cards keep for screen readers only.
+OVERFLOWING = """() => [...document.querySelectorAll("body *")]
+    .filter(e => !e.closest("thead") || getComputedStyle(e.closest("thead")).position != "absolute")
+    .filter(e => { const box = e.getBoundingClientRect(); return box.right > innerWidth + 0.5 || box.left < -0.5 })
+    .map(e => e.outerHTML.slice(0, 120))"""
+CLIPPED = """() => [...document.querySelectorAll("body *:not(thead, thead *)")]
+    .filter(e => e.clientWidth && getComputedStyle(e).display != "inline" && e.scrollWidth > e.clientWidth + 1)
+    .map(e => e.outerHTML.slice(0, 120))"""
+IMAGES = """() => [...document.images]
+    .map(i => [i.className, i.complete, i.naturalWidth, i.getBoundingClientRect().width])"""
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    if CHROMIUM is None:
+        pytest.skip("no chromium on the path; set PYROGEN_CHROMIUM to one")
+    quiet = [
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--no-pings",
+    ]
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=quiet)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(chromium: Any) -> Iterator[Callable[..., Any]]:
+    """Open a file; at the end of the test, nothing may have gone wrong in it and nothing may have been fetched."""
+    troubles, pages = [], []
+
+    def go(path: Path, width: int = 1200, **settings: Any) -> Any:
+        page = chromium.new_page(viewport={"width": width, "height": 900}, **settings)
+        pages.append(page)
+        page.on("console", lambda message: troubles.append(message.text))
+        page.on("pageerror", lambda error: troubles.append(str(error)))
+        page.on("request", lambda r: r.url.startswith(("file:", "data:")) or troubles.append(r.url))
+        page.goto(path.as_uri())
+        for summary in page.locator("summary").all():
+            summary.click()
+        return page
+
+    yield go
+    for page in pages:
+        page.close()
+    assert not troubles
+
+
+def ink(page: Any, selector: str) -> np.ndarray:
+    """The pixels of the first such element, as ``(height, width, 3)``."""
+    with Image.open(io.BytesIO(page.locator(selector).first.screenshot())) as image:
+        return np.asarray(image.convert("RGB")).astype(int)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_nothing_is_clipped_or_blurred(report: Callable[..., Path], visit: Callable[..., Any], width: int) -> None:
+    page = visit(report(config={"path": "/x" * 200, "models": {"vae": {"hidden": [512] * 60}}}), width)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.evaluate(OVERFLOWING) == []
+    assert page.evaluate(CLIPPED) == []
+    images = page.evaluate(IMAGES)
+    assert len(images) == 6
+    for kind, complete, natural, shown in images:
+        assert complete
+        assert natural > 0
+        assert shown == natural if kind == "pixels" else 300 < shown <= natural
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_other_data_fit_too(report: Callable[..., Path], visit: Callable[..., Any], width: int) -> None:
+    """Points, colour images and images larger than a phone, under names that cannot be broken."""
+    samples = {"x" * 90: torch.rand(50, 2), "colour": torch.rand(64, 3, 32, 32), "large": torch.rand(2, 1, 400, 400)}
+    page = visit(report(samples=samples, real=torch.rand(9, 2)), width)
+    assert page.evaluate(OVERFLOWING) == []
+    assert all(shown <= natural for _, _, natural, shown in page.evaluate(IMAGES))
+
+
+def test_a_sheet_on_the_screen_is_the_sheet(report: Callable[..., Path], visit: Callable[..., Any]) -> None:
+    """Pixel for pixel: white is white, black is black, and nothing in between was made up."""
+    checks = torch.zeros(64, 1, 8, 8)
+    checks[:, :, ::2] = 1.0
+    drawn = ink(visit(report(real=checks), 390), "img.pixels")
+    found, counts = np.unique(drawn.reshape(-1, 3), axis=0, return_counts=True)
+    found = dict(zip(map(tuple, found.tolist()), counts.tolist(), strict=True))
+    assert found.pop((0, 0, 0)) == found.pop((255, 255, 255)) == 64 * 4 * 8 * 25
+    assert found.pop(GAP_COLOUR) == 334**2 - 64 * 40**2
+    assert sum(found.values()) <= 334  # a row of the page, where the picture does not begin on a whole pixel
+
+
+def test_it_reads_in_the_dark(report: Callable[..., Path], visit: Callable[..., Any]) -> None:
+    """Plots have the page's ground and light ink; text stands out from its ground."""
+    page = visit(report(), color_scheme="dark")
+    ground = ink(page, "footer")[-1, -1]
+    assert ground.max() < 40
+    plot = ink(page, "img.plot")
+    assert np.abs(plot[2, 2] - ground).max() <= 3
+    assert plot.max() > 180
+    for selector in ("h1", ".lede", ".group span", ".kind.estimate", ".failed"):
+        assert ink(page, selector).mean(2).max() - ground.mean() > 90
+
+
+def test_on_paper_it_is_light_and_whole(report: Callable[..., Path], visit: Callable[..., Any]) -> None:
+    """What is folded on the screen is open on paper, and a card never falls apart between two pages."""
+    page = visit(report(), 690, color_scheme="dark")
+    for folded in page.locator("details").all():
+        folded.evaluate("element => element.open = false")
+        assert folded.bounding_box()["height"] < 60
+    page.emulate_media(media="print")
+    assert all(unfolded.bounding_box()["height"] > 150 for unfolded in page.locator("details").all())
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert page.evaluate("getComputedStyle(document.querySelector('h1')).color") == "rgb(27, 31, 39)"
+    assert page.evaluate(OVERFLOWING) == []
+    assert page.pdf(format="A4").startswith(b"%PDF")
+
+
+def test_it_needs_no_script_and_tells_a_screen_reader_its_table(
+    report: Callable[..., Path], visit: Callable[..., Any]
+) -> None:
+    """With JavaScript off, cards are still the rows and cells of one table."""
+    page = visit(report(), 390, java_script_enabled=False)
+    assert page.locator("html").get_attribute("lang") == "en"
+    cards = page.get_by_role("table").first
+    assert cards.get_by_role("columnheader", name="C2ST").count() == 1
+    assert cards.get_by_role("rowheader", name="vae").count() == 1
+    row = cards.get_by_role("row").filter(has_text="LOWER BOUND")
+    assert row.get_by_role("cell").count() == 6
+    assert page.get_by_role("img", name="Samples of vae").count() == 1
