@@ -50,6 +50,7 @@ def batches(
     if isinstance(source, tuple):
         source = _as_split(source)
     if isinstance(source, Split):
+        check_enough(len(source), batch_size)
         return _from_split(source.to(device) if device else source, batch_size, seed, start)
     if isinstance(source, DataLoader):
         return _from_loader(lambda _: source, seed, start, device)
@@ -77,7 +78,6 @@ def _as_split(tensors: tuple[Tensor, ...]) -> Split:
 
 
 def _from_split(split: Split, batch_size: int, seed: int, start: int) -> Iterator[Batch]:
-    check_enough(len(split), batch_size)
     per_epoch = steps_per_epoch(split, batch_size)
     t = start
     while True:
@@ -92,7 +92,9 @@ def _from_split(split: Split, batch_size: int, seed: int, start: int) -> Iterato
 def _from_loader(
     loader: Callable[[int], Iterable[Any]], seed: int, start: int, device: torch.device | str | None
 ) -> Iterator[Batch]:
-    t = epoch = 0
+    per_epoch = _length(loader(0))
+    epoch, skip = divmod(start, per_epoch) if per_epoch else (0, start)
+    t = start - skip
     while True:
         before = t
         with scoped_seed(derive(seed, "loader", epoch)):
@@ -104,8 +106,16 @@ def _from_loader(
                 break
             t += 1
             if t > start:
-                parts = batch if isinstance(batch, (tuple, list)) else (batch,)
+                parts = batch if isinstance(batch, tuple | list) else (batch,)
                 yield tuple(part.to(device) if device else part for part in parts)
         if t == before:
             raise DataError("the data loader gave no batch: is its data set smaller than one batch?")
         epoch += 1
+
+
+def _length(loader: Iterable[Any]) -> int:
+    """The number of batches in an epoch; 0 for a loader that does not know it."""
+    try:
+        return len(loader)  # type: ignore[arg-type]
+    except TypeError:
+        return 0

@@ -180,7 +180,8 @@ def test_autoguide_and_pyro_module(x):
 
 def test_autodelta_gives_maximum_a_posteriori(x):
     model = Bayes()
-    step = SVI(model, AutoDelta(model), optim=partial(Adam, lr=0.05))
+    slower = partial(StepLR, step_size=100, gamma=0.3)
+    step = SVI(model, AutoDelta(model), optim=partial(Adam, lr=0.5), schedule=slower)
     losses(step, x, 400)
     exact = x.sum(0) / 0.25 / (len(x) / 0.25 + 1 / 100)
     assert torch.allclose(next(t for name, t in step.weights().items() if "loc" in name), exact, atol=1e-3)
