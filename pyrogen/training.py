@@ -32,6 +32,7 @@ LOGS, CHECKPOINTS, PICTURES = 200, 20, 10
 """How many times in a run the metrics are logged, the state is saved and samples are drawn."""
 VALID_ROWS = 2000
 """How many validation data the run's own score is taken on."""
+ADVICE = "try a smaller --lr; the last checkpoint is from before"
 
 
 class Diverged(UserError):
@@ -163,6 +164,7 @@ def train(run: Run, watch: Watcher | None = None, plan: Plan | None = None) -> T
                         watch(row)
             with window.paused():
                 if _due(t, steps, CHECKPOINTS) or caught:
+                    _check_finite(plan.model, t)
                     checkpoint.save(run.path, t=t, **parts)
                 if _due(t, steps, PICTURES):
                     _draw(run, plan, kept.module, t)
@@ -241,6 +243,13 @@ def _due(t: int, steps: int, times: int) -> bool:
     return t % max(steps // times, 1) == 0 or t == steps
 
 
+def _check_finite(model: nn.Module, t: int) -> None:
+    """A checkpoint never holds a weight that is not a number."""
+    for name, weight in model.state_dict().items():
+        if weight.is_floating_point() and not bool(weight.isfinite().all()):
+            raise Diverged(f"{name} is not finite at step {t}: {ADVICE}")
+
+
 def _validate(plan: Plan, seed: int) -> float:
     batch = [part[:VALID_ROWS] for part in plan.data.valid.tensors(seed)]
     with scoped_seed(derive(seed, "valid")):
@@ -274,7 +283,7 @@ class _Window:
         row = {name: float(total) / self.count for name, total in self.sums.items()}
         broken = [name for name, value in row.items() if not isfinite(value)]
         if broken:
-            raise Diverged(f"{broken[0]} is not finite at step {t}: try a smaller --lr; the last checkpoint is kept")
+            raise Diverged(f"{broken[0]} is not finite at step {t}: {ADVICE}")
         spent = time.perf_counter() - self.since
         self.seconds += spent
         rate = self.count * batch_size / spent if spent > 0 else 0.0

@@ -3,7 +3,13 @@
 import os
 from pathlib import Path
 
+# Tests run side by side: one thread each, here and in the processes they start, or they wait for each other.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 import pytest
+import torch
+
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
