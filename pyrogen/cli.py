@@ -225,9 +225,8 @@ def evaluate(
     if as_json:
         print(json.dumps(result))
     else:
-        Console().print(
-            score_table({result["model"]: result["scores"]}, f"{result['data']}, {result['n']:,} test data")
-        )
+        title = f"{result['model']} on {result['data']}, {result['n']:,} test data"
+        show(score_table(result["scores"], title))
 
 
 @app.command()

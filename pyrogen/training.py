@@ -32,6 +32,8 @@ LOGS, CHECKPOINTS, PICTURES = 200, 20, 10
 """How many times in a run the metrics are logged, the state is saved and samples are drawn."""
 VALID_ROWS = 2000
 """How many validation data the run's own score is taken on."""
+NETWORKS = ("encoder", "decoder", "prior_network", "generator", "critic")
+"""The parts of a model that ``compile`` compiles: plain networks, whose arithmetic is all theirs."""
 ADVICE = "try a smaller --lr; the last checkpoint is from before"
 
 
@@ -113,8 +115,10 @@ def build(config: dict[str, Any]) -> Plan:
         plan = recipe(config["model"])(data, **options)
     plan.model.to(device)
     if config["compile"]:
-        for network in plan.model.children():
-            network.compile()
+        for name, network in plan.model.named_children():
+            # A gradient penalty differentiates the critic twice, which compiled code cannot be.
+            if name in NETWORKS and not (name == "critic" and getattr(plan.step, "penalty", None)):
+                network.compile()
     return replace(plan, data=plan.data.to(device))
 
 

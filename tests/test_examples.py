@@ -1,0 +1,63 @@
+"""Every example runs, and every example is listed here."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+LISTED = (
+    "compare.py",
+    "cvae_completion.py",
+    "dcgan.py",
+    "density_mle.py",
+    "gan.py",
+    "own_model_guide.py",
+    "vae.py",
+    "wgan.py",
+)
+WRITES = {  # what each leaves in --out, beside which other files may lie
+    "compare.py": {"report.html", "scores.json"},
+    "cvae_completion.py": {"completions.png"},
+    "dcgan.py": {"samples-000020.png", "checkpoint-00000020"},
+    "density_mle.py": {"mixture.png"},
+    "gan.py": {"samples-000100.png"},
+    "own_model_guide.py": {"report.html", "samples.png"},
+    "vae.py": {"samples-000060.png", "checkpoint-00000060", "best"},
+    "wgan.py": {"curves.png", "samples.png"},
+}
+
+
+def run(name: str, folder: Path, *options: str) -> str:
+    """What the example prints; it runs in ``folder``, without a network or data of ours, and warnings are errors."""
+    # One thread: networks this small gain nothing from a second one, and lose much where cores are shared.
+    env = {k: v for k, v in os.environ.items() if k != "PYROGEN_DATA"} | {"OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-W", "error", str(EXAMPLES / name), "--smoke", "--out", "out", *options]
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, f"{name}:\n{done.stdout}\n{done.stderr}"
+    assert done.stderr == ""
+    return done.stdout
+
+
+@pytest.mark.parametrize("name", LISTED)
+def test_the_example_runs(name: str, tmp_path: Path) -> None:
+    printed = run(name, tmp_path)
+    assert {path.name for path in (tmp_path / "out").iterdir()} >= WRITES[name]
+    assert {path.name for path in tmp_path.iterdir()} == {"out"}
+    assert printed.rstrip().splitlines()[-1].split(": ")[1].startswith("out")  # where to look
+
+
+def test_every_example_is_listed() -> None:
+    assert tuple(sorted(path.name for path in EXAMPLES.glob("*.py"))) == LISTED
+
+
+def test_an_interrupted_vae_ends_where_an_uninterrupted_one_does(tmp_path: Path) -> None:
+    whole = run("vae.py", tmp_path)
+    shutil.rmtree(tmp_path / "out" / "checkpoint-00000060")
+    first, *rest = run("vae.py", tmp_path).splitlines()
+    assert first == "going on from step 57"
+    assert rest == whole.splitlines()[-len(rest) :]
+    assert len(rest) > 3
