@@ -33,7 +33,7 @@ def main():
     parser.add_argument("--out", type=Path, default=Path("runs/examples/compare"))
     parser.add_argument("--smoke", action="store_true", help="a run of a few seconds")
     args = parser.parse_args()
-    models, steps = (["gaussian", "gan"], 10) if args.smoke else (args.models, args.steps)
+    models, steps = (["gaussian", "gan"], 3) if args.smoke else (args.models, args.steps)
 
     card = pyrogen.compare(
         models, args.data, data_root=args.data_root, steps=steps, seeds=args.seeds, seed=args.seed, out=args.out

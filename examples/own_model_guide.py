@@ -60,7 +60,7 @@ def main():
     parser.add_argument("--out", type=Path, default=Path("runs/examples/own_model_guide"))
     parser.add_argument("--smoke", action="store_true", help="a run of a few seconds")
     args = parser.parse_args()
-    steps = 50 if args.smoke else args.steps
+    steps = 4 if args.smoke else args.steps
 
     torch.manual_seed(args.seed)
     data = pyrogen.load("digits", seed=args.seed)

@@ -225,7 +225,8 @@ def _over_seeds(results: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _anchors(data: Dataset, seed: int) -> dict[str, Any]:
     x, *_ = data.train.tensors(seed)
-    floor = Gaussian.from_data(x, "full", jitter=1e-6)
+    covariance = "full" if len(x) > 2 * data.dims else "diagonal"  # a full one of few data is singular
+    floor = Gaussian.from_data(x, covariance, jitter=1e-6)
     scores: dict[str, Score] = {}
     if data.measure.kind == "density":
         scores = evaluate(floor, data, seed=seed)
@@ -238,7 +239,7 @@ def _anchors(data: Dataset, seed: int) -> dict[str, Any]:
             "scores": {name: s.as_dict() for name, s in anchor_scores(data, seed).items()},
         },
         "gaussian": {
-            "about": "the full-covariance Gaussian in closed form: the floor",
+            "about": f"the Gaussian of {covariance} covariance in closed form: the floor",
             "scores": {name: s.as_dict() for name, s in scores.items()},
         },
     }

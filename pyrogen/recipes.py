@@ -128,7 +128,7 @@ def gan(
     loss: str = "non_saturating",
     critic_steps: int = 1,
     average: float = 0.998,
-    steps: int = 20_000,
+    steps: int = 8000,
     batch_size: int = 256,
     lr: float = 1e-3,
 ) -> Plan:
@@ -138,21 +138,29 @@ def gan(
         raise unknown("loss", loss, losses)
     model = GAN(data.shape, latent, hidden, unit=_unit(data))
     optim = partial(Adam, lr=lr, betas=(0.0, 0.9))
-    step = AdversarialGame(model.generator, model.critic, model.prior, losses[loss](), optim, critic_steps=critic_steps)
+    step = AdversarialGame(
+        model.generator,
+        model.critic,
+        model.prior,
+        losses[loss](),
+        optim,
+        critic_steps=critic_steps,
+        schedule=_cosine(steps),
+    )
     return Plan(model, step, data, average)
 
 
 def dcgan(
     data: Dataset,
     *,
-    latent: int = 64,
+    latent: int = 32,
     width: int = 32,
     conditional: bool = False,
     critic_steps: int = 1,
     average: float = 0.999,
     steps: int = 5000,
     batch_size: int = 128,
-    lr: float = 2e-4,
+    lr: float = 1e-3,
 ) -> Plan:
     """Deep convolutional GAN for images, class-conditional if asked (implicit: samples only)."""
     if not data.is_image:
@@ -160,9 +168,15 @@ def dcgan(
     if conditional and not data.classes:
         raise ConfigError(f"conditional=true needs labels, and {data.name!r} has none")
     model = DCGAN(data.shape, latent, width, len(data.classes) if conditional else 0, unit=_unit(data))
-    optim = partial(Adam, lr=lr, betas=(0.5, 0.999))
+    optim = partial(Adam, lr=lr, betas=(0.0, 0.9))
     step = AdversarialGame(
-        model.generator, model.critic, model.prior, NonSaturating(), optim, critic_steps=critic_steps
+        model.generator,
+        model.critic,
+        model.prior,
+        NonSaturating(),
+        optim,
+        critic_steps=critic_steps,
+        schedule=_cosine(steps),
     )
     return Plan(model, step, data, average)
 
@@ -178,7 +192,7 @@ def wgan(
     penalty: float = 10.0,
     critic_steps: int = 2,
     average: float = 0.998,
-    steps: int = 20_000,
+    steps: int = 10_000,
     batch_size: int = 128,
     lr: float = 1e-3,
 ) -> Plan:
@@ -197,6 +211,7 @@ def wgan(
         partial(RMSprop, lr=lr) if clipped else partial(Adam, lr=lr, betas=(0.0, 0.9)),
         critic_steps=critic_steps,
         clip=clip if clipped else None,
+        schedule=_cosine(steps),
         penalty=None if clipped else GradientPenalty(penalty),
     )
     return Plan(model, step, data, average)

@@ -301,3 +301,14 @@ def test_lists(pyrogen):
         status, out, _ = pyrogen(command, "--help")
         assert status == 0
         assert "Usage" in out
+
+
+def test_few_pictures_of_many_pixels_are_enough(pyrogen, tmp_path):
+    values = np.random.default_rng(0).integers(0, 256, (30, 20, 20), dtype=np.uint8)
+    np.save(tmp_path / "few.npy", values)
+    arguments = ("gaussian", "gan", "--data", tmp_path / "few.npy", "--steps", 10, "--batch-size", 8)
+    status, out, err = pyrogen("compare", *arguments, "--out", tmp_path / "c", "--json")
+    assert status == 0, err
+    scores = json.loads(out)["models"]["gan"]["scores"]
+    assert "nearest_neighbour" in scores
+    assert "c2st" not in scores

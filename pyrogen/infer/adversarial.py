@@ -158,8 +158,9 @@ class AdversarialGame:
             generator_loss = self.loss.generator(self._criticise(self._generate(self.prior(len(x)), *rest), *rest))
             self._update("generator", generator_loss)
             self.generator_loss = generator_loss.detach()
-        for schedule in self.schedules.values():
-            schedule.step()
+        for player, schedule in self.schedules.items():
+            if player == "critic" or self.t >= self.critic_steps:  # torch wants the first move before
+                schedule.step()
         return logs | {"generator_loss": self.generator_loss}
 
     @torch.no_grad()

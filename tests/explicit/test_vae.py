@@ -130,17 +130,17 @@ def test_samples_are_drawn_under_the_seed_and_labels_are_ignored():
 
 
 def test_bounds_approach_the_exact_marginal():
-    pair = LinearGaussian(spread=2.5)
+    pair = LinearGaussian(spread=2.0)
     x = pair.b + torch.randn(400, 3, generator=torch.Generator().manual_seed(1))
     exact = pair.marginal.log_prob(x).mean()
     elbo = bounds(pair, x, k=100)[0].mean()
     iwae = [bounds(pair, x, k=k)[1].mean() for k in (1, 5, 25, 500)]
     assert elbo < exact - 0.5
-    assert iwae[0] == pytest.approx(float(elbo), abs=0.2)
+    assert iwae[0] == pytest.approx(float(elbo), abs=0.6)
     assert iwae[0] < iwae[1] < iwae[2] < iwae[3]
     assert iwae[3] == pytest.approx(float(exact), abs=0.02)
     # KL(q || p) of Gaussians with one mean and covariances c² Σ and Σ in two dimensions: c² - 1 - 2 log c.
-    gap = 2.5**2 - 1 - 2 * torch.tensor(2.5).log()
+    gap = 4 - 1 - 2 * torch.tensor(2.0).log()
     assert elbo == pytest.approx(float(exact - gap), abs=0.1)
 
 

@@ -1,0 +1,533 @@
+"""The likelihood of Pyro pairs against closed forms: exact, enumerated, bounded, Bayesian."""
+
+from math import log
+
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from pyro import poutine
+from pyro.infer import config_enumerate
+from pyro.infer.autoguide import AutoDelta, AutoNormal
+from pyro.nn import PyroModule, PyroSample
+from torch import nn
+
+from pyrogen.data import Measure
+from pyrogen.errors import ConfigError
+from pyrogen.measure.likelihood import bounds, density_scores, log_weights, mean_score, pair_scores, structure
+from pyrogen.random import scoped_seed
+
+MIX, LOCS = torch.tensor([0.3, 0.7]), torch.tensor([-2.0, 2.0])
+
+
+def normal(x, mean=0.0, variance=1.0):
+    return dist.Normal(mean, variance**0.5).log_prob(x)
+
+
+def points(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def empty(*_):
+    pass
+
+
+class Couple:
+    """Any two programs as a pair."""
+
+    def __init__(self, model, guide=empty):
+        self.model, self.guide = model, guide
+
+    def sample(self, n, y=None):
+        raise AssertionError("a likelihood needs no samples")
+
+
+def latent(spread=1.5, plate=lambda n: pyro.plate("data", n)):
+    """z ~ N(0, 1), x | z ~ N(z, 1), marginal N(0, 2), posterior N(x / 2, 1 / 2), spoilt by ``spread``."""
+
+    def model(x):
+        with plate(len(x)):
+            z = pyro.sample("z", dist.Normal(x.new_zeros(len(x)), 1.0))
+            pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+    def guide(x):
+        with plate(len(x)):
+            pyro.sample("z", dist.Normal(x / 2, spread * 0.5**0.5))
+
+    return Couple(model, guide)
+
+
+def mixture(x):
+    with pyro.plate("data", len(x)):
+        k = pyro.sample("k", dist.Categorical(MIX))
+        pyro.sample("x", dist.Normal(LOCS[k], 1.0), obs=x)
+
+
+def mixture_log_prob(x):
+    return torch.logsumexp(MIX.log() + normal(x[:, None], LOCS), 1)
+
+
+@pytest.mark.parametrize("n", [1, 2, 7])
+def test_exact_where_nothing_is_latent(n):
+    def model(x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("x", dist.Normal(1.0, 2.0).expand([3]).to_event(1), obs=x)
+
+    x = points(n, 3)
+    elbo, iwae, what = bounds(Couple(model), x, k=50)
+    expected = normal(x, 1.0, 4.0).sum(1)
+    assert torch.allclose(elbo, expected, atol=1e-5)
+    assert torch.allclose(iwae, expected, atol=1e-5)
+    assert (what.kind, what.latent, what.shared, what.plates) == ("density", False, False, 1)
+    scores, values = pair_scores(Couple(model), x)
+    assert scores.keys() == {"log_likelihood"}
+    score = scores["log_likelihood"]
+    assert (score.kind, score.unit, score.detail["n"]) == ("exact", "nats", n)
+    assert score.value == pytest.approx(float(expected.mean()), rel=1e-5)
+    stderr = float(expected.double().std() / n**0.5) if n > 1 else 0.0
+    assert score.stderr == pytest.approx(stderr, rel=1e-4)
+    assert values.shape == (n,)
+
+
+def test_kinds_of_a_latent_pair():
+    scores, values = pair_scores(latent(), points(50), k=20)
+    assert scores.keys() == {"log_likelihood", "elbo", "iwae"}
+    assert {score.kind for score in scores.values()} == {"lower_bound"}
+    assert scores["log_likelihood"] == scores["iwae"]
+    assert scores["elbo"].value < scores["iwae"].value < float(normal(points(50), 0.0, 2.0).mean()) + 0.01
+    assert scores["iwae"].value == pytest.approx(float(values.mean()), rel=1e-5)
+
+
+@pytest.mark.parametrize("n", [1, 2, 30])
+def test_true_posterior_gives_the_marginal(n):
+    x = points(n)
+    for value in bounds(latent(spread=1.0), x, k=3)[:2]:
+        assert torch.allclose(value, normal(x, 0.0, 2.0), atol=1e-5)
+
+
+def test_a_batch_has_the_values_of_its_rows():
+    x = points(5)
+    whole = bounds(latent(1.2), x, k=20_000)[1]
+    single = torch.cat([bounds(latent(1.2), row[None], k=20_000)[1] for row in x])
+    assert torch.allclose(whole, single, atol=0.03)
+    assert torch.allclose(whole, normal(x, 0.0, 2.0), atol=0.03)
+
+
+@pytest.mark.parametrize("n", [1, 2, 9])
+def test_enumerated_mixture_is_exact(n):
+    x = 2 * points(n)
+    elbo, iwae, what = bounds(Couple(config_enumerate(mixture)), x, k=30)
+    assert torch.allclose(elbo, mixture_log_prob(x), atol=1e-5)
+    assert torch.equal(elbo, iwae)
+    assert not what.latent
+    assert pair_scores(Couple(config_enumerate(mixture)), x)[0]["log_likelihood"].kind == "exact"
+
+
+def test_two_dependent_enumerated_sites():
+    transition = torch.tensor([[0.9, 0.1, 0.0], [0.2, 0.3, 0.5]])
+    locs = torch.tensor([-1.0, 0.0, 4.0])
+
+    @config_enumerate
+    def model(x):
+        with pyro.plate("data", len(x)):
+            a = pyro.sample("a", dist.Categorical(MIX))
+            b = pyro.sample("b", dist.Categorical(transition[a]))
+            pyro.sample("x", dist.Normal(locs[b], 1.0), obs=x)
+
+    x = points(6)
+    expected = torch.logsumexp((MIX @ transition).log() + normal(x[:, None], locs), 1)
+    assert torch.allclose(bounds(Couple(model), x)[1], expected, atol=1e-5)
+
+
+def test_enumerated_beside_a_continuous_latent():
+    """k is summed out and z weighted: x ~ Σ_k π_k N(m_k, 2)."""
+
+    @config_enumerate
+    def model(x):
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(x.new_zeros(len(x)), 1.0))
+            k = pyro.sample("k", dist.Categorical(MIX))
+            pyro.sample("x", dist.Normal(z + LOCS[k], 1.0), obs=x)
+
+    def guide(x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(x.new_zeros(len(x)), 1.0))
+
+    x = points(20)
+    elbo, iwae, what = bounds(Couple(model, guide), x, k=5000)
+    expected = torch.logsumexp(MIX.log() + normal(x[:, None], LOCS, 2.0), 1)
+    assert what.latent
+    assert torch.allclose(iwae, expected, atol=0.1)
+    assert (elbo < expected).all()
+
+
+@pytest.mark.parametrize("mark", [lambda model: model, config_enumerate], ids=["plain", "marked"])
+def test_discrete_latent_that_the_guide_draws(mark):
+    def guide(x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("k", dist.Categorical(logits=MIX.log() + normal(x[:, None], LOCS)))
+
+    x = points(9)
+    elbo, iwae, what = bounds(Couple(mark(mixture), guide), x, k=4)
+    assert what.latent
+    assert torch.allclose(elbo, mixture_log_prob(x), atol=1e-5)
+    assert torch.allclose(iwae, mixture_log_prob(x), atol=1e-5)
+
+
+class Bayes(PyroModule):
+    """θ ~ N(0, 9), x_i | θ ~ N(θ, 1)."""
+
+    def __init__(self):
+        super().__init__()
+        self.theta = PyroSample(dist.Normal(0.0, 3.0))
+
+    def model(self, x):
+        theta = self.theta
+        with pyro.plate("data", len(x)):
+            pyro.sample("x", dist.Normal(theta, 1.0), obs=x)
+
+    def forward(self, x):
+        return self.model(x)
+
+
+def test_global_latent_gives_the_posterior_predictive():
+    train, test = 1 + points(20), 1 + points(30, seed=1)
+    variance = 1 / (20 + 1 / 9)
+    mean = variance * train.sum()
+    model = Bayes()
+    guide = AutoNormal(model)
+    guide(train)
+    guide.locs.theta.data.copy_(mean)
+    guide.scales.theta = torch.tensor(variance**0.5)
+    elbo, iwae, what = bounds(Couple(model, guide), test, k=1000)
+    exact = normal(test, mean, 1 + variance)
+    assert what.shared
+    assert what.latent
+    assert torch.allclose(iwae, exact, atol=0.05)  # Monte Carlo error: √(Var w / k) / E w, below 0.02 for |x - m| < 3
+    # E_q log N(x; θ, 1) = log N(x; m, 1) - v / 2
+    assert torch.allclose(elbo, normal(test, mean) - variance / 2, atol=0.05)
+    assert pair_scores(Couple(model, guide), test, k=5)[0]["log_likelihood"].kind == "lower_bound"
+
+
+def test_point_estimate_of_a_global_latent_is_plugged_in():
+    model = Bayes()
+    guide = AutoDelta(model)
+    guide(points(5))
+    guide.theta.data.fill_(0.7)
+    x = points(9)
+    for value in bounds(Couple(model, guide), x, k=3)[:2]:
+        assert torch.allclose(value, normal(x, 0.7), atol=1e-5)
+
+
+def test_global_and_local_latents_together():
+    """θ ~ N(0, 1) by its exact "posterior" N(a, v); z | x, θ by its exact posterior: x ~ N(a, 2 + v)."""
+
+    def model(x):
+        theta = pyro.sample("theta", dist.Normal(0.0, 1.0))
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(theta, 1.0).expand([len(x)]))
+            pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+    def guide(x):
+        theta = pyro.sample("theta", dist.Normal(0.5, 0.3))
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal((x + theta) / 2, 0.5**0.5))
+
+    x = points(12)
+    _, iwae, what = bounds(Couple(model, guide), x, k=600)
+    assert what.shared
+    assert torch.allclose(iwae, normal(x, 0.5, 2.09), atol=0.06)
+
+
+@pytest.mark.parametrize("n", [1, 6, 40])
+@pytest.mark.parametrize("size", [40, 1000, 10**6])
+def test_subsampled_plate_does_not_scale(n, size):
+    def model(x):
+        with pyro.plate("data", size, subsample_size=len(x)):
+            pyro.sample("x", dist.Normal(0.0, 1.0), obs=x)
+
+    x = points(n)
+    assert torch.allclose(bounds(Couple(model), x)[1], normal(x), atol=1e-6)
+
+
+def test_subsampled_plate_with_a_latent():
+    pair = latent(1.0, lambda n: pyro.plate("data", 50_000, subsample_size=n))
+    x = points(30)
+    assert torch.allclose(bounds(pair, x, k=10)[1], normal(x, 0.0, 2.0), atol=1e-5)
+
+
+def test_scaling_of_the_loss_does_not_reach_the_likelihood():
+    pair = latent(1.0)
+    scaled = Couple(poutine.scale(pair.model, 0.01), poutine.scale(pair.guide, 0.01))
+    x = points(6)
+    assert torch.allclose(bounds(scaled, x)[1], normal(x, 0.0, 2.0), atol=1e-5)
+
+
+@pytest.mark.parametrize("order", ["data last", "data first", "data first, unnamed"])
+@pytest.mark.parametrize(("n", "pixels"), [(5, 3), (1, 3), (2, 4), (4, 1)])
+def test_nested_plates(order, n, pixels):
+    means = torch.arange(float(pixels))
+
+    def model(x):
+        if order == "data last":
+            with pyro.plate("pixels", pixels, dim=-2), pyro.plate("data", len(x), dim=-1):
+                pyro.sample("x", dist.Normal(means[:, None], 1.0), obs=x.T)
+        elif order == "data first":
+            with pyro.plate("data", len(x), dim=-2), pyro.plate("pixels", pixels, dim=-1):
+                pyro.sample("x", dist.Normal(means, 1.0), obs=x)
+        else:
+            with pyro.plate("pixels", pixels), pyro.plate("data", len(x)):
+                pyro.sample("x", dist.Normal(means, 1.0), obs=x)
+
+    x = points(n, pixels)
+    _, iwae, what = bounds(Couple(model), x)
+    assert what.plates == 2
+    assert torch.allclose(iwae, normal(x, means).sum(1), atol=1e-5)
+
+
+@pytest.mark.parametrize("dims", [(-1, -2), (-2, -1)])
+def test_nested_plates_with_latents_at_both_depths(dims):
+    """A latent for each datum and one for each of its pixels, all by their exact posteriors given each other."""
+    data_dim, pixel_dim = dims
+    pixels = 3
+
+    def lay(x):
+        return x.T if data_dim == -1 else x
+
+    def column(z):
+        return z if data_dim == -1 else z[:, None]
+
+    def model(x):
+        with pyro.plate("data", len(x), dim=data_dim):
+            a = pyro.sample("a", dist.Normal(torch.zeros_like(column(x[:, 0])), 1.0))
+            with pyro.plate("pixels", pixels, dim=pixel_dim):
+                z = pyro.sample("z", dist.Normal(a, 1.0).expand(lay(x).shape))
+                pyro.sample("x", dist.Normal(z, 1.0), obs=lay(x))
+
+    def guide(x):
+        with pyro.plate("data", len(x), dim=data_dim):
+            # x_j | a ~ N(a, 2): the posterior of a has precision 1 + 3 / 2.
+            a = pyro.sample("a", dist.Normal(column(x.sum(1) / 2 / 2.5), 2.5**-0.5))
+            with pyro.plate("pixels", pixels, dim=pixel_dim):
+                pyro.sample("z", dist.Normal((lay(x) + a) / 2, 0.5**0.5))
+
+    x = points(7, pixels)
+    marginal = dist.MultivariateNormal(torch.zeros(pixels), 2 * torch.eye(pixels) + 1)
+    for value in bounds(Couple(model, guide), x, k=2)[:2]:
+        assert torch.allclose(value, marginal.log_prob(x), atol=1e-5)
+
+
+def test_masked_values_count_nothing():
+    def model(x):
+        with pyro.plate("data", len(x)), poutine.mask(mask=x > 0):
+            pyro.sample("x", dist.Normal(0.0, 1.0), obs=x)
+
+    x = points(12)
+    assert torch.allclose(bounds(Couple(model), x)[1], torch.where(x > 0, normal(x), 0.0), atol=1e-6)
+
+
+@pytest.mark.parametrize("mask", [True, False])
+def test_masked_pixels_and_masked_handlers(mask):
+    visible = torch.tensor([True, False, True])
+
+    def model(x):
+        with pyro.plate("data", len(x)), poutine.mask(mask=mask):
+            pyro.sample("x", dist.Normal(0.0, 1.0).expand([len(x), 3]).mask(visible).to_event(1), obs=x)
+
+    x = points(5, 3)
+    assert torch.allclose(bounds(Couple(model), x)[1], normal(x)[:, visible].sum(1) * mask, atol=1e-6)
+
+
+def test_masked_observation_of_an_enumerated_mixture():
+    @config_enumerate
+    def model(x):
+        with pyro.plate("data", len(x)):
+            k = pyro.sample("k", dist.Categorical(MIX))
+            with poutine.mask(mask=x > 0):
+                pyro.sample("x", dist.Normal(LOCS[k], 1.0), obs=x)
+
+    x = points(9)
+    assert torch.allclose(bounds(Couple(model), x)[1], torch.where(x > 0, mixture_log_prob(x), 0.0), atol=1e-5)
+
+
+def test_several_observed_sites_and_side_information():
+    def model(x, y):
+        with pyro.plate("data", len(x)):
+            pyro.sample("a", dist.Normal(y.float(), 1.0), obs=x[:, 0])
+            pyro.sample("b", dist.Bernoulli(0.25), obs=(x[:, 1] > 0).float())
+
+    x, y = points(7, 2), torch.arange(7)
+    expected = normal(x[:, 0], y.float()) + torch.where(x[:, 1] > 0, log(0.25), log(0.75))
+    _, iwae, what = bounds(Couple(model, empty), x, y)
+    assert torch.allclose(iwae, expected, atol=1e-5)
+    assert what.kind == "density"
+
+
+def test_missing_plate_is_named():
+    def model(x):
+        pyro.sample("pixels", dist.Normal(0.0, 1.0).expand([len(x)]), obs=x)
+
+    with pytest.raises(ConfigError, match=r"'pixels' is observed outside a plate of the 5 data.*pyro\.plate"):
+        bounds(Couple(model), points(5))
+
+
+def test_plate_of_another_size_is_named():
+    def model(x):
+        with pyro.plate("data", 3):
+            pyro.sample("x", dist.Normal(0.0, 1.0), obs=x[:3])
+
+    with pytest.raises(ConfigError, match=r"'x' is observed outside a plate of the 5 data"):
+        bounds(Couple(model), points(5))
+
+
+def test_model_that_observes_nothing_is_named():
+    def model(x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(0.0, 1.0))
+
+    with pytest.raises(ConfigError, match="obs=x"):
+        bounds(Couple(model), points(5))
+
+
+def test_enumeration_outside_the_data_is_named():
+    @config_enumerate
+    def shared(x):
+        k = pyro.sample("k", dist.Categorical(MIX))
+        with pyro.plate("data", len(x)):
+            pyro.sample("x", dist.Normal(LOCS[k], 1.0), obs=x)
+
+    @config_enumerate
+    def nested(x):
+        with pyro.plate("data", len(x), dim=-1), pyro.plate("pixels", 3, dim=-2):
+            k = pyro.sample("k", dist.Categorical(MIX))
+            pyro.sample("x", dist.Normal(LOCS[k], 1.0), obs=x.T)
+
+    with pytest.raises(ConfigError, match=r"'k' is enumerated outside the data plate"):
+        bounds(Couple(shared), points(5))
+    with pytest.raises(ConfigError, match=r"'k' is enumerated inside a further plate"):
+        bounds(Couple(nested), points(5, 3))
+
+
+def test_guide_that_is_not_amortised_is_named():
+    model = latent().model
+    guide = AutoNormal(model)
+    guide(points(20))
+    with pytest.raises(ConfigError, match=r"'z.*' for each of 20 data.*amortise"):
+        bounds(Couple(model, guide), points(8))
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "space"), [(dist.Bernoulli(0.5), "unit"), (dist.Normal(0.0, 1.0), "binary")], ids=["mass", "density"]
+)
+def test_mass_and_density_do_not_mix(likelihood, space):
+    def model(x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("x", likelihood, obs=x)
+
+    x = (points(4) > 0).float()
+    kind = "mass" if space == "unit" else "density"
+    with pytest.raises(ConfigError, match=f"the model computes a probability {kind}"):
+        pair_scores(Couple(model), x, measure=Measure(space))
+    other = Measure("binary" if space == "unit" else "real")
+    assert pair_scores(Couple(model), x, measure=other)[0]["log_likelihood"].kind == "exact"
+
+
+def test_structure_is_seen_under_one_run():
+    what = structure(latent(), points(3))
+    assert (what.plates, what.kind, what.latent, what.shared) == (1, "density", True, False)
+    assert structure(Couple(config_enumerate(mixture)), points(3)).latent is False
+
+
+def test_log_weights_average_to_the_marginal():
+    x = points(4).repeat_interleave(50_000)
+    with scoped_seed(0):
+        w = log_weights(latent(1.2), x).view(4, -1)
+    assert torch.allclose(w.logsumexp(1) - log(50_000), normal(points(4), 0.0, 2.0), atol=0.02)
+
+
+class Noisy(nn.Module):
+    """A pair whose networks have a state and a mode."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder = nn.Sequential(nn.Linear(3, 4), nn.Dropout(0.5), nn.Linear(4, 2))
+        self.decoder = nn.Sequential(nn.Linear(1, 3), nn.BatchNorm1d(3))
+        self.decoder[1].eval()
+
+    def model(self, x):
+        pyro.module("noisy", self)
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(x.new_zeros(len(x), 1), 1.0).to_event(1))
+            pyro.sample("x", dist.Normal(self.decoder(z), 1.0).to_event(1), obs=x)
+
+    def guide(self, x):
+        loc, log_scale = self.encoder(x).chunk(2, -1)
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(loc, log_scale.exp()).to_event(1))
+
+
+def test_nothing_is_changed():
+    pair = Noisy()
+    x = points(6, 3)
+    state = {name: t.clone() for name, t in pair.state_dict().items()}
+    modes = [part.training for part in pair.modules()]
+    random = torch.get_rng_state()
+    elbo, _, _ = bounds(pair, x, k=3)
+    assert not elbo.requires_grad
+    assert torch.equal(torch.get_rng_state(), random)
+    assert all(torch.equal(t, state[name]) for name, t in pair.state_dict().items())
+    assert [part.training for part in pair.modules()] == modes
+    assert all(p.grad is None for p in pair.parameters())
+    assert torch.equal(x, points(6, 3))
+
+
+def test_seeds_reproduce():
+    x = points(6)
+    torch.manual_seed(0)
+    first = bounds(latent(), x, k=5, seed=1)
+    torch.manual_seed(1)
+    again, other = bounds(latent(), x, k=5, seed=1), bounds(latent(), x, k=5, seed=2)
+    assert torch.equal(first[0], again[0])
+    assert torch.equal(first[1], again[1])
+    assert not torch.equal(first[1], other[1])
+
+
+def test_large_data_are_cut_into_parts():
+    seen = []
+
+    def model(x):
+        seen.append(len(x))
+        with pyro.plate("data", len(x)):
+            pyro.sample("x", dist.Normal(0.0, 1.0), obs=x)
+
+    x = points(25_001)
+    values = bounds(Couple(model), x)[1]
+    assert torch.allclose(values, normal(x), atol=1e-6)
+    assert max(seen) <= 10_000
+    calls = []
+
+    class Density:
+        def log_prob(self, x):
+            calls.append(len(x))
+            return normal(x).sum(1)
+
+    wide = points(1001, 2000)
+    scores, values = density_scores(Density().log_prob, wide)
+    assert torch.allclose(values, normal(wide).sum(1))
+    assert len(calls) > 1
+    assert (scores["log_likelihood"].kind, scores["log_likelihood"].detail["n"]) == ("exact", 1001)
+
+
+def test_mean_score():
+    score = mean_score(torch.tensor([1.0, 2.0, 6.0]), "estimate", "bits/dim", k=3)
+    assert (score.value, score.kind, score.unit) == (3, "estimate", "bits/dim")
+    assert score.stderr == pytest.approx((14 / 2 / 3) ** 0.5)
+    assert score.as_dict() == {
+        "value": score.value,
+        "stderr": score.stderr,
+        "kind": "estimate",
+        "unit": "bits/dim",
+        "n": 3,
+        "k": 3,
+    }
+    assert mean_score(torch.tensor([4.0]), "exact").stderr == 0

@@ -1,0 +1,138 @@
+"""Every snippet of the README and the documentation runs, and their tables say what the code does.
+
+The ``python`` blocks of a page and the ``pyrogen`` lines of its ``bash`` blocks run in one process, in their order,
+each block after what the blocks above it have left. To be quick and to need no network,
+
+- ``train`` and ``compare`` lines do two steps on small batches, whatever they ask for,
+- MNIST is replaced by digits, and CUDA by the CPU,
+- ``photos/``, ``table.npy`` and ``arrays.npz`` are there.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pyrogen.data import names
+from pyrogen.options import options_of
+from pyrogen.recipes import IMPLICIT, RECIPES
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+INSTEAD = {"mnist": "digits", "cuda": "cpu"}
+QUICK = " --steps 2 --batch-size 16"
+
+RUN = """
+import json, shlex, sys
+from pyrogen.cli import main
+names = {"__name__": "__main__"}
+for kind, place, text in json.load(sys.stdin):
+    print(f"--- {place}", file=sys.stderr, flush=True)
+    if kind == "python":
+        exec(compile(text, place, "exec"), names)
+        continue
+    sys.argv = shlex.split(text, comments=True)
+    try:
+        main()
+    except SystemExit as end:
+        if end.code:
+            raise
+"""
+
+
+def pieces(page: Path) -> list[tuple[str, str, str]]:
+    """What of a page can be run: kind, place and text."""
+    text = page.read_text(encoding="utf-8")
+    found = []
+    for block in BLOCK.finditer(text):
+        kind, body = block.groups()
+        place = f"{page.relative_to(ROOT)}, line {text[: block.start()].count(chr(10)) + 1}"
+        for name, other in INSTEAD.items():
+            body = body.replace(name, other)
+        if kind == "python":
+            found.append((kind, place, body))
+        elif kind == "bash":
+            lines = [line for line in body.splitlines() if line.startswith("pyrogen ")]
+            long = ("pyrogen train", "pyrogen compare")
+            found += [(kind, place, line + QUICK if line.startswith(long) else line) for line in lines]
+    return found
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """An empty folder but for the user's own data that the pages speak of."""
+    draws = np.random.default_rng(0)
+    for name in ("cats", "dogs"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for i in range(20):
+            picture = draws.integers(0, 256, (8, 8), dtype=np.uint8)
+            Image.fromarray(picture).save(tmp_path / "photos" / name / f"{i}.png")
+    np.save(tmp_path / "table.npy", draws.standard_normal((100, 4)))
+    np.savez(tmp_path / "arrays.npz", x=draws.random((100, 8, 8)), y=np.arange(100) % 3)
+    return tmp_path
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if pieces(p)], ids=lambda p: str(p.relative_to(ROOT)))
+def test_the_page_runs(page: Path, folder: Path) -> None:
+    env = {k: v for k, v in os.environ.items() if k != "PYROGEN_DATA"} | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", RUN],
+        input=json.dumps(pieces(page)), cwd=folder, env=env, capture_output=True, text=True, timeout=400, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+
+
+def test_setting_up_is_two_commands() -> None:
+    blocks = [body for kind, body in BLOCK.findall(PAGES[0].read_text(encoding="utf-8")) if "venv .venv" in body]
+    assert [body.count("\n") for body in blocks] == [1, 1]
+    assert blocks[0].rstrip().endswith("pyrogen compare")
+    assert blocks[1].rstrip().endswith("pytest")
+
+
+def test_the_links_lead_somewhere() -> None:
+    for page in PAGES:
+        targets = re.findall(r"(?<!!)\[[^\]]*\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8"))
+        gone = [t for t in targets if "://" not in t and not (page.parent / t).exists()]
+        assert not gone, f"{page.relative_to(ROOT)}: {gone}"
+
+
+def rows(page: Path) -> list[list[str]]:
+    """The cells of every table row of a page, without code marks and links."""
+    plain = re.sub(r"`|\[([^\]]*)\]\([^)]*\)", r"\1", page.read_text(encoding="utf-8"))
+    return [[c.strip() for c in line.strip("|").split("|")] for line in plain.splitlines() if line.startswith("|")]
+
+
+def test_the_readme_names_every_model_and_its_family() -> None:
+    families = {row[0]: row[1] for row in rows(PAGES[0]) if row[1] in ("explicit", "implicit")}
+    assert families == {name: "implicit" if name in IMPLICIT else "explicit" for name in RECIPES}
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "docs" / "data.md"], ids=lambda p: p.name)
+def test_every_data_set_is_in_the_table(page: Path) -> None:
+    listed = {name.strip(): row for row in rows(page) for name in row[0].split(",") if name.strip() in names()}
+    assert listed.keys() == names().keys()
+    for name, entry in names().items():
+        _, shape, sizes, *_ = listed[name]
+        assert shape in (" × ".join(map(str, entry.shape)), "as above")
+        assert sizes in (" / ".join(f"{n:,}" for n in entry.sizes), "as above")
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_page_of_a_model_gives_its_options(name: str) -> None:
+    table = {row[0]: row[1] for row in rows(ROOT / "docs" / "models" / f"{name}.md")}
+    options = {key: _written(value) for key, value in options_of(RECIPES[name]).items()}
+    assert {key: value for key, value in table.items() if key in options} == options
+
+
+def _written(value: object) -> str:
+    """A default as one writes it behind ``--set``."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
