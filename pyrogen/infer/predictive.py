@@ -58,7 +58,9 @@ def draw(model: Callable[..., Any], guide: Callable[..., Any], like: Tensor, n: 
             predictive(model, guide, like.new_zeros(len(i), *like.shape), *(() if y is None else (y[i.to(y.device)],)))
             for i in rows
         ]
-    return torch.cat(parts)
+    drawn = torch.cat(parts)
+    # A model may observe flattened data; what it draws is given the shape of what it was shown.
+    return drawn.view(n, *like.shape) if drawn.numel() == n * like.numel() else drawn
 
 
 def _only(trace: poutine.Trace, names: Any) -> poutine.Trace:

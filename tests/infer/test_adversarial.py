@@ -1,0 +1,470 @@
+"""The two-player game: losses in closed form, Lipschitz rules, whose turn it is, and exact continuation."""
+
+import copy
+from functools import partial
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import nn
+from torch.optim import SGD, Adam, RMSprop
+from torch.optim.lr_scheduler import StepLR
+
+from pyrogen import AdversarialGame, fit
+from pyrogen.implicit import DCGAN, GAN, WGAN
+from pyrogen.infer import GradientPenalty, Minimax, NonSaturating, Wasserstein
+from pyrogen.random import scoped_seed
+
+REAL, FAKE = torch.tensor([1.0, -2.0, 0.3]), torch.tensor([0.5, -1.5, 4.0])
+
+
+def prior(n):
+    return torch.randn(n, 3)
+
+
+def players(seed=0):
+    with scoped_seed(seed):
+        return nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 2)), nn.Sequential(
+            nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 1)
+        )
+
+
+def game(seed=0, **options):
+    return AdversarialGame(*players(seed), prior, **options)
+
+
+def batch(n=16, seed=0):
+    return torch.randn(n, 2, generator=torch.Generator().manual_seed(seed))
+
+
+def weights_of(game, player):
+    return {n: t.detach().clone() for n, t in game.weights().items() if n.startswith(player)}
+
+
+def same(a, b):
+    return all(torch.equal(t, b[name]) for name, t in a.items())
+
+
+# Losses
+
+
+def test_losses_in_closed_form():
+    d_real, d_fake = torch.sigmoid(REAL), torch.sigmoid(FAKE)
+    judged = -d_real.log().mean() - (1 - d_fake).log().mean()
+    for loss in (Minimax(), NonSaturating()):
+        assert torch.allclose(loss.critic(REAL, FAKE), judged)
+    assert torch.allclose(Minimax().generator(FAKE), (1 - d_fake).log().mean())
+    assert torch.allclose(NonSaturating().generator(FAKE), -d_fake.log().mean())
+    assert torch.allclose(Wasserstein().critic(REAL, FAKE), FAKE.mean() - REAL.mean())
+    assert torch.allclose(Wasserstein().generator(FAKE), -FAKE.mean())
+
+
+@pytest.mark.parametrize("loss", [Minimax(), NonSaturating(), Wasserstein()])
+def test_losses_are_scalars_and_finite_for_sure_critics(loss):
+    far = torch.tensor([1e4, -1e4])
+    for value in (loss.critic(REAL, FAKE), loss.critic(far, far), loss.generator(far), loss.generator(far[:1])):
+        assert value.shape == ()
+        assert value.isfinite()
+
+
+@pytest.mark.parametrize("loss", [Minimax(), NonSaturating(), Wasserstein()])
+def test_players_pull_the_logits_their_way(loss):
+    real, fake = torch.zeros(4, requires_grad=True), torch.zeros(4, requires_grad=True)
+    loss.critic(real, fake).backward()
+    assert (real.grad < 0).all()  # descent raises the logits of data
+    assert (fake.grad > 0).all()
+    fake = torch.zeros(4, requires_grad=True)
+    loss.generator(fake).backward()
+    assert (fake.grad < 0).all()
+
+
+def test_non_saturating_loss_learns_where_minimax_does_not():
+    gradients = []
+    for loss in (Minimax(), NonSaturating()):
+        fake = torch.full((1,), -20.0, requires_grad=True)
+        loss.generator(fake).backward()
+        gradients.append(abs(fake.grad.item()))
+    assert gradients[0] < 1e-8
+    assert gradients[1] == pytest.approx(1, abs=1e-8)
+
+
+@pytest.mark.parametrize(("mean", "deviation"), [(0.0, 1.0), (1.0, 1.0), (3.0, 0.5), (-0.5, 2.0)])
+def test_minimax_at_the_optimal_discriminator(mean, deviation):
+    p, q = torch.distributions.Normal(0.0, 1.0), torch.distributions.Normal(mean, deviation)
+    quantiles = (torch.arange(200_000, dtype=torch.float64) + 0.5) / 200_000
+
+    def logit(x):
+        return p.log_prob(x) - q.log_prob(x)
+
+    value = Minimax().critic(logit(p.icdf(quantiles)), logit(q.icdf(quantiles))).item()
+    x = torch.linspace(-25, 25, 200_001, dtype=torch.float64)
+    p_x, q_x = p.log_prob(x), q.log_prob(x)
+    log_m = torch.logaddexp(p_x, q_x) - torch.tensor(2.0).log()
+    js = 0.5 * torch.trapezoid(p_x.exp() * (p_x - log_m) + q_x.exp() * (q_x - log_m), x).item()
+    assert value == pytest.approx(2 * torch.tensor(2.0).log().item() - 2 * js, abs=1e-4)
+
+
+def test_wasserstein_at_the_optimal_critic():
+    x = batch(1000)
+    assert Wasserstein().critic(x[:, 0], x[:, 0] + 3).item() == pytest.approx(3, abs=1e-5)
+
+
+# Lipschitz rules
+
+
+class Linear(nn.Module):
+    """f(x) = k <u, x> with a unit vector u: k-Lipschitz everywhere."""
+
+    def __init__(self, dims, k, column=False):
+        super().__init__()
+        u = torch.randn(dims, generator=torch.Generator().manual_seed(dims), dtype=torch.float32)
+        self.u = nn.Parameter(k * u / u.norm())
+        self.column = column
+
+    def forward(self, x):
+        score = x.flatten(1) @ self.u
+        return score[:, None] if self.column else score
+
+
+@pytest.mark.parametrize("n", [1, 2, 16, 64])
+@pytest.mark.parametrize("shape", [(2,), (50,), (1, 8, 8), (3, 9, 11)])
+@pytest.mark.parametrize("column", [False, True])
+def test_gradient_penalty_of_a_linear_critic(n, shape, column):
+    generator = torch.Generator().manual_seed(n)
+    real, fake = (torch.rand(n, *shape, generator=generator) for _ in range(2))
+    dims = torch.Size(shape).numel()
+    assert GradientPenalty(10.0)(Linear(dims, 1.0, column), real, fake).item() == pytest.approx(0, abs=1e-6)
+    for k, weight in ((3.0, 10.0), (0.5, 10.0), (3.0, 0.1), (0.0, 2.0)):
+        penalty = GradientPenalty(weight)(Linear(dims, k, column), real, fake)
+        assert penalty.item() == pytest.approx(weight * (k - 1) ** 2, rel=1e-4)
+        assert penalty.shape == ()
+
+
+def test_gradient_penalty_is_taken_between_data_and_samples():
+    seen = []
+
+    def critic(x):
+        seen.append(x.detach())
+        return x.square().sum(1)
+
+    real, fake = torch.zeros(2000, 2), torch.ones(2000, 2)
+    with scoped_seed(0):
+        penalty = GradientPenalty(1.0)(critic, real, fake)
+    between = seen[0]
+    assert torch.equal(between[:, 0], between[:, 1])  # one place on the line for each pair
+    assert between[:, 0].mean().item() == pytest.approx(0.5, abs=0.03)
+    assert between[:, 0].var().item() == pytest.approx(1 / 12, abs=0.01)
+    # ‖∇‖ = 2 √2 t with t uniform: E (2 √2 t - 1)² = 8 / 3 - 2 √2 + 1
+    assert penalty.item() == pytest.approx(8 / 3 - 8**0.5 + 1, abs=0.1)
+
+
+def test_gradient_penalty_trains_the_critic_alone():
+    critic = Linear(2, 3.0)
+    real, fake = batch(8), batch(8, 1).requires_grad_()
+    penalty = GradientPenalty()(critic, real, fake)
+    penalty.backward()
+    # d/dk λ (k - 1)² along u
+    assert (critic.u.grad @ critic.u.detach() / 3).item() == pytest.approx(10 * 2 * 2, rel=1e-4)
+    assert fake.grad is None
+    assert real.grad is None
+    with torch.no_grad():
+        assert GradientPenalty()(critic, real, fake).item() == pytest.approx(40, rel=1e-4)
+
+
+def test_gradient_penalty_passes_labels_on():
+    seen = []
+
+    def critic(x, y):
+        seen.append(y)
+        return x.sum(1)
+
+    y = torch.arange(4)
+    GradientPenalty()(critic, batch(4), batch(4, 1), y)
+    assert torch.equal(seen[0], y)
+
+
+def test_penalty_is_added_and_reported():
+    step = game(loss=Wasserstein(), penalty=GradientPenalty(5.0), optim=partial(SGD, lr=0.1))
+    plain = game(loss=Wasserstein(), optim=partial(SGD, lr=0.1))
+    with scoped_seed(0):
+        logs = step(batch())
+    with scoped_seed(0):
+        without = plain(batch())
+    assert logs.keys() == {"critic_loss", "generator_loss", "penalty"}
+    assert without.keys() == {"critic_loss", "generator_loss"}
+    assert torch.allclose(logs["critic_loss"], without["critic_loss"])
+    assert logs["penalty"] > 0
+    assert not same(weights_of(step, "critic"), weights_of(plain, "critic"))
+
+
+def test_penalty_makes_the_critic_lipschitz():
+    generator, critic = players()
+    step = AdversarialGame(
+        generator, critic, prior, Wasserstein(), partial(Adam, lr=0.01, betas=(0.0, 0.9)), penalty=GradientPenalty()
+    )
+    x = batch(64) + 10
+    for t in range(150):
+        with scoped_seed(t):
+            logs = step(x)
+    assert logs["penalty"] < 1.0
+
+
+@pytest.mark.parametrize("clip", [0.01, 0.3])
+def test_clipping_holds_at_all_times(clip):
+    step = game(loss=Wasserstein(), optim=partial(RMSprop, lr=0.5), clip=clip, critic_steps=2)
+    generator = max(t.abs().max().item() for t in weights_of(step, "generator").values())
+    for t in range(6):
+        largest = max(t.abs().max() for t in weights_of(step, "critic").values())
+        assert largest <= clip
+        assert largest == torch.tensor(clip)  # reached: the critic would move further
+        step(batch(seed=t))
+    assert generator > clip
+    assert max(t.abs().max() for t in weights_of(step, "generator").values()) > clip
+
+
+# Turns
+
+
+@pytest.mark.parametrize("critic_steps", [1, 3, 5])
+def test_generator_moves_at_every_kth_call(critic_steps):
+    step = game(critic_steps=critic_steps)
+    moved, latest = [], []
+    for t in range(1, 11):
+        before = weights_of(step, "generator"), weights_of(step, "critic")
+        latest.append(step(batch(seed=t))["generator_loss"].item())
+        moved.append(not same(before[0], weights_of(step, "generator")))
+        assert not same(before[1], weights_of(step, "critic"))
+    assert moved == [t % critic_steps == 0 for t in range(1, 11)]
+    # The reported loss of the generator is its latest.
+    assert [a != b for a, b in pairwise(latest)] == moved[1:]
+
+
+def test_updates_leave_the_other_player_alone():
+    generator, critic = players()
+    step = AdversarialGame(generator, critic, prior, critic_steps=2)
+    sentinel = torch.full((1,), 7.0)
+    for p in generator.parameters():
+        p.grad = sentinel.expand_as(p).clone()
+    step(batch())  # the critic's move
+    assert all((p.grad == 7).all() for p in generator.parameters())
+    for p in critic.parameters():
+        p.grad = sentinel.expand_as(p).clone()
+    before = weights_of(step, "critic")
+    grads = []
+
+    class Watched(SGD):
+        def step(self, closure=None):
+            grads.append([p.grad.clone() for p in critic.parameters()])
+            super().step(closure)
+
+    step.optimizers["generator"] = Watched(generator.parameters(), lr=0.1)
+    critic_optimizer = step.optimizers["critic"]
+    step.optimizers["critic"] = SGD(critic.parameters(), lr=0.0)
+    step(batch())  # both move; the critic by a rate of 0
+    after_own_move = grads[0]
+    assert same(before, weights_of(step, "critic"))
+    assert all(torch.equal(p.grad, g) for p, g in zip(critic.parameters(), after_own_move, strict=True))
+    assert critic_optimizer is not step.optimizers["critic"]
+
+
+def test_update_is_the_gradient_step_of_each_players_loss():
+    """One SGD step of both players, recomputed by hand."""
+    step = game(optim=(partial(SGD, lr=0.3), partial(SGD, lr=0.7)))
+    generator, critic = players()
+    x = batch()
+    with scoped_seed(0):
+        step(x)
+    with scoped_seed(0):
+        fake = generator(prior(16)).detach()
+        loss = NonSaturating().critic(critic(x), critic(fake))
+        for p, g in zip(critic.parameters(), torch.autograd.grad(loss, list(critic.parameters())), strict=True):
+            p.data -= 0.7 * g
+        loss = NonSaturating().generator(critic(generator(prior(16))))
+        for p, g in zip(generator.parameters(), torch.autograd.grad(loss, list(generator.parameters())), strict=True):
+            p.data -= 0.3 * g
+    expected = {f"generator.{n}": p for n, p in generator.named_parameters()}
+    expected |= {f"critic.{n}": p for n, p in critic.named_parameters()}
+    assert step.weights().keys() == expected.keys()
+    assert all(torch.allclose(t, expected[n], atol=1e-6) for n, t in step.weights().items())
+
+
+def test_each_player_has_an_optimiser_of_its_own():
+    generator, critic = players()
+    step = AdversarialGame(generator, critic, prior, optim=(partial(Adam, lr=0.1), partial(RMSprop, lr=0.2)))
+    assert isinstance(step.optimizers["generator"], Adam)
+    assert isinstance(step.optimizers["critic"], RMSprop)
+    for name, network in (("generator", generator), ("critic", critic)):
+        owned = [id(p) for group in step.optimizers[name].param_groups for p in group["params"]]
+        assert owned == [id(p) for p in network.parameters()]
+    shared = game(optim=partial(SGD, lr=0.1))
+    assert shared.optimizers["generator"] is not shared.optimizers["critic"]
+
+
+def test_schedules_step_with_each_batch():
+    step = game(schedule=partial(StepLR, step_size=2, gamma=0.5), optim=partial(SGD, lr=1.0))
+    for _ in range(4):
+        step(batch())
+    assert [o.param_groups[0]["lr"] for o in step.optimizers.values()] == [0.25, 0.25]
+
+
+# State
+
+
+MAKE = {
+    "plain": lambda: game(critic_steps=2),
+    "penalty": lambda: game(loss=Wasserstein(), penalty=GradientPenalty(), critic_steps=3),
+    "clip": lambda: game(loss=Wasserstein(), clip=0.05, optim=partial(RMSprop, lr=0.01)),
+    "schedule": lambda: game(schedule=partial(StepLR, step_size=3, gamma=0.5)),
+    "dcgan": lambda: adversary(DCGAN((1, 8, 8), 3, 4)),
+}
+
+
+def adversary(model, **options):
+    return AdversarialGame(model.generator, model.critic, model.prior, **options)
+
+
+@pytest.mark.parametrize("kind", MAKE)
+def test_continues_bit_for_bit(kind):
+    x = batch(64) if kind != "dcgan" else torch.rand(64, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+
+    def run(step, start, steps):
+        return [dict(logs) for _, logs in fit(step, x, steps=steps, batch_size=16, seed=5, start=start)]
+
+    with scoped_seed(0):
+        whole, half = MAKE[kind](), MAKE[kind]()
+    with scoped_seed(1):
+        other = MAKE[kind]()
+    half.load_state_dict(copy.deepcopy(whole.state_dict()))
+    logs = run(whole, 0, 11)
+    run(half, 0, 7)
+    state = copy.deepcopy(half.state_dict())
+    run(half, 7, 9)  # what happens to the first does not reach the state that was taken
+    other.load_state_dict(state)
+    rest = run(other, 7, 11)
+    assert rest == logs[7:]
+    assert same(whole.state_dict()["weights"], other.state_dict()["weights"])
+
+
+def test_state_of_other_networks_is_refused():
+    with pytest.raises(KeyError, match=r"missing .*critic"):
+        game().load_state_dict(adversary(GAN((2,), 3, (4,))).state_dict())
+
+
+def test_evaluate_changes_nothing():
+    model = DCGAN((1, 28, 28), 3, 4)
+    step = adversary(model)
+    x = torch.rand(6, 1, 28, 28)
+    step(x)
+    model.critic.layers[-1].eval()
+    before = copy.deepcopy(step.state_dict())
+    modes = [part.training for part in model.modules()]
+    grads = [p.grad.clone() for p in model.parameters()]
+    with scoped_seed(0):
+        first = step.evaluate(x)
+    with scoped_seed(0):
+        again = step.evaluate(x)
+    assert first == again
+    assert first.keys() == {"critic_loss", "generator_loss"}
+    assert not any(value.requires_grad for value in first.values())
+    after = step.state_dict()
+    assert same(before["weights"], after["weights"])
+    assert after["t"] == 1
+    for name, optimizer in before["optimizers"].items():
+        for index, slots in optimizer["state"].items():
+            assert same(slots, after["optimizers"][name]["state"][index])
+    assert [part.training for part in model.modules()] == modes
+    assert all(torch.equal(p.grad, g) for p, g in zip(model.parameters(), grads, strict=True))
+
+
+def test_evaluate_is_the_loss_of_networks_in_evaluation_mode():
+    generator = nn.Sequential(nn.Linear(3, 2), nn.Dropout(0.5))
+    critic = nn.Sequential(nn.Linear(2, 1), nn.Dropout(0.5))
+    step = AdversarialGame(generator, critic, prior)
+    x = batch()
+    with scoped_seed(0):
+        logs = step.evaluate(x)
+    with scoped_seed(0), torch.no_grad():
+        real, fake = critic[0](x), critic[0](generator[0](prior(16)))
+    assert torch.allclose(logs["critic_loss"], NonSaturating().critic(real, fake))
+    assert torch.allclose(logs["generator_loss"], NonSaturating().generator(fake))
+
+
+# A user's own networks
+
+
+class OnlyX(nn.Module):
+    """A critic that knows nothing of labels; its scores are a column."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Linear(2, 1)
+
+    def forward(self, x):
+        return self.net(x)
+
+
+class WithLabels(nn.Module):
+    def __init__(self, inputs, outputs):
+        super().__init__()
+        self.net, self.seen = nn.Linear(inputs + 1, outputs), []
+
+    def forward(self, x, y):
+        self.seen.append(y)
+        return self.net(torch.cat([x, y[:, None].float()], 1))
+
+
+@pytest.mark.parametrize("penalty", [None, GradientPenalty()])
+@pytest.mark.parametrize("critic", [OnlyX, lambda: nn.Linear(2, 1), lambda: WithLabels(2, 1)])
+@pytest.mark.parametrize("generator", [lambda: nn.Linear(3, 2), lambda: WithLabels(3, 2)])
+def test_own_networks_plug_in(generator, critic, penalty):
+    g, c = generator(), critic()
+    step = AdversarialGame(g, c, prior, penalty=penalty)
+    y = torch.arange(16) % 2
+    logs = step(batch(), y)
+    assert all(value.shape == () and value.isfinite() and not value.requires_grad for value in logs.values())
+    assert step.evaluate(batch(), y).keys() == {"critic_loss", "generator_loss"}
+    for network in (g, c):
+        assert all(torch.equal(seen, y) for seen in getattr(network, "seen", []))
+    if not hasattr(g, "seen") and not hasattr(c, "seen"):
+        assert step(batch()).keys() == logs.keys()
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_small_batches(n):
+    for model in (GAN((2,), 3, (4,)), WGAN((2,), 3, (4,))):
+        assert adversary(model)(batch(n))["critic_loss"].isfinite()
+    for model in (DCGAN((1, 28, 28), 3, 4), WGAN((1, 28, 28), 3, (4,), "conv")):
+        assert adversary(model, penalty=GradientPenalty())(torch.rand(n, 1, 28, 28))["penalty"].isfinite()
+
+
+def test_conditional_players_learn_from_labels():
+    model = DCGAN((1, 8, 8), 3, 4, classes=2)
+    step = adversary(model, penalty=GradientPenalty())
+    x, y = torch.rand(8, 1, 8, 8), torch.arange(8) % 2
+    before = {name: t.clone() for name, t in step.weights().items()}
+    step(x, y)
+    assert not torch.equal(step.weights()["critic.layers.0.weight"], before["critic.layers.0.weight"])
+    with pytest.raises(ValueError, match="labels"):
+        step(x)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"optim": partial(Adam, lr=0.02, betas=(0.5, 0.9))},
+        {"loss": Wasserstein(), "clip": 0.1, "optim": partial(RMSprop, lr=0.01), "critic_steps": 2},
+        {"loss": Wasserstein(), "penalty": GradientPenalty(1.0), "optim": partial(Adam, lr=0.02, betas=(0.0, 0.9))},
+    ],
+    ids=["non-saturating", "clipped", "penalised"],
+)
+def test_generator_finds_the_data(options):
+    generator, critic = players()
+    step = AdversarialGame(generator, critic, prior, **options)
+    x = 0.3 * torch.randn(1000, 2, generator=torch.Generator().manual_seed(0)) + torch.tensor([2.0, -1.0])
+    means = []
+    for _t, _logs in fit(step, x, steps=500, batch_size=100):
+        with torch.no_grad(), scoped_seed(0):
+            means.append(generator(prior(200)).mean(0))
+    # The players circle around the equilibrium: it is the average that is close.
+    assert (means[0] - x.mean(0)).norm() > 1.5
+    assert (torch.stack(means[-200:]).mean(0) - x.mean(0)).norm() < 0.4
