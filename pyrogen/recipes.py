@@ -155,19 +155,22 @@ def dcgan(
     *,
     latent: int = 32,
     width: int = 32,
-    conditional: bool = False,
+    condition: str = "auto",
     critic_steps: int = 1,
     average: float = 0.999,
     steps: int = 5000,
     batch_size: int = 128,
     lr: float = 1e-3,
 ) -> Plan:
-    """Deep convolutional GAN for images, class-conditional if asked (implicit: samples only)."""
+    """Deep convolutional GAN for images, given the label where there is one (implicit: samples only)."""
     if not data.is_image:
         raise ConfigError(f"dcgan needs images; {data.name!r} has data of shape {data.shape}")
-    if conditional and not data.classes:
-        raise ConfigError(f"conditional=true needs labels, and {data.name!r} has none")
-    model = DCGAN(data.shape, latent, width, len(data.classes) if conditional else 0, unit=_unit(data))
+    if condition not in ("auto", "label", "none"):
+        raise unknown("condition", condition, ("auto", "label", "none"))
+    if condition == "label" and not data.classes:
+        raise ConfigError(f"condition=label needs labels, and {data.name!r} has none")
+    classes = 0 if condition == "none" else len(data.classes)
+    model = DCGAN(data.shape, latent, width, classes, unit=_unit(data))
     optim = partial(Adam, lr=lr, betas=(0.0, 0.9))
     step = AdversarialGame(
         model.generator,

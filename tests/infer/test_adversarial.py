@@ -241,30 +241,26 @@ def test_generator_moves_at_every_kth_call(critic_steps):
 
 def test_updates_leave_the_other_player_alone():
     generator, critic = players()
-    step = AdversarialGame(generator, critic, prior, critic_steps=2)
-    sentinel = torch.full((1,), 7.0)
-    for p in generator.parameters():
-        p.grad = sentinel.expand_as(p).clone()
-    step(batch())  # the critic's move
-    assert all((p.grad == 7).all() for p in generator.parameters())
-    for p in critic.parameters():
-        p.grad = sentinel.expand_as(p).clone()
-    before = weights_of(step, "critic")
-    grads = []
+    own, others = [], []
 
     class Watched(SGD):
+        """Notes, at each move of the critic, its gradients and those of the generator."""
+
         def step(self, closure=None):
-            grads.append([p.grad.clone() for p in critic.parameters()])
+            own.append([p.grad.clone() for p in critic.parameters()])
+            others.append([p.grad.clone() for p in generator.parameters()])
             super().step(closure)
 
-    step.optimizers["generator"] = Watched(generator.parameters(), lr=0.1)
-    critic_optimizer = step.optimizers["critic"]
-    step.optimizers["critic"] = SGD(critic.parameters(), lr=0.0)
-    step(batch())  # both move; the critic by a rate of 0
-    after_own_move = grads[0]
-    assert same(before, weights_of(step, "critic"))
-    assert all(torch.equal(p.grad, g) for p, g in zip(critic.parameters(), after_own_move, strict=True))
-    assert critic_optimizer is not step.optimizers["critic"]
+    step = AdversarialGame(generator, critic, prior, optim=(partial(SGD, lr=0.1), partial(Watched, lr=0.0)))
+    for p in generator.parameters():
+        p.grad = torch.full_like(p, 7.0)
+    before = weights_of(step, "critic")
+    step(batch())
+    assert all((grad == 7).all() for grad in others[0])  # the critic's move has not added to them
+    assert any(grad.any() for grad in own[0])
+    assert all(torch.equal(p.grad, grad) for p, grad in zip(critic.parameters(), own[0], strict=True))
+    assert all((p.grad != 7).any() for p in generator.parameters())
+    assert same(before, weights_of(step, "critic"))  # at a rate of 0 only the generator could have moved it
 
 
 def test_update_is_the_gradient_step_of_each_players_loss():
