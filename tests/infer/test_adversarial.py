@@ -303,6 +303,15 @@ def test_schedules_step_with_each_batch():
     assert [o.param_groups[0]["lr"] for o in step.optimizers.values()] == [0.25, 0.25]
 
 
+def test_schedule_of_the_generator_waits_for_its_first_move():
+    step = game(schedule=partial(StepLR, step_size=1, gamma=0.5), optim=partial(SGD, lr=1.0), critic_steps=3)
+    rates = []
+    for _ in range(4):
+        step(batch())
+        rates.append([o.param_groups[0]["lr"] for o in step.optimizers.values()])
+    assert rates == [[1.0, 0.5], [1.0, 0.25], [0.5, 0.125], [0.25, 0.0625]]
+
+
 # State
 
 

@@ -427,6 +427,12 @@ def test_what_cannot_be_measured_is_named():
         sample_scores(Broken().sample(1000), dataset())
 
 
+@pytest.mark.parametrize("n", [1, 4])
+def test_few_test_data_have_no_two_sample_test(n):
+    data = dataset(n=(40, 5, n))
+    assert evaluate(StandardDensity(), data).keys() == {"log_likelihood", "nearest_neighbour"}
+
+
 def test_modes_are_scored_where_the_truth_has_them():
     toy = ring()
     data = dataset(truth=toy)
