@@ -33,7 +33,7 @@ def main():
     parser.add_argument("--smoke", action="store_true", help="a run of a few seconds")
     args = parser.parse_args()
     steps = 60 if args.smoke else args.steps
-    every = max(steps // 20, 1)
+    every = max(steps // 20, 10)
 
     torch.manual_seed(args.seed)
     data = pyrogen.load(args.data, args.data_root, args.seed)

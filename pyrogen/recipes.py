@@ -72,7 +72,7 @@ def vae(
     network: str = "mlp",
     likelihood: str = "auto",
     sigma: float | str = "learned",
-    steps: int = 12_000,
+    steps: int = 16_000,
     batch_size: int = 256,
     lr: float = 3e-3,
 ) -> Plan:

@@ -274,6 +274,7 @@ class _Window:
 
     def __init__(self) -> None:
         self.sums: dict[str, Tensor] = {}
+        self.terms: dict[str, int] = {}
         self.count = 0
         self.seconds = 0.0
         self.since = time.perf_counter()
@@ -281,17 +282,18 @@ class _Window:
     def add(self, logs: Any) -> None:
         for name, value in logs.items():
             self.sums[name] = self.sums[name] + value if name in self.sums else value
+            self.terms[name] = self.terms.get(name, 0) + 1
         self.count += 1
 
     def close(self, t: int, batch_size: int) -> dict[str, float]:
-        row = {name: float(total) / self.count for name, total in self.sums.items()}
+        row = {name: float(total) / self.terms[name] for name, total in self.sums.items()}
         broken = [name for name, value in row.items() if not isfinite(value)]
         if broken:
             raise Diverged(f"{broken[0]} is not finite at step {t}: {ADVICE}")
         spent = time.perf_counter() - self.since
         self.seconds += spent
         rate = self.count * batch_size / spent if spent > 0 else 0.0
-        self.sums, self.count, self.since = {}, 0, time.perf_counter()
+        self.sums, self.terms, self.count, self.since = {}, {}, 0, time.perf_counter()
         return {"t": t, **row, "seconds": round(self.seconds, 3), "examples_per_second": round(rate, 1)}
 
     @contextmanager
@@ -302,10 +304,12 @@ class _Window:
         self.since += time.perf_counter() - began
 
     def state_dict(self) -> dict[str, Any]:
-        return {"sums": {k: v.clone() for k, v in self.sums.items()}, "count": self.count, "seconds": self.seconds}
+        sums = {name: total.clone() for name, total in self.sums.items()}
+        return {"sums": sums, "terms": self.terms, "count": self.count, "seconds": self.seconds}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.sums, self.count, self.seconds = state["sums"], state["count"], state["seconds"]
+        self.sums, self.terms = state["sums"], state["terms"]
+        self.count, self.seconds = state["count"], state["seconds"]
         self.since = time.perf_counter()
 
 

@@ -34,7 +34,8 @@ class Label(nn.Module):
 
     Args:
         classes: how many classes there are.
-        weights: their relative frequencies, p(y); equal by default.
+        weights: their relative frequencies, p(y); equal by default. None counts for less than a millionth, so that a
+            class which training lacks is rare and not impossible.
     """
 
     probs: Tensor
@@ -43,6 +44,7 @@ class Label(nn.Module):
         super().__init__()
         self.features = classes
         weights = torch.ones(classes) if weights is None else weights.float()
+        weights = (weights / weights.sum()).clamp_min(1e-6)
         self.register_buffer("probs", weights / weights.sum())
 
     def forward(self, y: Tensor) -> Tensor:

@@ -71,8 +71,9 @@ class Gaussian(nn.Module):
             loc = self.mean + self.scale * spread * self.shift
             return dist.Normal(loc, self.scale * spread, validate_args=False).to_event(1)
         eye = torch.eye(len(self.shift), device=self.shift.device, dtype=self.shift.dtype)
-        factor = torch.linalg.solve_triangular(self.whitening, eye, upper=False)
-        loc = self.mean + self.scale * (factor @ self.shift)
+        with torch.autocast(self.shift.device.type, enabled=False):
+            factor = torch.linalg.solve_triangular(self.whitening, eye, upper=False)
+            loc = self.mean + self.scale * (factor @ self.shift)
         return dist.MultivariateNormal(loc, scale_tril=self.scale[:, None] * factor, validate_args=False)
 
     def model(self, x: Tensor, y: Tensor | None = None) -> None:
@@ -109,6 +110,9 @@ class Gaussian(nn.Module):
             DataError: if the covariance of the data is singular and ``jitter`` does not mend it.
         """
         flat = x.flatten(1).double()
+        if not len(flat) or not bool(flat.isfinite().all()):
+            broken = int((~flat.isfinite()).sum())
+            raise DataError(f"expected finite data to fit; got shape {tuple(x.shape)}, {broken} values not finite")
         mean = flat.mean(0)
         centred = flat - mean
         scale = (centred.square().mean(0) + jitter).sqrt()
@@ -120,7 +124,12 @@ class Gaussian(nn.Module):
             correlation = z.T @ z / len(z)
             correlation.diagonal().fill_(1.0)
             factor, failed = torch.linalg.cholesky_ex(correlation)
-            if failed:
+            # Rounding hides an exact zero: a pivot this small is one.
+            if (
+                failed
+                or float(factor.diagonal().min()) ** 2 < 1e-12 * len(scale)
+                or (len(z) <= len(scale) and not jitter)
+            ):
                 raise DataError(
                     f"the covariance of {len(x)} data in {len(scale)} dimensions is singular: give a jitter > 0"
                 )

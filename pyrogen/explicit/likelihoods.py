@@ -71,7 +71,11 @@ class GaussianLikelihood(nn.Module):
         if sigma != "learned" and not (isinstance(sigma, int | float) and sigma > 0):
             raise ConfigError(f"sigma must be a positive number or 'learned'; got {sigma!r}")
         log_sigma = torch.tensor(-1.0) if sigma == "learned" else torch.tensor(float(sigma)).log()
-        self.log_sigma = nn.Parameter(log_sigma, requires_grad=sigma == "learned")
+        self.log_sigma: Tensor
+        if sigma == "learned":
+            self.log_sigma = nn.Parameter(log_sigma)
+        else:
+            self.register_buffer("log_sigma", log_sigma)
         self.unit = unit
 
     def forward(self, h: Tensor) -> Any:
@@ -107,12 +111,19 @@ class DiscretizedLogisticLikelihood(nn.Module):
 
     def forward(self, h: Tensor) -> Any:
         """Location and log-scale are the two halves of h along its first dimension after the batch."""
-        loc, log_scale = h.chunk(2, 1)
-        return DiscretizedLogistic(loc + 0.5, (log_scale - 2).clamp(-7, 5).exp(), self.levels)
+        return DiscretizedLogistic(*self._parameters_of(h), self.levels)
 
     def mean(self, h: Tensor) -> Tensor:
-        """The location, kept in [0, 1]."""
-        return (h.chunk(2, 1)[0] + 0.5).clamp(0, 1)
+        """E[min(max(X, 0), 1)] of the logistic X, which is that of its levels to within half a level.
+
+        The integral of 1 - F over [0, 1]: ``s [softplus(m / s) - softplus((m - 1) / s)]``.
+        """
+        loc, scale = self._parameters_of(h)
+        return scale * (F.softplus(loc / scale) - F.softplus((loc - 1) / scale))
+
+    def _parameters_of(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        loc, log_scale = h.chunk(2, 1)
+        return loc + 0.5, (log_scale - 2).clamp(-7, 5).exp()
 
     def link(self, mean: Tensor) -> Tensor:
         """The location is the mean."""

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from pyrogen.errors import ConfigError
 from pyrogen.infer.parameters import assign, weights_of
 from pyrogen.infer.programs import places, taking
 from pyrogen.nn.modes import evaluating
@@ -89,7 +90,7 @@ class GradientPenalty:
 
     def __call__(self, critic: Callable[..., Tensor], real: Tensor, fake: Tensor, *rest: Tensor) -> Tensor:
         """The penalty for ``critic(x, *rest)`` between ``real`` and ``fake`` of one shape; a scalar."""
-        mix = torch.rand(len(real), *[1] * (real.ndim - 1), device=real.device)
+        mix = torch.rand(len(real), *[1] * (real.ndim - 1), device=real.device, dtype=real.dtype)
         between = torch.lerp(fake, real, mix).detach().requires_grad_()
         with torch.enable_grad():
             (gradient,) = torch.autograd.grad(critic(between, *rest).sum(), between, create_graph=True)
@@ -110,8 +111,11 @@ class AdversarialGame:
         clip: τ; after every update all weights of the critic lie in [-τ, τ].
         schedule: makes a learning-rate schedule of each optimiser, stepped once for each batch.
 
-    Each call returns ``critic_loss`` (without the penalty) and ``generator_loss`` (the latest), and
-    ``penalty`` where there is one.
+    Each call returns ``critic_loss`` (without the penalty) and ``generator_loss`` (the latest, once there is
+    one), and ``penalty`` where there is one.
+
+    Raises:
+        ConfigError: if ``critic_steps`` is less than 1, or ``clip`` not positive.
     """
 
     def __init__(
@@ -127,6 +131,10 @@ class AdversarialGame:
         clip: float | None = None,
         schedule: Callable[[Optimizer], LRScheduler] | None = None,
     ) -> None:
+        if critic_steps < 1:
+            raise ConfigError(f"critic_steps must be at least 1; got {critic_steps}")
+        if clip is not None and clip <= 0:
+            raise ConfigError(f"clip must be positive; got {clip}")
         optim = optim or partial(Adam, lr=2e-4, betas=(0.5, 0.999))
         make_g, make_c = optim if isinstance(optim, tuple) else (optim, optim)
         self._networks = {"generator": generator, "critic": critic}
@@ -137,7 +145,7 @@ class AdversarialGame:
         self.optimizers = {"generator": make_g(generator.parameters()), "critic": make_c(critic.parameters())}
         self.schedules = {name: schedule(o) for name, o in self.optimizers.items()} if schedule else {}
         self.t = 0
-        self.generator_loss = torch.zeros(())
+        self.generator_loss: Tensor | None = None
         self._clip_critic()
 
     def __call__(self, *batch: Tensor) -> dict[str, Tensor]:
@@ -161,7 +169,7 @@ class AdversarialGame:
         for player, schedule in self.schedules.items():
             if player == "critic" or self.t >= self.critic_steps:  # torch wants the first move before
                 schedule.step()
-        return logs | {"generator_loss": self.generator_loss}
+        return logs if self.generator_loss is None else logs | {"generator_loss": self.generator_loss}
 
     @torch.no_grad()
     def evaluate(self, *batch: Tensor) -> dict[str, Tensor]:
@@ -176,7 +184,7 @@ class AdversarialGame:
         optimizer = self.optimizers[player]
         optimizer.zero_grad()
         # Only this player's gradients are accumulated: the other's weights are constants of the move.
-        loss.backward(inputs=list(self._networks[player].parameters()))
+        loss.backward(inputs=[p for p in self._networks[player].parameters() if p.requires_grad])
         optimizer.step()
 
     @torch.no_grad()

@@ -29,19 +29,29 @@ def predictive(model: Callable[..., Any], guide: Callable[..., Any], x: Tensor, 
         The value drawn at the observed site, ``(n, *event)``.
     """
     probe = poutine.trace(model).get_trace(x, *rest)
-    observed = probe.observation_nodes
+    observed = [
+        name
+        for name in probe.observation_nodes
+        if not probe.nodes[name]["infer"].get("_deterministic") and type(probe.nodes[name]["fn"]).__name__ != "Unit"
+    ]
     if len(observed) != 1:
         raise ConfigError(f"cannot tell which site is the data: expected one observed site, found {observed}")
-    plates = {f.name for f in probe.nodes[observed[0]]["cond_indep_stack"] if f.size == len(x)}
+    twice = poutine.trace(model).get_trace(*(torch.cat([t, t]) for t in (x, *rest)))
+    sizes = {f.name: f.size for f in twice.nodes[observed[0]]["cond_indep_stack"]}
+    plates = {f.name for f in probe.nodes[observed[0]]["cond_indep_stack"] if sizes[f.name] == 2 * f.size}
     given = poutine.trace(guide).get_trace(x, *rest)
     shared = [
         name
         for name in given.stochastic_nodes
-        if not any(f.size == len(x) or f.name in plates for f in given.nodes[name]["cond_indep_stack"])
+        if not any(f.name in plates for f in given.nodes[name]["cond_indep_stack"])
     ]
     drawn = poutine.trace(poutine.uncondition(poutine.replay(model, trace=_only(given, shared)))).get_trace(x, *rest)
-    value: Tensor = drawn.nodes[observed[0]]["value"]
-    return value
+    site = drawn.nodes[observed[0]]
+    value: Tensor = site["value"]
+    dims = [f.dim - len(site["fn"].event_shape) for f in site["cond_indep_stack"] if f.vectorized and f.name in plates]
+    value = value.movedim(dims[0], 0) if dims else value
+    # A model may observe flattened data; what it draws is given the shape of what it was shown.
+    return value.reshape(x.shape) if value.numel() == x.numel() else value
 
 
 def draw(model: Callable[..., Any], guide: Callable[..., Any], like: Tensor, n: int, y: Tensor | None) -> Tensor:
@@ -58,9 +68,7 @@ def draw(model: Callable[..., Any], guide: Callable[..., Any], like: Tensor, n: 
             predictive(model, guide, like.new_zeros(len(i), *like.shape), *(() if y is None else (y[i.to(y.device)],)))
             for i in rows
         ]
-    drawn = torch.cat(parts)
-    # A model may observe flattened data; what it draws is given the shape of what it was shown.
-    return drawn.view(n, *like.shape) if drawn.numel() == n * like.numel() else drawn
+    return torch.cat(parts)
 
 
 def _only(trace: poutine.Trace, names: Any) -> poutine.Trace:

@@ -10,12 +10,21 @@ Program = Callable[..., Any]
 
 
 def places(program: Program) -> int:
-    """How many positional arguments ``program`` takes; a large number for ``*args``."""
+    """How many of ``(x, y, …)`` ``program`` takes; a large number for ``*args``.
+
+    A further parameter counts if it must be given, or defaults to ``None``: a flag or a number that has a default is
+    no place for labels.
+    """
     signature = inspect.signature(program.forward if isinstance(program, nn.Module) else program)
-    kinds = [p.kind for p in signature.parameters.values()]
-    if inspect.Parameter.VAR_POSITIONAL in kinds:
-        return 1_000
-    return sum(k in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD) for k in kinds)
+    count = 0
+    for parameter in signature.parameters.values():
+        if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
+            return 1_000
+        named = parameter.kind in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        if not named or (count and parameter.default not in (inspect.Parameter.empty, None)):
+            break
+        count += 1
+    return count
 
 
 def taking(program: Program, most: int) -> Program:

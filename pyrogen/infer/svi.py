@@ -6,7 +6,7 @@ With an empty guide this is maximum likelihood. The signature is Pyro's; the dif
 step owns its parameters, so that two models never share one by the accident of a name.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pyro
@@ -77,6 +77,10 @@ class SVI:
         self._modules = modules_of(model, "model")
         owned = {id(m) for m in self._modules.values()}
         self._modules |= {name: m for name, m in modules_of(guide, "guide").items() if id(m) not in owned}
+        owner = getattr(model, "__self__", model)
+        self._sample = getattr(owner, "sample", None)
+        if hasattr(owner, "log_prob_label"):
+            self.log_prob_label = owner.log_prob_label
         self._sites: dict[str, Any] = {"params": {}, "constraints": {}}  # a parameter store of our own
         self._strays: dict[str, Tensor] = {}  # leaves of the loss that no network and no site owns
         self._known_sites = 0
@@ -109,7 +113,7 @@ class SVI:
         """The negative ELBO in nats per datum, with every network in evaluation mode and nothing moved."""
         if self._pending is not None:
             self.setup(*batch)
-        with torch.no_grad(), self._store(), evaluating(*self._modules.values()), self._rows:
+        with torch.no_grad(), self._store(), evaluating(self), self._rows:
             loss = self.loss.loss(self._model, self._guide, *batch)
         return {"loss": torch.as_tensor(loss) / self._rows.count}
 
@@ -191,13 +195,23 @@ class SVI:
     def sample(self, n: int, y: Tensor | None = None) -> Tensor:
         """Draw ``n`` data, ``(n, *event)``: local latents from the prior, shared ones from the guide.
 
+        A model whose owner has a ``sample`` of its own is drawn from by that.
+
         Raises:
             ConfigError: before the first step, when the shape of the data is not known.
         """
+        if self._sample is not None:
+            with self._store(), evaluating(self):
+                return self._sample(n, y)
         if self._like is None:
             raise ConfigError("the shape of the data is not known before the first step: train, then sample")
-        with self._store(), evaluating(*self._modules.values()):
+        with self._store(), evaluating(self):
             return draw(self._model, self._guide, self._like, n, y)
+
+    def modules(self) -> Iterator[nn.Module]:
+        """Every network that is trained, and its parts."""
+        for module in self._modules.values():
+            yield from module.modules()
 
     def weights(self) -> dict[str, Tensor]:
         """All that was learned, by name: parameters, buffers, unconstrained sites; the live tensors."""

@@ -14,7 +14,7 @@ from pyrogen.measure.likelihood import density_scores, mean_score, pair_scores
 from pyrogen.measure.mmd import mmd2
 from pyrogen.measure.neighbours import nearest_neighbour
 from pyrogen.nn.modes import evaluating
-from pyrogen.protocols import Density, Pair, Sampler, Score
+from pyrogen.protocols import Sampler, Score
 from pyrogen.random import derive, scoped_seed
 
 SAMPLES = 1000
@@ -25,7 +25,7 @@ KDE_SAMPLES = 10_000
 """How many samples a kernel-density estimate is made of."""
 
 
-def evaluate(model: Sampler, data: Dataset | Split, *, k: int = 100, seed: int = 0) -> dict[str, Score]:
+def evaluate(model: Any, data: Dataset | Split, *, k: int = 100, seed: int = 0) -> dict[str, Score]:
     """Everything that can be measured of ``model`` on ``data``; the model is not changed.
 
     A density gives its exact log-likelihood; a Pyro pair its own, exact where nothing is latent, else the
@@ -49,17 +49,17 @@ def evaluate(model: Sampler, data: Dataset | Split, *, k: int = 100, seed: int =
         return scores
 
 
-def likelihood_scores(model: Sampler, data: Dataset | Split, *, k: int = 100, seed: int = 0) -> dict[str, Score]:
+def likelihood_scores(model: Any, data: Dataset | Split, *, k: int = 100, seed: int = 0) -> dict[str, Score]:
     """``log_likelihood`` with its kind, the bounds or estimates behind it, and ``bits_per_dim`` of 8-bit data."""
     measure = data.measure if isinstance(data, Dataset) else None
     test = (data.test if isinstance(data, Dataset) else data).tensors(seed)
     x, *rest = test
-    if isinstance(model, Density):
+    if callable(getattr(model, "log_prob", None)):
         declared = getattr(model, "kind", None)
         if measure is not None and declared is not None and declared != measure.kind:
             raise ConfigError(f"the model has a {declared}, but the data set's measure is a {measure}")
         scores, values = density_scores(model.log_prob, x, *rest)
-    elif isinstance(model, Pair):
+    elif callable(getattr(model, "model", None)) and callable(getattr(model, "guide", None)):
         scores, values = pair_scores(model, x, *rest, measure=measure, k=k, seed=seed)
     elif isinstance(model, Sampler):
         if measure is not None and measure.kind == "mass":
@@ -73,9 +73,9 @@ def likelihood_scores(model: Sampler, data: Dataset | Split, *, k: int = 100, se
         raise ConfigError(
             f"cannot measure a {type(model).__name__}: it has none of log_prob, model and guide, or sample"
         )
-    if measure is not None and measure.levels:
-        kind = "exact" if scores["log_likelihood"].kind == "exact" else "upper_bound"
-        scores["bits_per_dim"] = mean_score(measure.bits_per_dim(values, x), kind, "bits/dim")
+    whole = isinstance(data, Split) or data.test.side is None  # else the likelihood is of a part of x
+    if measure is not None and measure.levels and whole:
+        scores["bits_per_dim"] = mean_score(measure.bits_per_dim(values, x), "upper_bound", "bits/dim")
     return scores
 
 

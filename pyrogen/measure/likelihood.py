@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from math import log, prod
 from typing import Any
 
+import pyro
 import torch
 from pyro import poutine
 from pyro.distributions.util import scale_and_mask
@@ -29,92 +30,120 @@ ROWS = 10_000
 
 @dataclass(frozen=True)
 class Structure:
-    """What one run of a pair over a batch tells.
+    """What running a pair over one datum and over two tells.
 
     Args:
-        plates: the deepest nesting of plates.
+        depth: the deepest nesting of plates.
+        data: the names of the plates whose size follows the number of data.
+        most: how many data those plates hold at most; ``None`` for as many as are given.
         kind: whether the observed site has a mass or a density.
         latent: whether some latent variable is drawn, not summed out.
         shared: whether some latent variable lies outside the data plate.
     """
 
-    plates: int
+    depth: int
+    data: frozenset[str]
+    most: int | None
     kind: str
     latent: bool
     shared: bool
 
 
 def structure(pair: Pair, x: Tensor, *rest: Tensor) -> Structure:
-    """Run the pair once over a batch and see what it is made of."""
-    joint = poutine.trace(pair.model).get_trace(x, *rest)
-    given = poutine.trace(pair.guide).get_trace(x, *rest)
-    frames = [f for site in _samples(joint) for f in site["cond_indep_stack"] if f.vectorized]
-    discrete = [s["fn"].support.is_discrete for s in _samples(joint) if s["is_observed"]]
-    if not discrete:
+    """Run the pair over the first datum, once and twice, and see what it is made of.
+
+    Raises:
+        ConfigError: if the pair has no likelihood for each datum; the message names the site at fault.
+    """
+    one, two = ([t[:1].expand(n, *t.shape[1:]) for t in (x, *rest)] for n in (1, 2))
+    alone = [_samples(poutine.trace(f).get_trace(*one)) for f in (pair.model, pair.guide)]
+    joint, given = (poutine.trace(f).get_trace(*two) for f in (pair.model, pair.guide))
+    data = frozenset(
+        name
+        for few, more in zip(alone, (joint, given), strict=True)
+        for name, size in _sizes(_samples(more)).items()
+        if size == 2 and _sizes(few).get(name) == 1
+    )
+    observed = [s for s in _samples(joint) if s["is_observed"] and type(s["fn"]).__name__ != "Unit"]
+    if not observed:
         raise ConfigError("the model observes nothing: pass the data to a site with obs=x")
-    plates = {f.name for s in _samples(joint) if s["is_observed"] for f in s["cond_indep_stack"] if f.size == len(x)}
-    for site in _samples(given):
-        sizes = [f.size for f in site["cond_indep_stack"] if f.name in plates and f.size != len(x)]
-        if sizes:
+    for site in observed:
+        if _data_dim(site, data) is None:
             raise ConfigError(
-                f"the guide has a {site['name']!r} for each of {sizes[0]} data it was trained on: "
-                f"it cannot judge others (amortise it: let it depend on x)"
+                f"site {site['name']!r} is observed outside a plate of the data: "
+                f"wrap it in `with pyro.plate('data', len(x))`"
             )
-    drawn = [s for s in _samples(joint) if not s["is_observed"] and not _enumerated(s, given)]
+    for site in _samples(given):
+        fixed = [f.size for f in site["cond_indep_stack"] if f.name in data and f.size != 2]
+        if fixed:
+            raise ConfigError(
+                f"the guide has a {site['name'].removesuffix('_unconstrained')!r} for each of {fixed[0]} data it was "
+                f"trained on: it cannot judge others (amortise it: let it depend on x)"
+            )
+    drawn = []
+    for site in _samples(joint):
+        name, how = site["name"], site["infer"].get("enumerate")
+        if site["is_observed"]:
+            continue
+        if name in given.nodes:
+            if _data_dim(site, data) != _data_dim(given.nodes[name], data):
+                raise ConfigError(f"site {name!r} is in the data plate of only one of model and guide")
+            drawn.append(site)
+        elif how == "parallel":
+            if _data_dim(site, data) is None or sum(f.size > 1 for f in site["cond_indep_stack"]) > 1:
+                raise ConfigError(
+                    f"site {name!r} is enumerated outside the data plate, or inside a further one: not supported"
+                )
+        elif how == "sequential":
+            raise ConfigError(f"site {name!r} is enumerated sequentially; mark it infer={{'enumerate': 'parallel'}}")
+        else:
+            raise ConfigError(f"site {name!r} is latent in the model but not in the guide, and is not enumerated")
+    frames = [f for site in (*_samples(joint), *_samples(given)) for f in site["cond_indep_stack"] if f.vectorized]
+    full = [f.full_size for f in frames if f.name in data and f.full_size not in (None, f.size)]
     return Structure(
-        plates=max((-f.dim for f in frames), default=0),
-        kind="mass" if all(discrete) else "density",
+        depth=max((-f.dim for f in frames), default=0),
+        data=data,
+        most=min(full, default=None),
+        kind="mass" if all(s["fn"].support.is_discrete for s in observed) else "density",
         latent=bool(drawn),
-        shared=any(_data_dim(site, len(x)) is None for site in drawn),
+        shared=any(_data_dim(site, data) is None for site in drawn),
     )
 
 
-def log_weights(pair: Pair, x: Tensor, *rest: Tensor, plates: int | None = None) -> Tensor:
+def log_weights(pair: Pair, x: Tensor, *rest: Tensor, what: Structure | None = None) -> Tensor:
     """One draw of ``log w`` for each datum.
 
     Args:
         pair: the model and its guide.
         x: the data, ``(batch, *event)``.
         rest: side information with as many rows.
-        plates: the deepest nesting of plates, if known.
+        what: the pair's structure, if known.
 
     Returns:
         Nats, ``(batch,)``.
 
     Raises:
-        ConfigError: if the data are in no plate of their number, or an enumerated site is not in that plate alone.
+        ConfigError: as ``structure``.
     """
-    n = len(x)
-    plates = structure(pair, x, *rest).plates if plates is None else plates
-    first = -1 - plates
-    given, joint = _traces(poutine.enum(pair.model, first_available_dim=first), pair.guide, x, *rest)
-    total: Tensor | float = 0.0
-    seen = False
+    what = what or structure(pair, x, *rest)
+    given = poutine.trace(pair.guide).get_trace(x, *rest)
+    enumerating = poutine.enum(pair.model, first_available_dim=-1 - what.depth)
+    joint = poutine.trace(poutine.replay(enumerating, trace=given)).get_trace(x, *rest)
+    total = x.new_zeros(())
     for sign, trace in ((1.0, joint), (-1.0, given)):
         for site in _samples(trace):
-            dim = _data_dim(site, n)
+            dim = _data_dim(site, what.data)
             if dim is None:
-                if site["is_observed"]:
-                    raise ConfigError(
-                        f"site {site['name']!r} is observed outside a plate of the {n} data: "
-                        f"wrap it in `with pyro.plate('data', len(x))`"
-                    )
-                if sign > 0 and _enumerated(site, given):
-                    raise ConfigError(f"site {site['name']!r} is enumerated outside the data plate: no per-datum value")
                 continue
-            if sign > 0 and _enumerated(site, given) and sum(f.size > 1 for f in site["cond_indep_stack"]) > 1:
-                raise ConfigError(f"site {site['name']!r} is enumerated inside a further plate: not supported here")
             term = scale_and_mask(site["fn"].log_prob(site["value"]), 1.0, site["mask"])
-            inner = [d for d in range(-plates, 0) if d != dim and -d <= term.ndim]
-            term = term.sum(inner, keepdim=True) if inner else term
-            total = total + sign * term
-            seen = True
-    if not seen or not isinstance(total, Tensor):
-        raise ConfigError("the model has no site in a plate of the data")
-    outer = max(plates, 1)
-    total = total.reshape(*total.shape[: max(total.ndim - outer, 0)], -1)
-    weights: Tensor = total.reshape(-1, total.shape[-1]).logsumexp(0)
-    return weights.expand(n)
+            values = site["infer"].get("_enumerate_dim")
+            if values is not None and isinstance(site["mask"], Tensor):
+                # A masked site still has its values to be summed over: they share a mass of one.
+                term = torch.where(site["mask"], term, -log(term.shape[values]))
+            inner = [d for d in range(-what.depth, 0) if d != dim and -d <= term.ndim]
+            total = total + sign * (term.sum(inner, keepdim=True) if inner else term)
+    weights: Tensor = total.reshape(-1, len(x)).logsumexp(0)
+    return weights
 
 
 @torch.no_grad()
@@ -131,16 +160,18 @@ def bounds(pair: Pair, x: Tensor, *rest: Tensor, k: int = 100, seed: int = 0) ->
     Returns:
         ``(elbo, iwae, structure)``, the first two in nats, ``(n,)``.
     """
-    with scoped_seed(derive(seed, "importance")):
-        what = structure(pair, x[:2], *(r[:2] for r in rest))
+    store = pyro.get_param_store()
+    with scoped_seed(derive(seed, "importance")), store.scope(store.get_state()):
+        what = structure(pair, x, *rest)
         k = k if what.latent else 1
-        repeat = 1 if what.shared else k  # a shared draw serves a whole call, so particles take turns
+        most = min(ROWS, what.most or ROWS)
+        repeat = 1 if what.shared or k > most else k  # a shared draw serves a whole call, so particles take turns
         elbo, iwae = [], []
-        rows = max(ROWS // repeat, 1)
+        rows = max(most // repeat, 1)
         for start in range(0, len(x), rows):
             part = [t[start : start + rows] for t in (x, *rest)]
             many = [t.repeat_interleave(repeat, 0) for t in part]
-            draws = [log_weights(pair, *many, plates=what.plates) for _ in range(k // repeat)]
+            draws = [log_weights(pair, *many, what=what) for _ in range(k // repeat)]
             w = torch.stack(draws, 1).reshape(len(part[0]), -1)
             elbo.append(w.mean(1))
             iwae.append(w.logsumexp(1) - log(w.shape[1]))
@@ -186,20 +217,17 @@ def density_scores(log_prob: Callable[..., Tensor], x: Tensor, *rest: Tensor) ->
     return {"log_likelihood": mean_score(values, "exact")}, values
 
 
-def _traces(model: Any, guide: Any, x: Tensor, *rest: Tensor) -> tuple[poutine.Trace, poutine.Trace]:
-    given = poutine.trace(guide).get_trace(x, *rest)
-    return given, poutine.trace(poutine.replay(model, trace=given)).get_trace(x, *rest)
-
-
 def _samples(trace: poutine.Trace) -> list[dict[str, Any]]:
+    """The sites with a probability: neither subsamples nor ``pyro.deterministic``."""
     nodes = [trace.nodes[name] for name in (*trace.stochastic_nodes, *trace.observation_nodes)]
-    return [site for site in nodes if type(site["fn"]).__name__ != "_Subsample"]
+    return [s for s in nodes if type(s["fn"]).__name__ != "_Subsample" and not s["infer"].get("_deterministic")]
 
 
-def _enumerated(site: dict[str, Any], given: poutine.Trace) -> bool:
-    return bool(site["infer"].get("enumerate")) and not site["is_observed"] and site["name"] not in given.nodes
+def _sizes(sites: list[dict[str, Any]]) -> dict[str, int]:
+    """The size of every plate by its name."""
+    return {f.name: f.size for site in sites for f in site["cond_indep_stack"] if f.vectorized}
 
 
-def _data_dim(site: dict[str, Any], n: int) -> int | None:
-    """The dimension of the outermost plate of ``n`` rows around a site; ``None`` if it is in none."""
-    return next((f.dim for f in site["cond_indep_stack"] if f.vectorized and f.size == n), None)
+def _data_dim(site: dict[str, Any], data: frozenset[str]) -> int | None:
+    """The dimension of the data plate around a site; ``None`` if it is in none."""
+    return next((f.dim for f in site["cond_indep_stack"] if f.name in data), None)

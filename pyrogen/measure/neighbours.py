@@ -8,8 +8,8 @@ from pyrogen.protocols import Score
 
 def nearest_distance(x: Tensor, others: Tensor, rows: int = 1000) -> Tensor:
     """The Euclidean distance from each of ``x`` to the nearest of ``others``, ``(n,)``."""
-    flat, among = x.flatten(1), others.flatten(1)
-    return torch.cat([torch.cdist(part, among).min(1).values for part in flat.split(rows)])
+    flat, among = x.flatten(1).double(), others.flatten(1).double()  # float32 loses distances that are small
+    return torch.cat([torch.cdist(part, among).min(1).values for part in flat.split(rows)]).to(x.dtype)
 
 
 def nearest_neighbour(samples: Tensor, train: Tensor, test: Tensor) -> Score:

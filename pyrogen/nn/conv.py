@@ -13,6 +13,12 @@ from torch import Tensor, nn
 from pyrogen.errors import ConfigError
 
 
+def _image(shape: Sequence[int]) -> tuple[int, int, int]:
+    if len(shape) != 3:
+        raise ConfigError(f"convolutional networks need images (channel, height, width); got shape {tuple(shape)}")
+    return shape[0], shape[1], shape[2]
+
+
 def halvings(height: int, width: int) -> list[tuple[int, int]]:
     """The sizes on the way down, the image's own first: ``(28, 28), (14, 14), (7, 7)``.
 
@@ -46,7 +52,7 @@ class ConvDown(nn.Sequential):
         activation: Callable[[], nn.Module] = nn.SiLU,
         norm: bool = False,
     ) -> None:
-        channels, height, side = shape
+        channels, height, side = _image(shape)
         *_, (h, w) = sizes = halvings(height, side)
         widths = [channels, *(width * 2**i for i in range(len(sizes) - 1))]
         layers: list[nn.Module] = []
@@ -76,7 +82,7 @@ class ConvUp(nn.Sequential):
         activation: Callable[[], nn.Module] = nn.SiLU,
         norm: bool = False,
     ) -> None:
-        channels, height, side = shape
+        channels, height, side = _image(shape)
         sizes = halvings(height, side)[::-1]
         widths = [*(width * 2**i for i in reversed(range(len(sizes) - 1))), channels]
         start = (widths[0], *sizes[0])

@@ -10,9 +10,10 @@ from torch import nn
 def evaluating(*modules: object) -> Iterator[None]:
     """Evaluation mode (dropout off, BatchNorm by its running statistics) inside; what was, after.
 
-    Arguments that are no networks are left alone.
+    A thing that is no network may say which ones it has by ``modules()``, as an ``SVI`` step does, or hold them as
+    attributes.
     """
-    parts = [part for module in modules if isinstance(module, nn.Module) for part in module.modules()]
+    parts = list({id(part): part for module in modules for part in _parts(module)}.values())
     before = [part.training for part in parts]
     for part in parts:
         part.training = False
@@ -21,3 +22,13 @@ def evaluating(*modules: object) -> Iterator[None]:
     finally:
         for part, training in zip(parts, before, strict=True):
             part.training = training
+
+
+def _parts(thing: object) -> Iterator[nn.Module]:
+    modules = getattr(thing, "modules", None)
+    if callable(modules):
+        yield from modules()
+        return
+    for value in getattr(thing, "__dict__", {}).values():
+        if isinstance(value, nn.Module):
+            yield from value.modules()
