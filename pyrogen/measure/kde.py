@@ -63,7 +63,7 @@ def best_bandwidth(valid: Tensor, samples: Tensor, rows: int = 2000) -> float:
 
 def _squares(x: Tensor, centres: Tensor) -> Tensor:
     """Squared distances, ``(n, m)``; in float64, where the fast matrix form loses nothing that matters."""
-    return torch.cdist(x.double(), centres.double()).square().float()
+    return torch.cdist(x.double(), centres.double()).square().to(x.dtype)
 
 
 def kde_score(x: Tensor, samples: Tensor, valid: Tensor) -> Score:

@@ -90,10 +90,10 @@ def structure(pair: Pair, x: Tensor, *rest: Tensor) -> Structure:
                 raise ConfigError(f"site {name!r} is in the data plate of only one of model and guide")
             drawn.append(site)
         elif how == "parallel":
-            if _data_dim(site, data) is None or sum(f.size > 1 for f in site["cond_indep_stack"]) > 1:
-                raise ConfigError(
-                    f"site {name!r} is enumerated outside the data plate, or inside a further one: not supported"
-                )
+            if _data_dim(site, data) is None:
+                raise ConfigError(f"site {name!r} is enumerated outside the data plate: no value for each datum")
+            if sum(f.size > 1 for f in site["cond_indep_stack"]) > 1:
+                raise ConfigError(f"site {name!r} is enumerated inside a further plate: not supported")
         elif how == "sequential":
             raise ConfigError(f"site {name!r} is enumerated sequentially; mark it infer={{'enumerate': 'parallel'}}")
         else:
@@ -165,16 +165,18 @@ def bounds(pair: Pair, x: Tensor, *rest: Tensor, k: int = 100, seed: int = 0) ->
         what = structure(pair, x, *rest)
         k = k if what.latent else 1
         most = min(ROWS, what.most or ROWS)
-        repeat = 1 if what.shared or k > most else k  # a shared draw serves a whole call, so particles take turns
+        # A shared latent serves a whole call, so its particles take turns; others lie side by side.
+        turns = [1] * k if what.shared else [min(most, k - done) for done in range(0, k, most)]
         elbo, iwae = [], []
-        rows = max(most // repeat, 1)
+        rows = max(most // max(turns), 1)
         for start in range(0, len(x), rows):
             part = [t[start : start + rows] for t in (x, *rest)]
-            many = [t.repeat_interleave(repeat, 0) for t in part]
-            draws = [log_weights(pair, *many, what=what) for _ in range(k // repeat)]
-            w = torch.stack(draws, 1).reshape(len(part[0]), -1)
+            draws = [
+                log_weights(pair, *(t.repeat_interleave(r, 0) for t in part), what=what).view(-1, r) for r in turns
+            ]
+            w = torch.cat(draws, 1)
             elbo.append(w.mean(1))
-            iwae.append(w.logsumexp(1) - log(w.shape[1]))
+            iwae.append(w.logsumexp(1) - log(k))
     return torch.cat(elbo), torch.cat(iwae), what
 
 

@@ -231,7 +231,7 @@ def test_generator_moves_at_every_kth_call(critic_steps):
     moved, latest = [], []
     for t in range(1, 11):
         before = weights_of(step, "generator"), weights_of(step, "critic")
-        latest.append(step(batch(seed=t))["generator_loss"].item())
+        latest.append(float(step(batch(seed=t)).get("generator_loss", torch.zeros(()))))
         moved.append(not same(before[0], weights_of(step, "generator")))
         assert not same(before[1], weights_of(step, "critic"))
     assert moved == [t % critic_steps == 0 for t in range(1, 11)]

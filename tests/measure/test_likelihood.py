@@ -78,7 +78,7 @@ def test_exact_where_nothing_is_latent(n):
     expected = normal(x, 1.0, 4.0).sum(1)
     assert torch.allclose(elbo, expected, atol=1e-5)
     assert torch.allclose(iwae, expected, atol=1e-5)
-    assert (what.kind, what.latent, what.shared, what.plates) == ("density", False, False, 1)
+    assert (what.kind, what.latent, what.shared, what.depth) == ("density", False, False, 1)
     scores, values = pair_scores(Couple(model), x)
     assert scores.keys() == {"log_likelihood"}
     score = scores["log_likelihood"]
@@ -281,7 +281,7 @@ def test_nested_plates(order, n, pixels):
 
     x = points(n, pixels)
     _, iwae, what = bounds(Couple(model), x)
-    assert what.plates == 2
+    assert what.depth == 2
     assert torch.allclose(iwae, normal(x, means).sum(1), atol=1e-5)
 
 
@@ -367,7 +367,7 @@ def test_missing_plate_is_named():
     def model(x):
         pyro.sample("pixels", dist.Normal(0.0, 1.0).expand([len(x)]), obs=x)
 
-    with pytest.raises(ConfigError, match=r"'pixels' is observed outside a plate of the 5 data.*pyro\.plate"):
+    with pytest.raises(ConfigError, match=r"'pixels' is observed outside a plate of the data.*pyro\.plate"):
         bounds(Couple(model), points(5))
 
 
@@ -376,7 +376,7 @@ def test_plate_of_another_size_is_named():
         with pyro.plate("data", 3):
             pyro.sample("x", dist.Normal(0.0, 1.0), obs=x[:3])
 
-    with pytest.raises(ConfigError, match=r"'x' is observed outside a plate of the 5 data"):
+    with pytest.raises(ConfigError, match=r"'x' is observed outside a plate of the data"):
         bounds(Couple(model), points(5))
 
 
@@ -434,7 +434,7 @@ def test_mass_and_density_do_not_mix(likelihood, space):
 
 def test_structure_is_seen_under_one_run():
     what = structure(latent(), points(3))
-    assert (what.plates, what.kind, what.latent, what.shared) == (1, "density", True, False)
+    assert (what.depth, what.kind, what.latent, what.shared) == (1, "density", True, False)
     assert structure(Couple(config_enumerate(mixture)), points(3)).latent is False
 
 
