@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from pyrogen.data.dataset import Dataset
 from pyrogen.data.datasets import load
+from pyrogen.errors import ConfigError
 from pyrogen.explicit.gaussian import Gaussian
 from pyrogen.files import write_whole
 from pyrogen.measure.evaluate import anchor_scores, draw, evaluate, sample_scores
@@ -57,6 +58,9 @@ def compare(
         UserError: before the first step, for whatever in the request cannot be used.
     """
     chosen = () if models is None and own else models
+    twice = sorted(set(own or ()) & set(DEFAULT_MODELS if chosen is None else chosen))
+    if twice:
+        raise ConfigError(f"{twice[0]!r} is the name of a recipe and of a model of your own: rename yours")
     return compare_in(begin(chosen, data, **settings), own=own, show=show)
 
 

@@ -34,6 +34,8 @@ VALID_ROWS = 2000
 """How many validation data the run's own score is taken on."""
 NETWORKS = ("encoder", "decoder", "prior_network", "generator", "critic")
 """The parts of a model that ``compile`` compiles: plain networks, whose arithmetic is all theirs."""
+POSITIVE = {"steps", "batch_size", "lr", "latent", "hidden", "width", "critic_steps", "clip", "penalty"}
+"""The options that a model cannot be built with at zero or below."""
 ADVICE = "try a smaller --lr; the last checkpoint is from before"
 
 
@@ -41,7 +43,7 @@ class Diverged(UserError):
     """The loss is no longer a finite number."""
 
 
-class Interrupted(Exception):
+class Interrupted(KeyboardInterrupt):
     """A signal asked the run to stop; its checkpoint is written.
 
     Args:
@@ -86,8 +88,9 @@ def configure(
     pick_device(device)
     autocast(precision, torch.device("cpu"))
     bound = bind(recipe(model), options or {})
-    for name in ("steps", "batch_size", "lr"):
-        if not bound[name] > 0:
+    for name in POSITIVE & bound.keys():
+        values = bound[name] if isinstance(bound[name], tuple) else (bound[name],)
+        if not all(value > 0 for value in values):
             raise ConfigError(f"{name} must be positive; got {bound[name]}")
     return {
         "model": model,

@@ -246,6 +246,7 @@ BAD_REQUESTS = {
     "batch": (("train", "vae", "--batch-size", "5000"), "--batch-size"),
     "steps": (("train", "vae", "--steps", "0"), "steps must be positive"),
     "lr": (("train", "vae", "--lr", "-1"), "lr must be positive"),
+    "size": (("train", "vae", "--set", "hidden=8,0"), "hidden must be positive"),
     "device": (("train", "vae", "--device", "tpu"), "device"),
     "precision": (("train", "vae", "--precision", "8"), "precision"),
     "measure": (("train", "gaussian", "--data", "digits-binary"), "mass"),
