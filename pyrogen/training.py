@@ -142,7 +142,7 @@ def train(run: Run, watch: Watcher | None = None, plan: Plan | None = None) -> T
     plan = plan or build(config)
     options, seed = config["options"], config["seed"]
     steps, batch_size, device = options["steps"], options["batch_size"], pick_device(config["device"])
-    kept = Best(plan.model) if plan.average is None else Average(plan.model, plan.average)
+    kept = _kept(plan)
     parts: dict[str, Any] = {"model": plan.model, "step": plan.step, "kept": kept, "window": (window := _Window())}
     with run.lock(), _signals() as caught:
         start = checkpoint.load(run.path, **parts) if any(run.path.glob("checkpoint-*")) else 0
@@ -187,7 +187,7 @@ def restore(run: Run) -> Trained:
         RunError: if there is none yet, or it does not fit the configuration.
     """
     plan = build(run.config)
-    kept = Best(plan.model) if plan.average is None else Average(plan.model, plan.average)
+    kept = _kept(plan)
     t = checkpoint.load(run.path, kept=kept)
     return Trained(kept.module, plan.data, run, t)
 
@@ -244,6 +244,11 @@ def pictures(model: Any, data: Dataset, n: int, seed: int, y: Tensor | None = No
             return data.measure.to_image(model.sample(n, y)).cpu()
         x: Tensor = mean(n, y).cpu()
         return x.clamp(0, 1) if data.measure.space in ("unit", "binary") else data.measure.to_image(x)
+
+
+def _kept(plan: Plan) -> Best | Average:
+    """The weights that the run ends with, by the recipe's rule."""
+    return Best(plan.model) if plan.average is None else Average(plan.model, plan.average)
 
 
 def _due(t: int, steps: int, times: int) -> bool:
