@@ -3,5 +3,6 @@
 from pyrogen.nn.conv import ConvDown, ConvUp, dcgan_init
 from pyrogen.nn.mlp import mlp
 from pyrogen.nn.modes import evaluating
+from pyrogen.nn.pooling import PoolDown, PoolUp
 
-__all__ = ["ConvDown", "ConvUp", "dcgan_init", "evaluating", "mlp"]
+__all__ = ["ConvDown", "ConvUp", "PoolDown", "PoolUp", "dcgan_init", "evaluating", "mlp"]

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from pyrogen.errors import ConfigError
 
 
-def _image(shape: Sequence[int]) -> tuple[int, int, int]:
+def image_shape(shape: Sequence[int]) -> tuple[int, int, int]:
+    """``shape`` as ``(channel, height, width)``; raises ``ConfigError`` if it is not that of an image."""
     if len(shape) != 3:
         raise ConfigError(f"convolutional networks need images (channel, height, width); got shape {tuple(shape)}")
     return shape[0], shape[1], shape[2]
@@ -52,7 +53,7 @@ class ConvDown(nn.Sequential):
         activation: Callable[[], nn.Module] = nn.SiLU,
         norm: bool = False,
     ) -> None:
-        channels, height, side = _image(shape)
+        channels, height, side = image_shape(shape)
         *_, (h, w) = sizes = halvings(height, side)
         widths = [channels, *(width * 2**i for i in range(len(sizes) - 1))]
         layers: list[nn.Module] = []
@@ -82,7 +83,7 @@ class ConvUp(nn.Sequential):
         activation: Callable[[], nn.Module] = nn.SiLU,
         norm: bool = False,
     ) -> None:
-        channels, height, side = _image(shape)
+        channels, height, side = image_shape(shape)
         sizes = halvings(height, side)[::-1]
         widths = [*(width * 2**i for i in reversed(range(len(sizes) - 1))), channels]
         start = (widths[0], *sizes[0])

@@ -1,0 +1,68 @@
+"""Networks whose i-th output sees only the inputs before it."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class MaskedLinear(nn.Linear):
+    """A linear layer with some of its weights fixed at zero: ``x (mask ∘ W)ᵀ + b``.
+
+    Args:
+        mask: ones where a weight is, ``(outputs, inputs)``.
+    """
+
+    mask: Tensor
+
+    def __init__(self, mask: Tensor) -> None:
+        super().__init__(mask.shape[1], mask.shape[0])
+        self.register_buffer("mask", mask.float(), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The masked map."""
+        return F.linear(x, self.mask * self.weight, self.bias)
+
+
+class MaskedMLP(nn.Module):
+    """An autoregressive MLP: outputs for dimension i depend on ``x_1 … x_{i-1}`` alone.
+
+    Every hidden unit has a degree m, and sees inputs up to number m; the outputs for i see units of degree below i.
+    Germain, Gregor, Murray and Larochelle, "MADE: masked autoencoder for distribution estimation", ICML 2015.
+
+    Args:
+        dims: the number of inputs d.
+        hidden: widths of the hidden layers.
+        outputs: numbers wanted for each dimension.
+        activation: the nonlinearity after each hidden layer.
+    """
+
+    def __init__(
+        self,
+        dims: int,
+        hidden: Sequence[int],
+        outputs: int,
+        activation: Callable[[], nn.Module] = nn.SiLU,
+    ) -> None:
+        super().__init__()
+        self.dims, self.outputs = dims, outputs
+        degrees = torch.arange(1, dims + 1)
+        layers: list[nn.Module] = []
+        before = degrees
+        for width in hidden:
+            after = torch.arange(width) % max(dims - 1, 1) + 1
+            layers += [MaskedLinear(after[:, None] >= before), activation()]
+            before = after
+        self.body = nn.Sequential(*layers)
+        self.head = MaskedLinear((degrees[:, None] > before).repeat(outputs, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(batch, *event)`` of d values to ``(batch, outputs, d)``."""
+        return self.head(self.body(x.flatten(1))).view(-1, self.outputs, self.dims)
+
+    def at(self, x: Tensor, i: int) -> Tensor:
+        """The outputs for dimension i alone, ``(batch, outputs, 1)``; what x holds from i on does not matter."""
+        rows = slice(i, None, self.dims)
+        weight = self.head.mask[rows] * self.head.weight[rows]
+        return F.linear(self.body(x.flatten(1)), weight, self.head.bias[rows])[:, :, None]
