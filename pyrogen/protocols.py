@@ -61,6 +61,15 @@ class LatentVariable(Pair, Protocol):
 
 
 @runtime_checkable
+class Reconstructing(Protocol):
+    """An autoencoder: anything that gives back data through a bottleneck; it need not sample."""
+
+    def reconstruct(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """What is left of ``x``, of the same shape."""
+        ...
+
+
+@runtime_checkable
 class Implicit(Sampler, Protocol):
     """A distribution known only through its samples ``generator(z)``, ``z ~ prior``."""
 
@@ -108,6 +117,10 @@ class Score:
     kind: Kind
     unit: str
     detail: Mapping[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        error = f" ± {self.stderr:.3g}" if self.stderr else ""
+        return f"{self.value:.4g}{error} {self.unit} ({self.kind.replace('_', ' ')})"
 
     def as_dict(self) -> dict[str, Any]:
         """A JSON object; the details stand beside the four fixed fields."""

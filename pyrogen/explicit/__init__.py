@@ -1,26 +1,55 @@
 """Models with a likelihood: exact, or bounded from below."""
 
+from pyrogen.explicit.autoregressive import MADE
+from pyrogen.explicit.conditionals import MixtureLikelihood
 from pyrogen.explicit.conditions import Attributes, Label, PartialImage, observe_quadrants
 from pyrogen.explicit.cvae import CVAE
+from pyrogen.explicit.flow import Flow
 from pyrogen.explicit.gaussian import Gaussian
+from pyrogen.explicit.histogram import Histogram
+from pyrogen.explicit.kde import KernelDensity
+from pyrogen.explicit.ladder import LadderVAE
 from pyrogen.explicit.likelihoods import (
     BernoulliLikelihood,
     DiscretizedLogistic,
     DiscretizedLogisticLikelihood,
     GaussianLikelihood,
 )
+from pyrogen.explicit.mixture import GaussianMixture
+from pyrogen.explicit.pixelcnn import PixelCNN
+from pyrogen.explicit.posteriors import DiagonalNormal, FlowPosterior
+from pyrogen.explicit.ppca import PPCA
+from pyrogen.explicit.priors import StandardNormal, VampPrior
+from pyrogen.explicit.spline import Spline
 from pyrogen.explicit.vae import VAE
+from pyrogen.explicit.vqvae import VQVAE, VQVAE2
 
 __all__ = [
     "CVAE",
+    "MADE",
+    "PPCA",
     "VAE",
+    "VQVAE",
+    "VQVAE2",
     "Attributes",
     "BernoulliLikelihood",
+    "DiagonalNormal",
     "DiscretizedLogistic",
     "DiscretizedLogisticLikelihood",
+    "Flow",
+    "FlowPosterior",
     "Gaussian",
     "GaussianLikelihood",
+    "GaussianMixture",
+    "Histogram",
+    "KernelDensity",
     "Label",
+    "LadderVAE",
+    "MixtureLikelihood",
     "PartialImage",
+    "PixelCNN",
+    "Spline",
+    "StandardNormal",
+    "VampPrior",
     "observe_quadrants",
 ]

@@ -11,21 +11,21 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any
 
-import pyro
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
 from pyrogen.errors import ConfigError, unknown
 from pyrogen.explicit.conditions import Condition, Label
-from pyrogen.explicit.likelihoods import BernoulliLikelihood, Likelihood
+from pyrogen.explicit.latent import LatentModel
+from pyrogen.explicit.likelihoods import Likelihood
+from pyrogen.explicit.posteriors import normal
 from pyrogen.nn.mlp import mlp
-from pyrogen.nn.modes import evaluating
 
 PRIORS = ("learned", "standard")
 
 
-class CVAE(nn.Module):
+class CVAE(LatentModel):
     """A conditional variational autoencoder as a Pyro pair; y enters prior, encoder and decoder.
 
     Args:
@@ -51,83 +51,56 @@ class CVAE(nn.Module):
         prior: str = "learned",
         mean: Tensor | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(shape, likelihood, mean)
         if prior not in PRIORS:
             raise unknown("prior", prior, PRIORS)
-        self.shape, self.latent = tuple(shape), latent
-        self.condition = condition
-        self.likelihood = likelihood or BernoulliLikelihood()
-        out = (self.likelihood.outputs * self.shape[0], *self.shape[1:])
+        self.latent, self.condition = latent, condition
         dims, known = prod(self.shape), condition.features
         self.prior_network = mlp(known, hidden[-1:], 2 * latent) if prior == "learned" else None
         self.encoder = mlp(dims + known, hidden, 2 * latent)
-        self.decoder = nn.Sequential(mlp(latent + known, hidden[::-1], prod(out)), nn.Unflatten(1, out))
-        start = torch.zeros(out) if mean is None else self.likelihood.link(mean)
-        self.offset = nn.Parameter(start.clone())
+        self.decoder = nn.Sequential(
+            mlp(latent + known, hidden[::-1], prod(self.outputs)), nn.Unflatten(1, self.outputs)
+        )
 
-    def prior(self, y: Tensor) -> Any:
+    def prior(self, n: int, y: Tensor | None = None) -> Any:
         """p(z | y)."""
         if self.prior_network is None:
-            zero = self.offset.new_zeros(len(y), self.latent)
+            zero = self.offset.new_zeros(n, self.latent)
             return dist.Normal(zero, torch.ones_like(zero), validate_args=False).to_event(1)
-        return _normal(self.prior_network(self.condition(y)))
+        return normal(self.prior_network(self._features(y)))
 
-    def posterior(self, x: Tensor, y: Tensor) -> Any:
+    def posterior(self, x: Tensor, y: Tensor | None = None) -> Any:
         """q(z | x, y)."""
-        return _normal(self.encoder(torch.cat([x.flatten(1), self.condition(y)], 1)))
+        return normal(self.encoder(torch.cat([x.flatten(1), self._features(y)], 1)))
 
-    def hidden(self, z: Tensor, y: Tensor) -> Tensor:
+    def hidden(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """The decoder's output h, from which the likelihood makes p(x | z, y)."""
-        h: Tensor = self.decoder(torch.cat([z, self.condition(y)], 1)).float() + self.offset
-        return h
+        return super().hidden(torch.cat([z, self._features(y)], 1))
 
-    def model(self, x: Tensor, y: Tensor | None = None) -> None:
-        """p(x, z | y) over a batch ``(batch, *shape)`` with side information of as many rows."""
-        y = self._given(y)
-        pyro.module("cvae", self)
-        with pyro.plate("data", len(x)):
-            z = pyro.sample("z", self.prior(y))
-            likelihood = self.likelihood(self.hidden(z, y))
-            unknown_x = self.condition.hidden(y)
-            if unknown_x is not None:
-                likelihood = likelihood.mask(unknown_x)
-            pyro.sample("x", likelihood.to_event(len(self.shape)), obs=x)
+    def observation(self, z: Tensor, y: Tensor | None) -> Any:
+        """p(x | z, y) of what y does not give away."""
+        unknown_x = self._unknown(y)
+        whole = super().observation(z, y)
+        return whole if unknown_x is None else whole.mask(unknown_x)
 
-    def guide(self, x: Tensor, y: Tensor | None = None) -> None:
-        """q(z | x, y) over a batch."""
-        pyro.module("cvae", self)
-        with pyro.plate("data", len(x)):
-            pyro.sample("z", self.posterior(x, self._given(y)))
+    def completed(self, x: Tensor, y: Tensor | None) -> Tensor:
+        """X where it is unknown, y where it is observed."""
+        unknown_x = self._unknown(y)
+        return x if unknown_x is None or y is None else torch.where(unknown_x, x, y)
 
-    def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """The posterior mean μ(x, y), ``(batch, latent)``."""
-        mean: Tensor = self.posterior(x, self._given(y)).mean
-        return mean
+    def side(self, n: int, y: Tensor | None, drawn: bool = False) -> Tensor:
+        """Y with ``n`` rows: one row is that of all, and labels can be drawn from p(y).
 
-    def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        """E[x | z, y], ``(batch, *shape)``; observed values are y's own."""
-        y = self._given(y)
-        return self._completed(self.likelihood.mean(self.hidden(z, y)), y)
-
-    @torch.no_grad()
-    def sample(self, n: int, y: Tensor | None = None) -> Tensor:
-        """Draw z ~ p(z | y), then x ~ p(x | z, y): ``(n, *shape)``.
-
-        Args:
-            n: how many.
-            y: side information of ``n`` rows, or of one row for all; labels are drawn from p(y) if not given.
+        Raises:
+            ConfigError: if y is wanting, or has another number of rows.
         """
-        with evaluating(self):
-            y = self._rows(n, y)
-            x: Tensor = self.likelihood(self.hidden(self.prior(y).sample(), y)).sample()
-            return self._completed(x, y)
-
-    @torch.no_grad()
-    def sample_mean(self, n: int, y: Tensor | None = None) -> Tensor:
-        """Draw z ~ p(z | y) and give E[x | z, y]: the sample without the noise of the observation model."""
-        with evaluating(self):
-            y = self._rows(n, y)
-            return self.decode(self.prior(y).sample(), y)
+        if y is None and drawn and isinstance(self.condition, Label):
+            return self.condition.draw(n)
+        if y is None:
+            raise ConfigError("a conditional model needs its side information: pass y beside x")
+        if len(y) not in (1, n):
+            raise ConfigError(f"expected side information with 1 or {n} rows; got {len(y)}")
+        return y.expand(n, *y.shape[1:])
 
     def log_prob_label(self, y: Tensor) -> Tensor:
         """Log p(y) in nats, which turns a bound on log p(x | y) into one on log p(x).
@@ -139,24 +112,10 @@ class CVAE(nn.Module):
             return self.condition.log_prob(y)
         return self.offset.new_zeros(len(y))
 
-    def _given(self, y: Tensor | None) -> Tensor:
-        if y is None:
-            raise ConfigError("a conditional model needs its side information: pass y beside x")
-        return y
+    def _features(self, y: Tensor | None) -> Tensor:
+        assert y is not None  # side() has seen to it
+        return self.condition(y)
 
-    def _rows(self, n: int, y: Tensor | None) -> Tensor:
-        if y is None and isinstance(self.condition, Label):
-            return self.condition.draw(n)
-        y = self._given(y)
-        if len(y) not in (1, n):
-            raise ConfigError(f"expected side information with 1 or {n} rows; got {len(y)}")
-        return y.expand(n, *y.shape[1:])
-
-    def _completed(self, x: Tensor, y: Tensor) -> Tensor:
-        unknown_x = self.condition.hidden(y)
-        return x if unknown_x is None else torch.where(unknown_x, x, y)
-
-
-def _normal(h: Tensor) -> Any:
-    loc, log_scale = h.float().chunk(2, -1)
-    return dist.Normal(loc, log_scale.exp(), validate_args=False).to_event(1)
+    def _unknown(self, y: Tensor | None) -> Tensor | None:
+        assert y is not None
+        return self.condition.hidden(y)

@@ -2,27 +2,27 @@
 
     p(z) = N(0, I)      p(x | z) = likelihood(decoder(z))      q(z | x) = N(μ(x), diag σ²(x))
 
-Kingma and Welling, "Auto-encoding variational Bayes", ICLR 2014.
+Kingma and Welling, "Auto-encoding variational Bayes", ICLR 2014. Another prior or family of posteriors is a
+part that is handed in; another objective (β, free bits, importance weights) is another loss.
 """
 
 from collections.abc import Sequence
 from math import prod
 from typing import Any
 
-import pyro
-import pyro.distributions as dist
-import torch
 from torch import Tensor, nn
 
-from pyrogen.errors import unknown
-from pyrogen.explicit.likelihoods import BernoulliLikelihood, Likelihood
+from pyrogen.errors import ConfigError, unknown
+from pyrogen.explicit.latent import LatentModel
+from pyrogen.explicit.likelihoods import Likelihood
+from pyrogen.explicit.posteriors import DiagonalNormal, FlowPosterior, Posterior
+from pyrogen.explicit.priors import Prior, StandardNormal, VampPrior
 from pyrogen.nn.conv import ConvDown, ConvUp
 from pyrogen.nn.mlp import mlp
-from pyrogen.nn.modes import evaluating
 
 
-class VAE(nn.Module):
-    """A variational autoencoder as a Pyro pair.
+class VAE(LatentModel):
+    """A variational autoencoder as a Pyro pair; labels are accepted and ignored.
 
     Args:
         shape: the shape of one datum, ``(channel, height, width)`` or ``(d,)``.
@@ -32,9 +32,12 @@ class VAE(nn.Module):
         likelihood: the observation model p(x | z).
         network: ``mlp`` or ``conv``.
         mean: the mean of the data, ``shape``: the decoder starts from it.
+        prior: p(z); ``StandardNormal(latent)`` by default, or a ``VampPrior``.
+        posterior: the family of q(z | x); ``DiagonalNormal(latent)`` by default, or a ``FlowPosterior``.
 
     Raises:
-        ConfigError: for an unknown network, or ``conv`` on what is no image of at least 8 × 8.
+        ConfigError: for an unknown network, ``conv`` on what is no image of at least 8 × 8, or a ``VampPrior``
+            with a ``FlowPosterior``, whose density is not known at the points that the prior asks for.
     """
 
     def __init__(
@@ -45,70 +48,33 @@ class VAE(nn.Module):
         likelihood: Likelihood | None = None,
         network: str = "mlp",
         mean: Tensor | None = None,
+        prior: Prior | None = None,
+        posterior: Posterior | None = None,
     ) -> None:
-        super().__init__()
-        self.shape = tuple(shape)
+        super().__init__(shape, likelihood, mean)
+        if isinstance(prior, VampPrior) and isinstance(posterior, FlowPosterior):
+            raise ConfigError("a VampPrior needs a posterior with a density at every point: not a FlowPosterior")
         self.latent = latent
-        self.likelihood = likelihood or BernoulliLikelihood()
-        out = (self.likelihood.outputs * self.shape[0], *self.shape[1:])
+        self.p_z = prior or StandardNormal(latent)
+        self.q_z = posterior or DiagonalNormal(latent)
         if network == "mlp":
             dims = prod(self.shape)
-            self.encoder: nn.Module = nn.Sequential(nn.Flatten(), mlp(dims, hidden, 2 * latent))
-            self.decoder: nn.Module = nn.Sequential(mlp(latent, hidden[::-1], prod(out)), nn.Unflatten(1, out))
+            self.encoder: nn.Module = nn.Sequential(nn.Flatten(), mlp(dims, hidden, self.q_z.outputs))
+            self.decoder = nn.Sequential(mlp(latent, hidden[::-1], prod(self.outputs)), nn.Unflatten(1, self.outputs))
         elif network == "conv":
-            self.encoder = ConvDown(self.shape, 2 * latent, hidden[0])
-            self.decoder = ConvUp(latent, out, hidden[0])
+            self.encoder = ConvDown(self.shape, self.q_z.outputs, hidden[0])
+            self.decoder = ConvUp(latent, self.outputs, hidden[0])
         else:
             raise unknown("network", network, ("mlp", "conv"))
-        start = torch.zeros(out) if mean is None else self.likelihood.link(mean)
-        self.offset = nn.Parameter(start.clone())
 
-    def prior(self, n: int) -> Any:
-        """p(z) = N(0, I) for ``n`` data."""
-        zero = self.offset.new_zeros(n, self.latent)
-        return dist.Normal(zero, torch.ones_like(zero), validate_args=False).to_event(1)
+    def prior(self, n: int, y: Tensor | None = None) -> Any:
+        """p(z) for ``n`` data."""
+        return self.p_z(n, self.posterior)
 
-    def posterior(self, x: Tensor) -> Any:
-        """q(z | x) = N(μ(x), diag σ²(x))."""
-        loc, log_scale = self.encoder(x).float().chunk(2, -1)
-        return dist.Normal(loc, log_scale.exp(), validate_args=False).to_event(1)
-
-    def hidden(self, z: Tensor) -> Tensor:
-        """The decoder's output h, from which the likelihood makes p(x | z)."""
-        h: Tensor = self.decoder(z).float() + self.offset
-        return h
-
-    def model(self, x: Tensor, y: Tensor | None = None) -> None:
-        """p(x, z) over a batch ``(batch, *shape)``; labels are accepted and ignored."""
-        pyro.module("vae", self)
-        with pyro.plate("data", len(x)):
-            z = pyro.sample("z", self.prior(len(x)))
-            pyro.sample("x", self.likelihood(self.hidden(z)).to_event(len(self.shape)), obs=x)
-
-    def guide(self, x: Tensor, y: Tensor | None = None) -> None:
-        """q(z | x) over a batch."""
-        pyro.module("vae", self)
-        with pyro.plate("data", len(x)):
-            pyro.sample("z", self.posterior(x))
+    def posterior(self, x: Tensor, y: Tensor | None = None) -> Any:
+        """q(z | x)."""
+        return self.q_z(self.encoder(x))
 
     def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """The posterior mean μ(x), ``(batch, latent)``."""
-        mean: Tensor = self.posterior(x).mean
-        return mean
-
-    def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        """E[x | z], ``(batch, *shape)``."""
-        return self.likelihood.mean(self.hidden(z))
-
-    @torch.no_grad()
-    def sample(self, n: int, y: Tensor | None = None) -> Tensor:
-        """Draw z ~ p(z), then x ~ p(x | z): ``(n, *shape)``."""
-        with evaluating(self):
-            x: Tensor = self.likelihood(self.hidden(self.prior(n).sample())).sample()
-            return x
-
-    @torch.no_grad()
-    def sample_mean(self, n: int, y: Tensor | None = None) -> Tensor:
-        """Draw z ~ p(z) and give E[x | z]: the sample without the noise of the observation model."""
-        with evaluating(self):
-            return self.decode(self.prior(n).sample())
+        """The mean of q(z | x), or what a flow makes of its base's: ``(batch, latent)``."""
+        return self.q_z.centre(self.encoder(x))

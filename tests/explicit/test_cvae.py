@@ -56,7 +56,7 @@ def linear_cvae(prior, s=0.6):
         encode.bias.copy_(torch.cat([-to_mean @ bias, -0.5 * precision.log()]))
 
     def log_prob(x, y):
-        z = cvae.prior(y)
+        z = cvae.prior(len(y), y)
         loc = (z.mean @ W.T + V.T[y] + bias).detach()
         cov = (W * z.variance[:, None]) @ W.T + s**2 * torch.eye(5)
         return dist.MultivariateNormal(loc, cov.detach()).log_prob(x)
@@ -100,10 +100,10 @@ def test_vectors(condition):
 def test_prior_is_learned_or_standard():
     y = torch.tensor([0, 1, 2])
     standard, learned = make((1, 8, 8), prior="standard"), make((1, 8, 8))
-    assert torch.equal(standard.prior(y).mean, torch.zeros(3, 4))
-    assert torch.equal(standard.prior(y).variance, torch.ones(3, 4))
-    assert not torch.allclose(*learned.prior(y).mean[:2])
-    assert not torch.allclose(*learned.prior(y).variance[:2])
+    assert torch.equal(standard.prior(3, y).mean, torch.zeros(3, 4))
+    assert torch.equal(standard.prior(3, y).variance, torch.ones(3, 4))
+    assert not torch.allclose(*learned.prior(3, y).mean[:2])
+    assert not torch.allclose(*learned.prior(3, y).variance[:2])
     assert {name for name, _ in learned.named_parameters()} - {name for name, _ in standard.named_parameters()} == {
         f"prior_network.{i}.{kind}" for i in (0, 2) for kind in ("weight", "bias")
     }
@@ -191,7 +191,7 @@ def test_nothing_is_left_to_explain_where_all_is_observed(likelihood):
     site = poutine.trace(cvae.model).get_trace(x, x.clone()).nodes["x"]
     assert torch.equal(site["fn"].log_prob(x), torch.zeros(5))
     elbo, iwae, _ = bounds(cvae, x, x.clone(), k=5000)
-    divergence = torch.distributions.kl_divergence(cvae.posterior(x, x), cvae.prior(x)).detach()
+    divergence = torch.distributions.kl_divergence(cvae.posterior(x, x), cvae.prior(len(x), x)).detach()
     assert torch.allclose(elbo, -divergence, atol=0.1)
     assert torch.allclose(iwae, torch.zeros(5), atol=0.1)
 

@@ -1,0 +1,101 @@
+"""Fully visible belief networks: the chain rule, each factor given by one masked network.
+
+p(x) = Π_i p(x_i | x_1 … x_{i-1})
+"""
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pyrogen.explicit.conditionals import MixtureLikelihood
+from pyrogen.explicit.likelihoods import Likelihood
+from pyrogen.explicit.tractable import observe
+from pyrogen.nn.masked import MaskedMLP
+
+
+class ChainRule(nn.Module):
+    """What autoregressive densities share; each says by ``network`` how the conditionals come about.
+
+    Args:
+        shape: the shape of one datum.
+        likelihood: p(x_i | h_i) of one value.
+        network: standardised data ``(batch, *event)`` to the parameters h of all conditionals.
+        mean, scale: what data are standardised by, each of ``shape``; 0 and 1 by default. Where the likelihood has a
+            fixed range (a mass, grey levels), only what the network sees is standardised.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        likelihood: Likelihood,
+        network: nn.Module,
+        mean: Tensor | None = None,
+        scale: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        self.shape, self.likelihood, self.network = tuple(shape), likelihood, network
+        self.kind = likelihood.kind
+        self.free = self.kind == "density" and not getattr(likelihood, "levels", 0)
+        self.register_buffer("mean", torch.zeros(self.shape) if mean is None else mean.clone())
+        self.register_buffer("scale", torch.ones(self.shape) if scale is None else scale.clone())
+
+    def model(self, x: Tensor, y: Tensor | None = None) -> None:
+        """p(x) over a batch ``(batch, *shape)``."""
+        observe(self, x)
+
+    def conditionals(self, x: Tensor) -> Any:
+        """p(x_i | x_1 … x_{i-1}) for every i: independent values, in standardised units if those are ``free``."""
+        h = self.network((x - self.mean) / self.scale)
+        return self.likelihood(h.to(x.dtype))  # out of mixed precision
+
+    def log_prob(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """Exact log p(x) in nats, ``(batch,)``: the sum of the conditionals."""
+        value = (x - self.mean) / self.scale if self.free else x
+        each = self.conditionals(x)
+        log_prob: Tensor = each.log_prob(value.view(each.batch_shape)).flatten(1).sum(1)
+        return log_prob - self.scale.log().sum() if self.free else log_prob
+
+
+class MADE(ChainRule):
+    """An autoregressive MLP over the flattened data.
+
+    Germain, Gregor, Murray and Larochelle, "MADE: masked autoencoder for distribution estimation", ICML 2015.
+
+    Args:
+        shape: the shape of one datum.
+        hidden: widths of the hidden layers.
+        likelihood: p(x_i | h_i) of one value; ten Gaussians by default.
+        mean, scale: the standardisation, as in ``ChainRule``.
+    """
+
+    network: MaskedMLP
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        hidden: Sequence[int] = (512, 512),
+        likelihood: Likelihood | None = None,
+        mean: Tensor | None = None,
+        scale: Tensor | None = None,
+    ) -> None:
+        likelihood = likelihood or MixtureLikelihood()
+        network = MaskedMLP(prod(shape), hidden, likelihood.outputs)
+        nn.init.normal_(network.head.weight, std=1e-2)
+        nn.init.zeros_(network.head.bias)
+        super().__init__(shape, likelihood, network, mean, scale)
+
+    @torch.no_grad()
+    def sample(self, n: int, y: Tensor | None = None) -> Tensor:
+        """Draw ``(n, *shape)``, value after value from the same conditionals: d passes."""
+        mean, scale = self.mean.flatten(), self.scale.flatten()
+        x = mean.repeat(n, 1)
+        for i in range(len(mean)):
+            drawn = self.likelihood(self.network.at((x - mean) / scale, i)).sample()[:, 0, 0]
+            x[:, i] = mean[i] + scale[i] * drawn if self.free else drawn
+        return x.view(n, *self.shape)

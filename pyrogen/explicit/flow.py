@@ -1,0 +1,173 @@
+"""Normalising flows: noise through an invertible map.
+
+z ~ base    x = f⁻¹(z)    log p(x) = log base(f(x)) + log |det df/dx|
+"""
+
+from collections.abc import Iterable, Sequence
+from math import log, pi, prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pyrogen.errors import ConfigError
+from pyrogen.explicit.tractable import observe
+from pyrogen.explicit.transforms import (
+    Affine,
+    Autoregressive,
+    Chain,
+    Coupling,
+    Elementwise,
+    FactorOut,
+    Flatten,
+    Reverse,
+    Squeeze,
+)
+from pyrogen.nn.masked import MaskedMLP
+from pyrogen.nn.mlp import mlp
+from pyrogen.nn.residual import residual_conv
+
+
+class NormalNoise(nn.Module):
+    """N(0, I) over vectors of ``dims``."""
+
+    def __init__(self, dims: int) -> None:
+        super().__init__()
+        self.register_buffer("loc", torch.zeros(dims), persistent=False)
+        self.loc: Tensor
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Nats, ``(batch,)``."""
+        return -0.5 * (z.square().sum(1) + len(self.loc) * log(2 * pi))
+
+    def sample(self, n: int) -> Tensor:
+        """``(n, dims)``."""
+        return torch.randn(n, len(self.loc), device=self.loc.device)
+
+
+class Flow(nn.Module):
+    """A normalising flow.
+
+    Args:
+        shape: the shape of one datum.
+        transforms: maps of ``pyrogen.explicit.transforms``, from data to vectors of noise ``(batch, d)``.
+        base: a density over those vectors; a standard normal by default.
+    """
+
+    kind = "density"
+
+    def __init__(self, shape: Sequence[int], transforms: Iterable[nn.Module], base: nn.Module | None = None) -> None:
+        super().__init__()
+        self.shape = tuple(shape)
+        self.chain = Chain(transforms)
+        self.base: Any = base or NormalNoise(prod(self.shape))
+
+    def model(self, x: Tensor, y: Tensor | None = None) -> None:
+        """p(x) over a batch ``(batch, *shape)``."""
+        observe(self, x)
+
+    def log_prob(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """Exact log p(x) in nats, ``(batch,)``."""
+        z, log_det = self.chain(x)
+        log_prob: Tensor = self.base.log_prob(z) + log_det
+        return log_prob
+
+    @torch.no_grad()
+    def sample(self, n: int, y: Tensor | None = None) -> Tensor:
+        """Draw ``(n, *shape)``."""
+        return self.decode(self.base.sample(n))
+
+    def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """The noise z of data, ``(batch, d)``."""
+        z: Tensor = self.chain(x)[0]
+        return z
+
+    def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """The datum of noise z, ``(batch, *shape)``."""
+        return self.chain.inverse(z)
+
+
+def autoregressive(
+    shape: Sequence[int], layers: int, hidden: Sequence[int], map: Elementwise | None = None
+) -> list[nn.Module]:
+    """Masked autoregressive layers over the flattened data, each in the opposite order of the one before.
+
+    Args:
+        shape: the shape of one datum.
+        layers: how many.
+        hidden: widths of each masked network.
+        map: of each value; affine by default.
+    """
+    map, dims = map or Affine(), prod(shape)
+    chain: list[nn.Module] = [Flatten(tuple(shape))]
+    for i in range(layers):
+        net = MaskedMLP(dims, hidden, map.outputs)
+        _start_at_identity(net.head)
+        chain += [*([Reverse()] if i else []), Autoregressive(net, map)]
+    return chain
+
+
+def coupling(
+    shape: Sequence[int], layers: int, hidden: Sequence[int], map: Elementwise | None = None
+) -> list[nn.Module]:
+    """Coupling layers over the flattened data; the even and the odd dimensions take turns.
+
+    Args:
+        shape: the shape of one datum, of at least two values.
+        layers: how many.
+        hidden: widths of each network.
+        map: of each value; affine by default.
+
+    Raises:
+        ConfigError: if there is but one value.
+    """
+    map, dims = map or Affine(), prod(shape)
+    if dims < 2:
+        raise ConfigError("coupling layers need data of at least 2 values; got 1")
+    chain: list[nn.Module] = [Flatten(tuple(shape))]
+    for i in range(layers):
+        net = mlp(dims, hidden, map.outputs * dims)
+        _start_at_identity(net[-1])
+        chain.append(Coupling(torch.arange(dims) % 2 == i % 2, net, map))
+    return chain
+
+
+def multiscale(
+    shape: Sequence[int], layers: int, width: int, blocks: int = 2, map: Elementwise | None = None
+) -> list[nn.Module]:
+    """Convolutional coupling layers at several scales, as in Real NVP.
+
+    At each scale, ``layers`` with checkerboard masks; then, as long as the sides are even, a squeeze, as many layers
+    with channel masks, and half of the channels are factored out.
+
+    Args:
+        shape: ``(channel, height, width)``.
+        layers: how many of each sort.
+        width: channels of each network.
+        blocks: residual blocks of each network.
+        map: of each value; affine by default.
+    """
+    map = map or Affine()
+    channels, high, wide = shape
+
+    def couplings(mask: Tensor) -> list[nn.Module]:
+        made: list[nn.Module] = []
+        for i in range(layers):
+            net = residual_conv(len(mask), width, blocks, map.outputs * len(mask))
+            _start_at_identity(net[-1])
+            made.append(Coupling(mask ^ bool(i % 2), net, map))
+        return made
+
+    board = (torch.arange(high)[:, None] + torch.arange(wide)) % 2 == 0
+    chain = couplings(board.expand(channels, high, wide))
+    if high % 2 or wide % 2 or min(high, wide) < 4:
+        return [*chain, Flatten((channels, high, wide))]
+    small = (4 * channels, high // 2, wide // 2)
+    by_channel = (torch.arange(small[0]) % 2 == 0)[:, None, None].expand(small)
+    inner = Chain(multiscale((small[0] // 2, *small[1:]), layers, width, blocks, map))
+    return [*chain, Squeeze(), *couplings(by_channel), FactorOut(small, inner)]
+
+
+def _start_at_identity(layer: Any) -> None:
+    nn.init.normal_(layer.weight, std=1e-3)
+    nn.init.zeros_(layer.bias)

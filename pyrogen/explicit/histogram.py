@@ -1,0 +1,111 @@
+"""The histogram: relative frequencies on a grid of cells.
+
+    p(x) = (1 - ε) n(x) / (N v) + ε q(x)
+
+where n(x) of the N data lie in the cell of x, and v is the volume of a cell (1 for binary data, whose cells are
+points). q gives the empty cells, and what lies outside the grid, a little: a broad Gaussian, or the uniform mass. With
+``bins`` cells along each of d dimensions there are ``bins^d``: this is the model that shows what dimension costs.
+"""
+
+from collections.abc import Sequence
+from math import log, prod
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Normal
+
+from pyrogen.data.checks import check_finite
+from pyrogen.errors import ConfigError
+
+MOST_CELLS = 2**22
+"""How many cells are still counted; with twice as many a histogram is the wrong model."""
+
+
+class Histogram(nn.Module):
+    """A joint histogram of all dimensions.
+
+    Args:
+        shape: the shape of one datum.
+        bins: cells along each dimension; 2 for a mass.
+        kind: ``density``, or ``mass`` for data of zeros and ones.
+        background: the weight ε of q.
+
+    Raises:
+        ConfigError: for more than ``MOST_CELLS`` cells, other than 2 bins for a mass, or ε outside (0, 1).
+    """
+
+    low: Tensor
+    high: Tensor
+    frequency: Tensor
+    loc: Tensor
+    scale: Tensor
+
+    def __init__(self, shape: Sequence[int], bins: int, kind: str = "density", background: float = 1e-3) -> None:
+        super().__init__()
+        self.shape, self.bins, self.kind, self.background = tuple(shape), bins, kind, background
+        self.dims = prod(self.shape)
+        if bins < 1 or (kind == "mass" and bins != 2):
+            raise ConfigError(
+                f"a histogram of a {kind} needs {'2' if kind == 'mass' else '1 or more'} bins; got {bins}"
+            )
+        if self.dims * log(bins) > log(MOST_CELLS):
+            raise ConfigError(
+                f"a histogram of {bins} bins in {self.dims} dimensions has {bins}^{self.dims} cells, more than "
+                f"{MOST_CELLS}: take fewer bins or a model that is no table"
+            )
+        if not 0 < background < 1:
+            raise ConfigError(f"background must lie between 0 and 1; got {background}")
+        edges = (-0.5, 1.5) if kind == "mass" else (0.0, 1.0)
+        for name, value in zip(("low", "high", "loc", "scale"), (*edges, 0.0, 1.0), strict=True):
+            self.register_buffer(name, torch.full((self.dims,), value))
+        self.register_buffer("frequency", torch.full((bins**self.dims,), float(bins) ** -self.dims))
+
+    def log_prob(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """Exact log p(x) in nats, ``(batch,)``."""
+        cell, inside = self._cell(x)
+        log_volume = 0.0 if self.kind == "mass" else ((self.high - self.low) / self.bins).log().sum()
+        counted = torch.where(inside, self.frequency[cell].log(), -torch.inf) - log_volume + log(1 - self.background)
+        return torch.logaddexp(counted, self._log_background(x.flatten(1)) + log(self.background))
+
+    def _log_background(self, flat: Tensor) -> Any:
+        if self.kind == "mass":
+            return torch.full_like(flat[:, 0], -self.dims * log(2))
+        return Normal(self.loc, self.scale, validate_args=False).log_prob(flat).sum(1)
+
+    def _cell(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The number of the cell of each datum, and whether it lies in the grid."""
+        place = ((x.flatten(1) - self.low) / (self.high - self.low) * self.bins).floor().long()
+        inside = ((place >= 0) & (place < self.bins)).all(1)
+        strides = self.bins ** torch.arange(self.dims - 1, -1, -1, device=x.device)
+        return (place.clamp(0, self.bins - 1) * strides).sum(1), inside
+
+    @torch.no_grad()
+    def sample(self, n: int, y: Tensor | None = None) -> Tensor:
+        """Draw ``(n, *shape)``: a cell by its frequency and a place within it, or from q."""
+        cell = torch.multinomial(self.frequency, n, replacement=True)
+        strides = self.bins ** torch.arange(self.dims - 1, -1, -1, device=cell.device)
+        place = (cell[:, None] // strides % self.bins).float()
+        if self.kind == "mass":
+            counted, other = place, torch.randint_like(place, 2)
+        else:
+            counted = self.low + (self.high - self.low) * (place + torch.rand_like(place)) / self.bins
+            other = self.loc + self.scale * torch.randn_like(place)
+        use = torch.rand(n, 1, device=cell.device) < self.background
+        return torch.where(use, other, counted).view(n, *self.shape)
+
+    @classmethod
+    def from_data(cls, x: Tensor, bins: int, kind: str = "density", background: float = 1e-3) -> Self:
+        """Count ``x``, ``(n, *shape)``; the grid spans its range."""
+        check_finite(x, "histogram")
+        model = cls(x.shape[1:], bins, kind, background).to(x.device)
+        flat = x.flatten(1)
+        if kind == "density":
+            margin = 1e-4 * (flat.amax(0) - flat.amin(0)).clamp_min(1e-6)  # so that the largest datum is inside
+            model.low.copy_(flat.amin(0) - margin)
+            model.high.copy_(flat.amax(0) + margin)
+            model.loc.copy_(flat.mean(0))
+            model.scale.copy_(2 * flat.std(0, correction=0).clamp_min(1e-6))
+        counts = torch.bincount(model._cell(x)[0], minlength=len(model.frequency))
+        model.frequency.copy_(counts / len(x))
+        return model

@@ -1,0 +1,56 @@
+"""Kernel-density estimation: a Gaussian around every datum.
+
+    p(x) = (1/m) Σ_j N(x; x_j, h² I)
+
+Parzen, "On estimation of a probability density function and mode", 1962. As a model its likelihood is exact: p is a
+density, a good or a bad one. (As a measure of some other model's samples it is an estimate: ``pyrogen.measure.kde``.)
+"""
+
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from pyrogen.data.checks import check_finite
+from pyrogen.errors import ConfigError
+from pyrogen.nn.kernel import best_bandwidth, log_density
+
+
+class KernelDensity(nn.Module):
+    """A kernel-density estimate; the data are its only parameters.
+
+    Args:
+        centres: the data x_j, ``(m, *shape)``.
+        bandwidth: h, in the unit of the data.
+
+    Raises:
+        ConfigError: if the bandwidth is not positive.
+    """
+
+    kind = "density"
+    centres: Tensor
+    bandwidth: Tensor
+
+    def __init__(self, centres: Tensor, bandwidth: float = 1.0) -> None:
+        super().__init__()
+        if not bandwidth > 0:
+            raise ConfigError(f"the bandwidth must be positive; got {bandwidth}")
+        check_finite(centres, "kernel density")
+        self.shape = tuple(centres.shape[1:])
+        self.register_buffer("centres", centres.clone())
+        self.register_buffer("bandwidth", torch.tensor(float(bandwidth)))
+
+    def log_prob(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """Exact log p(x) in nats, ``(batch,)``; costs O(m d) for each datum."""
+        return log_density(x, self.centres, self.bandwidth)
+
+    @torch.no_grad()
+    def sample(self, n: int, y: Tensor | None = None) -> Tensor:
+        """Draw ``(n, *shape)``: a datum, and noise of deviation h."""
+        chosen = self.centres[torch.randint(len(self.centres), (n,), device=self.centres.device)]
+        return chosen + self.bandwidth * torch.randn_like(chosen)
+
+    @classmethod
+    def from_data(cls, x: Tensor, valid: Tensor) -> Self:
+        """The centres ``x``, with the bandwidth under which ``valid`` is the most likely."""
+        return cls(x, best_bandwidth(valid, x))

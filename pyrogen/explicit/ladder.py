@@ -1,0 +1,121 @@
+"""The ladder variational autoencoder: several layers of latent variables, inferred from the top down.
+
+    p(x, z) = p(x | z₁) Π_l p(z_l | z_{l+1}) p(z_L)            p(z_L) = N(0, I)
+    q(z | x) = q(z_L | x) Π_l q(z_l | x, z_{l+1})
+
+    q(z_l | x, z_{l+1}) ∝ N(z_l; μ̂_l(x), σ̂_l²(x)) p(z_l | z_{l+1}):   1/σ² = 1/σ̂² + 1/σ_p²,  μ = σ² (μ̂/σ̂² + μ_p/σ_p²)
+
+The evidence of the data meets the prior's opinion, each weighted by its precision. Sønderby et al., "Ladder variational
+autoencoders", NeurIPS 2016.
+"""
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import pyro
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+
+from pyrogen.errors import ConfigError
+from pyrogen.explicit.latent import LatentModel
+from pyrogen.explicit.likelihoods import Likelihood
+from pyrogen.explicit.posteriors import normal
+from pyrogen.nn.mlp import mlp
+
+
+class LadderVAE(LatentModel):
+    """A hierarchical VAE as a Pyro pair, with sites ``z1`` (next to the data) to ``zL``.
+
+    Args:
+        shape: the shape of one datum.
+        latents: the dimensions of z₁ … z_L, at least one.
+        hidden: the width of each layer's network, as many as ``latents``.
+        likelihood: the observation model p(x | z₁).
+        mean: the mean of the data, ``shape``: the decoder starts from it.
+        merge: whether the prior takes part in q(z_l | x, z_{l+1}), as above; else q(z_l | x) is of the data alone.
+
+    Raises:
+        ConfigError: unless there are as many widths as latent variables, and one of them at least.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        latents: Sequence[int] = (32, 16),
+        hidden: Sequence[int] = (512, 256),
+        likelihood: Likelihood | None = None,
+        mean: Tensor | None = None,
+        merge: bool = True,
+    ) -> None:
+        super().__init__(shape, likelihood, mean)
+        if not latents or len(latents) != len(hidden):
+            raise ConfigError(
+                f"each latent variable needs a width: got latents {tuple(latents)}, hidden {tuple(hidden)}"
+            )
+        self.latents, self.merge = tuple(latents), merge
+        inputs = (prod(self.shape), *hidden)
+        self.up = nn.ModuleList(nn.Sequential(mlp(a, (b,), b), nn.SiLU()) for a, b in zip(inputs, hidden, strict=False))
+        self.evidence = nn.ModuleList(nn.Linear(b, 2 * d) for b, d in zip(hidden, latents, strict=True))
+        self.down = nn.ModuleList(mlp(latents[i + 1], (hidden[i],), 2 * d) for i, d in enumerate(latents[:-1]))
+        widths = (hidden[0], hidden[0])
+        self.decoder = nn.Sequential(mlp(latents[0], widths, prod(self.outputs)), nn.Unflatten(1, self.outputs))
+
+    def prior(self, n: int, y: Tensor | None = None) -> Any:
+        """p(z_L) = N(0, I) for ``n`` data."""
+        zero = self.offset.new_zeros(n, self.latents[-1])
+        return dist.Normal(zero, torch.ones_like(zero), validate_args=False).to_event(1)
+
+    def given_above(self, layer: int, above: Tensor) -> Any:
+        """p(z_l | z_{l+1}), with ``layer`` counted from 0 at the data."""
+        return normal(self.down[layer](above))
+
+    def posteriors(self, x: Tensor) -> list[Any]:
+        """What the data say of each layer alone, N(μ̂_l(x), σ̂_l²(x)), the data's first."""
+        h, found = x.flatten(1), []
+        for up, evidence in zip(self.up, self.evidence, strict=True):
+            h = up(h)
+            found.append(normal(evidence(h)))
+        return found
+
+    def merged(self, evidence: Any, prior: Any) -> Any:
+        """q(z_l | x, z_{l+1}): the normalised product of two normal distributions."""
+        if not self.merge:
+            return evidence
+        a, b = evidence.variance.reciprocal(), prior.variance.reciprocal()
+        variance = (a + b).reciprocal()
+        loc = variance * (a * evidence.mean + b * prior.mean)
+        return dist.Normal(loc, variance.sqrt(), validate_args=False).to_event(1)
+
+    def model(self, x: Tensor, y: Tensor | None = None) -> None:
+        """p(x, z) over a batch ``(batch, *shape)``; labels are accepted and ignored."""
+        pyro.module("model", self)
+        with pyro.plate("data", len(x)):
+            z = pyro.sample(f"z{len(self.latents)}", self.prior(len(x)))
+            for layer in reversed(range(len(self.latents) - 1)):
+                z = pyro.sample(f"z{layer + 1}", self.given_above(layer, z))
+            pyro.sample("x", self.observation(z, None).to_event(len(self.shape)), obs=x)
+
+    def guide(self, x: Tensor, y: Tensor | None = None) -> None:
+        """q(z | x) over a batch, from the top down."""
+        pyro.module("model", self)
+        *below, top = self.posteriors(x)
+        with pyro.plate("data", len(x)):
+            z = pyro.sample(f"z{len(self.latents)}", top)
+            for layer in reversed(range(len(below))):
+                z = pyro.sample(f"z{layer + 1}", self.merged(below[layer], self.given_above(layer, z)))
+
+    def posterior(self, x: Tensor, y: Tensor | None = None) -> Any:
+        """q(z₁ | x) with the layers above at their means."""
+        *below, q = self.posteriors(x)
+        for layer in reversed(range(len(below))):
+            q = self.merged(below[layer], self.given_above(layer, q.mean))
+        return q
+
+    def draw_latent(self, n: int, y: Tensor | None) -> Tensor:
+        """Draw z₁ through the layers above, ``(n, latents[0])``."""
+        z: Tensor = self.prior(n).sample()
+        for layer in reversed(range(len(self.latents) - 1)):
+            z = self.given_above(layer, z).sample()
+        return z

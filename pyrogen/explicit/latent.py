@@ -1,0 +1,117 @@
+"""What latent-variable models share: a Pyro pair made of three factors, and what follows from them.
+
+    p(z | y)      p(x | z, y) = likelihood(h(z, y))      q(z | x, y)
+
+Without side information y is ``None``.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import pyro
+import torch
+from torch import Tensor, nn
+
+from pyrogen.explicit.likelihoods import BernoulliLikelihood, Likelihood
+from pyrogen.nn.modes import evaluating
+
+
+class LatentModel(nn.Module, ABC):
+    """A latent-variable model as a Pyro pair; a subclass has ``prior``, ``posterior`` and ``decoder``.
+
+    The output of the decoder has an offset, so that training starts at the mean of the data.
+
+    Args:
+        shape: the shape of one datum.
+        likelihood: the observation model p(x | z, y); Bernoulli by default.
+        mean: the mean of the data, ``shape``.
+    """
+
+    decoder: nn.Module
+
+    def __init__(self, shape: Sequence[int], likelihood: Likelihood | None, mean: Tensor | None) -> None:
+        super().__init__()
+        self.shape = tuple(shape)
+        self.likelihood = likelihood or BernoulliLikelihood()
+        start = torch.zeros(self.outputs) if mean is None else self.likelihood.link(mean)
+        self.offset = nn.Parameter(start.clone())
+
+    @property
+    def outputs(self) -> tuple[int, ...]:
+        """The shape of what the decoder gives for one datum."""
+        return (self.likelihood.outputs * self.shape[0], *self.shape[1:])
+
+    @abstractmethod
+    def prior(self, n: int, y: Tensor | None = None) -> Any:
+        """p(z | y) for ``n`` data."""
+
+    @abstractmethod
+    def posterior(self, x: Tensor, y: Tensor | None = None) -> Any:
+        """q(z | x, y)."""
+
+    def hidden(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """The decoder's output h, from which the likelihood makes p(x | z)."""
+        h: Tensor = self.decoder(z).float() + self.offset
+        return h
+
+    def side(self, n: int, y: Tensor | None, drawn: bool = False) -> Tensor | None:
+        """The side information of ``n`` data; ``drawn`` from its own distribution where it may be."""
+        return None
+
+    def observation(self, z: Tensor, y: Tensor | None) -> Any:
+        """p(x | z, y)."""
+        return self.likelihood(self.hidden(z, y))
+
+    def completed(self, x: Tensor, y: Tensor | None) -> Tensor:
+        """X, with what y gives away of it in its place."""
+        return x
+
+    def model(self, x: Tensor, y: Tensor | None = None) -> None:
+        """p(x, z | y) over a batch ``(batch, *shape)``."""
+        y = self.side(len(x), y)
+        pyro.module("model", self)
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", self.prior(len(x), y))
+            pyro.sample("x", self.observation(z, y).to_event(len(self.shape)), obs=x)
+
+    def guide(self, x: Tensor, y: Tensor | None = None) -> None:
+        """q(z | x, y) over a batch."""
+        y = self.side(len(x), y)
+        pyro.module("model", self)
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", self.posterior(x, y))
+
+    def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """The posterior mean, ``(batch, latent)``."""
+        mean: Tensor = self.posterior(x, self.side(len(x), y)).mean
+        return mean
+
+    def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """E[x | z, y], ``(batch, *shape)``; what y gives away of x is y's own."""
+        y = self.side(len(z), y)
+        return self.completed(self.likelihood.mean(self.hidden(z, y)), y)
+
+    def draw_latent(self, n: int, y: Tensor | None) -> Tensor:
+        """Draw z ~ p(z | y), ``(n, latent)``."""
+        z: Tensor = self.prior(n, y).sample()
+        return z
+
+    @torch.no_grad()
+    def sample(self, n: int, y: Tensor | None = None) -> Tensor:
+        """Draw z ~ p(z | y), then x ~ p(x | z, y): ``(n, *shape)``.
+
+        Args:
+            n: how many.
+            y: side information of ``n`` rows, or of one row for all; drawn where it can be and is not given.
+        """
+        with evaluating(self):
+            y = self.side(n, y, drawn=True)
+            return self.completed(self.observation(self.draw_latent(n, y), y).sample(), y)
+
+    @torch.no_grad()
+    def sample_mean(self, n: int, y: Tensor | None = None) -> Tensor:
+        """Draw z ~ p(z | y) and give E[x | z, y]: the sample without the noise of the observation model."""
+        with evaluating(self):
+            y = self.side(n, y, drawn=True)
+            return self.decode(self.draw_latent(n, y), y)

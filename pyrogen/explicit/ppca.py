@@ -1,0 +1,103 @@
+"""Probabilistic principal component analysis: a Gaussian whose covariance is a plane and a sphere.
+
+    z ~ N(0, I_k)    x | z ~ N(W z + μ, σ² I)    p(x) = N(x; μ, W Wᵀ + σ² I)
+
+Tipping and Bishop, "Probabilistic principal component analysis", JRSS B 1999.
+"""
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any, Self
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+
+from pyrogen.data.checks import check_finite
+from pyrogen.errors import ConfigError, DataError
+from pyrogen.explicit.tractable import observe
+
+
+class PPCA(nn.Module):
+    """Probabilistic PCA with ``latent`` components; its likelihood costs O(d k²), never O(d³).
+
+    Args:
+        shape: the shape of one datum.
+        latent: the number of components k.
+        mean: where μ starts, of ``shape``; 0 by default.
+        sigma: where σ starts, and the size of the first, random W.
+
+    Raises:
+        ConfigError: unless ``1 <= latent < d``.
+    """
+
+    kind = "density"
+
+    def __init__(self, shape: Sequence[int], latent: int, mean: Tensor | None = None, sigma: float = 1.0) -> None:
+        super().__init__()
+        self.shape, self.latent = tuple(shape), latent
+        dims = prod(self.shape)
+        if not 1 <= latent < dims:
+            raise ConfigError(f"latent must be from 1 to {dims - 1}, below the dimension {dims} of x; got {latent}")
+        self.mean = nn.Parameter(torch.zeros(dims) if mean is None else mean.flatten().clone())
+        self.weight = nn.Parameter(sigma * torch.randn(dims, latent) / latent**0.5)
+        self.log_sigma = nn.Parameter(torch.tensor(float(sigma)).log())
+
+    def distribution(self) -> Any:
+        """p(x) over flattened data, event shape ``(d,)``."""
+        variance = (2 * self.log_sigma).exp().expand(len(self.mean))
+        return dist.LowRankMultivariateNormal(self.mean, self.weight, variance, validate_args=False)
+
+    def model(self, x: Tensor, y: Tensor | None = None) -> None:
+        """p(x), z integrated out, over a batch ``(batch, *shape)``."""
+        observe(self, x)
+
+    def log_prob(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """Exact log p(x) in nats, ``(batch,)``, by the Woodbury identity."""
+        with torch.autocast(x.device.type, enabled=False):
+            log_prob: Tensor = self.distribution().log_prob(x.flatten(1))
+        return log_prob
+
+    @torch.no_grad()
+    def sample(self, n: int, y: Tensor | None = None) -> Tensor:
+        """Draw ``(n, *shape)``."""
+        x: Tensor = self.distribution().sample((n,))
+        return x.view(n, *self.shape)
+
+    def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """E[z | x] = (WᵀW + σ² I)⁻¹ Wᵀ (x - μ), ``(batch, latent)``."""
+        inner = self.weight.T @ self.weight + (2 * self.log_sigma).exp() * torch.eye(self.latent).to(self.weight)
+        return torch.linalg.solve(inner, self.weight.T @ (x.flatten(1) - self.mean).T).T
+
+    def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """E[x | z] = W z + μ, ``(batch, *shape)``."""
+        return (z @ self.weight.T + self.mean).view(len(z), *self.shape)
+
+    @classmethod
+    def from_data(cls, x: Tensor, latent: int) -> Self:
+        """The maximum of the likelihood in closed form.
+
+        σ² is the mean of the d - k smallest eigenvalues of the covariance, and ``W = U (Λ - σ² I)^½`` of the others.
+
+        Args:
+            x: the data, ``(n, *shape)``; sums are taken in float64.
+            latent: k.
+
+        Raises:
+            ConfigError: unless ``1 <= latent < d``.
+            DataError: if the data lie in a plane of k dimensions, where σ would be 0.
+        """
+        check_finite(x, "PPCA")
+        flat = x.flatten(1).double()
+        fitted = cls(x.shape[1:], latent).to(x.device)
+        mean = flat.mean(0)
+        centred = flat - mean
+        values, vectors = torch.linalg.eigh(centred.T @ centred / len(flat))
+        variance = values[:-latent].mean()
+        if float(variance) <= 1e-12 * float(values[-1]) or len(x) <= latent:
+            raise DataError(f"{len(x)} data in {flat.shape[1]} dimensions leave nothing outside {latent} components")
+        with torch.no_grad():
+            fitted.mean.copy_(mean)
+            fitted.weight.copy_(vectors[:, -latent:] * (values[-latent:] - variance).clamp_min(0).sqrt())
+            fitted.log_sigma.copy_(0.5 * variance.log())
+        return fitted

@@ -1,0 +1,68 @@
+"""A tractable density as a Pyro distribution, and as a Pyro program."""
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any, ClassVar, Protocol
+
+import pyro
+import torch
+from pyro.distributions import constraints
+from pyro.distributions.torch_distribution import TorchDistribution
+from torch import Tensor
+
+
+class Tractable(Protocol):
+    """A network with an exact likelihood of data of one shape."""
+
+    shape: tuple[int, ...]
+    kind: str
+
+    def log_prob(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """Exact log p(x) in nats, ``(batch,)``."""
+        ...
+
+    def sample(self, n: int, y: Tensor | None = None) -> Tensor:
+        """Draw ``(n, *shape)``."""
+        ...
+
+
+class Distribution(TorchDistribution):
+    """p(x) of a tractable model, event shape that of one datum.
+
+    Args:
+        density: the model.
+        batch_shape: of independent data.
+    """
+
+    arg_constraints: ClassVar[dict[str, Any]] = {}
+
+    def __init__(self, density: Tractable, batch_shape: Sequence[int] = ()) -> None:
+        self.density = density
+        super().__init__(torch.Size(batch_shape), torch.Size(density.shape), validate_args=False)
+
+    @property
+    def support(self) -> Any:
+        """Zeros and ones for a mass, else the reals."""
+        values = constraints.boolean if self.density.kind == "mass" else constraints.real
+        return constraints.independent(values, len(self.event_shape))
+
+    def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> "Distribution":
+        """The same distribution of more data."""
+        return Distribution(self.density, batch_shape)
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Nats, ``(batch,)``."""
+        return self.density.log_prob(x)
+
+    def sample(self, sample_shape: Any = ()) -> Tensor:
+        """Draw independent data."""
+        shape = self._extended_shape(torch.Size(sample_shape))
+        batch = shape[: len(shape) - len(self.event_shape)]
+        return self.density.sample(prod(batch)).view(shape)
+
+
+def observe(density: Any, x: Tensor) -> None:
+    """The Pyro program of a tractable density: x observed inside one plate of the data."""
+    pyro.module(type(density).__name__.lower(), density)
+    with pyro.plate("data", len(x)):
+        pyro.sample("x", Distribution(density), obs=x)

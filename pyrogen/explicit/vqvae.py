@@ -1,0 +1,233 @@
+"""Vector-quantised autoencoders with a learned prior of their codes.
+
+    c = nearest codes of encoder(x)      p(x, c) = p(c) p(x | c),    p(x | c) = likelihood(decoder(e_c))
+    log p(x) ≥ log p(c) + log p(x | c)
+
+The posterior is one point, so the bound is in nats and exact to compute. van den Oord et al., NeurIPS 2017; two
+levels after Razavi, van den Oord and Vinyals, "Generating diverse high-fidelity images with VQ-VAE-2", NeurIPS 2019.
+"""
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import pyro
+import pyro.distributions as dist
+import torch
+from pyro.distributions import constraints
+from pyro.distributions.torch_distribution import TorchDistribution
+from torch import Tensor, nn
+
+from pyrogen.explicit.likelihoods import BernoulliLikelihood, Likelihood
+from pyrogen.nn.causal import CausalTransformer
+from pyrogen.nn.codebook import Codebook, perplexity
+from pyrogen.nn.conv import halvings, image_shape
+from pyrogen.nn.modes import evaluating
+
+
+class VQVAE(nn.Module):
+    """A vector-quantised autoencoder of images, trained with its prior by ``Descent(vqvae.losses)``.
+
+    The encoder halves the sides twice (once for images below 16 pixels). A datum's codes are one sequence
+    ``long (batch, positions)``, row by row.
+
+    Args:
+        shape: ``(channel, height, width)``, at least 8 × 8.
+        codes: K, the size of the codebook.
+        dim: the length of its vectors.
+        width: channels of the convolutions.
+        likelihood: the observation model p(x | c).
+        mean: the mean of the data, ``shape``: the decoder starts from it.
+        ema: learn the codebook by moving averages; else by a loss.
+        prior_width: of the prior's embedding, a multiple of 4.
+
+    Raises:
+        ConfigError: for what is no image of at least 8 × 8, or fewer than two codes.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        codes: int = 512,
+        dim: int = 32,
+        width: int = 32,
+        likelihood: Likelihood | None = None,
+        mean: Tensor | None = None,
+        ema: bool = True,
+        prior_width: int = 64,
+    ) -> None:
+        super().__init__()
+        channels, *size = image_shape(shape)
+        self.shape, self.codes = tuple(shape), codes
+        self.likelihood = likelihood or BernoulliLikelihood()
+        out = (self.likelihood.outputs * channels, *size)
+        sizes = halvings(*size)[:3]
+        self.grid = sizes[-1]
+        self.encoder = _down(channels, width, len(sizes) - 1)
+        self._make_levels(codes, dim, width, ema)
+        self.decoder = _up(self.features, width, out[0], sizes)
+        self.prior_network = CausalTransformer(codes, self.positions, prior_width)
+        start = torch.zeros(out) if mean is None else self.likelihood.link(mean)
+        self.offset = nn.Parameter(start.clone())
+
+    def _make_levels(self, codes: int, dim: int, width: int, ema: bool) -> None:
+        self.positions, self.features = prod(self.grid), dim
+        self.project = nn.Conv2d(width, dim, 1)
+        self.codebook = Codebook(codes, dim, ema)
+
+    def quantised(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What the decoder sees of ``x``, the codes ``(batch, positions)``, and the codebook's loss ``(batch,)``."""
+        e, codes, loss = self.codebook(_rows(self.project(self.encoder(x))))
+        return _grid(e, self.grid), codes, loss
+
+    def embedded(self, codes: Tensor) -> Tensor:
+        """What the decoder sees of codes, ``(batch, features, *grid)``."""
+        return _grid(self.codebook.vectors[codes], self.grid)
+
+    def hidden(self, e: Tensor) -> Tensor:
+        """The decoder's output, from which the likelihood makes p(x | c)."""
+        h: Tensor = self.decoder(e).float() + self.offset
+        return h
+
+    def losses(self, x: Tensor, y: Tensor | None = None) -> dict[str, Tensor]:
+        """Minus the bound with the codebook's loss, nats per datum; and its parts.
+
+        The prior learns the codes as they are: no gradient of it reaches the encoder.
+        """
+        e, codes, codebook = self.quantised(x)
+        distortion = -self.likelihood(self.hidden(e)).log_prob(x).flatten(1).sum(1)
+        rate = -self.prior_network.log_prob(codes)
+        return {
+            "loss": (distortion + codebook + rate).mean(),
+            "distortion": distortion.mean(),
+            "rate": rate.mean(),
+            "perplexity": perplexity(codes, self.codes),
+        }
+
+    def model(self, x: Tensor, y: Tensor | None = None) -> None:
+        """p(x, c) over a batch ``(batch, *shape)``; labels are accepted and ignored.
+
+        With the guide it measures; neither is trained by it.
+        """
+        with pyro.plate("data", len(x)):
+            codes = pyro.sample("codes", Sequences(self.prior_network, len(x)))
+            p_x = self.likelihood(self.hidden(self.embedded(codes)))
+            pyro.sample("x", p_x.to_event(len(self.shape)), obs=x)
+
+    def guide(self, x: Tensor, y: Tensor | None = None) -> None:
+        """q(c | x), all of it on one sequence."""
+        with pyro.plate("data", len(x)):
+            pyro.sample("codes", dist.Delta(self.encode(x), event_dim=1))
+
+    def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """The codes, ``long (batch, positions)``."""
+        with evaluating(self):  # a codebook learns from what it sees in training
+            return self.quantised(x)[1]
+
+    def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """E[x | c] of codes, ``(batch, *shape)``."""
+        return self.likelihood.mean(self.hidden(self.embedded(z)))
+
+    def reconstruct(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """What is left of ``x`` in its codes."""
+        return self.decode(self.encode(x))
+
+    @torch.no_grad()
+    def sample(self, n: int, y: Tensor | None = None) -> Tensor:
+        """Draw codes from the prior, then x ~ p(x | c): ``(n, *shape)``."""
+        with evaluating(self):
+            codes = self.prior_network.sample(n)
+            x: Tensor = self.likelihood(self.hidden(self.embedded(codes))).sample()
+            return x
+
+    @torch.no_grad()
+    def sample_mean(self, n: int, y: Tensor | None = None) -> Tensor:
+        """Draw codes from the prior and give E[x | c]: the sample without the noise of the observation model."""
+        with evaluating(self):
+            return self.decode(self.prior_network.sample(n))
+
+
+class VQVAE2(VQVAE):
+    """Two levels of codes: the top on a grid of half the sides, and the bottom given the top.
+
+    The sequence holds the top's codes first, so the one prior is p(top) p(bottom | top). The codebooks are two, of
+    the same size. Arguments are those of ``VQVAE``.
+    """
+
+    def _make_levels(self, codes: int, dim: int, width: int, ema: bool) -> None:
+        height, side = self.grid
+        self.top_grid = ((height + 1) // 2, (side + 1) // 2)
+        self.positions, self.features = prod(self.top_grid) + prod(self.grid), 2 * dim
+        self.to_top = nn.Sequential(nn.Conv2d(width, width, 3, 2, 1), nn.SiLU(), nn.Conv2d(width, dim, 1))
+        padding = (1 - height % 2, 1 - side % 2)
+        self.from_top = nn.ConvTranspose2d(dim, dim, 3, 2, 1, output_padding=padding)
+        self.project = nn.Conv2d(width + dim, dim, 1)
+        self.top, self.bottom = Codebook(codes, dim, ema), Codebook(codes, dim, ema)
+
+    def quantised(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """As for ``VQVAE``; the bottom sees what the top has said."""
+        h = self.encoder(x)
+        e_top, top, top_loss = self.top(_rows(self.to_top(h)))
+        above = self.from_top(_grid(e_top, self.top_grid))
+        e, bottom, loss = self.bottom(_rows(self.project(torch.cat([h, above], 1))))
+        return torch.cat([_grid(e, self.grid), above], 1), torch.cat([top, bottom], 1), top_loss + loss
+
+    def embedded(self, codes: Tensor) -> Tensor:
+        """What the decoder sees of codes, the top's first."""
+        top, bottom = codes.split([prod(self.top_grid), prod(self.grid)], 1)
+        above = self.from_top(_grid(self.top.vectors[top], self.top_grid))
+        return torch.cat([_grid(self.bottom.vectors[bottom], self.grid), above], 1)
+
+
+class Sequences(TorchDistribution):
+    """``n`` independent sequences of an autoregressive network, event shape ``(L,)``.
+
+    Args:
+        network: with ``length``, ``log_prob`` and ``sample``.
+        n: the batch.
+    """
+
+    arg_constraints: dict[str, Any] = {}  # noqa: RUF012 (Pyro's form)
+    support = constraints.independent(constraints.nonnegative_integer, 1)
+
+    def __init__(self, network: CausalTransformer, n: int) -> None:
+        self.network = network
+        super().__init__(torch.Size([n]), torch.Size([network.length]), validate_args=False)
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> "Sequences":
+        """The same over another batch."""
+        return Sequences(self.network, *batch_shape)
+
+    def log_prob(self, c: Tensor) -> Tensor:
+        """Nats, ``(n,)``."""
+        return self.network.log_prob(c)
+
+    def sample(self, sample_shape: Any = ()) -> Tensor:
+        """Draw ``(*sample_shape, n, L)``."""
+        shape = self._extended_shape(torch.Size(sample_shape))
+        return self.network.sample(prod(shape[:-1])).view(shape)
+
+
+def _rows(h: Tensor) -> Tensor:
+    """``(batch, dim, h, w) -> (batch, h w, dim)``."""
+    return h.flatten(2).transpose(1, 2).float()
+
+
+def _grid(e: Tensor, grid: tuple[int, int]) -> Tensor:
+    """The inverse of ``_rows``."""
+    return e.transpose(1, 2).unflatten(2, grid)
+
+
+def _down(channels: int, width: int, halved: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for i in range(halved):
+        layers += [nn.Conv2d(channels if i == 0 else width, width, 4, 2, 1), nn.SiLU()]
+    return nn.Sequential(*layers, nn.Conv2d(width, width, 3, 1, 1), nn.SiLU())
+
+
+def _up(features: int, width: int, out: int, sizes: list[tuple[int, int]]) -> nn.Sequential:
+    layers: list[nn.Module] = [nn.Conv2d(features, width, 3, 1, 1), nn.SiLU()]
+    for i, (h, w) in reversed(list(enumerate(sizes[:-1]))):
+        layers.append(nn.ConvTranspose2d(width, width if i else out, 4, 2, 1, output_padding=(h % 2, w % 2)))
+        layers += [nn.SiLU()] if i else []
+    return nn.Sequential(*layers)
