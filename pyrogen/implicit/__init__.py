@@ -1,8 +1,26 @@
 """Models known through their samples alone, trained against a critic; plain torch."""
 
+from pyrogen.implicit.base import Adversarial, Scale
 from pyrogen.implicit.dcgan import DCGAN, ConvCritic, ConvGenerator
 from pyrogen.implicit.gan import GAN
 from pyrogen.implicit.mlp import MLPCritic, MLPGenerator
+from pyrogen.implicit.packing import Packed, packed_shape
+from pyrogen.implicit.resnet import ResCritic, ResGAN, ResGenerator
 from pyrogen.implicit.wgan import WGAN
 
-__all__ = ["DCGAN", "GAN", "WGAN", "ConvCritic", "ConvGenerator", "MLPCritic", "MLPGenerator"]
+__all__ = [
+    "DCGAN",
+    "GAN",
+    "WGAN",
+    "Adversarial",
+    "ConvCritic",
+    "ConvGenerator",
+    "MLPCritic",
+    "MLPGenerator",
+    "Packed",
+    "ResCritic",
+    "ResGAN",
+    "ResGenerator",
+    "Scale",
+    "packed_shape",
+]

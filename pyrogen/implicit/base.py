@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from pyrogen.errors import ConfigError
 from pyrogen.nn.modes import evaluating
@@ -10,25 +11,39 @@ from pyrogen.nn.modes import evaluating
 class Adversarial(nn.Module):
     """``x = generator(z)``, ``z ~ N(0, I)``, with the critic it was trained against.
 
-    Abstract: ``GAN``, ``DCGAN`` and ``WGAN`` choose the networks.
+    Abstract: ``GAN``, ``DCGAN``, ``WGAN`` and ``ResGAN`` choose the networks.
+
+    With ``bits``, the last coordinates of z are -1 or 1 instead. A continuous generator maps a connected prior onto a
+    connected set, so between separate modes it leaves bridges; a prior in pieces needs none. Khayatkhoei, Singh and
+    Elgammal, "Disconnected manifold learning for generative adversarial networks", NeurIPS 2018.
 
     Args:
         generator: ``generator(z, y=None) -> (batch, *shape)``.
         critic: ``critic(x, y=None) -> (batch,)``: logits, or any real score.
         latent: the dimension of z.
         classes: how many labels a conditional model knows; 0 for an unconditional one.
+        bits: how many coordinates of z are signs.
+
+    Raises:
+        ConfigError: if there are more signs than coordinates.
     """
 
     origin: Tensor
 
-    def __init__(self, generator: nn.Module, critic: nn.Module, latent: int, classes: int = 0) -> None:
+    def __init__(self, generator: nn.Module, critic: nn.Module, latent: int, classes: int = 0, bits: int = 0) -> None:
         super().__init__()
+        if not 0 <= bits <= latent:
+            raise ConfigError(f"bits must lie between 0 and latent={latent}; got {bits}")
+        self.bits = bits
         self.generator, self.critic, self.latent, self.classes = generator, critic, latent, classes
         self.register_buffer("origin", torch.zeros(latent), persistent=False)  # carries device and type
 
     def prior(self, n: int) -> Tensor:
-        """Draw z ~ N(0, I), ``(n, latent)``."""
-        return torch.randn(n, self.latent, device=self.origin.device, dtype=self.origin.dtype)
+        """Draw z, ``(n, latent)``."""
+        z = torch.randn(n, self.latent, device=self.origin.device, dtype=self.origin.dtype)
+        if self.bits:
+            z[:, -self.bits :] = z[:, -self.bits :].ge(0).to(z) * 2 - 1
+        return z
 
     @torch.no_grad()
     def sample(self, n: int, y: Tensor | None = None) -> Tensor:
@@ -48,13 +63,46 @@ class Adversarial(nn.Module):
             return x
 
 
-class Range(nn.Module):
-    """The last layer of a generator: onto [0, 1] by ``(tanh + 1) / 2``, or the identity for real data."""
+class Scale(nn.Module):
+    """``x = location + scale h``: between real data and the unit in which networks see them.
 
-    def __init__(self, unit: bool) -> None:
+    Args:
+        location: the mean of the data, or 0.
+        scale: their standard deviation, or 1; positive.
+    """
+
+    location: Tensor
+    scale: Tensor
+
+    def __init__(self, location: Tensor | None = None, scale: Tensor | None = None) -> None:
         super().__init__()
-        self.unit = unit
+        self.register_buffer("location", torch.zeros(()) if location is None else location)
+        self.register_buffer("scale", torch.ones(()) if scale is None else scale)
+
+    def into(self, x: Tensor) -> Tensor:
+        """``h = (x - location) / scale``."""
+        return (x - self.location) / self.scale
+
+    def forward(self, h: Tensor) -> Tensor:
+        """``x = location + scale h``."""
+        return self.location + self.scale * h
+
+
+class Range(nn.Module):
+    """The last layer of a generator: onto [0, 1] by ``(tanh + 1) / 2``, or by the scale of real data."""
+
+    def __init__(self, unit: bool, scale: Scale | None = None) -> None:
+        super().__init__()
+        self.unit, self.scale = unit, scale or Scale()
 
     def forward(self, h: Tensor) -> Tensor:
         """Map h into the range of the data."""
-        return (torch.tanh(h) + 1) / 2 if self.unit else h
+        x: Tensor = (torch.tanh(h) + 1) / 2 if self.unit else self.scale(h)
+        return x
+
+
+def one_hot(y: Tensor | None, classes: int) -> Tensor:
+    """Labels ``(batch,)`` as indicators ``(batch, classes)``; raises ``ValueError`` if there are none."""
+    if y is None:
+        raise ValueError("a conditional network needs labels: pass y")
+    return F.one_hot(y, classes)

@@ -9,9 +9,8 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from pyrogen.implicit.base import Adversarial, Range
+from pyrogen.implicit.base import Adversarial, Range, one_hot
 from pyrogen.nn.conv import ConvDown, ConvUp, dcgan_init
 
 
@@ -34,7 +33,7 @@ class ConvGenerator(nn.Module):
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """Generate."""
         if self.classes:
-            z = torch.cat([z, _one_hot(y, self.classes).to(z)], 1)
+            z = torch.cat([z, one_hot(y, self.classes).to(z)], 1)
         x: Tensor = self.layers(z).float()
         return x
 
@@ -62,7 +61,7 @@ class ConvCritic(nn.Module):
         """Score."""
         x = 2 * x - 1 if self.unit else x
         if self.classes:
-            planes = _one_hot(y, self.classes).to(x)[:, :, None, None].expand(-1, -1, *x.shape[2:])
+            planes = one_hot(y, self.classes).to(x)[:, :, None, None].expand(-1, -1, *x.shape[2:])
             x = torch.cat([x, planes], 1)
         score: Tensor = self.layers(x).float().squeeze(1)
         return score
@@ -77,20 +76,21 @@ class DCGAN(Adversarial):
         width: channels next to the image; they double at each halving of the size.
         classes: how many labels condition both players; 0 for an unconditional model.
         unit: whether data lie in [0, 1], or anywhere.
+        bits: how many coordinates of z are signs.
 
     Raises:
         ConfigError: for images smaller than 8 × 8.
     """
 
     def __init__(
-        self, shape: Sequence[int], latent: int = 64, width: int = 32, classes: int = 0, unit: bool = True
+        self,
+        shape: Sequence[int],
+        latent: int = 64,
+        width: int = 32,
+        classes: int = 0,
+        unit: bool = True,
+        bits: int = 0,
     ) -> None:
         generator = ConvGenerator(latent, shape, width, classes, unit)
         critic = ConvCritic(shape, width, classes, unit=unit)
-        super().__init__(generator.apply(dcgan_init), critic.apply(dcgan_init), latent, classes)
-
-
-def _one_hot(y: Tensor | None, classes: int) -> Tensor:
-    if y is None:
-        raise ValueError("a conditional network needs labels: pass y")
-    return F.one_hot(y, classes)
+        super().__init__(generator.apply(dcgan_init), critic.apply(dcgan_init), latent, classes, bits)

@@ -3,14 +3,25 @@
 from collections.abc import Callable, Sequence
 from math import prod
 
+import torch
 from torch import Tensor, nn
 
-from pyrogen.implicit.base import Range
+from pyrogen.implicit.base import Range, Scale, one_hot
 from pyrogen.nn.mlp import mlp
 
 
 class MLPGenerator(nn.Module):
-    """``z (batch, latent) -> x (batch, *shape)``."""
+    """``z (batch, latent), y (batch,) -> x (batch, *shape)``.
+
+    Args:
+        latent: the dimension of z.
+        shape: of one datum.
+        hidden: the widths of the hidden layers.
+        unit: whether data lie in [0, 1], or anywhere.
+        activation: the nonlinearity after each hidden layer.
+        classes: how many labels are put beside z; 0 for none, and labels are then ignored.
+        scale: the location and scale of real data; the network's output is in units of it.
+    """
 
     def __init__(
         self,
@@ -19,31 +30,50 @@ class MLPGenerator(nn.Module):
         hidden: Sequence[int],
         unit: bool,
         activation: Callable[[], nn.Module] = nn.ReLU,
+        classes: int = 0,
+        scale: Scale | None = None,
     ) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            mlp(latent, hidden, prod(shape), activation), nn.Unflatten(1, tuple(shape)), Range(unit)
-        )
+        self.classes = classes
+        layers = mlp(latent + classes, hidden, prod(shape), activation)
+        self.layers = nn.Sequential(layers, nn.Unflatten(1, tuple(shape)), Range(unit, scale))
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        """Generate; labels are accepted and ignored."""
+        """Generate."""
+        if self.classes:
+            z = torch.cat([z, one_hot(y, self.classes).to(z)], 1)
         x: Tensor = self.layers(z).float()
         return x
 
 
 class MLPCritic(nn.Module):
-    """``x (batch, *shape) -> score (batch,)``, without a sigmoid."""
+    """``x (batch, *shape), y (batch,) -> score (batch,)``, without a sigmoid.
+
+    Args:
+        shape: of one datum.
+        hidden: the widths of the hidden layers.
+        activation: the nonlinearity after each hidden layer.
+        classes: how many labels are put beside x; 0 for none, and labels are then ignored.
+        scale: the location and scale of real data, which the network sees in units of it.
+    """
 
     def __init__(
         self,
         shape: Sequence[int],
         hidden: Sequence[int],
         activation: Callable[[], nn.Module] = lambda: nn.LeakyReLU(0.2),
+        classes: int = 0,
+        scale: Scale | None = None,
     ) -> None:
         super().__init__()
-        self.layers = nn.Sequential(nn.Flatten(), mlp(prod(shape), hidden, 1, activation))
+        self.classes = classes
+        self.scale = scale or Scale()
+        self.layers = nn.Sequential(nn.Flatten(), mlp(prod(shape) + classes, hidden, 1, activation))
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """Score; labels are accepted and ignored."""
+        """Score."""
+        x = self.scale.into(x).flatten(1)
+        if self.classes:
+            x = torch.cat([x, one_hot(y, self.classes).to(x)], 1)
         score: Tensor = self.layers(x).float().squeeze(1)
         return score

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from pyrogen.errors import unknown
-from pyrogen.implicit.base import Adversarial
+from pyrogen.implicit.base import Adversarial, Scale
 from pyrogen.implicit.dcgan import ConvCritic, ConvGenerator
 from pyrogen.implicit.mlp import MLPCritic, MLPGenerator
 from pyrogen.nn.conv import dcgan_init
@@ -24,6 +24,8 @@ class WGAN(Adversarial):
         hidden: the widths of the hidden layers; for ``conv``, the first is the number of channels next to the image.
         network: ``mlp`` or ``conv``.
         unit: whether data lie in [0, 1], or anywhere.
+        scale: the location and scale of real data, for ``mlp``.
+        bits: how many coordinates of z are signs.
 
     Raises:
         ConfigError: for an unknown network.
@@ -36,13 +38,15 @@ class WGAN(Adversarial):
         hidden: Sequence[int] = (256, 256),
         network: str = "mlp",
         unit: bool = True,
+        scale: Scale | None = None,
+        bits: int = 0,
     ) -> None:
         if network == "mlp":
-            generator: nn.Module = MLPGenerator(latent, shape, hidden, unit)
-            critic: nn.Module = MLPCritic(shape, hidden[::-1])
+            generator: nn.Module = MLPGenerator(latent, shape, hidden, unit, scale=scale)
+            critic: nn.Module = MLPCritic(shape, hidden[::-1], scale=scale)
         elif network == "conv":
             generator = ConvGenerator(latent, shape, hidden[0], unit=unit).apply(dcgan_init)
             critic = ConvCritic(shape, hidden[0], norm=False, unit=unit)
         else:
             raise unknown("network", network, ("mlp", "conv"))
-        super().__init__(generator, critic, latent)
+        super().__init__(generator, critic, latent, bits=bits)

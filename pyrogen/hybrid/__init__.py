@@ -1,0 +1,6 @@
+"""Autoencoders that learn from a critic as well."""
+
+from pyrogen.hybrid.aae import AAE, LabelMixture
+from pyrogen.hybrid.vaegan import VAEGAN, FeatureCritic
+
+__all__ = ["AAE", "VAEGAN", "FeatureCritic", "LabelMixture"]

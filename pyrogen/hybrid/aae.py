@@ -1,0 +1,130 @@
+"""The adversarial autoencoder: a critic makes the codes of data look like draws from the prior.
+
+    x → z = encoder(x) → p(x | z) = likelihood(decoder(z)),    ∫ δ(z - encoder(x)) p(x) dx ≈ p(z)
+
+Reconstruction is maximum likelihood of p(x | encoder(x)); where a VAE pays a KL divergence, here a game on the codes is
+played. Makhzani et al., "Adversarial autoencoders", 2015.
+"""
+
+from collections.abc import Sequence
+from math import pi, prod
+
+import pyro
+import torch
+from torch import Tensor, nn
+
+from pyrogen.errors import ConfigError, unknown
+from pyrogen.explicit.likelihoods import GaussianLikelihood, Likelihood
+from pyrogen.implicit.mlp import MLPCritic
+from pyrogen.nn.conv import ConvDown, ConvUp
+from pyrogen.nn.mlp import mlp
+from pyrogen.nn.modes import evaluating
+
+
+class LabelMixture(nn.Module):
+    """p(z | y) = N(m_y, s² I), with the centres m in even steps on a circle in the first two coordinates.
+
+    Args:
+        latent: the dimension of z, at least 2.
+        classes: how many centres.
+        radius: of the circle.
+        deviation: s.
+
+    Raises:
+        ConfigError: if there are fewer than two coordinates or no classes.
+    """
+
+    centres: Tensor
+
+    def __init__(self, latent: int, classes: int, radius: float = 4.0, deviation: float = 0.5) -> None:
+        super().__init__()
+        if latent < 2 or classes < 1:
+            raise ConfigError(f"a mixture by label wants latent >= 2 and labels; got {latent} and {classes} classes")
+        angle = torch.arange(classes) * (2 * pi / classes)
+        centres = torch.zeros(classes, latent)
+        centres[:, :2] = radius * torch.stack([angle.cos(), angle.sin()], 1)
+        self.register_buffer("centres", centres)
+        self.classes, self.deviation = classes, deviation
+
+    def forward(self, n: int, y: Tensor | None = None) -> Tensor:
+        """Draw ``(n, latent)`` given labels ``(n,)``, drawn evenly if there are none."""
+        y = torch.randint(self.classes, (n,), device=self.centres.device) if y is None else y
+        return self.centres[y] + self.deviation * torch.randn(n, self.centres.shape[1], device=self.centres.device)
+
+
+class StandardNormal(nn.Module):
+    """p(z) = N(0, I); labels are accepted and ignored."""
+
+    origin: Tensor
+
+    def __init__(self, latent: int) -> None:
+        super().__init__()
+        self.register_buffer("origin", torch.zeros(latent), persistent=False)
+
+    def forward(self, n: int, y: Tensor | None = None) -> Tensor:
+        """Draw ``(n, latent)``."""
+        return torch.randn(n, len(self.origin), device=self.origin.device)
+
+
+class AAE(nn.Module):
+    """An autoencoder with a critic on its codes. It samples, and has neither a density nor a bound on one.
+
+    Args:
+        shape: the shape of one datum.
+        latent: the dimension of z.
+        hidden: the widths of the encoder's hidden layers, mirrored by the decoder; for ``conv``, the first is the
+            number of channels next to the image. The critic has the same.
+        likelihood: the observation model p(x | z) of the reconstruction.
+        network: ``mlp`` or ``conv``.
+        classes: with labels, the prior is a ``LabelMixture``, and the critic knows the label; 0 for N(0, I).
+
+    Raises:
+        ConfigError: for an unknown network, or a prior that does not exist.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        latent: int = 8,
+        hidden: Sequence[int] = (512, 512),
+        likelihood: Likelihood | None = None,
+        network: str = "mlp",
+        classes: int = 0,
+    ) -> None:
+        super().__init__()
+        self.shape, self.latent, self.classes = tuple(shape), latent, classes
+        self.likelihood = likelihood or GaussianLikelihood()
+        out = (self.likelihood.outputs * self.shape[0], *self.shape[1:])
+        if network == "mlp":
+            self.encoder: nn.Module = nn.Sequential(nn.Flatten(), mlp(prod(self.shape), hidden, latent))
+            self.decoder: nn.Module = nn.Sequential(mlp(latent, hidden[::-1], prod(out)), nn.Unflatten(1, out))
+        elif network == "conv":
+            self.encoder = ConvDown(self.shape, latent, hidden[0])
+            self.decoder = ConvUp(latent, out, hidden[0])
+        else:
+            raise unknown("network", network, ("mlp", "conv"))
+        self.critic = MLPCritic((latent,), (256, 256), classes=classes)
+        self.prior = LabelMixture(latent, classes) if classes else StandardNormal(latent)
+
+    def reconstruction(self, x: Tensor, y: Tensor | None = None) -> None:
+        """p(x | z = encoder(x)) over a batch, as a Pyro program for ``SVI`` with an empty guide."""
+        pyro.module("encoder", self.encoder)
+        pyro.module("decoder", self.decoder)
+        with pyro.plate("data", len(x)):
+            h = self.decoder(self.encoder(x)).float()
+            pyro.sample("x", self.likelihood(h).to_event(len(self.shape)), obs=x)
+
+    def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """The codes, ``(batch, latent)``."""
+        z: Tensor = self.encoder(x)
+        return z
+
+    def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """E[x | z], ``(batch, *shape)``."""
+        return self.likelihood.mean(self.decoder(z).float())
+
+    @torch.no_grad()
+    def sample(self, n: int, y: Tensor | None = None) -> Tensor:
+        """Draw z from the prior (given labels of ``n`` rows or of one, if it knows them) and decode it."""
+        with evaluating(self):
+            return self.decode(self.prior(n, y if y is None else y.expand(n)))

@@ -1,0 +1,161 @@
+"""The VAE/GAN: an autoencoder that measures likeness in the features of a critic, and whose decoder plays against it.
+
+    p(z) = N(0, I)    p(f(x) | z) = N(f(decoder(z)), σ² I)    q(z | x) = N(μ(x), diag σ²(x))
+
+with f the critic's features, in units of their deviation over the data. Larsen et al., "Autoencoding beyond pixels
+using a learned similarity metric", ICML 2016.
+"""
+
+from collections.abc import Sequence
+from math import prod
+
+import pyro
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from pyrogen.errors import unknown
+from pyrogen.implicit.dcgan import ConvGenerator
+from pyrogen.implicit.mlp import MLPGenerator
+from pyrogen.nn.conv import ConvDown
+from pyrogen.nn.mlp import mlp
+from pyrogen.nn.modes import evaluating
+
+
+class FeatureCritic(nn.Module):
+    """``x (batch, *shape) -> score (batch,)``, a linear map of features.
+
+    Args:
+        features: ``features(x) -> (batch, dims)``.
+        dims: how many features there are.
+    """
+
+    def __init__(self, features: nn.Module, dims: int) -> None:
+        super().__init__()
+        self.features = features
+        self.head = nn.Sequential(nn.LeakyReLU(0.2), nn.Linear(dims, 1))
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """Score; labels are accepted and ignored."""
+        score: Tensor = self.head(self.features(2 * x - 1)).float().squeeze(1)
+        return score
+
+
+class VAEGAN(nn.Module):
+    """Encoder, generator (the decoder) and critic, for data in [0, 1].
+
+    It samples. What its Pyro pair bounds is a likelihood of features, not of data, so the pair is kept apart (``pair``)
+    and the model claims no likelihood.
+
+    Args:
+        shape: the shape of one datum.
+        latent: the dimension of z.
+        hidden: the widths of the hidden layers; for ``conv``, the first is the number of channels next to the image.
+        network: ``mlp`` or ``conv``.
+        features: how many features of the critic likeness is measured in.
+        sigma: σ, how far apart the features of two alike data may lie, in units of their deviation.
+
+    Raises:
+        ConfigError: for an unknown network.
+    """
+
+    origin: Tensor
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        latent: int = 32,
+        hidden: Sequence[int] = (256, 256),
+        network: str = "mlp",
+        features: int = 64,
+        sigma: float = 0.3,
+    ) -> None:
+        super().__init__()
+        self.latent = latent
+
+        def leaky() -> nn.Module:
+            return nn.LeakyReLU(0.2)
+
+        if network == "mlp":
+            dims = prod(shape)
+            self.encoder: nn.Module = nn.Sequential(nn.Flatten(), mlp(dims, hidden, 2 * latent))
+            self.generator: nn.Module = MLPGenerator(latent, shape, hidden[::-1], unit=True)
+            body: nn.Module = nn.Sequential(nn.Flatten(), mlp(dims, hidden, features, leaky))
+        elif network == "conv":
+            self.encoder = ConvDown(shape, 2 * latent, hidden[0])
+            self.generator = ConvGenerator(latent, shape, hidden[0])
+            body = ConvDown(shape, features, hidden[0], leaky)
+        else:
+            raise unknown("network", network, ("mlp", "conv"))
+        self.critic = FeatureCritic(body, features)
+        self.pair = FeaturePair(latent, self.encoder, self.generator, self.critic, sigma)
+        self.register_buffer("origin", torch.zeros(latent), persistent=False)
+
+    def prior(self, n: int) -> Tensor:
+        """Draw z ~ N(0, I), ``(n, latent)``."""
+        return torch.randn(n, self.latent, device=self.origin.device)
+
+    def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """The posterior mean μ(x), ``(batch, latent)``."""
+        mean: Tensor = self.pair.posterior(x).mean
+        return mean
+
+    def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """The datum of a code, ``(batch, *shape)``."""
+        x: Tensor = self.generator(z)
+        return x
+
+    @torch.no_grad()
+    def sample(self, n: int, y: Tensor | None = None) -> Tensor:
+        """Draw z from the prior and decode it: ``(n, *shape)``."""
+        with evaluating(self):
+            return self.decode(self.prior(n))
+
+
+class FeaturePair(nn.Module):
+    """The Pyro pair of a VAE/GAN: the features of a datum are observed, given those of its reconstruction.
+
+    The critic's weights are constants of both programs: it would make every datum alike if it could.
+
+    Args:
+        latent: the dimension of z.
+        encoder: ``encoder(x) -> (batch, 2 latent)``, mean and log-deviation.
+        generator: ``generator(z) -> x``.
+        critic: has ``features``.
+        sigma: the deviation σ of a feature.
+    """
+
+    def __init__(
+        self, latent: int, encoder: nn.Module, generator: nn.Module, critic: FeatureCritic, sigma: float
+    ) -> None:
+        super().__init__()
+        self.sigma = sigma
+        self.latent, self.encoder, self.generator = latent, encoder, generator
+        self._critic = (critic,)  # in a tuple it is no part of this module, and the step does not train it
+
+    def posterior(self, x: Tensor) -> dist.TorchDistribution:
+        """q(z | x) = N(μ(x), diag σ²(x))."""
+        mean, log_scale = self.encoder(x).float().chunk(2, -1)
+        return dist.Normal(mean, log_scale.exp(), validate_args=False).to_event(1)
+
+    def features(self, x: Tensor) -> Tensor:
+        """What the critic sees in x, ``(batch, features)``."""
+        network = self._critic[0].features
+        f: Tensor = functional_call(network, {n: p.detach() for n, p in network.state_dict().items()}, (2 * x - 1,))
+        return f.float()
+
+    def model(self, x: Tensor, y: Tensor | None = None) -> None:
+        """p(f(x), z) over a batch ``(batch, *shape)``; labels are accepted and ignored."""
+        with pyro.plate("data", len(x)):
+            origin = x.new_zeros(len(x), self.latent)
+            z = pyro.sample("z", dist.Normal(origin, 1.0, validate_args=False).to_event(1))
+            real, made = self.features(x), self.features(self.generator(z))
+            unit = real.std(0, correction=0).clamp_min(1e-3)  # else the critic's own growth would set the weight
+            likely = dist.Normal(made / unit, self.sigma, validate_args=False).to_event(1)
+            pyro.sample("f", likely, obs=real / unit)
+
+    def guide(self, x: Tensor, y: Tensor | None = None) -> None:
+        """q(z | x) over a batch."""
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", self.posterior(x))

@@ -1,0 +1,139 @@
+"""A residual generator and critic, for images of any size from 8 × 8.
+
+Each block changes the size by a factor of 2 and adds its result to a resized copy of its input. The networks of
+Gulrajani et al., "Improved training of Wasserstein GANs", NeurIPS 2017, and Miyato et al., "Spectral normalization
+for generative adversarial networks", ICLR 2018.
+"""
+
+from collections.abc import Sequence
+from math import prod
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pyrogen.implicit.base import Adversarial, Range, one_hot
+from pyrogen.nn.conv import halvings, image_shape
+
+
+class UpBlock(nn.Module):
+    """``(batch, inputs, h, w) -> (batch, outputs, *size)``: nearest-neighbour growth, BatchNorm, ReLU, 3 × 3."""
+
+    def __init__(self, inputs: int, outputs: int, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.size = size
+        self.before, self.between = nn.BatchNorm2d(inputs), nn.BatchNorm2d(outputs)
+        self.first = nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.second = nn.Conv2d(outputs, outputs, 3, padding=1)
+        self.shortcut = nn.Conv2d(inputs, outputs, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Grow."""
+        h = self.first(F.interpolate(self.before(x).relu(), self.size))
+        h = self.second(self.between(h).relu())
+        grown: Tensor = h + F.interpolate(self.shortcut(x), self.size)
+        return grown
+
+
+class DownBlock(nn.Module):
+    """``(batch, inputs, h, w) -> (batch, outputs, ⌊h / 2⌋, ⌊w / 2⌋)``: ReLU, 3 × 3, mean pooling; no norm."""
+
+    def __init__(self, inputs: int, outputs: int, first: bool) -> None:
+        super().__init__()
+        self.at_image = first  # an image is not rectified
+        self.first = nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.second = nn.Conv2d(outputs, outputs, 3, padding=1)
+        self.shortcut = nn.Conv2d(inputs, outputs, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Shrink."""
+        h = self.second(self.first(x if self.at_image else x.relu()).relu())
+        return F.avg_pool2d(h, 2) + self.shortcut(F.avg_pool2d(x, 2))
+
+
+class ResGenerator(nn.Module):
+    """``z (batch, latent), y (batch,) -> x (batch, *shape)``.
+
+    Args:
+        latent: the dimension of z.
+        shape: ``(channel, height, width)``, sides of at least 8.
+        width: channels of every block.
+        classes: how many labels are put beside z; 0 for none.
+        unit: whether data lie in [0, 1], or anywhere.
+    """
+
+    def __init__(self, latent: int, shape: Sequence[int], width: int = 64, classes: int = 0, unit: bool = True) -> None:
+        super().__init__()
+        self.classes = classes
+        channels, height, side = image_shape(shape)
+        smallest, *sizes = halvings(height, side)[::-1]
+        start = (width, *smallest)
+        self.layers = nn.Sequential(
+            nn.Linear(latent + classes, prod(start)),
+            nn.Unflatten(1, start),
+            *(UpBlock(width, width, size) for size in sizes),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            nn.Conv2d(width, channels, 3, padding=1),
+            Range(unit),
+        )
+
+    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """Generate."""
+        if self.classes:
+            z = torch.cat([z, one_hot(y, self.classes).to(z)], 1)
+        x: Tensor = self.layers(z).float()
+        return x
+
+
+class ResCritic(nn.Module):
+    """``x (batch, *shape), y (batch,) -> score (batch,)``, with a label by projection.
+
+    ``score = wᵀ φ(x) + e_yᵀ φ(x)``: Miyato and Koyama, "cGANs with projection discriminator", ICLR 2018.
+
+    Args:
+        shape: ``(channel, height, width)``, sides of at least 8.
+        width: channels of every block.
+        classes: how many labels have an embedding e; 0 for none.
+        unit: whether data lie in [0, 1], and are then seen as [-1, 1].
+    """
+
+    def __init__(self, shape: Sequence[int], width: int = 64, classes: int = 0, unit: bool = True) -> None:
+        super().__init__()
+        self.classes, self.unit = classes, unit
+        channels, height, side = image_shape(shape)
+        blocks = len(halvings(height, side)) - 1
+        self.features = nn.Sequential(*(DownBlock(width if i else channels, width, not i) for i in range(blocks)))
+        self.linear = nn.Linear(width, 1)
+        self.embedding = nn.Embedding(classes, width) if classes else None
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """Score."""
+        phi = self.features(2 * x - 1 if self.unit else x).relu().sum((2, 3))
+        score: Tensor = self.linear(phi).squeeze(1)
+        if self.embedding is not None:
+            if y is None:
+                raise ValueError("a conditional network needs labels: pass y")
+            score = score + (self.embedding(y) * phi).sum(1)
+        return score.float()
+
+
+class ResGAN(Adversarial):
+    """A residual generator and critic, for images of any size from 8 × 8.
+
+    Args:
+        shape: ``(channel, height, width)``.
+        latent: the dimension of z.
+        width: channels of every block.
+        classes: how many labels condition both players; 0 for an unconditional model.
+        unit: whether data lie in [0, 1], or anywhere.
+
+    Raises:
+        ConfigError: for images smaller than 8 × 8.
+    """
+
+    def __init__(
+        self, shape: Sequence[int], latent: int = 64, width: int = 64, classes: int = 0, unit: bool = True
+    ) -> None:
+        generator = ResGenerator(latent, shape, width, classes, unit)
+        super().__init__(generator, ResCritic(shape, width, classes, unit), latent, classes)
