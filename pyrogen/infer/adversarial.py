@@ -1,100 +1,38 @@
 """The two-player game: a generator against a critic.
 
-Losses are objects with ``critic(real, fake)`` and ``generator(fake)``, both to be minimised, where real and
-fake are the critic's outputs (logits) on data and on samples. Lipschitz rules are a penalty added to the
-critic's loss, or a clip of its weights.
+What the players minimise is a loss (``pyrogen.infer.losses``), and what keeps the critic smooth a rule
+(``pyrogen.infer.lipschitz``); any generator and any critic play.
 """
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn.utils import get_total_norm
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from pyrogen.errors import ConfigError
+from pyrogen.infer.health import advise
+from pyrogen.infer.lipschitz import GradientPenalty, clip_weights
+from pyrogen.infer.losses import AdversarialLoss, Minimax, NonSaturating, Wasserstein
 from pyrogen.infer.parameters import assign, weights_of
-from pyrogen.infer.programs import places, taking
+from pyrogen.infer.programs import MakeOptimizer, make_optimizer, places, taking
+from pyrogen.infer.trusted import COMPILE_AFTER, Gradients, Trusted
 from pyrogen.nn.modes import evaluating
 
-MakeOptimizer = Callable[[Iterable[Tensor]], Optimizer]
+__all__ = ["AdversarialGame", "AdversarialLoss", "GradientPenalty", "Minimax", "NonSaturating", "Wasserstein", "bursts"]
 
 
-class AdversarialLoss(Protocol):
-    """What each player minimises, as a scalar."""
+def bursts(critic_steps: int = 5, burst: int = 100, first: int = 25, every: int = 500) -> Callable[[int], int]:
+    """WGAN's schedule: ``burst`` critic steps for each of the generator's ``first`` moves and every ``every``-th.
 
-    def critic(self, real: Tensor, fake: Tensor) -> Tensor:
-        """The critic's loss."""
-        ...
-
-    def generator(self, fake: Tensor) -> Tensor:
-        """The generator's loss."""
-        ...
-
-
-class Minimax:
-    """``max_D min_G  E[log D(x)] + E[log(1 - D(G(z)))]`` with ``D = σ(logit)``.
-
-    Goodfellow et al., "Generative adversarial nets", NeurIPS 2014. At the optimal D the critic's loss is
-    ``2 log 2 - 2 JS(p, q)``.
+    Otherwise ``critic_steps``. Arjovsky, Chintala and Bottou, "Wasserstein generative adversarial networks", ICML
+    2017. Use as ``AdversarialGame(critic_steps=bursts())``.
     """
-
-    def critic(self, real: Tensor, fake: Tensor) -> Tensor:
-        """``-E[log D(x)] - E[log(1 - D(G(z)))]``."""
-        return F.softplus(-real).mean() + F.softplus(fake).mean()
-
-    def generator(self, fake: Tensor) -> Tensor:
-        """``E[log(1 - D(G(z)))]``, whose gradient vanishes when the critic wins."""
-        return -F.softplus(fake).mean()
-
-
-class NonSaturating(Minimax):
-    """The minimax critic; the generator minimises ``-E[log D(G(z))]``, whose gradient does not vanish."""
-
-    def generator(self, fake: Tensor) -> Tensor:
-        """``-E[log D(G(z))]``."""
-        return F.softplus(-fake).mean()
-
-
-class Wasserstein:
-    """``max_f E[f(x)] - E[f(G(z))]`` over 1-Lipschitz f: the Wasserstein-1 distance.
-
-    Arjovsky, Chintala and Bottou, "Wasserstein generative adversarial networks", ICML 2017.
-    """
-
-    def critic(self, real: Tensor, fake: Tensor) -> Tensor:
-        """``E[f(G(z))] - E[f(x)]``: minus the estimate of the distance."""
-        return fake.mean() - real.mean()
-
-    def generator(self, fake: Tensor) -> Tensor:
-        """``-E[f(G(z))]``."""
-        return -fake.mean()
-
-
-@dataclass(frozen=True)
-class GradientPenalty:
-    """``λ E[(‖∇f(x̂)‖₂ - 1)²]`` at random points x̂ between data and samples.
-
-    Gulrajani et al., "Improved training of Wasserstein GANs", NeurIPS 2017. The norm is of each example's
-    own gradient, so the value does not depend on the batch size.
-
-    Args:
-        weight: λ.
-    """
-
-    weight: float = 10.0
-
-    def __call__(self, critic: Callable[..., Tensor], real: Tensor, fake: Tensor, *rest: Tensor) -> Tensor:
-        """The penalty for ``critic(x, *rest)`` between ``real`` and ``fake`` of one shape; a scalar."""
-        mix = torch.rand(len(real), *[1] * (real.ndim - 1), device=real.device, dtype=real.dtype)
-        between = torch.lerp(fake, real, mix).detach().requires_grad_()
-        with torch.enable_grad():
-            (gradient,) = torch.autograd.grad(critic(between, *rest).sum(), between, create_graph=True)
-        return self.weight * (gradient.flatten(1).norm(dim=1) - 1).square().mean()
+    return lambda moves: burst if moves < first or moves % every == 0 else critic_steps
 
 
 class AdversarialGame:
@@ -106,13 +44,22 @@ class AdversarialGame:
         prior: ``prior(n) -> z``, on the device of the data.
         loss: ``NonSaturating()`` by default.
         optim: makes the optimiser of each player; one for both, or a pair (generator's, critic's).
-        critic_steps: critic updates for each generator update (K).
+        critic_steps: critic updates for each generator update (K), or ``critic_steps(moves) -> K`` given how often
+            the generator has moved, e.g. ``bursts()``.
         penalty: ``penalty(critic, real, fake, *rest)``, added to the critic's loss.
         clip: τ; after every update all weights of the critic lie in [-τ, τ].
+        noise: instance noise, ``noise(t) -> σ``: N(0, σ²) is added to all that the critic sees in training step t.
+            Sønderby et al., "Amortised MAP inference for image super-resolution", ICLR 2017.
         schedule: makes a learning-rate schedule of each optimiser, stepped once for each batch.
+        compile: whether each player's loss and gradients run as one compiled graph (see ``Trusted``); by default
+            after ``COMPILE_AFTER`` steps.
 
-    Each call returns ``critic_loss`` (without the penalty) and ``generator_loss`` (the latest, once there is
-    one), and ``penalty`` where there is one.
+    Each call returns ``critic_loss`` (without the penalty), ``penalty`` where there is one, ``generator_loss`` (the
+    latest, once there is one), and what tells early of a game that goes wrong (see ``advise``): ``spread``, the
+    deviation of the samples in units of that of the data; ``critic_right``, the share of scores on the right side,
+    where the loss has sides; ``gradient``, the norm of the generator's latest.
+
+    A gradient that is not a number moves no weight: the losses say so, and the weights stay finite.
 
     Raises:
         ConfigError: if ``critic_steps`` is less than 1, or ``clip`` not positive.
@@ -126,12 +73,14 @@ class AdversarialGame:
         loss: AdversarialLoss | None = None,
         optim: MakeOptimizer | tuple[MakeOptimizer, MakeOptimizer] | None = None,
         *,
-        critic_steps: int = 1,
+        critic_steps: int | Callable[[int], int] = 1,
         penalty: Callable[..., Tensor] | None = None,
         clip: float | None = None,
+        noise: Callable[[int], float] | None = None,
         schedule: Callable[[Optimizer], LRScheduler] | None = None,
+        compile: bool | None = None,
     ) -> None:
-        if critic_steps < 1:
+        if isinstance(critic_steps, int) and critic_steps < 1:
             raise ConfigError(f"critic_steps must be at least 1; got {critic_steps}")
         if clip is not None and clip <= 0:
             raise ConfigError(f"clip must be positive; got {clip}")
@@ -140,58 +89,98 @@ class AdversarialGame:
         self._networks = {"generator": generator, "critic": critic}
         self._generate = taking(generator, places(generator))
         self._criticise = taking(critic, places(critic))
-        self.prior, self.loss, self.penalty, self.clip = prior, loss or NonSaturating(), penalty, clip
-        self.critic_steps = critic_steps
-        self.optimizers = {"generator": make_g(generator.parameters()), "critic": make_c(critic.parameters())}
+        self.prior, self.loss = prior, loss or NonSaturating()
+        self.penalty, self.clip, self.noise, self.critic_steps = penalty, clip, noise, critic_steps
+        self.optimizers = {
+            "generator": make_optimizer(make_g, generator.parameters()),
+            "critic": make_optimizer(make_c, critic.parameters()),
+        }
         self.schedules = {name: schedule(o) for name, o in self.optimizers.items()} if schedule else {}
-        self.t = 0
-        self.generator_loss: Tensor | None = None
+        self.t = self.moves = self.waited = 0
+        self.latest: dict[str, Tensor] = {}
+        self.compile = compile
+        played = generator, critic, prior, self.loss, penalty
+        self._trusted = {"generator": Trusted(*played), "critic": Trusted(*played)}
+        self._logged: list[str] = []
         self._clip_critic()
 
+    @torch.enable_grad()
     def __call__(self, *batch: Tensor) -> dict[str, Tensor]:
         """Learn from one batch of data, ``(batch, *event)``, and its labels if the networks take them."""
+        sigma = None if self.noise is None else torch.full((), self.noise(self.t), device=batch[0].device)
         x, *rest = batch
+        _, *logged, _ = self._move("critic", self._critic_terms, x, sigma, *rest)
+        self._clip_critic()
+        logs = dict(zip(self._logged, logged, strict=True))
+        self.t, self.waited = self.t + 1, self.waited + 1
+        if self.waited >= (self.critic_steps if isinstance(self.critic_steps, int) else self.critic_steps(self.moves)):
+            loss, norm = self._move("generator", self._generator_terms, x, sigma, *rest)
+            self.latest = {"gradient": norm, "generator_loss": loss}
+            self.moves, self.waited = self.moves + 1, 0
+        for player, schedule in self.schedules.items():
+            if player == "critic" or self.moves:  # torch wants the first move before
+                schedule.step()
+        return logs | self.latest
+
+    def _critic_terms(self, x: Tensor, sigma: Tensor | None, *rest: Tensor) -> tuple[Tensor, ...]:
+        """What the critic minimises, then what is logged of it."""
         with torch.no_grad():
             fake = self._generate(self.prior(len(x)), *rest)
-        critic_loss = self.loss.critic(self._criticise(x, *rest), self._criticise(fake, *rest))
-        logs = {"critic_loss": critic_loss.detach()}
+            spread = _deviation(fake) / _deviation(x).clamp_min(1e-12)
+        x, fake = _noisy(x, sigma), _noisy(fake, sigma)
+        on_real, on_fake = self._criticise(x, *rest), self._criticise(fake, *rest)
+        loss = self.loss.critic(on_real, on_fake)
+        logs = {"critic_loss": loss.detach()}
+        boundary = getattr(self.loss, "boundary", None)
+        if boundary is not None:
+            logs["critic_right"] = 0.5 * ((on_real > boundary).float().mean() + (on_fake < boundary).float().mean())
         if self.penalty is not None:
             penalty = self.penalty(self._criticise, x, fake, *rest)
-            critic_loss = critic_loss + penalty
+            loss = loss + penalty
             logs["penalty"] = penalty.detach()
-        self._update("critic", critic_loss)
-        self._clip_critic()
-        self.t += 1
-        if self.t % self.critic_steps == 0:
-            generator_loss = self.loss.generator(self._criticise(self._generate(self.prior(len(x)), *rest), *rest))
-            self._update("generator", generator_loss)
-            self.generator_loss = generator_loss.detach()
-        for player, schedule in self.schedules.items():
-            if player == "critic" or self.t >= self.critic_steps:  # torch wants the first move before
-                schedule.step()
-        return logs if self.generator_loss is None else logs | {"generator_loss": self.generator_loss}
+        logs["spread"] = spread
+        self._logged = list(logs)
+        return loss, *logs.values()
+
+    def _generator_terms(self, x: Tensor, sigma: Tensor | None, *rest: Tensor) -> tuple[Tensor]:
+        """What the generator minimises."""
+        fake = _noisy(self._generate(self.prior(len(x)), *rest), sigma)
+        return (self.loss.generator(self._criticise(fake, *rest)),)
+
+    def _move(self, player: str, terms: Callable[..., tuple[Tensor, ...]], *args: Any) -> tuple[Tensor, ...]:
+        """Move one player downhill; its terms, detached, and the norm of its gradient."""
+        optimizer = self.optimizers[player]
+        weights = [p for p in self._networks[player].parameters() if p.requires_grad]
+        found = self._trusted[player](terms, args, by=weights) if self._compiles() else None
+        if found is None:
+            # The other player's weights are constants of the move.
+            values = terms(*args)
+            gradients = torch.autograd.grad(values[0], weights, materialize_grads=True) if weights else ()
+            found = Gradients(values, weights, gradients)
+        norm = get_total_norm(found.gradients)
+        for gradient in found.gradients:
+            gradient.nan_to_num_(0.0, 0.0, 0.0)
+        found.store()
+        optimizer.step()
+        return *(value.detach() for value in found.values), norm
+
+    def _compiles(self) -> bool:
+        return self.compile if self.compile is not None else self.t >= COMPILE_AFTER
 
     @torch.no_grad()
     def evaluate(self, *batch: Tensor) -> dict[str, Tensor]:
-        """Both losses on a batch, without learning and with every network in evaluation mode."""
+        """Both losses on a batch, without learning or noise and with every network in evaluation mode."""
         x, *rest = batch
         with evaluating(*self._networks.values()):
             fake = self._criticise(self._generate(self.prior(len(x)), *rest), *rest)
             real = self._criticise(x, *rest)
         return {"critic_loss": self.loss.critic(real, fake), "generator_loss": self.loss.generator(fake)}
 
-    def _update(self, player: str, loss: Tensor) -> None:
-        optimizer = self.optimizers[player]
-        optimizer.zero_grad()
-        # Only this player's gradients are accumulated: the other's weights are constants of the move.
-        loss.backward(inputs=[p for p in self._networks[player].parameters() if p.requires_grad])
-        optimizer.step()
-
-    @torch.no_grad()
     def _clip_critic(self) -> None:
         if self.clip is not None:
-            for weight in self._networks["critic"].parameters():
-                weight.clamp_(-self.clip, self.clip)
+            clip_weights(self._networks["critic"], self.clip)
+
+    advise = staticmethod(advise)
 
     def weights(self) -> dict[str, Tensor]:
         """All that was learned, by name: parameters and buffers of both players; the live tensors."""
@@ -203,8 +192,8 @@ class AdversarialGame:
             "weights": {name: t.detach() for name, t in self.weights().items()},
             "optimizers": {name: o.state_dict() for name, o in self.optimizers.items()},
             "schedules": {name: s.state_dict() for name, s in self.schedules.items()},
-            "t": self.t,
-            "generator_loss": self.generator_loss,
+            "turn": [self.t, self.moves, self.waited],
+            "latest": self.latest,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -214,4 +203,14 @@ class AdversarialGame:
             optimizer.load_state_dict(state["optimizers"][name])
         for name, schedule in self.schedules.items():
             schedule.load_state_dict(state["schedules"][name])
-        self.t, self.generator_loss = state["t"], state["generator_loss"]
+        self.t, self.moves, self.waited = state["turn"]
+        self.latest = state["latest"]
+
+
+def _noisy(x: Tensor, sigma: Tensor | None) -> Tensor:
+    return x if sigma is None else x + sigma * torch.randn_like(x)
+
+
+def _deviation(x: Tensor) -> Tensor:
+    """The root mean square distance from the mean, over all coordinates."""
+    return (x - x.mean(0)).square().mean().sqrt()

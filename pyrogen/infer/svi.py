@@ -6,7 +6,7 @@ With an empty guide this is maximum likelihood. The signature is Pyro's; the dif
 step owns its parameters, so that two models never share one by the accident of a name.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pyro
@@ -18,13 +18,13 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from pyrogen.errors import ConfigError
+from pyrogen.infer.compiled import CompiledELBO
 from pyrogen.infer.parameters import assign, leaves, modules_of, unique, weights_of
 from pyrogen.infer.predictive import draw
-from pyrogen.infer.programs import Program, places, taking
+from pyrogen.infer.programs import MakeOptimizer, Program, make_optimizer, places, taking
+from pyrogen.infer.trusted import COMPILE_AFTER
 from pyrogen.nn.modes import evaluating
 from pyrogen.random import scoped_seed
-
-MakeOptimizer = Callable[[Iterable[Tensor]], Optimizer]
 
 
 def no_guide(*_: Any) -> None:
@@ -50,6 +50,8 @@ class SVI:
         clip_norm: the largest norm of the whole gradient; ``None`` leaves it alone.
         schedule: makes a learning-rate schedule of the optimiser, stepped after each update, e.g.
             ``partial(CosineAnnealingLR, T_max=steps)``.
+        compile: whether the loss and its gradients run as one compiled graph (see ``CompiledELBO``), after the
+            first step; by default after ``COMPILE_AFTER`` steps, so that a short run does not wait for a compiler.
 
     Raises:
         ConfigError: if ``optim`` is no maker of torch optimisers, or nothing can be trained.
@@ -64,6 +66,7 @@ class SVI:
         *,
         clip_norm: float | None = None,
         schedule: Callable[[Optimizer], LRScheduler] | None = None,
+        compile: bool | None = None,
     ) -> None:
         if optim is not None and (not callable(optim) or hasattr(optim, "pt_optim_constructor")):
             given = f"{type(optim).__module__}.{type(optim).__name__}"
@@ -85,21 +88,26 @@ class SVI:
         self._strays: dict[str, Tensor] = {}  # leaves of the loss that no network and no site owns
         self._known_sites = 0
         self._rows = _DataRows()
+        self._counts: dict[Any, int] = {}  # data in a batch, by its shapes
+        self.t = 0
         self._like: Tensor | None = None
         self._pending: dict[str, Any] | None = None
         self._make_optimizer = optim or torch.optim.Adam
         self._make_schedule = schedule
         self.loss = loss or Trace_ELBO()
+        self.compile = compile
+        self._compiled = self.loss if isinstance(self.loss, CompiledELBO) else CompiledELBO(self.loss)
+        if isinstance(self._compiled.eager, nn.Module):  # an objective with a schedule keeps its place in it
+            self._modules["loss"] = self._compiled.eager
         self.clip_norm = clip_norm
         self.optimizer: Optimizer | None = None
         self.schedule: LRScheduler | None = None
 
+    @torch.enable_grad()
     def __call__(self, *batch: Tensor) -> dict[str, Tensor]:
         """Take one optimiser step on the batch; return the negative ELBO before it, in nats per datum."""
         if self._pending is not None:
             self.setup(*batch)
-        if self.optimizer is not None:
-            self.optimizer.zero_grad()
         loss = self._differentiate(batch)
         assert self.optimizer is not None
         if self.clip_norm is not None:
@@ -107,7 +115,8 @@ class SVI:
         self.optimizer.step()
         if self.schedule is not None:
             self.schedule.step()
-        return {"loss": loss / self._rows.count}
+        self.t += 1
+        return {"loss": loss / self._data_in(batch)}
 
     def evaluate(self, *batch: Tensor) -> dict[str, Tensor]:
         """The negative ELBO in nats per datum, with every network in evaluation mode and nothing moved."""
@@ -115,7 +124,7 @@ class SVI:
             self.setup(*batch)
         with torch.no_grad(), self._store(), evaluating(self), self._rows:
             loss = self.loss.loss(self._model, self._guide, *batch)
-        return {"loss": torch.as_tensor(loss) / self._rows.count}
+        return {"loss": torch.as_tensor(loss) / self._data_in(batch)}
 
     def setup(self, *batch: Tensor) -> None:
         """Make the parameters and the optimiser without learning, and take up a loaded state.
@@ -134,11 +143,19 @@ class SVI:
     def _differentiate(self, batch: tuple[Tensor, ...]) -> Tensor:
         """The loss, with its gradients added to the parameters."""
         first = self.optimizer is None
+        if self.optimizer is not None:
+            self.optimizer.zero_grad()  # of all weights: another step may have left gradients on shared ones
         with self._store(), self._rows:
-            if not hasattr(self.loss, "differentiable_loss"):  # RenyiELBO and its like differentiate by themselves
-                loss = torch.as_tensor(self.loss.loss_and_grads(self._registered, self._guide, *batch))
+            if not first and self._compiles():
+                found = self._compiled.gradients(self._model, self._guide, *batch)
+                if found is not None:
+                    found.store()
+                    return found.values[0]
+            eager = self._compiled.eager
+            if not hasattr(eager, "differentiable_loss"):  # RenyiELBO and its like differentiate by themselves
+                loss = torch.as_tensor(eager.loss_and_grads(self._registered, self._guide, *batch))
             else:
-                loss = self.loss.differentiable_loss(self._model, self._guide, *batch)
+                loss = eager.differentiable_loss(self._model, self._guide, *batch)
         if first:
             self._begin(batch, loss)
         elif len(self._sites["params"]) != self._known_sites:
@@ -146,6 +163,16 @@ class SVI:
         if loss.requires_grad:
             loss.backward()
         return loss.detach()
+
+    def _compiles(self) -> bool:
+        return self.compile if self.compile is not None else self.t >= COMPILE_AFTER
+
+    def _data_in(self, batch: tuple[Tensor, ...]) -> int:
+        """How many data the loss of a batch speaks of; a compiled step meets no plate, and remembers."""
+        shapes = tuple(getattr(t, "shape", None) for t in batch)
+        if self._rows.count is not None:
+            self._counts[shapes], self._rows.count = self._rows.count, None
+        return self._counts.get(shapes, 1)
 
     def _registered(self, *args: Any) -> Any:
         """The model with every network at a parameter site: without one, Pyro takes no gradient by itself."""
@@ -164,7 +191,7 @@ class SVI:
             raise ConfigError(
                 "nothing to train: model and guide have no network, pyro.param or autoguide that requires a gradient"
             )
-        self.optimizer = self._make_optimizer(trained)
+        self.optimizer = make_optimizer(self._make_optimizer, trained)
         self.schedule = self._make_schedule(self.optimizer) if self._make_schedule else None
         self._known_sites = len(self._sites["params"])
 
@@ -219,11 +246,12 @@ class SVI:
         return unique(weights_of(self._modules) | sites | self._strays)
 
     def state_dict(self) -> dict[str, Any]:
-        """The weights, and the state of the optimiser and of its schedule."""
+        """The weights, the state of the optimiser and of its schedule, and the number of steps."""
         return {
             "weights": {name: t.detach() for name, t in self.weights().items()},
             "optimizer": self.optimizer.state_dict() if self.optimizer else None,
             "schedule": self.schedule.state_dict() if self.schedule else None,
+            "t": self.t,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -239,12 +267,13 @@ class SVI:
         self.optimizer.load_state_dict(state["optimizer"])
         if self.schedule is not None:
             self.schedule.load_state_dict(state["schedule"])
+        self.t = state["t"]
 
 
 class _DataRows(Messenger):
     """Counts the data that a loss speaks of: the full size of the outermost plate around what is observed."""
 
-    count: int = 1
+    count: int | None = None
 
     def _pyro_post_sample(self, msg: Any) -> None:
         if msg["is_observed"]:

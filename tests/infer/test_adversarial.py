@@ -1,4 +1,4 @@
-"""The two-player game: losses in closed form, Lipschitz rules, whose turn it is, and exact continuation."""
+"""The two-player game: its rules, whose turn it is, exact continuation, and what it tells of itself."""
 
 import copy
 from functools import partial
@@ -12,10 +12,8 @@ from torch.optim.lr_scheduler import StepLR
 
 from pyrogen import AdversarialGame, fit
 from pyrogen.implicit import DCGAN, GAN, WGAN
-from pyrogen.infer import GradientPenalty, Minimax, NonSaturating, Wasserstein
+from pyrogen.infer import GradientPenalty, NonSaturating, Wasserstein, advise, bursts
 from pyrogen.random import scoped_seed
-
-REAL, FAKE = torch.tensor([1.0, -2.0, 0.3]), torch.tensor([0.5, -1.5, 4.0])
 
 
 def prior(n):
@@ -45,142 +43,7 @@ def same(a, b):
     return all(torch.equal(t, b[name]) for name, t in a.items())
 
 
-# Losses
-
-
-def test_losses_in_closed_form():
-    d_real, d_fake = torch.sigmoid(REAL), torch.sigmoid(FAKE)
-    judged = -d_real.log().mean() - (1 - d_fake).log().mean()
-    for loss in (Minimax(), NonSaturating()):
-        assert torch.allclose(loss.critic(REAL, FAKE), judged)
-    assert torch.allclose(Minimax().generator(FAKE), (1 - d_fake).log().mean())
-    assert torch.allclose(NonSaturating().generator(FAKE), -d_fake.log().mean())
-    assert torch.allclose(Wasserstein().critic(REAL, FAKE), FAKE.mean() - REAL.mean())
-    assert torch.allclose(Wasserstein().generator(FAKE), -FAKE.mean())
-
-
-@pytest.mark.parametrize("loss", [Minimax(), NonSaturating(), Wasserstein()])
-def test_losses_are_scalars_and_finite_for_sure_critics(loss):
-    far = torch.tensor([1e4, -1e4])
-    for value in (loss.critic(REAL, FAKE), loss.critic(far, far), loss.generator(far), loss.generator(far[:1])):
-        assert value.shape == ()
-        assert value.isfinite()
-
-
-@pytest.mark.parametrize("loss", [Minimax(), NonSaturating(), Wasserstein()])
-def test_players_pull_the_logits_their_way(loss):
-    real, fake = torch.zeros(4, requires_grad=True), torch.zeros(4, requires_grad=True)
-    loss.critic(real, fake).backward()
-    assert (real.grad < 0).all()  # descent raises the logits of data
-    assert (fake.grad > 0).all()
-    fake = torch.zeros(4, requires_grad=True)
-    loss.generator(fake).backward()
-    assert (fake.grad < 0).all()
-
-
-def test_non_saturating_loss_learns_where_minimax_does_not():
-    gradients = []
-    for loss in (Minimax(), NonSaturating()):
-        fake = torch.full((1,), -20.0, requires_grad=True)
-        loss.generator(fake).backward()
-        gradients.append(abs(fake.grad.item()))
-    assert gradients[0] < 1e-8
-    assert gradients[1] == pytest.approx(1, abs=1e-8)
-
-
-@pytest.mark.parametrize(("mean", "deviation"), [(0.0, 1.0), (1.0, 1.0), (3.0, 0.5), (-0.5, 2.0)])
-def test_minimax_at_the_optimal_discriminator(mean, deviation):
-    p, q = torch.distributions.Normal(0.0, 1.0), torch.distributions.Normal(mean, deviation)
-    quantiles = (torch.arange(200_000, dtype=torch.float64) + 0.5) / 200_000
-
-    def logit(x):
-        return p.log_prob(x) - q.log_prob(x)
-
-    value = Minimax().critic(logit(p.icdf(quantiles)), logit(q.icdf(quantiles))).item()
-    x = torch.linspace(-25, 25, 200_001, dtype=torch.float64)
-    p_x, q_x = p.log_prob(x), q.log_prob(x)
-    log_m = torch.logaddexp(p_x, q_x) - torch.tensor(2.0).log()
-    js = 0.5 * torch.trapezoid(p_x.exp() * (p_x - log_m) + q_x.exp() * (q_x - log_m), x).item()
-    assert value == pytest.approx(2 * torch.tensor(2.0).log().item() - 2 * js, abs=1e-4)
-
-
-def test_wasserstein_at_the_optimal_critic():
-    x = batch(1000)
-    assert Wasserstein().critic(x[:, 0], x[:, 0] + 3).item() == pytest.approx(3, abs=1e-5)
-
-
-# Lipschitz rules
-
-
-class Linear(nn.Module):
-    """f(x) = k <u, x> with a unit vector u: k-Lipschitz everywhere."""
-
-    def __init__(self, dims, k, column=False):
-        super().__init__()
-        u = torch.randn(dims, generator=torch.Generator().manual_seed(dims), dtype=torch.float32)
-        self.u = nn.Parameter(k * u / u.norm())
-        self.column = column
-
-    def forward(self, x):
-        score = x.flatten(1) @ self.u
-        return score[:, None] if self.column else score
-
-
-@pytest.mark.parametrize("n", [1, 2, 16, 64])
-@pytest.mark.parametrize("shape", [(2,), (50,), (1, 8, 8), (3, 9, 11)])
-@pytest.mark.parametrize("column", [False, True])
-def test_gradient_penalty_of_a_linear_critic(n, shape, column):
-    generator = torch.Generator().manual_seed(n)
-    real, fake = (torch.rand(n, *shape, generator=generator) for _ in range(2))
-    dims = torch.Size(shape).numel()
-    assert GradientPenalty(10.0)(Linear(dims, 1.0, column), real, fake).item() == pytest.approx(0, abs=1e-6)
-    for k, weight in ((3.0, 10.0), (0.5, 10.0), (3.0, 0.1), (0.0, 2.0)):
-        penalty = GradientPenalty(weight)(Linear(dims, k, column), real, fake)
-        assert penalty.item() == pytest.approx(weight * (k - 1) ** 2, rel=1e-4)
-        assert penalty.shape == ()
-
-
-def test_gradient_penalty_is_taken_between_data_and_samples():
-    seen = []
-
-    def critic(x):
-        seen.append(x.detach())
-        return x.square().sum(1)
-
-    real, fake = torch.zeros(2000, 2), torch.ones(2000, 2)
-    with scoped_seed(0):
-        penalty = GradientPenalty(1.0)(critic, real, fake)
-    between = seen[0]
-    assert torch.equal(between[:, 0], between[:, 1])  # one place on the line for each pair
-    assert between[:, 0].mean().item() == pytest.approx(0.5, abs=0.03)
-    assert between[:, 0].var().item() == pytest.approx(1 / 12, abs=0.01)
-    # ‖∇‖ = 2 √2 t with t uniform: E (2 √2 t - 1)² = 8 / 3 - 2 √2 + 1
-    assert penalty.item() == pytest.approx(8 / 3 - 8**0.5 + 1, abs=0.1)
-
-
-def test_gradient_penalty_trains_the_critic_alone():
-    critic = Linear(2, 3.0)
-    real, fake = batch(8), batch(8, 1).requires_grad_()
-    penalty = GradientPenalty()(critic, real, fake)
-    penalty.backward()
-    # d/dk λ (k - 1)² along u
-    assert (critic.u.grad @ critic.u.detach() / 3).item() == pytest.approx(10 * 2 * 2, rel=1e-4)
-    assert fake.grad is None
-    assert real.grad is None
-    with torch.no_grad():
-        assert GradientPenalty()(critic, real, fake).item() == pytest.approx(40, rel=1e-4)
-
-
-def test_gradient_penalty_passes_labels_on():
-    seen = []
-
-    def critic(x, y):
-        seen.append(y)
-        return x.sum(1)
-
-    y = torch.arange(4)
-    GradientPenalty()(critic, batch(4), batch(4, 1), y)
-    assert torch.equal(seen[0], y)
+# Rules
 
 
 def test_penalty_is_added_and_reported():
@@ -190,8 +53,8 @@ def test_penalty_is_added_and_reported():
         logs = step(batch())
     with scoped_seed(0):
         without = plain(batch())
-    assert logs.keys() == {"critic_loss", "generator_loss", "penalty"}
-    assert without.keys() == {"critic_loss", "generator_loss"}
+    assert logs.keys() == {"critic_loss", "generator_loss", "penalty", "spread", "gradient"}
+    assert without.keys() == logs.keys() - {"penalty"}
     assert torch.allclose(logs["critic_loss"], without["critic_loss"])
     assert logs["penalty"] > 0
     assert not same(weights_of(step, "critic"), weights_of(plain, "critic"))
@@ -373,7 +236,7 @@ def test_evaluate_changes_nothing():
     assert not any(value.requires_grad for value in first.values())
     after = step.state_dict()
     assert same(before["weights"], after["weights"])
-    assert after["t"] == 1
+    assert after["turn"] == [1, 1, 0]
     for name, optimizer in before["optimizers"].items():
         for index, slots in optimizer["state"].items():
             assert same(slots, after["optimizers"][name]["state"][index])
@@ -473,3 +336,93 @@ def test_generator_finds_the_data(options):
     # The players circle around the equilibrium: it is the average that is close.
     assert (means[0] - x.mean(0)).norm() > 1.5
     assert (torch.stack(means[-200:]).mean(0) - x.mean(0)).norm() < 0.4
+
+
+# Turns by a schedule, noise, and what it tells of itself
+
+
+def test_bursts_are_the_schedule_of_wgan():
+    often = bursts(critic_steps=5, burst=100, first=25, every=500)
+    assert [often(moves) for moves in (0, 24, 25, 499, 500, 501, 1000)] == [100, 100, 5, 5, 100, 5, 100]
+
+
+def test_turns_by_a_schedule():
+    step = game(critic_steps=lambda moves: 3 if moves < 2 else 1)
+    moved = []
+    for t in range(10):
+        before = weights_of(step, "generator")
+        step(batch(seed=t))
+        moved.append(not same(before, weights_of(step, "generator")))
+    assert [t for t, m in enumerate(moved, 1) if m] == [3, 6, 7, 8, 9, 10]
+
+
+def test_instance_noise_reaches_all_that_the_critic_sees():
+    seen = []
+
+    class Watched(nn.Linear):
+        def forward(self, x):
+            seen.append(x.detach())
+            return super().forward(x)
+
+    generator = nn.Linear(3, 2)
+    nn.init.zeros_(generator.weight)
+    still = partial(SGD, lr=0.0)
+    step = AdversarialGame(generator, Watched(2, 1), prior, optim=still, noise=lambda t: 3.0 * (t == 0))
+    x = torch.zeros(20_000, 2)
+    step(x)
+    assert len(seen) == 3  # data, samples, samples again
+    assert all(s.std(0).mean().item() == pytest.approx(3, rel=0.02) for s in seen)
+    assert not torch.equal(seen[0], seen[1])
+    seen.clear()
+    step(x)
+    assert all(s.std(0).max() < 1e-6 for s in seen)
+    step.evaluate(x)
+    assert all(s.std(0).max() < 1e-6 for s in seen)
+
+
+def test_spread_and_right_side_in_closed_form():
+    generator = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(generator.weight, 0.5)
+    step = AdversarialGame(generator, nn.Identity(), torch.zeros, optim=lambda _: SGD([nn.Parameter(torch.zeros(()))]))
+    step.prior = lambda n: torch.linspace(-1, 1, n)[:, None]
+    step._update = lambda player, loss: torch.zeros(())
+    logs = step(torch.linspace(-1, 3, 4)[:, None])
+    x, z = torch.linspace(-1, 3, 4), torch.linspace(-1, 1, 4)
+    assert logs["spread"].item() == pytest.approx(float(0.5 * z.std() / x.std()))
+    assert logs["critic_right"].item() == pytest.approx(0.5 * (3 / 4 + 2 / 4))
+    step.loss = Wasserstein()
+    assert "critic_right" not in step(torch.linspace(-1, 3, 4)[:, None])
+
+
+def test_gradient_is_the_norm_of_the_generators():
+    step = game(optim=partial(SGD, lr=0.0))
+    logs = step(batch())
+    grads = [p.grad for p in step._networks["generator"].parameters()]
+    assert logs["gradient"].item() == pytest.approx(float(torch.cat([g.flatten() for g in grads]).norm()))
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), 1e38])
+def test_no_weight_is_ever_nan(bad):
+    step = game(optim=partial(Adam, lr=0.1), critic_steps=2)
+    before = {name: t.clone() for name, t in step.weights().items()}
+    logs = [step(batch(seed=t) * (bad if t == 3 else 1.0)) for t in range(6)]
+    assert any(not value.isfinite() for value in logs[3].values()) or bad == 1e38
+    assert all(t.isfinite().all() for t in step.weights().values())
+    assert not same(before, step.weights())
+
+
+@pytest.mark.parametrize(
+    ("row", "word"),
+    [
+        ({"spread": 0.01}, "collapsed"),
+        ({"critic_loss": -1e6}, "Lipschitz"),
+        ({"critic_right": 1.0, "gradient": 1e-9}, "gradient is gone"),
+    ],
+)
+def test_advice_names_the_fault_and_a_remedy(row, word):
+    well = {"spread": 0.9, "critic_loss": 1.2, "critic_right": 0.6, "gradient": 0.1, "generator_loss": 0.8}
+    assert advise(well) is None
+    assert advise({}) is None
+    advice = AdversarialGame.advise(well | row)
+    assert word in advice
+    assert "; try" in advice or ": try" in advice

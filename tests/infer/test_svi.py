@@ -345,3 +345,18 @@ def test_validation_setting_and_global_random_state_are_left_alone(x):
         pass
     assert torch.equal(torch.get_rng_state(), before)
     assert valid == (pyro.settings.get("validate_poutine"), pyro.settings.get("validate_distributions_pyro"))
+
+
+def test_a_step_learns_under_no_grad():
+    """Somebody's loop may stand inside ``torch.no_grad()``: the step is what differentiates."""
+    loc = nn.Parameter(torch.zeros(2))
+
+    def model(x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("x", dist.Normal(loc, 1.0).to_event(1), obs=x)
+
+    with torch.no_grad():
+        step = SVI(model, optim=partial(Adam, lr=0.1))
+        for _ in range(3):
+            step(torch.ones(4, 2))
+    assert bool((loc > 0.1).all())

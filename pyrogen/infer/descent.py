@@ -1,0 +1,76 @@
+"""Plain gradient descent as a step: for a network that is trained by a loss of its own."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from pyrogen.infer.parameters import assign, modules_of, weights_of
+from pyrogen.infer.programs import MakeOptimizer, make_optimizer
+from pyrogen.nn.modes import evaluating
+
+
+class Descent:
+    """One step down the gradient of ``losses(*batch)["loss"]``; what else it returns is logged.
+
+    Args:
+        losses: ``losses(*batch) -> {"loss": scalar, …}``, a network or a method of one.
+        optim: makes a torch optimiser of parameters; ``Adam`` by default.
+        schedule: makes a learning-rate schedule of the optimiser, stepped after each update.
+    """
+
+    def __init__(
+        self,
+        losses: Callable[..., dict[str, Tensor]],
+        optim: MakeOptimizer | None = None,
+        *,
+        schedule: Callable[[Optimizer], LRScheduler] | None = None,
+    ) -> None:
+        self.losses = losses
+        self._modules = modules_of(losses, "model")
+        trained = [p for p in weights_of(self._modules).values() if p.requires_grad]
+        self.optimizer = make_optimizer(optim or torch.optim.Adam, trained)
+        self.schedule = schedule(self.optimizer) if schedule else None
+
+    @torch.enable_grad()
+    def __call__(self, *batch: Tensor) -> dict[str, Tensor]:
+        """Take one optimiser step on the batch; return the losses before it."""
+        losses = self.losses(*batch)
+        self.optimizer.zero_grad()
+        losses["loss"].backward()
+        self.optimizer.step()
+        if self.schedule is not None:
+            self.schedule.step()
+        return {name: value.detach() for name, value in losses.items()}
+
+    def evaluate(self, *batch: Tensor) -> dict[str, Tensor]:
+        """The losses with every network in evaluation mode and nothing moved."""
+        with torch.no_grad(), evaluating(self):
+            return dict(self.losses(*batch))
+
+    def modules(self) -> Iterator[nn.Module]:
+        """Every network that is trained, and its parts."""
+        for module in self._modules.values():
+            yield from module.modules()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The weights, and the state of the optimiser and of its schedule."""
+        return {
+            "weights": {name: t.detach() for name, t in weights_of(self._modules).items()},
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict() if self.schedule else None,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back ``state_dict``.
+
+        Raises:
+            KeyError: if the weights are not those of this network.
+        """
+        assign({name: t.detach() for name, t in weights_of(self._modules).items()}, state["weights"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.schedule is not None:
+            self.schedule.load_state_dict(state["schedule"])

@@ -1,0 +1,29 @@
+"""What goes wrong in an adversarial game, told early and in one sentence."""
+
+from collections.abc import Mapping
+
+
+def advise(row: Mapping[str, float]) -> str | None:
+    """What is wrong in a game whose logs were ``row``, and what to try; ``None`` while it looks well.
+
+    Args:
+        row: averages of what ``AdversarialGame`` returns over some steps; fields that are absent are not judged.
+    """
+    spread, right = row.get("spread", 1.0), row.get("critic_right", 0.5)
+    loss, gradient = abs(row.get("critic_loss", 0.0)), row.get("gradient", 1.0)
+    if spread < 0.05:
+        return (
+            f"the samples hardly differ from each other (spread {spread:.2g} of the data's): the generator has "
+            "collapsed; try packed-gan or wgan-gp, a smaller lr, or larger batches"
+        )
+    if loss > 1e4:
+        return (
+            f"the critic's loss grows without bound ({loss:.2g}): nothing keeps it Lipschitz; "
+            "try a gradient penalty (wgan-gp), a smaller clip, or a smaller lr"
+        )
+    if right > 0.999 and gradient < 1e-4:
+        return (
+            "the critic tells samples from data without a mistake, and the generator's gradient is gone "
+            f"({gradient:.2g}): try loss=non_saturating, a gradient penalty (wgan-gp), or fewer critic_steps"
+        )
+    return None
