@@ -8,6 +8,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from pyrogen.data.mapped import Mapped
 from pyrogen.data.measure import Measure
 
 Noise = Callable[[Tensor, torch.Generator], Tensor]
@@ -16,19 +17,21 @@ Noise = Callable[[Tensor, torch.Generator], Tensor]
 
 @dataclass(frozen=True)
 class Split:
-    """Rows held as one tensor, so that a batch is a gather and never a Python loop.
+    """Rows held as one tensor, or one array on disk, so that a batch is a gather and never a Python loop.
 
     Args:
         x: the stored rows, ``(n, *event)``: ``uint8`` grey levels, or floats that are the data.
         y: labels, ``long (n,)``, or other side information with ``n`` rows; ``None`` if there is none.
         noise: turns stored rows into data, drawn anew at each reading; ``None`` if rows are the data.
         side: computes the side information from the data that were drawn, ``(x, y) -> y``.
+        measure: the space in which likelihoods on these rows are compared, where that is known.
     """
 
-    x: Tensor
+    x: Tensor | Mapped
     y: Tensor | None = None
     noise: Noise | None = None
     side: Callable[[Tensor, Tensor | None], Tensor] | None = None
+    measure: Measure | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -51,15 +54,16 @@ class Split:
         return (x,) if y is None else (x, y)
 
     def tensors(self, seed: int = 0) -> tuple[Tensor, ...]:
-        """All rows in order, under one draw of the noise."""
-        return self.read(slice(None), torch.Generator(self.device).manual_seed(seed))
+        """All rows in order, under one draw of the noise; of rows on disk a sample that fits into memory."""
+        index = self.x.sample() if isinstance(self.x, Mapped) else slice(None)
+        return self.read(index, torch.Generator(self.device).manual_seed(seed))
 
     def fixed(self, seed: int) -> Self:
         """The same split with its noise drawn once: every later reading gives the same data."""
         if self.noise is None:
             return self
         generator = torch.Generator(self.device).manual_seed(seed)
-        return replace(self, x=self.noise(self.x, generator), noise=None)
+        return replace(self, x=self.noise(self.x[:], generator), noise=None)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pyrogen.data.dataset import Dataset, Noise, Split
 from pyrogen.data.images import from_array, from_folder
+from pyrogen.data.mapped import Mapped
 from pyrogen.data.measure import Measure
 from pyrogen.data.noise import Binarise, Dequantise
 from pyrogen.data.standard import read_cifar10, read_idx
@@ -19,13 +20,14 @@ from pyrogen.data.toy import TOYS, Toy
 from pyrogen.errors import DataError, unknown
 from pyrogen.random import derive, generator
 
-Stored = tuple[Tensor, Tensor | None]
+Stored = tuple[Tensor | Mapped, Tensor | None]
 """The stored rows of one split, and their labels."""
 
 Sizes = tuple[int, int, int]
 """The number of rows in ``train``, ``valid`` and ``test``."""
 
 _DIGITS_SIZES = (1_167, 180, 450)
+_MOST_HELD_OUT = 10_000  # of rows on disk: those held out are in memory
 _TOY_SIZES = (100_000, 10_000, 10_000)
 
 
@@ -80,7 +82,7 @@ def load(name: str | Path, root: str | Path | None = None, seed: int = 0) -> Dat
         DataError: if the data are absent, damaged, too few or otherwise of no use.
     """
     entry = _CATALOGUE.get(str(name)) or _user_entry(name)
-    train, valid, test = (Split(x, y, entry.noise) for x, y in entry.read(_root(root), seed))
+    train, valid, test = (Split(x, y, entry.noise, measure=entry.measure) for x, y in entry.read(_root(root), seed))
     valid, test = valid.fixed(derive(seed, "valid")), test.fixed(derive(seed, "test"))
     return Dataset(str(name), train, valid, test, entry.shape, entry.measure, entry.classes, entry.truth)
 
@@ -105,6 +107,8 @@ def _user_entry(name: str | Path) -> Entry:
     if len(x) < 3:
         raise DataError(f"{name}: expected at least 3 rows, to train, to validate and to test on; got {len(x)}")
     tenth = max(1, len(x) // 10)
+    if isinstance(x, Mapped):
+        tenth = min(tenth, _MOST_HELD_OUT)
     sizes = (len(x) - 2 * tenth, tenth, tenth)
 
     def read(_: Path, seed: int) -> list[Stored]:
@@ -114,9 +118,12 @@ def _user_entry(name: str | Path) -> Entry:
     return Entry(tuple(x.shape[1:]), sizes, measure, str(path), read, noise, classes)
 
 
-def _shuffled(x: Tensor, y: Tensor | None, sizes: Sizes, seed: int) -> list[Stored]:
+def _shuffled(x: Tensor | Mapped, y: Tensor | None, sizes: Sizes, seed: int) -> list[Stored]:
     order = torch.randperm(len(x), generator=generator(seed, "split"))
-    return [(x[part], None if y is None else y[part]) for part in torch.split(order, list(sizes))]
+    train, valid, test = torch.split(order, list(sizes))
+    taken = x.part(train) if isinstance(x, Mapped) else x[train]
+    rest = [(x[part], None if y is None else y[part]) for part in (valid, test)]
+    return [(taken, None if y is None else y[train]), *rest]
 
 
 def _digits(root: Path, seed: int) -> list[Stored]:
@@ -132,6 +139,16 @@ def _idx(folder: str, root: Path, seed: int) -> list[Stored]:
     # In MNIST's test file the easier half comes last: a part of it in that order would mislead.
     order = torch.randperm(len(test_x), generator=generator(0, "test order"))
     return [(x[:50_000], y[:50_000]), (x[50_000:], y[50_000:]), (test_x[order], test_y[order])]
+
+
+def _stacked(single: Callable[[Path, int], list[Stored]], sizes: Sizes, root: Path, seed: int) -> list[Stored]:
+    """Three digits drawn at random, as the channels of one picture: 1,000 modes in about equal shares."""
+    splits = zip(("train", "valid", "test"), single(root, seed), sizes, strict=True)
+    stored: list[Stored] = []
+    for split, (x, _), n in splits:
+        which = torch.randint(len(x), (n, 3), generator=generator(0, "stacked", split))
+        stored.append((x[:][which, 0], None))
+    return stored
 
 
 def _cifar10(root: Path, seed: int) -> list[Stored]:
@@ -164,6 +181,13 @@ def _catalogue() -> Mapping[str, Entry]:
     unit = Measure("unit", levels=256)
     sizes = (45_000, 5_000, 10_000)
     entries["cifar10"] = Entry((3, 32, 32), sizes, unit, download, _cifar10, Dequantise(unit), things)
+    for name, side, levels, sizes, single in (
+        ("digits", 8, 17, (20_000, 2_000, 5_000), _digits),
+        ("mnist", 28, 256, (128_000, 10_000, 10_000), mnist),
+    ):
+        unit, source = Measure("unit", levels), f"three digits of {name} as channels: 1,000 modes"
+        read = partial(_stacked, single, sizes)
+        entries[f"stacked-{name}"] = Entry((3, side, side), sizes, unit, source, read, Dequantise(unit))
     for name, toy in TOYS.items():
         source = "drawn from a density that is known"
         read = partial(_samples, toy())

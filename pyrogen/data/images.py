@@ -17,6 +17,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from pyrogen.data.checks import check_finite, check_images, check_labels
+from pyrogen.data.mapped import Mapped, extremes, mapped
 from pyrogen.data.measure import Measure
 from pyrogen.errors import DataError
 
@@ -31,13 +32,13 @@ class Rows(NamedTuple):
     """Data that are not yet split.
 
     Args:
-        x: the stored rows, ``(n, *event)``: ``uint8`` grey levels, or floats that are the data.
+        x: the stored rows, ``(n, *event)``: ``uint8`` grey levels, or floats that are the data; on disk if large.
         y: labels, ``long (n,)``, or ``None``.
         classes: the class names by label; empty without labels.
         measure: the space of the data; where it has ``levels``, the rows are levels to dequantise.
     """
 
-    x: Tensor
+    x: Tensor | Mapped
     y: Tensor | None
     classes: tuple[str, ...]
     measure: Measure
@@ -152,7 +153,8 @@ def from_array(path: str | Path) -> Rows:
     Images are ``(n, h, w)``, ``(n, c, h, w)`` or ``(n, h, w, c)`` with one or three channels: ``uint8``,
     ``uint16`` (as ``v / 65535``), or floats in [0, 1]. Vectors are ``(n, d)`` or ``(n,)``, of any finite
     values. Booleans, and arrays of nothing but zeros and ones, are binary. Float images all of whose
-    values are ``k / 255`` are 8-bit images: as they are, a density on them could grow without bound.
+    values are ``k / 255`` are 8-bit images: as they are, a density on them could grow without bound. A ``.npy`` file of
+    2 GiB or more that holds ``uint8`` images or ``float32`` values stays on disk, and batches are read from it.
 
     Args:
         path: the file.
@@ -161,8 +163,14 @@ def from_array(path: str | Path) -> Rows:
         DataError: naming the file, and the shape, dtype or values that cannot be used.
     """
     file = Path(path).expanduser()
-    x, y = _load(file)
     where = str(file)
+    try:
+        on_disk = mapped(file)
+    except (OSError, ValueError):
+        on_disk = None  # what is wrong with it, loading says
+    if on_disk is not None:
+        return _on_disk(on_disk, where)
+    x, y = _load(file)
     if x.dtype.kind not in "biuf":
         raise DataError(f"{where}: expected an array of numbers, got dtype {x.dtype}")
     if x.size == 0 or x.ndim not in (1, 2, 3, 4):
@@ -179,6 +187,17 @@ def from_array(path: str | Path) -> Rows:
     labels = torch.from_numpy(y.astype(np.float64 if y.dtype.kind == "f" else np.int64))
     check_labels(labels, len(stored), f"{where}: y")
     return Rows(stored, labels, tuple(str(k) for k in range(int(labels.max()) + 1)), measure)
+
+
+def _on_disk(array: NDArray[Any], where: str) -> Rows:
+    """A large array as it lies in its file; one pass over it finds what cannot be used."""
+    low, high = extremes(array)
+    check_finite(torch.tensor([low, high]), where)
+    if array.dtype == np.uint8:
+        return Rows(Mapped(array), None, (), Measure("unit", levels=256))
+    if array.ndim == 4:
+        check_images(torch.tensor([low, high]).view(2, 1, 1, 1), where)
+    return Rows(Mapped(array), None, (), Measure("unit" if array.ndim == 4 else "real"))
 
 
 def _load(file: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:

@@ -68,7 +68,7 @@ def assert_in_its_space(data: Dataset, stored: Tensor, x: Tensor) -> None:
 
 def test_the_catalogue_is_complete() -> None:
     fashion = ("fashion-mnist", "fashion-mnist-binary", "fashion-mnist-logit")
-    assert set(names()) == {*DIGITS, *MNIST, *fashion, "cifar10", *TOYS}
+    assert set(names()) == {*DIGITS, *MNIST, *fashion, "stacked-digits", "stacked-mnist", "cifar10", *TOYS}
     assert str(names()["mnist"]).startswith("1 x 28 x 28; 50,000 + 10,000 + 10,000 rows; density on [0, 1], 256 levels")
     for entry in names().values():
         assert "\n" not in str(entry)
@@ -176,6 +176,17 @@ def test_mnist_has_its_own_order_but_for_the_test_images(mnist_root: Path) -> No
     assert torch.equal(data.test.y, another.test.y)
     assert torch.equal(data.measure.to_image(data.test.x), data.measure.to_image(another.test.x))
     assert not torch.equal(data.test.x, another.test.x)
+
+
+def test_stacked_digits_are_those_of_mnist(mnist_root: Path) -> None:
+    data = load("stacked-mnist", root=mnist_root)
+    single = load("mnist", root=mnist_root)
+    assert data.train.x.shape == (128_000, 3, 28, 28)
+    assert data.classes == ()
+    assert data.train.y is None
+    assert torch.equal(load("stacked-mnist", root=mnist_root, seed=1).train.x[:50], data.train.x[:50])
+    known = {row.numpy().tobytes() for row in single.train.x[:, 0]}
+    assert all(channel.numpy().tobytes() in known for row in data.train.x[:30] for channel in row)
 
 
 def test_the_halves_of_the_test_set_are_alike(mnist_root: Path) -> None:

@@ -92,7 +92,7 @@ def test_damaged_idx_files(content: bytes, named: str, tmp_path: Path, fashion: 
     assert named in str(caught.value)
 
 
-WHOLE = gzip.compress(bytes(99))
+WHOLE = gzip.compress(bytes(99), mtime=0)
 
 
 @pytest.mark.parametrize("content", [b"", b"text", WHOLE[:-9], WHOLE[:-4] + b"oops", WHOLE[:10] + bytes(9)])
