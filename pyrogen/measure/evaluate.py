@@ -13,8 +13,9 @@ from pyrogen.measure.kde import kde_score
 from pyrogen.measure.likelihood import density_scores, mean_score, pair_scores
 from pyrogen.measure.mmd import mmd2
 from pyrogen.measure.neighbours import nearest_neighbour
+from pyrogen.measure.reconstruction import reconstruction_score
 from pyrogen.nn.modes import evaluating
-from pyrogen.protocols import Sampler, Score
+from pyrogen.protocols import Reconstructing, Sampler, Score
 from pyrogen.random import derive, scoped_seed
 
 SAMPLES = 1000
@@ -29,8 +30,8 @@ def evaluate(model: Any, data: Dataset | Split, *, k: int = 100, seed: int = 0) 
     """Everything that can be measured of ``model`` on ``data``; the model is not changed.
 
     A density gives its exact log-likelihood; a Pyro pair its own, exact where nothing is latent, else the
-    ELBO and the importance-weighted bound; whatever else samples, a kernel-density estimate. With a whole
-    ``Dataset`` the samples are also compared with the test data.
+    ELBO and the importance-weighted bound; whatever else samples, a kernel-density estimate; an autoencoder
+    its ``reconstruction``. With a whole ``Dataset`` the samples are also compared with the test data.
 
     Args:
         model: anything of ``pyrogen.protocols``, or an ``SVI`` step, which stands for its trained pair.
@@ -39,11 +40,14 @@ def evaluate(model: Any, data: Dataset | Split, *, k: int = 100, seed: int = 0) 
         seed: of every random draw.
 
     Raises:
-        ConfigError: if the model can neither give a likelihood nor sample, or gives a mass where the
+        ConfigError: if the model can neither give a likelihood nor sample nor reconstruct, or gives a mass where the
             data set's measure is one of densities (or the reverse).
     """
     with torch.no_grad(), evaluating(model):
         scores = likelihood_scores(model, data, k=k, seed=seed)
+        if isinstance(model, Reconstructing):
+            test = (data.test if isinstance(data, Dataset) else data).tensors(seed)
+            scores["reconstruction"] = reconstruction_score(model.reconstruct, *test)
         if isinstance(data, Dataset) and isinstance(model, Sampler):
             scores |= sample_scores(draw(model, data, SAMPLES, seed), data, seed)
         return scores
@@ -51,7 +55,7 @@ def evaluate(model: Any, data: Dataset | Split, *, k: int = 100, seed: int = 0) 
 
 def likelihood_scores(model: Any, data: Dataset | Split, *, k: int = 100, seed: int = 0) -> dict[str, Score]:
     """``log_likelihood`` with its kind, the bounds or estimates behind it, and ``bits_per_dim`` of 8-bit data."""
-    measure = data.measure if isinstance(data, Dataset) else None
+    measure = data.measure
     test = (data.test if isinstance(data, Dataset) else data).tensors(seed)
     x, *rest = test
     if callable(getattr(model, "log_prob", None)):
@@ -69,11 +73,13 @@ def likelihood_scores(model: Any, data: Dataset | Split, *, k: int = 100, seed: 
             samples = in_chunks(model, KDE_SAMPLES)
         estimate = kde_score(x if isinstance(data, Dataset) else x[len(x) // 2 :], samples, valid)
         return {"log_likelihood": estimate, "kde": estimate}
+    elif isinstance(model, Reconstructing):
+        return {}
     else:
         raise ConfigError(
-            f"cannot measure a {type(model).__name__}: it has none of log_prob, model and guide, or sample"
+            f"cannot measure a {type(model).__name__}: it has none of log_prob, model and guide, sample, or reconstruct"
         )
-    whole = isinstance(data, Split) or data.test.side is None  # else the likelihood is of a part of x
+    whole = (data if isinstance(data, Split) else data.test).side is None  # else the likelihood is of a part of x
     if measure is not None and measure.levels and whole:
         scores["bits_per_dim"] = mean_score(measure.bits_per_dim(values, x), "upper_bound", "bits/dim")
     return scores

@@ -16,6 +16,7 @@ from typing import Any
 import pyro
 import torch
 from pyro import poutine
+from pyro.distributions import Delta
 from pyro.distributions.util import scale_and_mask
 from torch import Tensor
 
@@ -23,6 +24,7 @@ from pyrogen.data.measure import Measure, require
 from pyrogen.errors import ConfigError
 from pyrogen.protocols import Pair, Score
 from pyrogen.random import derive, scoped_seed
+from pyrogen.traces import data_dim, over_plates, samples
 
 ROWS = 10_000
 """How many (datum, particle) rows are computed at once; bounds the memory."""
@@ -39,6 +41,7 @@ class Structure:
         kind: whether the observed site has a mass or a density.
         latent: whether some latent variable is drawn, not summed out.
         shared: whether some latent variable lies outside the data plate.
+        certain: whether the guide leaves nothing to chance, so that one draw says all.
     """
 
     depth: int
@@ -47,6 +50,7 @@ class Structure:
     kind: str
     latent: bool
     shared: bool
+    certain: bool
 
 
 def structure(pair: Pair, x: Tensor, *rest: Tensor) -> Structure:
@@ -56,24 +60,24 @@ def structure(pair: Pair, x: Tensor, *rest: Tensor) -> Structure:
         ConfigError: if the pair has no likelihood for each datum; the message names the site at fault.
     """
     one, two = ([t[:1].expand(n, *t.shape[1:]) for t in (x, *rest)] for n in (1, 2))
-    alone = [_samples(poutine.trace(f).get_trace(*one)) for f in (pair.model, pair.guide)]
+    alone = [samples(poutine.trace(f).get_trace(*one)) for f in (pair.model, pair.guide)]
     joint, given = (poutine.trace(f).get_trace(*two) for f in (pair.model, pair.guide))
     data = frozenset(
         name
         for few, more in zip(alone, (joint, given), strict=True)
-        for name, size in _sizes(_samples(more)).items()
+        for name, size in _sizes(samples(more)).items()
         if size == 2 and _sizes(few).get(name) == 1
     )
-    observed = [s for s in _samples(joint) if s["is_observed"] and type(s["fn"]).__name__ != "Unit"]
+    observed = [s for s in samples(joint) if s["is_observed"] and type(s["fn"]).__name__ != "Unit"]
     if not observed:
         raise ConfigError("the model observes nothing: pass the data to a site with obs=x")
     for site in observed:
-        if _data_dim(site, data) is None:
+        if data_dim(site, data) is None:
             raise ConfigError(
                 f"site {site['name']!r} is observed outside a plate of the data: "
                 f"wrap it in `with pyro.plate('data', len(x))`"
             )
-    for site in _samples(given):
+    for site in samples(given):
         fixed = [f.size for f in site["cond_indep_stack"] if f.name in data and f.size != 2]
         if fixed:
             raise ConfigError(
@@ -81,16 +85,16 @@ def structure(pair: Pair, x: Tensor, *rest: Tensor) -> Structure:
                 f"trained on: it cannot judge others (amortise it: let it depend on x)"
             )
     drawn = []
-    for site in _samples(joint):
+    for site in samples(joint):
         name, how = site["name"], site["infer"].get("enumerate")
         if site["is_observed"]:
             continue
         if name in given.nodes:
-            if _data_dim(site, data) != _data_dim(given.nodes[name], data):
+            if data_dim(site, data) != data_dim(given.nodes[name], data):
                 raise ConfigError(f"site {name!r} is in the data plate of only one of model and guide")
             drawn.append(site)
         elif how == "parallel":
-            if _data_dim(site, data) is None:
+            if data_dim(site, data) is None:
                 raise ConfigError(f"site {name!r} is enumerated outside the data plate: no value for each datum")
             if sum(f.size > 1 for f in site["cond_indep_stack"]) > 1:
                 raise ConfigError(f"site {name!r} is enumerated inside a further plate: not supported")
@@ -98,7 +102,7 @@ def structure(pair: Pair, x: Tensor, *rest: Tensor) -> Structure:
             raise ConfigError(f"site {name!r} is enumerated sequentially; mark it infer={{'enumerate': 'parallel'}}")
         else:
             raise ConfigError(f"site {name!r} is latent in the model but not in the guide, and is not enumerated")
-    frames = [f for site in (*_samples(joint), *_samples(given)) for f in site["cond_indep_stack"] if f.vectorized]
+    frames = [f for site in (*samples(joint), *samples(given)) for f in site["cond_indep_stack"] if f.vectorized]
     full = [f.full_size for f in frames if f.name in data and f.full_size not in (None, f.size)]
     return Structure(
         depth=max((-f.dim for f in frames), default=0),
@@ -106,7 +110,8 @@ def structure(pair: Pair, x: Tensor, *rest: Tensor) -> Structure:
         most=min(full, default=None),
         kind="mass" if all(s["fn"].support.is_discrete for s in observed) else "density",
         latent=bool(drawn),
-        shared=any(_data_dim(site, data) is None for site in drawn),
+        shared=any(data_dim(site, data) is None for site in drawn),
+        certain=all(isinstance(site["fn"], Delta) for site in samples(given)),
     )
 
 
@@ -131,8 +136,8 @@ def log_weights(pair: Pair, x: Tensor, *rest: Tensor, what: Structure | None = N
     joint = poutine.trace(poutine.replay(enumerating, trace=given)).get_trace(x, *rest)
     total = x.new_zeros(())
     for sign, trace in ((1.0, joint), (-1.0, given)):
-        for site in _samples(trace):
-            dim = _data_dim(site, what.data)
+        for site in samples(trace):
+            dim = data_dim(site, what.data)
             if dim is None:
                 continue
             term = scale_and_mask(site["fn"].log_prob(site["value"]), 1.0, site["mask"])
@@ -140,8 +145,7 @@ def log_weights(pair: Pair, x: Tensor, *rest: Tensor, what: Structure | None = N
             if values is not None and isinstance(site["mask"], Tensor):
                 # A masked site still has its values to be summed over: they share a mass of one.
                 term = torch.where(site["mask"], term, -log(term.shape[values]))
-            inner = [d for d in range(-what.depth, 0) if d != dim and -d <= term.ndim]
-            total = total + sign * (term.sum(inner, keepdim=True) if inner else term)
+            total = total + sign * over_plates(term, dim, what.depth, keepdim=True)
     weights: Tensor = total.reshape(-1, len(x)).logsumexp(0)
     return weights
 
@@ -163,7 +167,7 @@ def bounds(pair: Pair, x: Tensor, *rest: Tensor, k: int = 100, seed: int = 0) ->
     store = pyro.get_param_store()
     with scoped_seed(derive(seed, "importance")), store.scope(store.get_state()):
         what = structure(pair, x, *rest)
-        k = k if what.latent else 1
+        k = 1 if what.certain else k
         most = min(ROWS, what.most or ROWS)
         # A shared latent serves a whole call, so its particles take turns; others lie side by side.
         turns = [1] * k if what.shared else [min(most, k - done) for done in range(0, k, most)]
@@ -206,6 +210,7 @@ def pair_scores(
         elbo, iwae = elbo + prior(rest[0]), iwae + prior(rest[0])
     if not what.latent:
         return {"log_likelihood": mean_score(iwae, "exact")}, iwae
+    k = 1 if what.certain else k
     best = mean_score(iwae, "lower_bound", k=k)
     return {"log_likelihood": best, "elbo": mean_score(elbo, "lower_bound", k=k), "iwae": best}, iwae
 
@@ -219,17 +224,6 @@ def density_scores(log_prob: Callable[..., Tensor], x: Tensor, *rest: Tensor) ->
     return {"log_likelihood": mean_score(values, "exact")}, values
 
 
-def _samples(trace: poutine.Trace) -> list[dict[str, Any]]:
-    """The sites with a probability: neither subsamples nor ``pyro.deterministic``."""
-    nodes = [trace.nodes[name] for name in (*trace.stochastic_nodes, *trace.observation_nodes)]
-    return [s for s in nodes if type(s["fn"]).__name__ != "_Subsample" and not s["infer"].get("_deterministic")]
-
-
 def _sizes(sites: list[dict[str, Any]]) -> dict[str, int]:
     """The size of every plate by its name."""
     return {f.name: f.size for site in sites for f in site["cond_indep_stack"] if f.vectorized}
-
-
-def _data_dim(site: dict[str, Any], data: frozenset[str]) -> int | None:
-    """The dimension of the data plate around a site; ``None`` if it is in none."""
-    return next((f.dim for f in site["cond_indep_stack"] if f.name in data), None)

@@ -1,0 +1,108 @@
+"""Fréchet distance between samples and data in a space of features, and its relatives.
+
+Features come from a classifier of the same data (``pyrogen.measure.features``) in place of the Inception network, so
+values compare only under one classifier, and beside the value of other real data.
+"""
+
+import torch
+from torch import Tensor
+
+from pyrogen.protocols import Score
+
+
+def frechet_distance(mean_p: Tensor, cov_p: Tensor, mean_q: Tensor, cov_q: Tensor) -> float:
+    """``|m_p - m_q|² + tr(C_p + C_q - 2 (C_p C_q)^½)``: the squared Wasserstein-2 distance of two Gaussians.
+
+    Args:
+        mean_p, mean_q: ``(d,)``.
+        cov_p, cov_q: ``(d, d)``, symmetric and positive semi-definite.
+    """
+    root = _root(cov_p)
+    # C_p C_q has the eigenvalues of the symmetric C_p^½ C_q C_p^½.
+    eigenvalues = torch.linalg.eigvalsh(root @ cov_q @ root).clamp_min(0)
+    trace = cov_p.trace() + cov_q.trace() - 2 * eigenvalues.sqrt().sum()
+    return float((mean_p - mean_q).square().sum() + trace)
+
+
+def fid(samples: Tensor, real: Tensor) -> Score:
+    """The Fréchet distance of two Gaussians fitted to features; lower is better.
+
+    Biased upwards by about ``1/n``: compare at one n. Heusel et al., "GANs trained by a two time-scale update rule
+    converge to a local Nash equilibrium", NeurIPS 2017.
+
+    Args:
+        samples, real: features, ``(n, d)`` and ``(m, d)``.
+    """
+    p, q = samples.double(), real.double()
+    value = frechet_distance(p.mean(0), p.T.cov(), q.mean(0), q.T.cov())
+    return Score(value, 0.0, "statistic", "fid", {"n": len(p), "reference": len(q)})
+
+
+def kid(samples: Tensor, real: Tensor) -> Score:
+    """The unbiased MMD² of features under the kernel ``(fᵀg / d + 1)³``; lower is better, about 0 for real data.
+
+    Bińkowski et al., "Demystifying MMD GANs", ICLR 2018. The standard error is that of the mean over 10 blocks.
+
+    Args:
+        samples, real: features, ``(n, d)`` and ``(m, d)``, at least 20 rows each.
+    """
+    blocks = torch.stack([_mmd2(p, q) for p, q in zip(samples.chunk(10), real.chunk(10), strict=True)])
+    return Score(float(blocks.mean()), float(blocks.std() / 10**0.5), "estimate", "mmd2", {"n": len(samples)})
+
+
+def inception_score(log_prob: Tensor) -> Score:
+    """``exp E[KL(p(y | x) || p(y))]`` of a classifier's ``log p(y | x)``, from 1 to the number of classes.
+
+    Salimans et al., "Improved techniques for training GANs", NeurIPS 2016.
+
+    Args:
+        log_prob: ``(n, classes)``, nats.
+    """
+    log_prob = log_prob.double()
+    marginal = log_prob.logsumexp(0) - torch.tensor(float(len(log_prob))).log()
+    divergence = (log_prob.exp() * (log_prob - marginal)).sum(1)
+    value = divergence.mean().exp()
+    error = value * divergence.std() / len(log_prob) ** 0.5
+    return Score(float(value), float(error), "statistic", "classes", {"n": len(log_prob)})
+
+
+def precision_recall(samples: Tensor, real: Tensor, k: int = 3) -> dict[str, Score]:
+    """The share of samples within the data's manifold (precision) and of data within the samples' (recall).
+
+    A manifold is the union of balls around each point that reach to its k-th neighbour. Kynkäänniemi et al., "Improved
+    precision and recall metric for assessing generative models", NeurIPS 2019.
+
+    Args:
+        samples, real: features, ``(n, d)`` and ``(m, d)``, more than k rows each.
+        k: which neighbour sets a ball's radius.
+    """
+    between = torch.cdist(samples, real)
+    inside = (between <= _reach(real, k)).any(1).double()
+    reached = (_reach(samples, k) >= between.T).any(1).double()
+    named = {"precision": inside, "recall": reached}
+    return {
+        name: Score(float(v.mean()), float(v.std() / len(v) ** 0.5), "statistic", "share", {"k": k, "n": len(v)})
+        for name, v in named.items()
+    }
+
+
+def _root(matrix: Tensor) -> Tensor:
+    values, vectors = torch.linalg.eigh(matrix)
+    return (vectors * values.clamp_min(0).sqrt()) @ vectors.T
+
+
+def _reach(points: Tensor, k: int) -> Tensor:
+    return torch.cdist(points, points).kthvalue(k + 1).values  # the first is the point itself
+
+
+def _mmd2(p: Tensor, q: Tensor) -> Tensor:
+    p, q = p.double(), q.double()
+    n, m, d = len(p), len(q), p.shape[1]
+
+    def kernel(a: Tensor, b: Tensor) -> Tensor:
+        return (a @ b.T / d + 1) ** 3
+
+    within_p, within_q = kernel(p, p), kernel(q, q)
+    p_mean = (within_p.sum() - within_p.trace()) / (n * (n - 1))
+    q_mean = (within_q.sum() - within_q.trace()) / (m * (m - 1))
+    return p_mean + q_mean - 2 * kernel(p, q).mean()

@@ -1,0 +1,24 @@
+"""How much of a datum is left after a bottleneck."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from pyrogen.protocols import Score
+
+
+@torch.no_grad()
+def reconstruction_score(reconstruct: Callable[..., Tensor], x: Tensor, *rest: Tensor, rows: int = 1000) -> Score:
+    """The mean squared error per value, lower is better: ``E ‖x - x̂‖² / d``, in the space of the data.
+
+    Args:
+        reconstruct: ``reconstruct(x, *rest) -> x̂``.
+        x: the data, ``(n, *event)``.
+        rest: side information with as many rows.
+        rows: how many are computed at once.
+    """
+    parts = zip(*(t.split(rows) for t in (x, *rest)), strict=True)
+    errors = torch.cat([(reconstruct(*part) - part[0]).square().flatten(1).mean(1) for part in parts]).double()
+    stderr = float(errors.std() / len(errors) ** 0.5) if len(errors) > 1 else 0.0
+    return Score(float(errors.mean()), stderr, "statistic", "mse", {"n": len(errors)})

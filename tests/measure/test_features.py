@@ -1,0 +1,73 @@
+"""The judge of digits: it learns, is cached whole, and a damaged cache is trained anew."""
+
+import pytest
+import torch
+
+import pyrogen
+from pyrogen.data.dataset import Dataset, Split
+from pyrogen.data.measure import Measure
+from pyrogen.errors import ConfigError
+from pyrogen.measure import features
+
+
+@pytest.fixture
+def bars(monkeypatch):
+    """Ten classes of pictures that differ in where a bright bar stands."""
+    monkeypatch.setattr(features, "BATCH_SIZE", 50)
+    y = torch.arange(200) % 10
+    x = 0.2 * torch.rand(200, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    for i, label in enumerate(y.tolist()):
+        x[i, :, :, 2 * label + 3 : 2 * label + 5] += 0.7
+    split = Split(x, y)
+    return Dataset("bars", split, split, split, (1, 28, 28), Measure("unit"), tuple("0123456789"))
+
+
+def test_it_learns_and_is_cached(bars, tmp_path, monkeypatch):
+    first = features.classifier(bars, tmp_path, steps=20)
+    assert first.accuracy > 0.95
+    images = bars.test.x[:50]
+    found, log_prob = first(images)
+    assert found.shape == (50, 128)
+    assert torch.allclose(log_prob.exp().sum(1), torch.ones(50), atol=1e-5)
+    assert torch.allclose(found, first(images, rows=7)[0], atol=1e-5)
+
+    kept = list(tmp_path.iterdir())
+    assert len(kept) == 1
+    trained = []
+    train = features._train
+    monkeypatch.setattr(features, "_train", lambda *a: trained.append(1) or train(*a))
+    again = features.classifier(bars, tmp_path, steps=20)
+    assert not trained
+    assert torch.equal(again(images)[0], found)
+    assert again.accuracy == first.accuracy
+
+    content = bytearray(kept[0].read_bytes())
+    content[len(content) // 2] ^= 1  # one bit
+    kept[0].write_bytes(content)
+    assert torch.equal(features.classifier(bars, tmp_path, steps=20)(images)[0], found)
+    assert trained
+    assert torch.equal(features.classifier(bars, tmp_path, steps=20)(images)[0], found)
+    assert len(trained) == 1  # what was damaged has been replaced
+
+
+def test_it_judges_labelled_images_of_any_size(tmp_path):
+    digits = pyrogen.load("digits")
+    judge = features.classifier(digits, tmp_path, steps=150)
+    assert judge.accuracy > 0.9
+    assert judge(digits.test.x[:5].float() / 16)[0].shape == (5, 128)
+    with pytest.raises(ConfigError, match="labelled images"):
+        features.classifier(pyrogen.load("ring"), tmp_path)
+
+
+def test_feature_scores_stand_beside_those_of_test_data(bars, tmp_path):
+    judge = features.classifier(bars, tmp_path, steps=20)
+    copies = features.feature_scores(bars.test.x, bars, judge)
+    assert copies.keys() == {"fid", "kid", "inception_score", "precision", "recall"}
+    assert copies["fid"].value == pytest.approx(0, abs=1e-4)
+    assert copies["fid"].detail["test"] == copies["fid"].value
+    assert copies["inception_score"].detail["ratio"] == pytest.approx(1)
+    one_class = bars.test.x[bars.test.y == 3].repeat(10, 1, 1, 1)
+    lost = features.feature_scores(one_class, bars, judge)
+    assert lost["fid"].value > 10 * max(copies["fid"].value, 1e-2)
+    assert lost["inception_score"].value < 0.5 * copies["inception_score"].value
+    assert lost["recall"].value < 0.5

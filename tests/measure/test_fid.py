@@ -1,0 +1,66 @@
+"""Fréchet distance and its relatives: closed forms, and the direction under planted faults."""
+
+from math import log
+
+import pytest
+import torch
+
+from pyrogen.measure.fid import fid, frechet_distance, inception_score, kid, precision_recall
+
+
+def normal(n, d, seed=0):
+    return torch.randn(n, d, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def test_frechet_distance_of_commuting_gaussians():
+    """|m - n|² + Σ (√a - √b)²."""
+    a, b = torch.tensor([1.0, 4.0, 0.0]).double(), torch.tensor([9.0, 1.0, 0.25]).double()
+    m, n = torch.tensor([1.0, 2.0, 3.0]).double(), torch.tensor([0.0, 2.0, 5.0]).double()
+    expected = 1 + 4 + 4 + 1 + 0.25
+    assert frechet_distance(m, a.diag(), n, b.diag()) == pytest.approx(expected, abs=1e-9)
+    turn = torch.linalg.qr(normal(3, 3)).Q
+    turned = frechet_distance(turn @ m, turn @ a.diag() @ turn.T, turn @ n, turn @ b.diag() @ turn.T)
+    assert turned == pytest.approx(expected, abs=1e-6)
+
+
+def test_frechet_distance_of_gaussians_that_do_not_commute():
+    """For 2 x 2 matrices tr (C D)^½ = √(tr C D + 2 √(det C det D))."""
+    c, d = (f @ f.T for f in (normal(2, 2, 1), normal(2, 2, 2)))
+    cross = ((c @ d).trace() + 2 * (c.det() * d.det()).sqrt()).sqrt()
+    expected = float(c.trace() + d.trace() - 2 * cross)
+    zero = torch.zeros(2).double()
+    assert frechet_distance(zero, c, zero, d) == pytest.approx(expected, abs=1e-9)
+    assert frechet_distance(zero, c, zero, c) == pytest.approx(0, abs=1e-7)
+
+
+def test_fid_of_gaussian_samples():
+    p, q = normal(50_000, 4, 1), 2 * normal(50_000, 4, 2) + 1
+    assert fid(p, q).value == pytest.approx(4 + 4, rel=0.02)
+    assert fid(p, normal(50_000, 4, 3)).value < 1e-3
+
+
+def test_kid_is_unbiased_and_sees_a_shift():
+    same = [kid(normal(200, 8, s), normal(200, 8, s + 100)) for s in range(30)]
+    values = torch.tensor([s.value for s in same])
+    assert abs(values.mean()) < 3 * values.std() / 30**0.5
+    assert kid(normal(500, 8), normal(500, 8, 1) + 0.5).value > 0.1
+    spread = values.std().item()
+    assert sum(s.stderr for s in same) / 30 == pytest.approx(spread, rel=0.4)
+
+
+def test_inception_score_between_one_and_the_number_of_classes():
+    sure = torch.full((100, 10), -1e4)
+    sure[torch.arange(100), torch.arange(100) % 10] = 0
+    assert inception_score(sure).value == pytest.approx(10, rel=1e-6)
+    assert inception_score(sure[::10]).value == pytest.approx(1, rel=1e-6)  # one class alone
+    assert inception_score(torch.full((50, 10), -log(10))).value == pytest.approx(1, rel=1e-6)
+
+
+def test_precision_falls_with_faults_and_recall_with_lost_modes():
+    real = torch.cat([normal(300, 2), normal(300, 2, 1) + 20])
+    whole = torch.cat([normal(300, 2, 2), normal(300, 2, 3) + 20])
+    well, lost, wide = (precision_recall(s, real) for s in (whole, whole[:300], 10 * whole))
+    assert min(s.value for s in well.values()) > 0.85
+    assert lost["precision"].value > 0.85
+    assert lost["recall"].value == pytest.approx(0.5, abs=0.06)
+    assert wide["precision"].value < 0.3
