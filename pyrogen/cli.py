@@ -110,7 +110,7 @@ def train(
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
     precision: Annotated[str | None, typer.Option(help="32, or bf16 for networks in mixed precision.")] = None,
     compile: Annotated[
-        bool | None, typer.Option("--compile/--no-compile", help="Compile the networks; not by default.")
+        bool | None, typer.Option("--compile/--no-compile", help="Compile loss and gradients; by default in long runs.")
     ] = None,
     set_: Annotated[
         list[str] | None,
@@ -171,6 +171,7 @@ def sample(
     from pyrogen.files import write_whole
     from pyrogen.measure.evaluate import in_chunks
     from pyrogen.nn.modes import evaluating
+    from pyrogen.protocols import Sampler
     from pyrogen.random import derive, scoped_seed
     from pyrogen.report.plots import samples_png
     from pyrogen.train.runs import Run
@@ -181,6 +182,8 @@ def sample(
         raise ConfigError(f"--out wants a .png or .npy file; got {out}")
     trained = restore(Run.open(folder))
     model, data = trained.model, trained.data
+    if not isinstance(model, Sampler):
+        raise ConfigError(f"{Run.open(folder).config['model']} does not sample: it reconstructs data")
     y = None
     if label is not None:
         _check_label(model, data.classes, label)

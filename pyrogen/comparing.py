@@ -61,7 +61,7 @@ def compare(
     twice = sorted(set(own or ()) & set(DEFAULT_MODELS if chosen is None else chosen))
     if twice:
         raise ConfigError(f"{twice[0]!r} is the name of a recipe and of a model of your own: rename yours")
-    return compare_in(begin(chosen, data, **settings), own=own, show=show)
+    return compare_in(begin(chosen, data, own=tuple(own or ()), **settings), own=own, show=show)
 
 
 def begin(
@@ -75,6 +75,7 @@ def begin(
     seed: int = 0,
     data_root: str | None = None,
     device: str = "auto",
+    own: Sequence[str] = (),
 ) -> Run:
     """Check a request for a comparison and make its folder; nothing is trained.
 
@@ -89,6 +90,7 @@ def begin(
         seed: the first seed.
         data_root: where named data sets are kept.
         device: ``auto``, ``cpu`` or ``cuda``.
+        own: the names of trained models that ``compare_in`` will be given.
 
     Raises:
         UserError: for whatever in the request cannot be used.
@@ -102,6 +104,7 @@ def begin(
         "seed": seed,
         "data_root": data_root,
         "device": device,
+        "own": list(own),
     }
     load(data, data_root, seed)
     for name in config["models"]:
@@ -117,6 +120,9 @@ def compare_in(
 ) -> dict[str, Any]:
     """Do what ``run.config`` says, or what of it is left to do after an interruption."""
     config = run.config
+    missing = set(config.get("own", ())) - set(own or ())
+    if missing:
+        raise ConfigError(f"{sorted(missing)[0]!r} is a model of your own, which no folder keeps: call compare(own=…)")
     show = show or (lambda title, steps: nullcontext())
     seeds = range(config["seed"], config["seed"] + config["seeds"])
     sets = {s: load(config["data"], config.get("data_root"), s) for s in seeds}
@@ -125,6 +131,13 @@ def compare_in(
     entries: dict[str, dict[str, Any]] = {}
     options = {}
     with run.lock():
+        # First what is trained already: a mistake in it shall not cost the time of the others.
+        for name, model in (own or {}).items():
+            data = sets[config["seed"]].to(_device_of(model))
+            entries[name] = {"family": family(model), "about": "a model of your own"} | _over_seeds(
+                [_measure(model, data, config["seed"])]
+            )
+            shown[name] = pictures(model, data, SHOWN, config["seed"])
         for name in config["models"]:
             results = []
             for s in seeds:
@@ -138,15 +151,10 @@ def compare_in(
                         results.append({"error": str(error)})
                         continue
                 results.append(_measure(trained.model, trained.data, s) | {"train_seconds": _seconds(sub)})
-                shown.setdefault(name, pictures(trained.model, trained.data, SHOWN, s))
+                if isinstance(trained.model, Sampler):
+                    shown.setdefault(name, pictures(trained.model, trained.data, SHOWN, s))
                 curves.setdefault(name, sub.metrics())
             entries[name] = {"family": _family_of(name), "about": describe(name)} | _over_seeds(results)
-        for name, model in (own or {}).items():
-            data = sets[config["seed"]]
-            entries[name] = {"family": family(model), "about": "a model of your own"} | _over_seeds(
-                [_measure(model, data, config["seed"])]
-            )
-            shown[name] = pictures(model, data, SHOWN, config["seed"])
         first = sets[config["seed"]]
         card = {
             "data": config["data"],
@@ -183,14 +191,22 @@ def _config(config: Mapping[str, Any], name: str, seed: int) -> dict[str, Any]:
 
 
 def _measure(model: Any, data: Dataset, seed: int) -> dict[str, Any]:
-    began = time.perf_counter()
-    draw(model, data, 1000, seed)
-    seconds = time.perf_counter() - began
+    seconds = None
+    if isinstance(model, Sampler):
+        began = time.perf_counter()
+        draw(model, data, 1000, seed)
+        seconds = round(time.perf_counter() - began, 4)
     return {
         "scores": {name: score.as_dict() for name, score in evaluate(model, data, seed=seed).items()},
-        "sample_seconds": round(seconds, 4),
+        "sample_seconds": seconds,
         "parameters": _parameters(model),
     }
+
+
+def _device_of(model: Any) -> torch.device:
+    """Where a model of the user's own computes: there the data must be."""
+    weights: Any = model.parameters() if isinstance(model, nn.Module) else getattr(model, "weights", dict)().values()
+    return next((t.device for t in weights), torch.device("cpu"))
 
 
 def _parameters(model: Any) -> int:

@@ -50,7 +50,6 @@ class _Lines:
 
 
 def _summary(row: dict[str, float]) -> str:
-    units = {"loss": " nats", "valid_loss": " nats"}
     quiet = ("t", "seconds", "examples_per_second")
-    parts = [f"{name} {value:.4g}{units.get(name, '')}" for name, value in row.items() if name not in quiet]
+    parts = [f"{name} {value:.4g}" for name, value in row.items() if name not in quiet]
     return "  ".join([*parts, f"{row['examples_per_second']:,.0f} examples/s"])

@@ -20,9 +20,11 @@ from pyrogen.errors import ConfigError, UserError
 from pyrogen.measure.evaluate import evaluate
 from pyrogen.nn.modes import evaluating
 from pyrogen.options import bind
+from pyrogen.protocols import Sampler
 from pyrogen.random import derive, scoped_seed
 from pyrogen.recipes import Plan, recipe
 from pyrogen.report.plots import curves_png, samples_png
+from pyrogen.train.advice import Advice
 from pyrogen.train.device import autocast, pick_device
 from pyrogen.train.keep import Average, Best
 from pyrogen.train.loop import fit
@@ -32,9 +34,9 @@ LOGS, CHECKPOINTS, PICTURES = 200, 20, 10
 """How many times in a run the metrics are logged, the state is saved and samples are drawn."""
 VALID_ROWS = 2000
 """How many validation data the run's own score is taken on."""
-NETWORKS = ("encoder", "decoder", "prior_network", "generator", "critic")
-"""The parts of a model that ``compile`` compiles: plain networks, whose arithmetic is all theirs."""
-POSITIVE = {"steps", "batch_size", "lr", "latent", "hidden", "width", "critic_steps", "clip", "penalty"}
+LONG = 4000
+"""Runs of as many steps are compiled by default: in shorter ones the compiler takes longer than it saves."""
+POSITIVE = {"steps", "batch_size", "lr", "latent", "latents", "hidden", "width", "critic_steps", "clip", "penalty"}
 """The options that a model cannot be built with at zero or below."""
 ADVICE = "try a smaller --lr; the last checkpoint is from before"
 
@@ -81,7 +83,7 @@ def configure(
     seed: int = 0,
     device: str = "auto",
     precision: str = "32",
-    compile: bool = False,
+    compile: bool | None = None,
     options: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The whole configuration of a run, checked, with every option of the recipe in it."""
@@ -99,7 +101,7 @@ def configure(
         "seed": seed,
         "device": device,
         "precision": precision,
-        "compile": compile,
+        "compile": bound["steps"] >= LONG if compile is None else compile,
         "options": bound,
     }
 
@@ -117,11 +119,8 @@ def build(config: dict[str, Any]) -> Plan:
     with scoped_seed(derive(seed, "init")):
         plan = recipe(config["model"])(data, **options)
     plan.model.to(device)
-    if config["compile"]:
-        for name, network in plan.model.named_children():
-            # A gradient penalty differentiates the critic twice, which compiled code cannot be.
-            if name in NETWORKS and not (name == "critic" and getattr(plan.step, "penalty", None)):
-                network.compile()
+    if hasattr(plan.step, "compile"):
+        plan.step.compile = config["compile"]
     return replace(plan, data=plan.data.to(device))
 
 
@@ -144,6 +143,7 @@ def train(run: Run, watch: Watcher | None = None, plan: Plan | None = None) -> T
     steps, batch_size, device = options["steps"], options["batch_size"], pick_device(config["device"])
     kept = _kept(plan)
     parts: dict[str, Any] = {"model": plan.model, "step": plan.step, "kept": kept, "window": (window := _Window())}
+    advice = Advice(plan.step)
     with run.lock(), _signals() as caught:
         start = checkpoint.load(run.path, **parts) if any(run.path.glob("checkpoint-*")) else 0
         run.rewind(start)
@@ -169,6 +169,7 @@ def train(run: Run, watch: Watcher | None = None, plan: Plan | None = None) -> T
                     run.log(row)
                     if watch:
                         watch(row)
+                    advice.after(row)
             with window.paused():
                 if _due(t, steps, CHECKPOINTS) or caught:
                     _check_finite(plan.model, t)
@@ -228,8 +229,10 @@ def evaluate_run(run: Run, data: str | None = None, *, k: int = 100, seed: int =
 def pictures(model: Any, data: Dataset, n: int, seed: int, y: Tensor | None = None) -> Tensor:
     """``n`` samples as pictures in [0, 1], or as vectors: means of p(x | z) where the model has them.
 
+    A model that cannot sample shows its reconstructions of test data.
+
     Args:
-        model: a sampler.
+        model: a sampler or an autoencoder.
         data: the data set it was trained for; its test split gives side information where y is none.
         n: how many.
         seed: of the draws.
@@ -240,9 +243,9 @@ def pictures(model: Any, data: Dataset, n: int, seed: int, y: Tensor | None = No
             y = data.test.tensors(seed)[1][:n]
             n = len(y)
         mean = getattr(model, "sample_mean", None)
-        if mean is None:
+        if mean is None and isinstance(model, Sampler):
             return data.measure.to_image(model.sample(n, y)).cpu()
-        x: Tensor = mean(n, y).cpu()
+        x: Tensor = (model.reconstruct(data.test.tensors()[0][:n]) if mean is None else mean(n, y)).cpu()
         return x.clamp(0, 1) if data.measure.space in ("unit", "binary") else data.measure.to_image(x)
 
 

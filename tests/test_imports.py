@@ -10,28 +10,32 @@ import pytest
 import pyrogen
 
 ROOT = Path(pyrogen.__file__).parent
-GROUND = {"protocols", "errors", "files", "random", "options", "nn", "data"}
+GROUND = {"protocols", "errors", "files", "random", "options", "nn", "data", "traces"}
 ALLOWED = {
     "protocols": set(),
     "errors": set(),
     "files": {"errors"},
     "random": set(),
+    "traces": set(),
     "options": {"errors"},
     "nn": {"errors", "random", "protocols"},
     "data": {"errors", "random", "protocols", "files"},
     "explicit": GROUND,
     "implicit": GROUND,
+    "hybrid": GROUND | {"explicit", "implicit"},
+    "autoencoder": GROUND,
     "infer": GROUND,
     "train": GROUND,
     "measure": GROUND,
     "report": GROUND,
     "tables": set(),
-    "recipes": GROUND | {"explicit", "implicit", "infer"},
+    "recipes": GROUND | {"explicit", "implicit", "hybrid", "autoencoder", "infer"},
     "training": GROUND | {"recipes", "train", "measure", "report"},
     "comparing": GROUND | {"recipes", "training", "train", "measure", "report", "explicit"},
     "progress": {"training"},
     "cli": GROUND | {"recipes", "training", "comparing", "progress", "tables", "train", "measure", "report"},
     "__main__": {"cli"},
+    "bench": GROUND | {"explicit", "implicit", "infer", "train"},
 }
 FILES = sorted(ROOT.rglob("*.py"))
 

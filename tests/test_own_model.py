@@ -12,6 +12,9 @@ from pyro.nn import PyroModule, PyroSample
 from torch.optim import Adam
 
 import pyrogen
+from pyrogen.comparing import compare_in
+from pyrogen.errors import ConfigError
+from pyrogen.train.runs import Run
 
 
 def function_pair():
@@ -79,3 +82,21 @@ def test_trains_samples_evaluates_and_compares(name, tmp_path):
     assert card["models"]["mine"]["scores"]["log_likelihood"]["kind"] == kind
     assert card["models"]["mine"]["parameters"] > 0
     assert "mine" in (tmp_path / "c" / "report.html").read_text()
+
+
+def test_a_comparison_with_own_models_goes_on_only_with_them(tmp_path):
+    """The folder keeps recipes' runs, not somebody's objects: going on without them would lose them silently."""
+    data = pyrogen.load("digits")
+    own = {"mine": pyrogen.explicit.Gaussian.from_data(data.train.tensors()[0], "diagonal", jitter=1e-4)}
+    pyrogen.compare(own=own, out=tmp_path / "run", steps=5)
+    with pytest.raises(ConfigError, match="'mine' is a model of your own"):
+        compare_in(Run.open(tmp_path / "run"))
+    assert "mine" in compare_in(Run.open(tmp_path / "run"), own=own)["models"]
+
+
+def test_one_split_knows_its_measure():
+    data = pyrogen.load("digits-binary")
+    gaussian = pyrogen.explicit.Gaussian((1, 8, 8))
+    with pytest.raises(ConfigError, match="mass"):
+        pyrogen.evaluate(gaussian, data.test)
+    assert str(pyrogen.Score(-86.123, 0.31, "lower_bound", "nats")) == "-86.12 ± 0.31 nats (lower bound)"

@@ -18,9 +18,9 @@ from pyrogen.errors import ConfigError, DataError
 from pyrogen.explicit import CVAE, VAE, DiscretizedLogisticLikelihood, Gaussian, GaussianLikelihood, Label
 from pyrogen.infer import GradientPenalty
 from pyrogen.measure.evaluate import likelihood_scores
-from pyrogen.measure.kde import best_bandwidth, log_density
 from pyrogen.measure.likelihood import bounds, structure
 from pyrogen.measure.neighbours import nearest_distance
+from pyrogen.nn.kernel import best_bandwidth, log_density
 from pyrogen.random import scoped_seed
 
 

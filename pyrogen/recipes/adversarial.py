@@ -1,0 +1,261 @@
+"""Recipes of implicit models: a generator against a critic."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch.optim import Adam, Optimizer, RMSprop
+
+from pyrogen.data.dataset import Dataset
+from pyrogen.errors import ConfigError, unknown
+from pyrogen.implicit.base import Adversarial, Scale
+from pyrogen.implicit.dcgan import DCGAN, ConvCritic
+from pyrogen.implicit.gan import GAN
+from pyrogen.implicit.mlp import MLPCritic
+from pyrogen.implicit.packing import Packed, packed_shape
+from pyrogen.implicit.resnet import ResGAN
+from pyrogen.implicit.wgan import WGAN
+from pyrogen.infer.adversarial import AdversarialGame
+from pyrogen.infer.adversarial import bursts as wgan_bursts
+from pyrogen.infer.lipschitz import GradientPenalty, ZeroPenalty, spectral
+from pyrogen.infer.losses import AdversarialLoss, Hinge, LeastSquares, Minimax, NonSaturating, Wasserstein
+from pyrogen.recipes.plan import Plan, cosine, in_unit_box
+
+LOSSES: dict[str, type[AdversarialLoss]] = {
+    "non_saturating": NonSaturating,
+    "minimax": Minimax,
+    "hinge": Hinge,
+    "least_squares": LeastSquares,
+}
+"""The losses of recipes that leave the choice."""
+
+
+def gan(
+    data: Dataset,
+    *,
+    latent: int = 64,
+    hidden: tuple[int, ...] = (256, 256),
+    loss: str = "non_saturating",
+    r1: float = 0.0,
+    bits: int = 0,
+    critic_steps: int = 1,
+    critic_rate: float = 1.0,
+    average: float = 0.998,
+    steps: int = 8000,
+    batch_size: int = 256,
+    lr: float = 1e-3,
+) -> Plan:
+    """Generative adversarial network with fully connected players (implicit: samples only)."""
+    if critic_rate <= 0:
+        raise ConfigError(f"critic_rate must be positive; got {critic_rate}")
+    model = GAN(data.shape, latent, hidden, unit=in_unit_box(data), scale=_scale(data), bits=bits)
+    optim = _adam(lr), _adam(critic_rate * lr)
+    return _plan(model, data, _loss(loss), steps, lr, average, optim, penalty=_r1(r1), critic_steps=critic_steps)
+
+
+def cgan(
+    data: Dataset,
+    *,
+    latent: int = 64,
+    hidden: tuple[int, ...] = (256, 256),
+    loss: str = "non_saturating",
+    critic_steps: int = 1,
+    average: float = 0.998,
+    steps: int = 8000,
+    batch_size: int = 256,
+    lr: float = 1e-3,
+) -> Plan:
+    """Conditional GAN: fully connected players that are given the label (implicit: samples only)."""
+    model = GAN(data.shape, latent, hidden, in_unit_box(data), _classes(data, "label", "cgan"), _scale(data))
+    return _plan(model, data, _loss(loss), steps, lr, average, critic_steps=critic_steps)
+
+
+def dcgan(
+    data: Dataset,
+    *,
+    latent: int = 32,
+    width: int = 32,
+    condition: str = "auto",
+    critic_steps: int = 1,
+    average: float = 0.999,
+    steps: int = 5000,
+    batch_size: int = 128,
+    lr: float = 1e-3,
+) -> Plan:
+    """Deep convolutional GAN for images, given the label where there is one (implicit: samples only)."""
+    _require_images(data, "dcgan")
+    model = DCGAN(data.shape, latent, width, _classes(data, condition), unit=in_unit_box(data))
+    return _plan(model, data, NonSaturating(), steps, lr, average, critic_steps=critic_steps)
+
+
+def wgan(
+    data: Dataset,
+    *,
+    latent: int = 64,
+    hidden: tuple[int, ...] = (256, 256),
+    network: str = "mlp",
+    lipschitz: str = "clip",
+    clip: float = 0.02,
+    penalty: float = 10.0,
+    critic_steps: int = 2,
+    bursts: bool = False,
+    average: float = 0.998,
+    steps: int = 10_000,
+    batch_size: int = 128,
+    lr: float = 1e-3,
+) -> Plan:
+    """Wasserstein GAN, critic clipped or with gradient penalty (implicit: samples only)."""
+    if lipschitz not in ("clip", "penalty"):
+        raise unknown("lipschitz", lipschitz, ("clip", "penalty"))
+    if network == "conv":
+        _require_images(data, "network=conv")
+    model = WGAN(data.shape, latent, hidden, network, in_unit_box(data), _scale(data))
+    clipped = lipschitz == "clip"
+    return _plan(
+        model,
+        data,
+        Wasserstein(),
+        steps,
+        lr,
+        average,
+        optim=partial(RMSprop, lr=lr) if clipped else None,
+        clip=clip if clipped else None,
+        penalty=None if clipped else GradientPenalty(penalty),
+        critic_steps=wgan_bursts(critic_steps) if bursts else critic_steps,
+    )
+
+
+def wgan_gp(
+    data: Dataset,
+    *,
+    latent: int = 64,
+    bits: int = 0,
+    hidden: tuple[int, ...] = (128, 128, 128),
+    width: int = 32,
+    network: str = "auto",
+    penalty: float = 1.0,
+    critic_steps: int = 2,
+    average: float = 0.998,
+    steps: int = 10_000,
+    batch_size: int = 256,
+    lr: float = 1e-3,
+) -> Plan:
+    """Wasserstein GAN with gradient penalty, in units of the data's deviation (implicit: samples only)."""
+    kind = _network(data, network)
+    shape, unit = data.shape, in_unit_box(data)
+    model = WGAN(shape, latent, (width,) if kind == "conv" else hidden, kind, unit, _scale(data), bits)
+    rule = GradientPenalty(penalty)
+    return _plan(model, data, Wasserstein(), steps, lr, average, penalty=rule, critic_steps=critic_steps)
+
+
+def sngan(
+    data: Dataset,
+    *,
+    latent: int = 64,
+    width: int = 32,
+    condition: str = "auto",
+    loss: str = "hinge",
+    critic_steps: int = 1,
+    average: float = 0.999,
+    steps: int = 5000,
+    batch_size: int = 64,
+    lr: float = 5e-4,
+) -> Plan:
+    """Residual GAN for images, the critic's weights normalised by their spectrum (implicit: samples only)."""
+    _require_images(data, "sngan")
+    model = ResGAN(data.shape, latent, width, _classes(data, condition), in_unit_box(data))
+    spectral(model.critic)
+    return _plan(model, data, _loss(loss), steps, lr, average, critic_steps=critic_steps)
+
+
+def packed_gan(
+    data: Dataset,
+    *,
+    pack: int = 2,
+    latent: int = 16,
+    bits: int = 0,
+    hidden: tuple[int, ...] = (128, 128, 128),
+    width: int = 32,
+    network: str = "auto",
+    r1: float = 0.01,
+    critic_steps: int = 1,
+    average: float = 0.998,
+    steps: int = 8000,
+    batch_size: int = 256,
+    lr: float = 1e-3,
+) -> Plan:
+    """GAN whose critic judges several samples at once, against mode collapse (implicit: samples only)."""
+    if pack < 1 or batch_size % pack:
+        raise ConfigError(f"batch_size must be a multiple of pack; got {batch_size} and {pack}")
+    unit, shape = in_unit_box(data), packed_shape(data.shape, pack)
+    if _network(data, network) == "conv":
+        model: Adversarial = DCGAN(data.shape, latent, width, unit=unit, bits=bits)
+        model.critic = Packed(ConvCritic(shape, width, unit=unit), pack)
+    else:
+        model = GAN(data.shape, latent, hidden, unit, scale=_scale(data), bits=bits)
+        model.critic = Packed(MLPCritic(shape, hidden[::-1], scale=_scale(data, pack)), pack)
+    return _plan(model, data, NonSaturating(), steps, lr, average, penalty=_r1(r1), critic_steps=critic_steps)
+
+
+def _plan(
+    model: Adversarial,
+    data: Dataset,
+    loss: AdversarialLoss,
+    steps: int,
+    lr: float,
+    average: float,
+    optim: Any = None,
+    **rules: Any,
+) -> Plan:
+    """The game of ``model``, by Adam with β = (0, 0.9) where nothing else is said."""
+    game = AdversarialGame(
+        model.generator, model.critic, model.prior, loss, optim or _adam(lr), schedule=cosine(steps), **rules
+    )
+    return Plan(model, game, data, average)
+
+
+def _adam(lr: float) -> Callable[..., Optimizer]:
+    return partial(Adam, lr=lr, betas=(0.0, 0.9))
+
+
+def _loss(name: str) -> AdversarialLoss:
+    if name not in LOSSES:
+        raise unknown("loss", name, LOSSES)
+    return LOSSES[name]()
+
+
+def _r1(weight: float) -> ZeroPenalty | None:
+    return ZeroPenalty(weight) if weight else None
+
+
+def _require_images(data: Dataset, who: str) -> None:
+    if not data.is_image:
+        raise ConfigError(f"{who} needs images; {data.name!r} has data of shape {data.shape}")
+
+
+def _network(data: Dataset, name: str) -> str:
+    """``mlp`` or ``conv``; ``auto`` is ``conv`` for images."""
+    if name not in ("auto", "mlp", "conv"):
+        raise unknown("network", name, ("auto", "mlp", "conv"))
+    if name == "conv":
+        _require_images(data, "network=conv")
+    return ("conv" if data.is_image else "mlp") if name == "auto" else name
+
+
+def _classes(data: Dataset, condition: str, who: str = "condition=label") -> int:
+    """How many labels the players are given."""
+    if condition not in ("auto", "label", "none"):
+        raise unknown("condition", condition, ("auto", "label", "none"))
+    if condition == "label" and not data.classes:
+        raise ConfigError(f"{who} needs labels, and {data.name!r} has none")
+    return 0 if condition == "none" else len(data.classes)
+
+
+def _scale(data: Dataset, copies: int = 1) -> Scale | None:
+    """The location and scale of real data (of ``copies`` side by side); ``None`` for data in [0, 1]."""
+    if in_unit_box(data):
+        return None
+    x, *_ = data.train.tensors()
+    spread = x.std(0).clamp_min(1e-6)
+    return Scale(torch.cat([x.mean(0)] * copies), torch.cat([spread] * copies))

@@ -1,0 +1,104 @@
+"""Recipes of tractable densities."""
+
+from functools import partial
+
+from pyro.infer import TraceEnum_ELBO
+from torch.optim import Adam
+
+from pyrogen.data.dataset import Dataset
+from pyrogen.data.measure import require
+from pyrogen.errors import ConfigError, unknown
+from pyrogen.explicit.gaussian import Gaussian
+from pyrogen.explicit.histogram import Histogram
+from pyrogen.explicit.kde import KernelDensity
+from pyrogen.explicit.mixture import GaussianMixture
+from pyrogen.explicit.ppca import PPCA
+from pyrogen.infer.closed_form import ClosedForm
+from pyrogen.infer.svi import SVI
+from pyrogen.recipes.plan import Plan, cosine
+
+
+def gaussian(
+    data: Dataset,
+    *,
+    covariance: str = "full",
+    steps: int = 2000,
+    batch_size: int = 256,
+    lr: float = 0.03,
+) -> Plan:
+    """Gaussian density, diagonal or full covariance, by maximum likelihood (exact log-likelihood)."""
+    require(data.measure, Gaussian.kind, "a Gaussian")
+    x, *_ = data.train.tensors()
+    flat = x.flatten(1)
+    model = Gaussian(data.shape, covariance, flat.mean(0), flat.std(0).clamp_min(1e-6))
+    return Plan(model, SVI(model.model, optim=partial(Adam, lr=lr), schedule=cosine(steps)), data)
+
+
+def ppca(
+    data: Dataset,
+    *,
+    latent: int = 16,
+    fit: str = "closed",
+    steps: int = 2000,
+    batch_size: int = 256,
+    lr: float = 0.01,
+) -> Plan:
+    """Probabilistic PCA, in closed form or by SVI (exact log-likelihood)."""
+    require(data.measure, PPCA.kind, "PPCA")
+    if fit not in ("closed", "svi"):
+        raise unknown("fit", fit, ("closed", "svi"))
+    x, *_ = data.train.tensors()
+    model = PPCA(data.shape, latent, x.mean(0), float(x.flatten(1).std(0).square().mean().sqrt()))
+    if fit == "closed":
+        return Plan(model, ClosedForm(model, partial(PPCA.from_data, x, latent)), data)
+    return Plan(model, SVI(model.model, optim=partial(Adam, lr=lr), schedule=cosine(steps)), data)
+
+
+def mixture(
+    data: Dataset,
+    *,
+    components: int = 10,
+    covariance: str = "full",
+    floor: float = 0.03,
+    steps: int = 2000,
+    batch_size: int = 256,
+    lr: float = 3e-3,
+) -> Plan:
+    """Mixture of Gaussians, diagonal or full covariances, by enumeration (exact log-likelihood)."""
+    require(data.measure, GaussianMixture.kind, "a mixture of Gaussians")
+    x, *_ = data.train.tensors()
+    model = GaussianMixture.from_clusters(x, components, covariance, floor)
+    loss = TraceEnum_ELBO(max_plate_nesting=1)
+    return Plan(model, SVI(model.model, optim=partial(Adam, lr=lr), loss=loss, schedule=cosine(steps)), data)
+
+
+def kde(
+    data: Dataset,
+    *,
+    centres: int = 10_000,
+    steps: int = 1,
+    batch_size: int = 256,
+) -> Plan:
+    """Kernel-density estimate, its bandwidth chosen by validation (exact log-likelihood)."""
+    require(data.measure, KernelDensity.kind, "a kernel-density estimate")
+    if centres < 1:
+        raise ConfigError(f"centres must be at least 1; got {centres}")
+    x, valid = data.train.tensors()[0][:centres], data.valid.tensors()[0]
+    model = KernelDensity(x)
+    return Plan(model, ClosedForm(model, partial(KernelDensity.from_data, x, valid)), data)
+
+
+def histogram(
+    data: Dataset,
+    *,
+    bins: int = 32,
+    background: float = 1e-3,
+    steps: int = 1,
+    batch_size: int = 256,
+) -> Plan:
+    """Joint histogram, for a few dimensions (exact log-likelihood)."""
+    kind = data.measure.kind
+    bins = 2 if kind == "mass" else bins
+    model = Histogram(data.shape, bins, kind, background)
+    x, *_ = data.train.tensors()
+    return Plan(model, ClosedForm(model, partial(Histogram.from_data, x, bins, kind, background)), data)

@@ -1,0 +1,95 @@
+"""Recipes of normalising flows."""
+
+from functools import partial
+
+from torch import nn
+from torch.optim import Adam
+
+from pyrogen.data.dataset import Dataset
+from pyrogen.data.measure import require
+from pyrogen.errors import ConfigError, unknown
+from pyrogen.explicit.autoregressive import MADE
+from pyrogen.explicit.conditionals import MixtureLikelihood
+from pyrogen.explicit.flow import Flow, autoregressive, coupling, multiscale
+from pyrogen.explicit.spline import Spline
+from pyrogen.explicit.transforms import Affine, Logit, Standardise
+from pyrogen.infer.svi import SVI
+from pyrogen.recipes.plan import Plan, cosine
+
+
+def realnvp(
+    data: Dataset,
+    *,
+    layers: int = 6,
+    hidden: tuple[int, ...] = (128, 128),
+    network: str = "mlp",
+    scale: bool = True,
+    steps: int = 5000,
+    batch_size: int = 256,
+    lr: float = 2e-3,
+) -> Plan:
+    """Affine coupling flow: Real NVP, or NICE without scales (exact log-likelihood)."""
+    if network not in ("mlp", "conv"):
+        raise unknown("network", network, ("mlp", "conv"))
+    if network == "conv" and not data.is_image:
+        raise ConfigError(f"network=conv needs images; {data.name!r} has data of shape {data.shape}")
+    if network == "conv":
+        maps = multiscale(data.shape, layers, hidden[0], len(hidden), Affine(scale))
+    else:
+        maps = coupling(data.shape, layers, hidden, Affine(scale))
+    return _trained(data, Flow(data.shape, [*real_line(data), *maps]), lr, steps)
+
+
+def maf(
+    data: Dataset,
+    *,
+    layers: int = 5,
+    hidden: tuple[int, ...] = (128, 128),
+    components: int = 10,
+    steps: int = 5000,
+    batch_size: int = 256,
+    lr: float = 2e-3,
+) -> Plan:
+    """Masked autoregressive flow, over a mixture or a normal base (exact log-likelihood)."""
+    maps = autoregressive(data.shape, layers, hidden)
+    return _trained(data, Flow(data.shape, [*real_line(data), *maps], _base(data, hidden, components)), lr, steps)
+
+
+def spline(
+    data: Dataset,
+    *,
+    layers: int = 1,
+    hidden: tuple[int, ...] = (128, 128),
+    bins: int = 32,
+    form: str = "autoregressive",
+    components: int = 32,
+    steps: int = 4000,
+    batch_size: int = 512,
+    lr: float = 1e-2,
+) -> Plan:
+    """Rational-quadratic spline flow, autoregressive or coupling (exact log-likelihood)."""
+    forms = {"autoregressive": autoregressive, "coupling": coupling}
+    if form not in forms:
+        raise unknown("form", form, forms)
+    maps = forms[form](data.shape, layers, hidden, Spline(bins))
+    return _trained(data, Flow(data.shape, [*real_line(data), *maps], _base(data, hidden, components)), lr, steps)
+
+
+def real_line(data: Dataset) -> list[nn.Module]:
+    """The maps that bring data to the real line and to zero mean and unit deviation."""
+    require(data.measure, Flow.kind, "a flow")
+    x, *_ = data.train.tensors()
+    first = [Logit()] if data.measure.space == "unit" else []
+    for step in first:
+        x, _ = step(x)
+    return [*first, Standardise(x.mean(0), x.std(0, correction=0).clamp_min(1e-6))]
+
+
+def _base(data: Dataset, hidden: tuple[int, ...], components: int) -> MADE | None:
+    """An autoregressive mixture over noise of the data's size; for one component the standard normal."""
+    return None if components == 1 else MADE((data.dims,), hidden, MixtureLikelihood(components))
+
+
+def _trained(data: Dataset, model: Flow, lr: float, steps: int) -> Plan:
+    step = SVI(model.model, optim=partial(Adam, lr=lr), schedule=cosine(steps), clip_norm=10.0)
+    return Plan(model, step, data)

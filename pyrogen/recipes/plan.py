@@ -1,0 +1,79 @@
+"""What a recipe makes, and what the recipes share."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Adam
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+
+from pyrogen.data.dataset import Dataset
+from pyrogen.data.measure import require
+from pyrogen.errors import ConfigError
+from pyrogen.explicit.likelihoods import Likelihood, make_likelihood
+from pyrogen.infer.elbo import BetaELBO, Objective
+from pyrogen.infer.svi import SVI
+from pyrogen.protocols import Step
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a recipe makes.
+
+    Args:
+        model: the network, with the capabilities of ``pyrogen.protocols``.
+        step: trains it.
+        data: the data as this model sees them (a completion model sees a part of the image beside x).
+        average: decay of the average of weights that the run ends with; ``None`` keeps the best by validation.
+    """
+
+    model: nn.Module
+    step: Step
+    data: Dataset
+    average: float | None = None
+
+
+def elbo_step(model: Any, lr: float, steps: int, loss: Objective | None = None) -> SVI:
+    """The SVI step of a latent-variable model; by default its ELBO, the KL in closed form where there is one."""
+    return SVI(model.model, model.guide, partial(Adam, lr=lr), loss or BetaELBO(), schedule=cosine(steps))
+
+
+def cosine(steps: int, warmup: int = 200) -> Callable[[Any], LRScheduler]:
+    """A short linear warm-up, then half a cosine down to zero at the last step."""
+    warmup = min(warmup, steps // 10 + 1)
+
+    def factor(t: int) -> float:
+        done = min(t / max(steps, 1), 1.0)
+        return min(1.0, (t + 1) / warmup) * 0.5 * (1 + torch.cos(torch.tensor(torch.pi * done)).item())
+
+    return partial(LambdaLR, lr_lambda=factor)
+
+
+def observation_model(data: Dataset, name: str, sigma: float | str) -> Likelihood:
+    """The likelihood called ``name`` for the measure of ``data``; ``auto`` picks the usual one."""
+    if name == "auto":
+        name = {"binary": "bernoulli", "unit": "gaussian"}.get(data.measure.space, "gaussian")
+        if data.measure.space == "unit" and data.measure.levels:
+            name = "discretized_logistic"
+    unit = data.measure.space == "unit"
+    if name == "discretized_logistic" and not (unit and data.measure.levels):
+        raise ConfigError(
+            f"the discretized_logistic likelihood wants dequantised grey levels; {data.name!r} is a {data.measure}"
+        )
+    chosen = make_likelihood(name, data.measure.levels, sigma, unit)  # type: ignore[arg-type]
+    require(data.measure, chosen.kind, f"the {name} likelihood")
+    return chosen
+
+
+def mean_of(data: Dataset) -> Tensor:
+    """The mean of the training data, the shape of one datum."""
+    x, *_ = data.train.tensors()
+    return x.mean(0)
+
+
+def in_unit_box(data: Dataset) -> bool:
+    """Whether the data lie in [0, 1]."""
+    return data.measure.space in ("unit", "binary")
