@@ -1,0 +1,4 @@
+"""How long a training step takes: pyrogen beside Pyro, torch, NumPyro and Pythae, in one run.
+
+``python -m pyrogen.bench`` prints one table. Nothing else in the package imports this room.
+"""

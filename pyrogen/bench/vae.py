@@ -1,0 +1,214 @@
+"""The variational autoencoder, by everybody: 784 - hidden - latent, Bernoulli, Adam."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import pyro
+import pyro.distributions as dist
+import torch
+from PIL import Image
+from pyro.infer import Trace_ELBO
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import Adam
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms import ToTensor
+
+from pyrogen.bench.timing import Contender, synchronise
+from pyrogen.data.batches import batches
+from pyrogen.data.dataset import Split
+from pyrogen.data.noise import Binarise
+from pyrogen.infer.svi import SVI
+from pyrogen.nn.conv import ConvDown, ConvUp
+from pyrogen.train.device import autocast
+
+SHAPE = (1, 28, 28)
+
+
+class PyroVAE(nn.Module):
+    """The pair of Pyro's own example, with logits for probabilities.
+
+    Args:
+        hidden: the width of the hidden layer, or of the first convolution.
+        latent: the dimension of z.
+        conv: convolutional networks in place of fully connected ones.
+    """
+
+    def __init__(self, hidden: int = 400, latent: int = 50, conv: bool = False) -> None:
+        super().__init__()
+        self.latent = latent
+        if conv:
+            self.encoder: nn.Module = ConvDown(SHAPE, 2 * latent, hidden)
+            self.decoder: nn.Module = nn.Sequential(ConvUp(latent, SHAPE, hidden), nn.Flatten())
+        else:
+            self.encoder = nn.Sequential(nn.Linear(784, hidden), nn.Softplus(), nn.Linear(hidden, 2 * latent))
+            self.decoder = nn.Sequential(nn.Linear(latent, hidden), nn.Softplus(), nn.Linear(hidden, 784))
+
+    def model(self, x: Tensor) -> None:
+        """p(x, z)."""
+        pyro.module("decoder", self.decoder)
+        with pyro.plate("data", len(x)):
+            zero = x.new_zeros(len(x), self.latent)
+            z = pyro.sample("z", dist.Normal(zero, torch.ones_like(zero)).to_event(1))
+            logits = self.decoder(z).float()
+            pyro.sample("x", dist.Bernoulli(logits=logits, validate_args=False).to_event(1), obs=x.flatten(1))
+
+    def guide(self, x: Tensor) -> None:
+        """q(z | x)."""
+        pyro.module("encoder", self.encoder)
+        with pyro.plate("data", len(x)):
+            loc, log_scale = self.encoder(x).float().chunk(2, -1)
+            pyro.sample("z", dist.Normal(loc, log_scale.exp()).to_event(1))
+
+    def by_hand(self, x: Tensor) -> Tensor:
+        """The same loss written out in torch."""
+        loc, log_scale = self.encoder(x).float().chunk(2, -1)
+        scale = log_scale.exp()
+        z = loc + scale * torch.randn_like(scale)
+        logits = self.decoder(z).float()
+        log_q = -0.5 * ((z - loc) / scale).square() - log_scale
+        log_p = -0.5 * z.square()
+        x = x.flatten(1)
+        return F.binary_cross_entropy_with_logits(logits, x, reduction="sum") - log_p.sum() + log_q.sum()
+
+
+def contenders(
+    batch_size: int, device: torch.device, hidden: int = 400, latent: int = 50, conv: bool = False
+) -> Iterator[Callable[[], Contender]]:
+    """Makers of everybody who can train this model here."""
+    x = (torch.rand(20, batch_size, *(SHAPE if conv else (784,)), device=device) < 0.13).float()
+
+    def fresh() -> PyroVAE:
+        torch.manual_seed(0)
+        return PyroVAE(hidden, latent, conv).to(device)
+
+    def ours(name: str, compile: bool, precision: str = "32") -> Contender:
+        vae = fresh()
+        step = SVI(vae.model, vae.guide, partial(Adam, lr=1e-3, fused=True), compile=compile)
+
+        def once(t: int) -> None:
+            with autocast(precision, device):
+                step(x[t % 20])
+
+        return Contender(name, once, synchronise)
+
+    def with_data() -> Contender:
+        vae = fresh()
+        step = SVI(vae.model, vae.guide, partial(Adam, lr=1e-3, fused=True), compile=True)
+        grey = torch.randint(0, 256, (60_000, *x.shape[2:]), dtype=torch.uint8, device=device)
+        source = batches(Split(grey, noise=Binarise(255)), batch_size)
+        return Contender("pyrogen compiled, with its data", lambda _: step(*next(source)), synchronise)
+
+    def stock() -> Contender:
+        step = _stock(fresh())
+        return Contender("Pyro SVI.step", lambda t: step(x[t % 20]), synchronise)
+
+    def hand(name: str, wrap: Callable[[Any], Any]) -> Contender:
+        vae = fresh()
+        loss, optimizer = wrap(vae.by_hand), Adam(vae.parameters(), lr=1e-3, fused=True)
+
+        def once(t: int) -> None:
+            optimizer.zero_grad()
+            loss(x[t % 20]).backward()
+            optimizer.step()
+
+        return Contender(name, once, synchronise)
+
+    yield partial(ours, "pyrogen compiled", True)
+    yield partial(ours, "pyrogen compiled, bf16", True, "bf16")
+    yield partial(ours, "pyrogen eager", False)
+    yield with_data
+    yield stock
+    yield partial(hand, "torch by hand, eager", lambda f: f)
+    yield partial(hand, "torch by hand, compiled", partial(torch.compile, fullgraph=True))
+
+
+def with_loader(batch_size: int, hidden: int = 400, latent: int = 50) -> Contender:
+    """Pyro's example as shipped: its ``SVI`` and a ``DataLoader`` of pictures with ``ToTensor``; both are timed."""
+    step = _stock(PyroVAE(hidden, latent))
+    loader = DataLoader(_Pictures(60_000), batch_size, shuffle=True, drop_last=True)
+
+    def endless() -> Iterator[Tensor]:
+        while True:
+            for images in loader:
+                yield images.reshape(-1, 784)
+
+    source = endless()
+    return Contender("Pyro SVI.step, DataLoader", lambda _: step(next(source)))
+
+
+class _Pictures(Dataset[Tensor]):
+    """Does for each item what torchvision's MNIST does."""
+
+    def __init__(self, n: int) -> None:
+        self.grey, self.transform = torch.randint(0, 256, (n, 28, 28), dtype=torch.uint8), ToTensor()
+
+    def __len__(self) -> int:
+        return len(self.grey)
+
+    def __getitem__(self, i: int) -> Tensor:
+        picture: Tensor = self.transform(Image.fromarray(self.grey[i].numpy()))
+        return picture
+
+
+def matmuls(batch_size: int, device: torch.device, hidden: int = 400, latent: int = 50) -> Contender:
+    """The floor: the matrix products of one step, forward and backward, and nothing else."""
+    layers = [(784, hidden), (hidden, 2 * latent), (latent, hidden), (hidden, 784)]
+    pairs = []
+    for i, (inputs, outputs) in enumerate(layers):
+        x, w, g = (
+            torch.randn(s, device=device) for s in ((batch_size, inputs), (inputs, outputs), (batch_size, outputs))
+        )
+        pairs += [(x, w), (x.t(), g)] + ([(g, w.t())] if i else [])  # nobody asks for the gradient of the data
+    return Contender("matrix products alone", lambda _: [a @ b for a, b in pairs], synchronise)
+
+
+def pythae(batch_size: int, hidden: int = 400, latent: int = 50) -> Contender:
+    """Pythae's VAE of the same size in its plain training loop."""
+    from pythae.models import VAE, VAEConfig
+    from pythae.models.base.base_utils import ModelOutput
+    from pythae.models.nn import BaseDecoder, BaseEncoder
+
+    class Encoder(BaseEncoder):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = nn.Sequential(nn.Linear(784, hidden), nn.Softplus())
+            self.loc, self.log_var = nn.Linear(hidden, latent), nn.Linear(hidden, latent)
+
+        def forward(self, x: Tensor) -> Any:
+            h = self.layers(x)
+            return ModelOutput(embedding=self.loc(h), log_covariance=self.log_var(h))
+
+    class Decoder(BaseDecoder):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = nn.Sequential(nn.Linear(latent, hidden), nn.Softplus(), nn.Linear(hidden, 784), nn.Sigmoid())
+
+        def forward(self, z: Tensor) -> Any:
+            return ModelOutput(reconstruction=self.layers(z))
+
+    config = VAEConfig(input_dim=(784,), latent_dim=latent, reconstruction_loss="bce")
+    vae = VAE(config, Encoder(), Decoder())
+    optimizer = Adam(vae.parameters(), lr=1e-3, fused=True)
+    x = (torch.rand(20, batch_size, 784) < 0.13).float()
+
+    def once(t: int) -> None:
+        optimizer.zero_grad()
+        vae({"data": x[t % 20]}).loss.backward()
+        optimizer.step()
+
+    return Contender("Pythae", once)
+
+
+def _stock(vae: PyroVAE) -> Callable[[Tensor], float]:
+    """Pyro's SVI with a parameter store of its own."""
+    store: dict[str, Any] = {"params": {}, "constraints": {}}
+    svi = pyro.infer.SVI(vae.model, vae.guide, pyro.optim.Adam({"lr": 1e-3}), Trace_ELBO())
+
+    def step(x: Tensor) -> float:
+        with pyro.get_param_store().scope(store):
+            loss: float = svi.step(x)
+            return loss
+
+    return step
