@@ -10,24 +10,36 @@ import pytest
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 LISTED = (
+    "aae.py",
     "compare.py",
     "cvae_completion.py",
     "dcgan.py",
     "density_mle.py",
     "gan.py",
+    "gan_modes.py",
     "own_model_guide.py",
+    "semi_supervised_vae.py",
+    "stacked_mnist.py",
     "vae.py",
+    "vaegan.py",
     "wgan.py",
+    "wgan_gp_mnist.py",
 )
 WRITES = {  # what each leaves in --out, beside which other files may lie
+    "aae.py": {"codes.png", "samples.png"},
     "compare.py": {"report.html", "scores.json"},
     "cvae_completion.py": {"completions.png"},
     "dcgan.py": {"samples-000020.png", "checkpoint-00000020"},
     "density_mle.py": {"mixture.png"},
     "gan.py": {"samples-000100.png"},
+    "gan_modes.py": {"results.json", "modes.png"},
     "own_model_guide.py": {"report.html", "samples.png"},
+    "semi_supervised_vae.py": {"analogies.png"},
     "vae.py": {"samples-000060.png", "checkpoint-00000060", "best"},
+    "stacked_mnist.py": {"samples-000020.png", "checkpoint-00000020"},
+    "vaegan.py": {"vae-samples.png", "vaegan-samples.png"},
     "wgan.py": {"curves.png", "samples.png"},
+    "wgan_gp_mnist.py": {"samples-000020.png", "checkpoint-00000020"},
 }
 
 

@@ -1,0 +1,78 @@
+"""Stacked MNIST: do the samples show all 1,000 modes, and in even shares?
+
+Three digits drawn at random are the channels of one picture. A classifier of single digits reads the samples; the
+reverse KL of the 1,000 shares has a sampling floor, printed beside it, which only an endless sample would beat.
+Published with 26,000 samples (PacGAN): DCGAN 99 modes and 3.40 nats, packed by two 1,000 and 0.06.
+
+    PYROGEN_DATA=… python examples/stacked_mnist.py --device cuda --steps 100000   # the published protocol
+    python examples/stacked_mnist.py --data stacked-digits                         # 8 x 8, on a CPU; also --smoke
+"""
+
+import argparse
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch.optim import Adam
+from torch.optim.lr_scheduler import CosineAnnealingLR
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+import pyrogen
+from pyrogen.implicit import DCGAN, ConvCritic, Packed, packed_shape
+from pyrogen.infer import ZeroPenalty
+from pyrogen.measure.coverage import count_scores, stacked_modes
+from pyrogen.measure.evaluate import in_chunks
+from pyrogen.measure.features import classifier
+from pyrogen.report import grid_png
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", choices=("stacked-mnist", "stacked-digits"), default="stacked-mnist")
+    parser.add_argument("--pack", type=int, default=2, help="how many pictures the critic sees at once")
+    parser.add_argument("--r1", type=float, default=1.0, help="weight of the penalty on the critic's slope at the data")
+    parser.add_argument("--width", type=int, default=32)
+    parser.add_argument("--steps", type=int, default=20_000)
+    parser.add_argument("--samples", type=int, default=26_000)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("runs/examples/stacked_mnist"))
+    parser.add_argument("--smoke", action="store_true", help="a run of a few seconds")
+    args = parser.parse_args()
+    name, steps, samples = ("stacked-digits", 20, 500) if args.smoke else (args.data, args.steps, args.samples)
+    args.out.mkdir(parents=True, exist_ok=True)
+
+    torch.manual_seed(args.seed)
+    data = pyrogen.load(name).to(args.device)
+    cache = args.out / "judge" if args.smoke else None
+    single = pyrogen.load(name.removeprefix("stacked-"))
+    judge = classifier(single, cache, args.device, **({"steps": 50} if args.smoke else {}))
+    print(f"the judge is right on {judge.accuracy:.2%} of single test digits")
+
+    gan = DCGAN(data.shape, latent=128, width=args.width)
+    gan.critic = Packed(ConvCritic(packed_shape(data.shape, args.pack), args.width), args.pack)
+    gan.to(args.device)
+    average = AveragedModel(gan, multi_avg_fn=get_ema_multi_avg_fn(0.999))
+    optim = partial(Adam, lr=5e-4, betas=(0.0, 0.9))
+    schedule = partial(CosineAnnealingLR, T_max=steps)
+    step = pyrogen.AdversarialGame(
+        gan.generator, gan.critic, gan.prior, optim=optim, penalty=ZeroPenalty(args.r1), schedule=schedule
+    )
+    for t, _ in pyrogen.fit(step, data.train, steps=steps, batch_size=64, seed=args.seed):
+        average.update_parameters(gan)
+        if t % max(steps // 10, 1) == 0:
+            drawn = data.measure.to_image(in_chunks(average.module, min(samples, 5000)))
+            scores = count_scores(stacked_modes(drawn, judge), 1000)
+            found, divergence = scores["modes"].value, scores["reverse_kl"].value
+            print(f"step {t:6d}: {found} modes, KL {divergence:.3f} by {len(drawn)} samples")
+            grid_png(drawn[:64].cpu(), args.out / f"samples-{t:06d}.png", columns=8)
+            pyrogen.save(args.out, t=t, model=gan, step=step, average=average)
+
+    drawn = data.measure.to_image(in_chunks(average.module, samples))
+    for name, score in count_scores(stacked_modes(drawn, judge), 1000).items():
+        print(f"{name}: {score.value:.4g} {score.unit}; of even draws {score.detail['floor']:.4g} ({samples} samples)")
+    print(f"pictures and checkpoints: {args.out}")
+
+
+if __name__ == "__main__":
+    main()
