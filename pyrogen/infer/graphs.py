@@ -115,10 +115,11 @@ def _lift(traced: GraphModule) -> list[Tensor]:
         constant = [user for user in node.users if user.target is aten.lift_fresh_copy.default]
         for user in constant:
             with graph.inserting_before(user):
-                made = graph.call_function(aten.clone.default, (node,)) if tensor.numel() != 1 else None
-                if made is None:
+                if tensor.numel() == 1:
                     kinds = {"dtype": tensor.dtype, "device": tensor.device}
                     made = graph.call_function(aten.full.default, (list(tensor.shape), tensor.item()), kinds)
+                else:
+                    made = graph.call_function(aten.clone.default, (node,))
                 made.meta = dict(user.meta)
             user.replace_all_uses_with(made)
             graph.erase_node(user)

@@ -43,8 +43,8 @@ def weights_of(modules: dict[str, nn.Module]) -> dict[str, Tensor]:
 
 def unique(named: dict[str, Tensor]) -> dict[str, Tensor]:
     """The same mapping with every tensor under its first name only."""
-    seen: set[int] = set()
-    return {name: t for name, t in named.items() if not (id(t) in seen or seen.add(id(t)))}  # type: ignore[func-returns-value]
+    first: dict[int, str] = {}
+    return {name: t for name, t in named.items() if first.setdefault(id(t), name) == name}
 
 
 def leaves(loss: Tensor) -> Iterator[Tensor]:
