@@ -1,11 +1,10 @@
 """Recipes of implicit models: a generator against a critic."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import torch
-from torch.optim import Adam, Optimizer, RMSprop
+from torch.optim import RMSprop
 
 from pyrogen.data.dataset import Dataset
 from pyrogen.errors import ConfigError, unknown
@@ -20,7 +19,7 @@ from pyrogen.infer.adversarial import AdversarialGame
 from pyrogen.infer.adversarial import bursts as wgan_bursts
 from pyrogen.infer.lipschitz import GradientPenalty, ZeroPenalty, spectral
 from pyrogen.infer.losses import AdversarialLoss, Hinge, LeastSquares, Minimax, NonSaturating, Wasserstein
-from pyrogen.recipes.plan import Plan, cosine, in_unit_box
+from pyrogen.recipes.plan import Plan, cosine, in_unit_box, network_for, no_momentum, require_images, require_labels
 
 LOSSES: dict[str, type[AdversarialLoss]] = {
     "non_saturating": NonSaturating,
@@ -50,7 +49,7 @@ def gan(
     if critic_rate <= 0:
         raise ConfigError(f"critic_rate must be positive; got {critic_rate}")
     model = GAN(data.shape, latent, hidden, unit=in_unit_box(data), scale=_scale(data), bits=bits)
-    optim = _adam(lr), _adam(critic_rate * lr)
+    optim = no_momentum(lr), no_momentum(critic_rate * lr)
     return _plan(model, data, _loss(loss), steps, lr, average, optim, penalty=_r1(r1), critic_steps=critic_steps)
 
 
@@ -84,7 +83,7 @@ def dcgan(
     lr: float = 1e-3,
 ) -> Plan:
     """Deep convolutional GAN for images, given the label where there is one (implicit: samples only)."""
-    _require_images(data, "dcgan")
+    require_images(data, "dcgan")
     model = DCGAN(data.shape, latent, width, _classes(data, condition), unit=in_unit_box(data))
     return _plan(model, data, NonSaturating(), steps, lr, average, critic_steps=critic_steps)
 
@@ -109,7 +108,7 @@ def wgan(
     if lipschitz not in ("clip", "penalty"):
         raise unknown("lipschitz", lipschitz, ("clip", "penalty"))
     if network == "conv":
-        _require_images(data, "network=conv")
+        require_images(data, "network=conv")
     model = WGAN(data.shape, latent, hidden, network, in_unit_box(data), _scale(data))
     clipped = lipschitz == "clip"
     return _plan(
@@ -142,7 +141,7 @@ def wgan_gp(
     lr: float = 1e-3,
 ) -> Plan:
     """Wasserstein GAN with gradient penalty, in units of the data's deviation (implicit: samples only)."""
-    kind = _network(data, network)
+    kind = network_for(data, network)
     shape, unit = data.shape, in_unit_box(data)
     model = WGAN(shape, latent, (width,) if kind == "conv" else hidden, kind, unit, _scale(data), bits)
     rule = GradientPenalty(penalty)
@@ -163,7 +162,7 @@ def sngan(
     lr: float = 5e-4,
 ) -> Plan:
     """Residual GAN for images, the critic's weights normalised by their spectrum (implicit: samples only)."""
-    _require_images(data, "sngan")
+    require_images(data, "sngan")
     model = ResGAN(data.shape, latent, width, _classes(data, condition), in_unit_box(data))
     spectral(model.critic)
     return _plan(model, data, _loss(loss), steps, lr, average, critic_steps=critic_steps)
@@ -189,7 +188,7 @@ def packed_gan(
     if pack < 1 or batch_size % pack:
         raise ConfigError(f"batch_size must be a multiple of pack; got {batch_size} and {pack}")
     unit, shape = in_unit_box(data), packed_shape(data.shape, pack)
-    if _network(data, network) == "conv":
+    if network_for(data, network) == "conv":
         model: Adversarial = DCGAN(data.shape, latent, width, unit=unit, bits=bits)
         model.critic = Packed(ConvCritic(shape, width, unit=unit), pack)
     else:
@@ -210,13 +209,9 @@ def _plan(
 ) -> Plan:
     """The game of ``model``, by Adam with β = (0, 0.9) where nothing else is said."""
     game = AdversarialGame(
-        model.generator, model.critic, model.prior, loss, optim or _adam(lr), schedule=cosine(steps), **rules
+        model.generator, model.critic, model.prior, loss, optim or no_momentum(lr), schedule=cosine(steps), **rules
     )
     return Plan(model, game, data, average)
-
-
-def _adam(lr: float) -> Callable[..., Optimizer]:
-    return partial(Adam, lr=lr, betas=(0.0, 0.9))
 
 
 def _loss(name: str) -> AdversarialLoss:
@@ -229,26 +224,12 @@ def _r1(weight: float) -> ZeroPenalty | None:
     return ZeroPenalty(weight) if weight else None
 
 
-def _require_images(data: Dataset, who: str) -> None:
-    if not data.is_image:
-        raise ConfigError(f"{who} needs images; {data.name!r} has data of shape {data.shape}")
-
-
-def _network(data: Dataset, name: str) -> str:
-    """``mlp`` or ``conv``; ``auto`` is ``conv`` for images."""
-    if name not in ("auto", "mlp", "conv"):
-        raise unknown("network", name, ("auto", "mlp", "conv"))
-    if name == "conv":
-        _require_images(data, "network=conv")
-    return ("conv" if data.is_image else "mlp") if name == "auto" else name
-
-
 def _classes(data: Dataset, condition: str, who: str = "condition=label") -> int:
     """How many labels the players are given."""
     if condition not in ("auto", "label", "none"):
         raise unknown("condition", condition, ("auto", "label", "none"))
-    if condition == "label" and not data.classes:
-        raise ConfigError(f"{who} needs labels, and {data.name!r} has none")
+    if condition == "label":
+        require_labels(data, who)
     return 0 if condition == "none" else len(data.classes)
 
 

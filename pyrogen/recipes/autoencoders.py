@@ -2,15 +2,12 @@
 
 from functools import partial
 
-from torch.optim import Adam
-
 from pyrogen.autoencoder import PCA, Autoencoder
 from pyrogen.data.dataset import Dataset
-from pyrogen.errors import ConfigError, unknown
+from pyrogen.errors import unknown
 from pyrogen.infer.closed_form import ClosedForm
-from pyrogen.infer.descent import Descent
 from pyrogen.nn.pooling import POOLINGS
-from pyrogen.recipes.plan import Plan, cosine, in_unit_box, mean_of
+from pyrogen.recipes.plan import Plan, descent, in_unit_box, mean_of, require_images
 
 
 def autoencoder(
@@ -25,7 +22,7 @@ def autoencoder(
 ) -> Plan:
     """Deterministic autoencoder, fully connected (no likelihood: reconstructions)."""
     model = Autoencoder(data.shape, latent, hidden, "mlp", noise, mean_of(data), in_unit_box(data))
-    return Plan(model, Descent(model.losses, partial(Adam, lr=lr), schedule=cosine(steps)), data)
+    return Plan(model, descent(model, lr, steps), data)
 
 
 def conv_autoencoder(
@@ -40,13 +37,12 @@ def conv_autoencoder(
     lr: float = 2e-3,
 ) -> Plan:
     """Deterministic convolutional autoencoder, strided or with pooling (no likelihood: reconstructions)."""
-    if not data.is_image:
-        raise ConfigError(f"conv-autoencoder needs images; {data.name!r} has data of shape {data.shape}")
+    require_images(data, "conv-autoencoder")
     if pooling not in ("none", *POOLINGS):
         raise unknown("pooling", pooling, ("none", *POOLINGS))
     network = "conv" if pooling == "none" else pooling
     model = Autoencoder(data.shape, latent, (width,), network, noise, mean_of(data), in_unit_box(data))
-    return Plan(model, Descent(model.losses, partial(Adam, lr=lr), schedule=cosine(steps)), data)
+    return Plan(model, descent(model, lr, steps), data)
 
 
 def pca(data: Dataset, *, latent: int = 32, steps: int = 1, batch_size: int = 256) -> Plan:

@@ -1,17 +1,13 @@
 """Recipes of autoregressive densities."""
 
-from functools import partial
-
 import torch
 from torch import Tensor
-from torch.optim import Adam
 
 from pyrogen.data.dataset import Dataset
-from pyrogen.explicit.autoregressive import MADE, ChainRule
+from pyrogen.explicit.autoregressive import MADE
 from pyrogen.explicit.conditionals import conditional
 from pyrogen.explicit.pixelcnn import PixelCNN
-from pyrogen.infer.svi import SVI
-from pyrogen.recipes.plan import Plan, cosine, in_unit_box
+from pyrogen.recipes.plan import Plan, in_unit_box, svi
 
 
 def made(
@@ -25,7 +21,8 @@ def made(
 ) -> Plan:
     """Masked autoregressive network, MADE (exact log-likelihood)."""
     likelihood = conditional(data.measure, components)
-    return _trained(data, MADE(data.shape, hidden, likelihood, *_units(data)), lr, steps)
+    model = MADE(data.shape, hidden, likelihood, *_units(data))
+    return Plan(model, svi(model, lr, steps, clip_norm=10.0), data)
 
 
 def pixelcnn(
@@ -43,7 +40,8 @@ def pixelcnn(
     likelihood = conditional(data.measure, components)
     mean, scale = _units(data)
     whole = (mean.mean().expand(data.shape), scale.square().mean().sqrt().expand(data.shape))
-    return _trained(data, PixelCNN(data.shape, width, layers, likelihood, kernel, *whole), lr, steps)
+    model = PixelCNN(data.shape, width, layers, likelihood, kernel, *whole)
+    return Plan(model, svi(model, lr, steps, clip_norm=10.0), data)
 
 
 def _units(data: Dataset) -> tuple[Tensor, Tensor]:
@@ -53,8 +51,3 @@ def _units(data: Dataset) -> tuple[Tensor, Tensor]:
         return half, half
     x, *_ = data.train.tensors()
     return x.mean(0), x.std(0, correction=0).clamp_min(1e-6)
-
-
-def _trained(data: Dataset, model: ChainRule, lr: float, steps: int) -> Plan:
-    step = SVI(model.model, optim=partial(Adam, lr=lr), schedule=cosine(steps), clip_norm=10.0)
-    return Plan(model, step, data)

@@ -3,7 +3,6 @@
 from functools import partial
 
 from pyro.infer import TraceEnum_ELBO
-from torch.optim import Adam
 
 from pyrogen.data.dataset import Dataset
 from pyrogen.data.measure import require
@@ -14,8 +13,7 @@ from pyrogen.explicit.kde import KernelDensity
 from pyrogen.explicit.mixture import GaussianMixture
 from pyrogen.explicit.ppca import PPCA
 from pyrogen.infer.closed_form import ClosedForm
-from pyrogen.infer.svi import SVI
-from pyrogen.recipes.plan import Plan, cosine
+from pyrogen.recipes.plan import Plan, svi
 
 
 def gaussian(
@@ -31,7 +29,7 @@ def gaussian(
     x, *_ = data.train.tensors()
     flat = x.flatten(1)
     model = Gaussian(data.shape, covariance, flat.mean(0), flat.std(0).clamp_min(1e-6))
-    return Plan(model, SVI(model.model, optim=partial(Adam, lr=lr), schedule=cosine(steps)), data)
+    return Plan(model, svi(model, lr, steps), data)
 
 
 def ppca(
@@ -51,7 +49,7 @@ def ppca(
     model = PPCA(data.shape, latent, x.mean(0), float(x.flatten(1).std(0).square().mean().sqrt()))
     if fit == "closed":
         return Plan(model, ClosedForm(model, partial(PPCA.from_data, x, latent)), data)
-    return Plan(model, SVI(model.model, optim=partial(Adam, lr=lr), schedule=cosine(steps)), data)
+    return Plan(model, svi(model, lr, steps), data)
 
 
 def mixture(
@@ -68,8 +66,7 @@ def mixture(
     require(data.measure, GaussianMixture.kind, "a mixture of Gaussians")
     x, *_ = data.train.tensors()
     model = GaussianMixture.from_clusters(x, components, covariance, floor)
-    loss = TraceEnum_ELBO(max_plate_nesting=1)
-    return Plan(model, SVI(model.model, optim=partial(Adam, lr=lr), loss=loss, schedule=cosine(steps)), data)
+    return Plan(model, svi(model, lr, steps, loss=TraceEnum_ELBO(max_plate_nesting=1)), data)
 
 
 def kde(

@@ -1,20 +1,16 @@
 """Recipes of normalising flows."""
 
-from functools import partial
-
 from torch import nn
-from torch.optim import Adam
 
 from pyrogen.data.dataset import Dataset
 from pyrogen.data.measure import require
-from pyrogen.errors import ConfigError, unknown
+from pyrogen.errors import unknown
 from pyrogen.explicit.autoregressive import MADE
 from pyrogen.explicit.conditionals import MixtureLikelihood
 from pyrogen.explicit.flow import Flow, autoregressive, coupling, multiscale
 from pyrogen.explicit.spline import Spline
 from pyrogen.explicit.transforms import Affine, Logit, Standardise
-from pyrogen.infer.svi import SVI
-from pyrogen.recipes.plan import Plan, cosine
+from pyrogen.recipes.plan import Plan, require_images, svi
 
 
 def realnvp(
@@ -31,13 +27,12 @@ def realnvp(
     """Affine coupling flow: Real NVP, or NICE without scales (exact log-likelihood)."""
     if network not in ("mlp", "conv"):
         raise unknown("network", network, ("mlp", "conv"))
-    if network == "conv" and not data.is_image:
-        raise ConfigError(f"network=conv needs images; {data.name!r} has data of shape {data.shape}")
     if network == "conv":
+        require_images(data, "network=conv")
         maps = multiscale(data.shape, layers, hidden[0], len(hidden), Affine(scale))
     else:
         maps = coupling(data.shape, layers, hidden, Affine(scale))
-    return _trained(data, Flow(data.shape, [*real_line(data), *maps]), lr, steps)
+    return _plan(data, Flow(data.shape, [*real_line(data), *maps]), lr, steps)
 
 
 def maf(
@@ -52,7 +47,7 @@ def maf(
 ) -> Plan:
     """Masked autoregressive flow, over a mixture or a normal base (exact log-likelihood)."""
     maps = autoregressive(data.shape, layers, hidden)
-    return _trained(data, Flow(data.shape, [*real_line(data), *maps], _base(data, hidden, components)), lr, steps)
+    return _plan(data, Flow(data.shape, [*real_line(data), *maps], _base(data, hidden, components)), lr, steps)
 
 
 def spline(
@@ -72,7 +67,7 @@ def spline(
     if form not in forms:
         raise unknown("form", form, forms)
     maps = forms[form](data.shape, layers, hidden, Spline(bins))
-    return _trained(data, Flow(data.shape, [*real_line(data), *maps], _base(data, hidden, components)), lr, steps)
+    return _plan(data, Flow(data.shape, [*real_line(data), *maps], _base(data, hidden, components)), lr, steps)
 
 
 def real_line(data: Dataset) -> list[nn.Module]:
@@ -90,6 +85,5 @@ def _base(data: Dataset, hidden: tuple[int, ...], components: int) -> MADE | Non
     return None if components == 1 else MADE((data.dims,), hidden, MixtureLikelihood(components))
 
 
-def _trained(data: Dataset, model: Flow, lr: float, steps: int) -> Plan:
-    step = SVI(model.model, optim=partial(Adam, lr=lr), schedule=cosine(steps), clip_norm=10.0)
-    return Plan(model, step, data)
+def _plan(data: Dataset, model: Flow, lr: float, steps: int) -> Plan:
+    return Plan(model, svi(model, lr, steps, clip_norm=10.0), data)

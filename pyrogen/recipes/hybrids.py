@@ -12,7 +12,16 @@ from pyrogen.infer.adversarial import AdversarialGame
 from pyrogen.infer.lipschitz import ZeroPenalty
 from pyrogen.infer.svi import SVI
 from pyrogen.infer.turns import CodeGame, InTurn
-from pyrogen.recipes.plan import Plan, cosine, in_unit_box, observation_model
+from pyrogen.recipes.plan import (
+    Plan,
+    cosine,
+    in_unit_box,
+    network_for,
+    no_momentum,
+    observation_model,
+    require_labels,
+    svi,
+)
 
 
 def aae(
@@ -33,15 +42,13 @@ def aae(
     """Adversarial autoencoder, its codes matched to a normal or a mixture by label (implicit: samples only)."""
     if prior not in ("normal", "label"):
         raise unknown("prior", prior, ("normal", "label"))
-    if prior == "label" and not data.classes:
-        raise ConfigError(f"prior=label needs labels, and {data.name!r} has none")
+    if prior == "label":
+        require_labels(data, "prior=label")
     classes = len(data.classes) if prior == "label" else 0
     model = AAE(data.shape, latent, hidden, observation_model(data, likelihood, sigma), network, classes)
     fit = SVI(model.reconstruction, optim=partial(Adam, lr=lr), schedule=cosine(steps))
-    optim = partial(Adam, lr=2 * lr, betas=(0.0, 0.9))
-    game = CodeGame(
-        model.encoder, model.critic, model.prior, optim=optim, penalty=ZeroPenalty(r1), schedule=cosine(steps)
-    )
+    rules = {"optim": no_momentum(2 * lr), "penalty": ZeroPenalty(r1), "schedule": cosine(steps)}
+    game = CodeGame(model.encoder, model.critic, model.prior, **rules)
     return Plan(model, InTurn(reconstruction=fit, game=game), data, average)
 
 
@@ -64,12 +71,11 @@ def vaegan(
         raise ConfigError(f"sigma must be positive; got {sigma}")
     if not in_unit_box(data):
         raise ConfigError(f"vaegan needs data in [0, 1]; {data.name!r} is a {data.measure}")
-    if network not in ("auto", "mlp", "conv"):
-        raise unknown("network", network, ("auto", "mlp", "conv"))
-    kind = ("conv" if data.is_image else "mlp") if network == "auto" else network
+    kind = network_for(data, network)
     model = VAEGAN(data.shape, latent, (width,) if kind == "conv" else hidden, kind, features, sigma)
-    fit = SVI(model.pair.model, model.pair.guide, partial(Adam, lr=lr), schedule=cosine(steps))
+    fit = svi(model.pair, lr, steps)
     # The critic moves slowly: its features are what likeness is measured in.
-    optim = partial(Adam, lr=lr / 5, betas=(0.0, 0.9))
-    game = AdversarialGame(model.generator, model.critic, model.prior, optim=optim, schedule=cosine(steps))
+    game = AdversarialGame(
+        model.generator, model.critic, model.prior, optim=no_momentum(lr / 5), schedule=cosine(steps)
+    )
     return Plan(model, InTurn(similarity=fit, game=game), data, average)

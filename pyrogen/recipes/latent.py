@@ -4,7 +4,6 @@ from functools import partial
 
 import torch
 from torch import Tensor
-from torch.optim import Adam
 
 from pyrogen.data.dataset import Dataset
 from pyrogen.errors import ConfigError, unknown
@@ -15,9 +14,8 @@ from pyrogen.explicit.posteriors import FlowPosterior
 from pyrogen.explicit.priors import VampPrior
 from pyrogen.explicit.vae import VAE
 from pyrogen.explicit.vqvae import VQVAE, VQVAE2
-from pyrogen.infer.descent import Descent
 from pyrogen.infer.elbo import IWAE, BetaELBO, FreeBits, Objective, Warmup
-from pyrogen.recipes.plan import Plan, cosine, elbo_step, mean_of, observation_model
+from pyrogen.recipes.plan import Plan, descent, mean_of, observation_model, require_images, require_labels, svi
 
 
 def vae(
@@ -55,7 +53,7 @@ def vae(
         VampPrior(_some(data, components)) if prior == "vamp" else None,
         None if posterior == "normal" else FlowPosterior(latent, posterior, flows),  # type: ignore[arg-type]
     )
-    return Plan(model, elbo_step(model, lr, steps, objective(beta, warmup, free_bits, k)), data)
+    return Plan(model, svi(model, lr, steps, loss=objective(beta, warmup, free_bits, k)), data)
 
 
 def iwae(
@@ -73,7 +71,7 @@ def iwae(
 ) -> Plan:
     """Importance-weighted autoencoder: a VAE trained by the bound of k samples (lower bound)."""
     model = VAE(data.shape, latent, hidden, observation_model(data, likelihood, sigma), network, mean_of(data))
-    return Plan(model, elbo_step(model, lr, steps, IWAE(k)), data)
+    return Plan(model, svi(model, lr, steps, loss=IWAE(k)), data)
 
 
 def ladder_vae(
@@ -95,7 +93,7 @@ def ladder_vae(
     """Ladder VAE: layers of latent variables, inferred from the top down (evidence lower bound)."""
     observation = observation_model(data, likelihood, sigma)
     model = LadderVAE(data.shape, latents, hidden, observation, mean_of(data), merge)
-    return Plan(model, elbo_step(model, lr, steps, objective(beta, warmup, free_bits, k)), data)
+    return Plan(model, svi(model, lr, steps, loss=objective(beta, warmup, free_bits, k)), data)
 
 
 def vqvae(
@@ -147,14 +145,13 @@ def _quantised(
     steps: int,
     lr: float,
 ) -> Plan:
-    if not data.is_image:
-        raise ConfigError(f"a vector-quantised VAE needs images; {data.name!r} has data of shape {data.shape}")
+    require_images(data, "a vector-quantised VAE")
     observation = observation_model(data, likelihood, sigma)
     model = make(data.shape, codes, dim, width, observation, mean_of(data), ema, prior_width)
     vectors = len(data.train) * model.positions
     if codes > vectors:
         raise ConfigError(f"a codebook of {codes} is larger than the data, which fill {vectors} places")
-    return Plan(model, Descent(model.losses, partial(Adam, lr=lr), schedule=cosine(steps)), data)
+    return Plan(model, descent(model, lr, steps), data)
 
 
 def objective(beta: float, warmup: int, free_bits: float, k: int) -> Objective:
@@ -197,8 +194,7 @@ def cvae(
     """Conditional VAE given a label, attributes or observed quadrants (bound on log p(x))."""
     given: Condition
     if condition == "label":
-        if not data.classes:
-            raise ConfigError(f"condition=label needs labels, and {data.name!r} has none")
+        require_labels(data, "condition=label")
         assert data.train.y is not None
         given = Label(len(data.classes), torch.bincount(data.train.y, minlength=len(data.classes)))
     elif condition == "attributes":
@@ -207,15 +203,14 @@ def cvae(
             raise ConfigError(f"condition=attributes needs y of shape (n, attributes) beside x in {data.name!r}")
         given = Attributes(y.shape[1])
     elif condition == "quadrants":
-        if not data.is_image:
-            raise ConfigError(f"condition=quadrants needs images; {data.name!r} has data of shape {data.shape}")
+        require_images(data, "condition=quadrants")
         given = PartialImage(data.shape)
         data = data.with_side(partial(_quadrants, observed=observed))
     else:
         raise unknown("condition", condition, ("label", "attributes", "quadrants"))
     observation = observation_model(data, likelihood, sigma)
     model = CVAE(data.shape, given, latent, hidden, observation, prior, mean=mean_of(data))
-    return Plan(model, elbo_step(model, lr, steps), data)
+    return Plan(model, svi(model, lr, steps, loss=BetaELBO()), data)
 
 
 def _quadrants(x: Tensor, y: Tensor | None, observed: int) -> Tensor:

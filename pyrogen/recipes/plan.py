@@ -7,14 +7,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Adam
+from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from pyrogen.data.dataset import Dataset
 from pyrogen.data.measure import require
-from pyrogen.errors import ConfigError
+from pyrogen.errors import ConfigError, unknown
 from pyrogen.explicit.likelihoods import Likelihood, make_likelihood
-from pyrogen.infer.elbo import BetaELBO, Objective
+from pyrogen.infer.descent import Descent
 from pyrogen.infer.svi import SVI
 from pyrogen.protocols import Step
 
@@ -36,9 +36,20 @@ class Plan:
     average: float | None = None
 
 
-def elbo_step(model: Any, lr: float, steps: int, loss: Objective | None = None) -> SVI:
-    """The SVI step of a latent-variable model; by default its ELBO, the KL in closed form where there is one."""
-    return SVI(model.model, model.guide, partial(Adam, lr=lr), loss or BetaELBO(), schedule=cosine(steps))
+def svi(model: Any, lr: float, steps: int, **options: Any) -> SVI:
+    """The step of a Pyro pair by Adam; of a model without a guide, that of maximum likelihood."""
+    guide = getattr(model, "guide", None)
+    return SVI(model.model, guide, partial(Adam, lr=lr), schedule=cosine(steps), **options)
+
+
+def descent(model: Any, lr: float, steps: int) -> Descent:
+    """The step of a network that has losses of its own, by Adam."""
+    return Descent(model.losses, partial(Adam, lr=lr), schedule=cosine(steps))
+
+
+def no_momentum(lr: float) -> Callable[..., Optimizer]:
+    """Adam with β = (0, 0.9): against a player that moves, old gradients mislead."""
+    return partial(Adam, lr=lr, betas=(0.0, 0.9))
 
 
 def cosine(steps: int, warmup: int = 200) -> Callable[[Any], LRScheduler]:
@@ -66,6 +77,27 @@ def observation_model(data: Dataset, name: str, sigma: float | str) -> Likelihoo
     chosen = make_likelihood(name, data.measure.levels, sigma, unit)  # type: ignore[arg-type]
     require(data.measure, chosen.kind, f"the {name} likelihood")
     return chosen
+
+
+def require_images(data: Dataset, who: str) -> None:
+    """Raise ``ConfigError`` if ``who`` is given anything but images."""
+    if not data.is_image:
+        raise ConfigError(f"{who} needs images; {data.name!r} has data of shape {data.shape}")
+
+
+def require_labels(data: Dataset, who: str) -> None:
+    """Raise ``ConfigError`` if ``who`` is given data without labels."""
+    if not data.classes:
+        raise ConfigError(f"{who} needs labels, and {data.name!r} has none")
+
+
+def network_for(data: Dataset, name: str) -> str:
+    """``mlp`` or ``conv``; ``auto`` is ``conv`` for images."""
+    if name not in ("auto", "mlp", "conv"):
+        raise unknown("network", name, ("auto", "mlp", "conv"))
+    if name == "conv":
+        require_images(data, "network=conv")
+    return ("conv" if data.is_image else "mlp") if name == "auto" else name
 
 
 def mean_of(data: Dataset) -> Tensor:
