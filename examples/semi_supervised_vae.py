@@ -37,12 +37,14 @@ class SemiSupervised(nn.Module):
         self.encoder = mlp(DIMS + CLASSES, (128,), 2 * LATENT)
         self.decoder = mlp(LATENT + CLASSES, (128,), DIMS)
 
-    def joined(self, h, y):  # noqa: D102
+    def joined(self, h, y):
+        """h with the class as indicators beside it."""
         y = torch.eye(CLASSES)[y]  # an enumerated y has a row for each class, which h has not
         shape = torch.broadcast_shapes(h.shape[:-1], y.shape[:-1])
         return torch.cat([h.expand(*shape, -1), y.expand(*shape, -1)], -1)
 
-    def model(self, x, y=None):  # noqa: D102
+    def model(self, x, y=None):
+        """p(y) p(z) p(x | y, z)."""
         with pyro.plate("data", len(x)):
             if y is not None:
                 pyro.factor("label", ALPHA * dist.Categorical(logits=self.classifier(x.flatten(1))).log_prob(y))
@@ -50,7 +52,8 @@ class SemiSupervised(nn.Module):
             z = pyro.sample("z", dist.Normal(x.new_zeros(LATENT), 1.0).to_event(1))
             pyro.sample("x", dist.Bernoulli(logits=self.decoder(self.joined(z, y))).to_event(1), obs=x.flatten(1))
 
-    def guide(self, x, y=None):  # noqa: D102
+    def guide(self, x, y=None):
+        """q(y | x) q(z | x, y)."""
         with pyro.plate("data", len(x)):
             if y is None:
                 q_y = dist.Categorical(logits=self.classifier(x.flatten(1)))

@@ -283,7 +283,8 @@ def main() -> None:
 
 def _train(run: "Run", plan: Any = None) -> None:
     from pyrogen.progress import showing
-    from pyrogen.training import Interrupted, train
+    from pyrogen.train.signals import Interrupted
+    from pyrogen.training import train
 
     config = run.config
     title = f"{config['model']} on {config['data']}"
@@ -299,7 +300,7 @@ def _train(run: "Run", plan: Any = None) -> None:
 def _compare(run: "Run", as_json: bool) -> None:
     from pyrogen.comparing import compare_in
     from pyrogen.progress import showing
-    from pyrogen.training import Interrupted
+    from pyrogen.train.signals import Interrupted
 
     try:
         card = compare_in(run, show=lambda title, steps: showing(title, steps, err))

@@ -22,7 +22,8 @@ from pyrogen.random import derive, scoped_seed
 from pyrogen.recipes import IMPLICIT, describe
 from pyrogen.report.html import write_report
 from pyrogen.train.runs import Run, free_path
-from pyrogen.training import Diverged, Watcher, build, configure, pictures, train
+from pyrogen.train.window import Diverged
+from pyrogen.training import Watcher, build, configure, pictures, train
 
 DEFAULT_MODELS = ("gaussian", "vae", "cvae", "gan", "dcgan", "wgan")
 DEFAULT_STEPS = 3000

@@ -1,12 +1,6 @@
 """Train a recipe in a run folder: begin, go on, come back to what was trained."""
 
-import signal
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from math import isfinite
-from types import FrameType
 from typing import Any, Protocol
 
 import torch
@@ -16,7 +10,7 @@ import pyrogen.train.checkpoint as checkpoint
 from pyrogen.data.checks import check_enough
 from pyrogen.data.dataset import Dataset
 from pyrogen.data.datasets import load
-from pyrogen.errors import ConfigError, UserError
+from pyrogen.errors import ConfigError
 from pyrogen.measure.evaluate import evaluate
 from pyrogen.nn.modes import evaluating
 from pyrogen.options import bind
@@ -29,6 +23,8 @@ from pyrogen.train.device import autocast, pick_device
 from pyrogen.train.keep import Average, Best
 from pyrogen.train.loop import fit
 from pyrogen.train.runs import Run
+from pyrogen.train.signals import Interrupted, stops
+from pyrogen.train.window import Window, check_weights
 
 LOGS, CHECKPOINTS, PICTURES = 200, 20, 10
 """How many times in a run the metrics are logged, the state is saved and samples are drawn."""
@@ -38,23 +34,6 @@ LONG = 4000
 """Runs of as many steps are compiled by default: in shorter ones the compiler takes longer than it saves."""
 POSITIVE = {"steps", "batch_size", "lr", "latent", "latents", "hidden", "width", "critic_steps", "clip", "penalty"}
 """The options that a model cannot be built with at zero or below."""
-ADVICE = "try a smaller --lr; the last checkpoint is from before"
-
-
-class Diverged(UserError):
-    """The loss is no longer a finite number."""
-
-
-class Interrupted(KeyboardInterrupt):
-    """A signal asked the run to stop; its checkpoint is written.
-
-    Args:
-        signum: which signal.
-    """
-
-    def __init__(self, signum: int) -> None:
-        super().__init__(signal.Signals(signum).name)
-        self.signum = signum
 
 
 class Watcher(Protocol):
@@ -142,9 +121,9 @@ def train(run: Run, watch: Watcher | None = None, plan: Plan | None = None) -> T
     options, seed = config["options"], config["seed"]
     steps, batch_size, device = options["steps"], options["batch_size"], pick_device(config["device"])
     kept = _kept(plan)
-    parts: dict[str, Any] = {"model": plan.model, "step": plan.step, "kept": kept, "window": (window := _Window())}
+    parts: dict[str, Any] = {"model": plan.model, "step": plan.step, "kept": kept, "window": (window := Window())}
     advice = Advice(plan.step)
-    with run.lock(), _signals() as caught:
+    with run.lock(), stops() as caught:
         start = checkpoint.load(run.path, **parts) if any(run.path.glob("checkpoint-*")) else 0
         run.rewind(start)
         every = max(steps // LOGS, 1)
@@ -172,7 +151,7 @@ def train(run: Run, watch: Watcher | None = None, plan: Plan | None = None) -> T
                     advice.after(row)
             with window.paused():
                 if _due(t, steps, CHECKPOINTS) or caught:
-                    _check_finite(plan.model, t)
+                    check_weights(plan.model, t)
                     checkpoint.save(run.path, t=t, **parts)
                 if _due(t, steps, PICTURES):
                     _draw(run, plan, kept.module, t)
@@ -258,13 +237,6 @@ def _due(t: int, steps: int, times: int) -> bool:
     return t % max(steps // times, 1) == 0 or t == steps
 
 
-def _check_finite(model: nn.Module, t: int) -> None:
-    """A checkpoint never holds a weight that is not a number."""
-    for name, weight in model.state_dict().items():
-        if weight.is_floating_point() and not bool(weight.isfinite().all()):
-            raise Diverged(f"{name} is not finite at step {t}: {ADVICE}")
-
-
 def _validate(plan: Plan, seed: int) -> float:
     batch = [part[:VALID_ROWS] for part in plan.data.valid.tensors(seed)]
     with scoped_seed(derive(seed, "valid")):
@@ -278,70 +250,3 @@ def _draw(run: Run, plan: Plan, model: nn.Module, t: int) -> None:
     reference = plan.data.measure.to_image(plan.data.test.tensors()[0][:n].cpu())
     samples_png(pictures(model, plan.data, n, run.config["seed"]), reference, folder / f"{t:08d}.png")
     curves_png(run.metrics(), run.path / "curves.png")
-
-
-class _Window:
-    """Sums of the step's scalars since the last logged row; read from the device only when a row is due."""
-
-    def __init__(self) -> None:
-        self.sums: dict[str, Tensor] = {}
-        self.terms: dict[str, int] = {}
-        self.count = 0
-        self.seconds = 0.0
-        self.since = time.perf_counter()
-
-    def add(self, logs: Any) -> None:
-        for name, value in logs.items():
-            self.sums[name] = self.sums[name] + value if name in self.sums else value
-            self.terms[name] = self.terms.get(name, 0) + 1
-        self.count += 1
-
-    def close(self, t: int, batch_size: int) -> dict[str, float]:
-        row = {name: float(total) / self.terms[name] for name, total in self.sums.items()}
-        broken = [name for name, value in row.items() if not isfinite(value)]
-        if broken:
-            raise Diverged(f"{broken[0]} is not finite at step {t}: {ADVICE}")
-        spent = time.perf_counter() - self.since
-        self.seconds += spent
-        rate = self.count * batch_size / spent if spent > 0 else 0.0
-        self.sums, self.terms, self.count, self.since = {}, {}, 0, time.perf_counter()
-        return {"t": t, **row, "seconds": round(self.seconds, 3), "examples_per_second": round(rate, 1)}
-
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Time spent inside is not training time."""
-        began = time.perf_counter()
-        yield
-        self.since += time.perf_counter() - began
-
-    def state_dict(self) -> dict[str, Any]:
-        sums = {name: total.clone() for name, total in self.sums.items()}
-        return {"sums": sums, "terms": self.terms, "count": self.count, "seconds": self.seconds}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.sums, self.terms = state["sums"], state["terms"]
-        self.count, self.seconds = state["count"], state["seconds"]
-        self.since = time.perf_counter()
-
-
-@contextmanager
-def _signals() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM instead of dying of the first; the second one takes its usual effect."""
-    caught: list[int] = []
-    before: dict[int, Any] = {}
-    stops: tuple[int, ...] = (signal.SIGINT, signal.SIGTERM)
-
-    def note(signum: int, frame: FrameType | None) -> None:
-        caught.append(signum)
-        signal.signal(signum, before[signum])
-
-    try:
-        for signum in stops:
-            before[signum] = signal.signal(signum, note)
-    except ValueError:
-        pass  # not in the main thread: signals are somebody else's there
-    try:
-        yield caught
-    finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)

@@ -17,7 +17,8 @@ from safetensors.torch import load_file
 from pyrogen.errors import RunError
 from pyrogen.train.checkpoint import newest
 from pyrogen.train.runs import Run
-from pyrogen.training import Diverged, build, configure, train
+from pyrogen.train.window import Diverged
+from pyrogen.training import build, configure, train
 
 STEPS = 600
 OPTIONS = {

@@ -17,7 +17,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from pyrogen.errors import ConfigError
 from pyrogen.nn.mlp import mlp
 from pyrogen.nn.modes import evaluating
-from pyrogen.protocols import Score
+from pyrogen.protocols import Kind, Score
 from pyrogen.random import scoped_seed
 
 LogDensity = Callable[[Tensor], Tensor]
@@ -132,12 +132,12 @@ def w1_exact(x: Tensor, y: Tensor) -> float:
     return float(cost[linear_sum_assignment(cost.numpy())].mean())
 
 
-def _js(t_p: Tensor, t_q: Tensor, kind: str) -> Score:
+def _js(t_p: Tensor, t_q: Tensor, kind: Kind) -> Score:
     """The value of the game at logits t, from p and from q."""
     u, v = -F.softplus(-t_p.double()), -F.softplus(t_q.double())
     stderr = 0.5 * (u.var() / len(u) + v.var() / len(v)).sqrt()
     value = log(2) + 0.5 * float(u.mean() + v.mean())
-    return Score(value, float(stderr), kind, "nats", {"n": len(u) + len(v)})  # type: ignore[arg-type]
+    return Score(value, float(stderr), kind, "nats", {"n": len(u) + len(v)})
 
 
 def _scores(

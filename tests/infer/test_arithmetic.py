@@ -45,6 +45,6 @@ def test_a_compiled_network_keeps_its_gradients(gaining):
     (value,), gradients = graph(x)
     exact = net(x).square().mean()
     exact.backward()
-    assert float(value) == pytest.approx(float(exact), rel=1e-5)
+    assert float(value) == pytest.approx(exact.item(), rel=1e-5)
     for weight, gradient in zip(graph.weights, gradients, strict=True):
         assert torch.allclose(gradient, weight.grad, atol=1e-6)

@@ -1,0 +1,72 @@
+"""What is summed between two logged rows, and the end of a run whose numbers are no longer finite."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import isfinite
+from typing import Any
+
+from torch import Tensor, nn
+
+from pyrogen.errors import UserError
+
+ADVICE = "try a smaller --lr; the last checkpoint is from before"
+
+
+class Diverged(UserError):
+    """The loss is no longer a finite number."""
+
+
+class Window:
+    """Sums of the step's scalars since the last logged row; read from the device only when a row is due."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, Tensor] = {}
+        self.terms: dict[str, int] = {}
+        self.count = 0
+        self.seconds = 0.0
+        self.since = time.perf_counter()
+
+    def add(self, logs: Any) -> None:
+        """Take what one step returned."""
+        for name, value in logs.items():
+            self.sums[name] = self.sums[name] + value if name in self.sums else value
+            self.terms[name] = self.terms.get(name, 0) + 1
+        self.count += 1
+
+    def close(self, t: int, batch_size: int) -> dict[str, float]:
+        """The means since the last row, and the rate; raises ``Diverged`` if one is not finite."""
+        row = {name: float(total) / self.terms[name] for name, total in self.sums.items()}
+        broken = [name for name, value in row.items() if not isfinite(value)]
+        if broken:
+            raise Diverged(f"{broken[0]} is not finite at step {t}: {ADVICE}")
+        spent = time.perf_counter() - self.since
+        self.seconds += spent
+        rate = self.count * batch_size / spent if spent > 0 else 0.0
+        self.sums, self.terms, self.count, self.since = {}, {}, 0, time.perf_counter()
+        return {"t": t, **row, "seconds": round(self.seconds, 3), "examples_per_second": round(rate, 1)}
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Time spent inside is not training time."""
+        began = time.perf_counter()
+        yield
+        self.since += time.perf_counter() - began
+
+    def state_dict(self) -> dict[str, Any]:
+        """The sums that no row holds yet, and the seconds spent."""
+        sums = {name: total.clone() for name, total in self.sums.items()}
+        return {"sums": sums, "terms": self.terms, "count": self.count, "seconds": self.seconds}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back ``state_dict``."""
+        self.sums, self.terms = state["sums"], state["terms"]
+        self.count, self.seconds = state["count"], state["seconds"]
+        self.since = time.perf_counter()
+
+
+def check_weights(model: nn.Module, t: int) -> None:
+    """Raise ``Diverged`` if a weight is not a number: a checkpoint never holds one."""
+    for name, weight in model.state_dict().items():
+        if weight.is_floating_point() and not bool(weight.isfinite().all()):
+            raise Diverged(f"{name} is not finite at step {t}: {ADVICE}")
