@@ -38,7 +38,7 @@ class SemiSupervised(nn.Module):
         self.decoder = mlp(LATENT + CLASSES, (128,), DIMS)
 
     def joined(self, h, y):
-        """h with the class as indicators beside it."""
+        """Put the class beside h, as indicators."""
         y = torch.eye(CLASSES)[y]  # an enumerated y has a row for each class, which h has not
         shape = torch.broadcast_shapes(h.shape[:-1], y.shape[:-1])
         return torch.cat([h.expand(*shape, -1), y.expand(*shape, -1)], -1)
