@@ -32,18 +32,23 @@ class Graph:
         run: the compiled code, of ``captured`` and the arguments.
         captured: every tensor that the function read from its surroundings; the live ones.
         weights: the leaves that the value is differentiated by, in the order of the gradients.
+        replayed: whether the code is a CUDA graph, whose outputs lie in memory that its next run writes over.
     """
 
     run: Callable[..., Sequence[Tensor]]
     captured: list[Tensor]
     weights: list[Tensor]
+    replayed: bool = False
 
     @torch.no_grad()
     def __call__(self, *args: Tensor) -> tuple[tuple[Tensor, ...], list[Tensor]]:
         """The function's values, detached, and the gradients of the first one."""
+        if self.replayed:
+            torch.compiler.cudagraph_mark_step_begin()  # the gradients of the run before have been used
         out = self.run(*self.captured, *args)
         split = len(out) - len(self.weights)
-        return tuple(out[:split]), list(out[split:])
+        values = [value.clone() for value in out[:split]] if self.replayed else out[:split]
+        return tuple(values), list(out[split:])
 
 
 def compile_gradient(
@@ -76,8 +81,10 @@ def compile_gradient(
         use_onednn(traced)
         with torch.no_grad():
             inputs: list[Any] = [*(t.detach() for t in captured), *args]
-            run: Any = torch._inductor.compile(traced, inputs, options={"fallback_random": True})
-    return Graph(run, captured, weights)
+            replayed = any(t.is_cuda for t in inputs)
+            options = {"fallback_random": True, "triton.cudagraphs": replayed}
+            run: Any = torch._inductor.compile(traced, inputs, options=options)
+    return Graph(run, captured, weights, replayed)
 
 
 @contextmanager

@@ -24,6 +24,8 @@ COMPILE_AFTER = 2000
 """Eager steps before a step compiles by itself: they take about as long as the compiler does."""
 GRAPHS = 8
 """How many graphs, each for arguments of one kind, are kept; what comes after them runs eagerly."""
+WARM_UP = 4
+"""Calls of a graph after which what it raises is an error of its own: on CUDA it is recorded in the second."""
 LIBRARIES = ("<", *(str(Path(inspect.getfile(module)).parent) for module in (torch, pyro, pyrogen)))
 """Where no code of the user is."""
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.1}
@@ -100,7 +102,7 @@ class Trusted:
         except _Unfit as error:
             self._refuse(str(error))
         except Exception as error:
-            if graph is not None and graph.calls > 1:
+            if graph is not None and graph.calls > WARM_UP:
                 raise
             self._refuse(_why(error))
         return None

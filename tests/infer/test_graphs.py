@@ -1,4 +1,4 @@
-"""What stands in for torch's own arithmetic in compiled graphs."""
+"""What stands in for torch's own arithmetic in compiled graphs, and what they return."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ from torch import nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from pyrogen.infer import arithmetic
-from pyrogen.infer.graphs import compile_gradient
+from pyrogen.infer.graphs import Graph, compile_gradient
 
 PRODUCT = torch.ops.pyrogen.product.default
 
@@ -48,3 +48,16 @@ def test_a_compiled_network_keeps_its_gradients(gaining):
     assert float(value) == pytest.approx(exact.item(), rel=1e-5)
     for weight, gradient in zip(graph.weights, gradients, strict=True):
         assert torch.allclose(gradient, weight.grad, atol=1e-6)
+
+
+def test_values_of_a_replayed_graph_outlive_its_next_run():
+    memory = torch.zeros(1), torch.zeros(3)
+
+    def run(weight, x):
+        return [memory[0].copy_(x.sum()[None]), memory[1].copy_(x)]
+
+    weight = torch.zeros(3, requires_grad=True)
+    graph = Graph(run, [weight], [weight], replayed=True)
+    (first,), _ = graph(torch.ones(3))
+    graph(torch.zeros(3))
+    assert first.item() == 3
