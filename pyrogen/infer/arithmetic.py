@@ -62,9 +62,9 @@ FORMULAS: dict[Any, Callable[..., Any]] = {
 FASTER_MATMUL = {"AuthenticAMD 26": 2.1, "AuthenticAMD 25": 1.0, "GenuineIntel 6": 1.0}
 """How many times faster oneDNN multiplies float32 matrices than the library behind ``torch.mm``, by processor.
 
-Measured on Zen 5 (478 against 228 GFLOP/s), Zen 4 (191 to 222 against 186 to 205) and Sapphire Rapids (no difference).
-Unlisted processors keep ``torch.mm``. A table, not a trial at start-up: a trial could fall either way, and a resumed run
-must round as the first one did.
+Measured on Zen 5 (478 against 228 GFLOP/s), Zen 4 (191 to 222 against 186 to 205) and Sapphire Rapids (no
+difference). Unlisted processors keep ``torch.mm``. A table, not a trial at start-up: a trial could fall either way,
+and a resumed run must round as the first one did.
 """
 WORTHWHILE = 10_000_000
 """Multiplications and additions from which a product repays the 15 microseconds that a call of oneDNN takes."""
