@@ -18,6 +18,7 @@ OPTIONS = {
     "gaussian": {"covariance": "diagonal"},
     "wgan": {"hidden": (32,)},
     "dcgan": {"width": 8},
+    "gan": {"r1": 0.01, "r1_start": 1.0},
     "iwae": {"hidden": (32,)},
 }
 STEPS = 25

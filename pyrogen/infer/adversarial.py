@@ -47,6 +47,7 @@ class AdversarialGame:
         critic_steps: critic updates for each generator update (K), or ``critic_steps(moves) -> K`` given how often
             the generator has moved, e.g. ``bursts()``.
         penalty: ``penalty(critic, real, fake, *rest)``, added to the critic's loss.
+        easing: ``easing(t) -> factor``: what the penalty is multiplied by in training step t.
         clip: τ; after every update all weights of the critic lie in [-τ, τ].
         noise: instance noise, ``noise(t) -> σ``: N(0, σ²) is added to all that the critic sees in training step t.
             Sønderby et al., "Amortised MAP inference for image super-resolution", ICLR 2017.
@@ -75,6 +76,7 @@ class AdversarialGame:
         *,
         critic_steps: int | Callable[[int], int] = 1,
         penalty: Callable[..., Tensor] | None = None,
+        easing: Callable[[int], float] | None = None,
         clip: float | None = None,
         noise: Callable[[int], float] | None = None,
         schedule: Callable[[Optimizer], LRScheduler] | None = None,
@@ -90,7 +92,8 @@ class AdversarialGame:
         self._generate = taking(generator, places(generator))
         self._criticise = taking(critic, places(critic))
         self.prior, self.loss = prior, loss or NonSaturating()
-        self.penalty, self.clip, self.noise, self.critic_steps = penalty, clip, noise, critic_steps
+        self.penalty, self.clip, self.critic_steps = penalty, clip, critic_steps
+        self.noise, self.easing = noise, easing
         self.optimizers = {
             "generator": make_optimizer(make_g, generator.parameters()),
             "critic": make_optimizer(make_c, critic.parameters()),
@@ -107,9 +110,9 @@ class AdversarialGame:
     @torch.enable_grad()
     def __call__(self, *batch: Tensor) -> dict[str, Tensor]:
         """Learn from one batch of data, ``(batch, *event)``, and its labels if the networks take them."""
-        sigma = None if self.noise is None else torch.full((), self.noise(self.t), device=batch[0].device)
         x, *rest = batch
-        _, *logged, _ = self._move("critic", self._critic_terms, x, sigma, *rest)
+        sigma, ease = self._now(self.noise, x), self._now(self.easing, x)
+        _, *logged, _ = self._move("critic", self._critic_terms, x, sigma, ease, *rest)
         self._clip_critic()
         logs = dict(zip(self._logged, logged, strict=True))
         self.t, self.waited = self.t + 1, self.waited + 1
@@ -122,7 +125,7 @@ class AdversarialGame:
                 schedule.step()
         return logs | self.latest
 
-    def _critic_terms(self, x: Tensor, sigma: Tensor | None, *rest: Tensor) -> tuple[Tensor, ...]:
+    def _critic_terms(self, x: Tensor, sigma: Tensor | None, ease: Tensor | None, *rest: Tensor) -> tuple[Tensor, ...]:
         """What the critic minimises, then what is logged of it."""
         with torch.no_grad():
             fake = self._generate(self.prior(len(x)), *rest)
@@ -135,7 +138,7 @@ class AdversarialGame:
         if boundary is not None:
             logs["critic_right"] = 0.5 * ((on_real > boundary).float().mean() + (on_fake < boundary).float().mean())
         if self.penalty is not None:
-            penalty = self.penalty(self._criticise, x, fake, *rest)
+            penalty = self.penalty(self._criticise, x, fake, *rest) * (1.0 if ease is None else ease)
             loss = loss + penalty
             logs["penalty"] = penalty.detach()
         logs["spread"] = spread
@@ -146,6 +149,10 @@ class AdversarialGame:
         """What the generator minimises."""
         fake = _noisy(self._generate(self.prior(len(x)), *rest), sigma)
         return (self.loss.generator(self._criticise(fake, *rest)),)
+
+    def _now(self, schedule: Callable[[int], float] | None, x: Tensor) -> Tensor | None:
+        """The value of a schedule in this step, as a tensor: a graph would take a number for a constant."""
+        return None if schedule is None else torch.full((), schedule(self.t), device=x.device)
 
     def _move(self, player: str, terms: Callable[..., tuple[Tensor, ...]], *args: Any) -> tuple[Tensor, ...]:
         """Move one player downhill; its terms, detached, and the norm of its gradient."""

@@ -1,5 +1,6 @@
 """Recipes of implicit models: a generator against a critic."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -37,6 +38,7 @@ def gan(
     hidden: tuple[int, ...] = (256, 256),
     loss: str = "non_saturating",
     r1: float = 0.0,
+    r1_start: float = 0.0,
     bits: int = 0,
     critic_steps: int = 1,
     critic_rate: float = 1.0,
@@ -48,9 +50,15 @@ def gan(
     """Generative adversarial network with fully connected players (implicit: samples only)."""
     if critic_rate <= 0:
         raise ConfigError(f"critic_rate must be positive; got {critic_rate}")
+    if r1_start and not r1:
+        raise ConfigError(f"r1_start is where r1 begins: set r1 too; got r1_start={r1_start}, r1={r1}")
     model = GAN(data.shape, latent, hidden, unit=in_unit_box(data), scale=_scale(data), bits=bits)
     optim = no_momentum(lr), no_momentum(critic_rate * lr)
-    return _plan(model, data, _loss(loss), steps, lr, average, optim, penalty=_r1(r1), critic_steps=critic_steps)
+    easing = _falling(r1_start / r1, steps) if r1_start else None
+    return _plan(
+        model, data, _loss(loss), steps, lr, average, optim,
+        penalty=_r1(r1, data), easing=easing, critic_steps=critic_steps,
+    )  # fmt: skip
 
 
 def cgan(
@@ -177,7 +185,7 @@ def packed_gan(
     hidden: tuple[int, ...] = (128, 128, 128),
     width: int = 32,
     network: str = "auto",
-    r1: float = 0.01,
+    r1: float = 0.005,
     critic_steps: int = 1,
     average: float = 0.998,
     steps: int = 8000,
@@ -194,7 +202,7 @@ def packed_gan(
     else:
         model = GAN(data.shape, latent, hidden, unit, scale=_scale(data), bits=bits)
         model.critic = Packed(MLPCritic(shape, hidden[::-1], scale=_scale(data, pack)), pack)
-    return _plan(model, data, NonSaturating(), steps, lr, average, penalty=_r1(r1), critic_steps=critic_steps)
+    return _plan(model, data, NonSaturating(), steps, lr, average, penalty=_r1(r1, data), critic_steps=critic_steps)
 
 
 def _plan(
@@ -220,8 +228,17 @@ def _loss(name: str) -> AdversarialLoss:
     return LOSSES[name]()
 
 
-def _r1(weight: float) -> ZeroPenalty | None:
-    return ZeroPenalty(weight) if weight else None
+def _r1(weight: float, data: Dataset) -> ZeroPenalty | None:
+    """R1 in units of the data's deviation, in which the critic sees them."""
+    if weight < 0:
+        raise ConfigError(f"r1 must not be negative; got {weight}")
+    scale = _scale(data)
+    return ZeroPenalty(weight * (1.0 if scale is None else float(scale.scale.square().mean()))) if weight else None
+
+
+def _falling(factor: float, steps: int) -> Callable[[int], float]:
+    """From ``factor`` to 1, evenly in its logarithm, over the first 60% of the steps."""
+    return lambda t: factor ** max(1 - t / (0.6 * steps), 0.0)
 
 
 def _classes(data: Dataset, condition: str, who: str = "condition=label") -> int:

@@ -147,6 +147,8 @@ def test_codes_come_to_follow_the_prior():
         ("packed-gan", "ring", {"batch_size": 7}, "multiple of pack"),
         ("packed-gan", "ring", {"pack": 0}, "multiple of pack"),
         ("gan", "ring", {"critic_rate": 0.0}, "positive"),
+        ("gan", "ring", {"r1": -1.0}, "negative"),
+        ("gan", "ring", {"r1_start": 1.0}, "set r1 too"),
         ("wgan-gp", "ring", {"network": "conv"}, "needs images"),
         ("sngan", "digits", {"loss": "hinges"}, "hinge"),
     ],

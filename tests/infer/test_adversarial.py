@@ -356,6 +356,17 @@ def test_turns_by_a_schedule():
     assert [t for t, m in enumerate(moved, 1) if m] == [3, 6, 7, 8, 9, 10]
 
 
+def test_easing_multiplies_the_penalty():
+    step = game(
+        penalty=lambda critic, real, fake: critic(real).square().mean(),
+        easing=lambda t: (1.0, 0.25)[t],
+        optim=partial(SGD, lr=0.0),
+    )
+    first, second = (step(batch())["penalty"] for _ in range(2))
+    assert first > 0
+    assert second == 0.25 * first
+
+
 def test_instance_noise_reaches_all_that_the_critic_sees():
     seen = []
 
