@@ -5,6 +5,7 @@ what an uninterrupted one sees there.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import tee
 from typing import Any
 
 import torch
@@ -14,6 +15,9 @@ from torch.utils.data import Dataset as TorchDataset
 
 from pyrogen.data.checks import check_enough
 from pyrogen.data.dataset import Dataset, Split
+from pyrogen.data.mapped import Mapped
+from pyrogen.data.pictures import Pictures
+from pyrogen.data.prefetch import default_workers, prefetched
 from pyrogen.errors import DataError
 from pyrogen.random import derive, generator, scoped_seed
 
@@ -27,6 +31,7 @@ def batches(
     seed: int = 0,
     start: int = 0,
     device: torch.device | str | None = None,
+    workers: int | None = None,
 ) -> Iterator[Batch]:
     """Endless shuffled batches; the first one yielded is that of step ``start + 1``.
 
@@ -39,6 +44,8 @@ def batches(
         seed: with the step's number, the only thing the batches depend on.
         start: the number of batches already seen.
         device: where the batches shall lie; by default where the source lies.
+        workers: processes that read rows on disk ahead, 0 for none; they change no batch. By default images of a
+            folder have one for two processors, at most 8, and arrays none.
 
     Raises:
         DataError: if the source holds less than one batch, or is of no known form.
@@ -51,7 +58,7 @@ def batches(
         source = _as_split(source)
     if isinstance(source, Split):
         check_enough(len(source), batch_size)
-        return _from_split(source.to(device) if device else source, batch_size, seed, start)
+        return _from_split(source.to(device) if device else source, batch_size, seed, start, workers)
     if isinstance(source, DataLoader):
         return _from_loader(lambda _: source, seed, start, device)
     if isinstance(source, TorchDataset):
@@ -77,16 +84,32 @@ def _as_split(tensors: tuple[Tensor, ...]) -> Split:
     return Split(tensors[0], tensors[1] if len(tensors) > 1 else None)
 
 
-def _from_split(split: Split, batch_size: int, seed: int, start: int) -> Iterator[Batch]:
+def _from_split(split: Split, batch_size: int, seed: int, start: int, workers: int | None) -> Iterator[Batch]:
+    for t, (index, stored) in enumerate(_rows(split.x, _order(split, batch_size, seed, start), workers), start):
+        noise = generator(seed, "noise", t, device=split.device)
+        yield split.drawn(stored, index.to(split.device), noise)
+
+
+def _order(split: Split, batch_size: int, seed: int, start: int) -> Iterator[Tensor]:
+    """The rows of one batch after another, on the split's device if they are in memory."""
     per_epoch = steps_per_epoch(split, batch_size)
-    t = start
+    epoch, first = divmod(start, per_epoch)
     while True:
-        epoch, first = divmod(t, per_epoch)
-        order = torch.randperm(len(split), generator=generator(seed, "order", epoch)).to(split.device)
+        order = torch.randperm(len(split), generator=generator(seed, "order", epoch))
+        order = order if isinstance(split.x, Mapped) else order.to(split.device)
         for i in range(first, per_epoch):
-            noise = generator(seed, "noise", t, device=split.device)
-            yield split.read(order[i * batch_size : (i + 1) * batch_size], noise)
-            t += 1
+            yield order[i * batch_size : (i + 1) * batch_size]
+        epoch, first = epoch + 1, 0
+
+
+def _rows(x: Tensor | Mapped, order: Iterator[Tensor], workers: int | None) -> Iterator[tuple[Tensor, Tensor]]:
+    """Each index with the stored rows there."""
+    if isinstance(x, Tensor):
+        return ((index, x[index]) for index in order)
+    if workers is None:
+        workers = default_workers() if isinstance(x.array, Pictures) else 0
+    order, ahead = tee(order)
+    return zip(order, prefetched(x, ahead, workers), strict=False)
 
 
 def _from_loader(

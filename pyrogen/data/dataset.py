@@ -17,7 +17,7 @@ Noise = Callable[[Tensor, torch.Generator], Tensor]
 
 @dataclass(frozen=True)
 class Split:
-    """Rows held as one tensor, or one array on disk, so that a batch is a gather and never a Python loop.
+    """Rows held as one tensor, so that a batch is a gather and never a Python loop, or as files on disk.
 
     Args:
         x: the stored rows, ``(n, *event)``: ``uint8`` grey levels, or floats that are the data.
@@ -47,16 +47,23 @@ class Split:
 
     def read(self, index: Tensor | slice, generator: torch.Generator) -> tuple[Tensor, ...]:
         """The data at ``index`` as ``(x, y)``, or ``(x,)`` where there is no side information."""
-        x = self.x[index]
-        x = self.noise(x, generator) if self.noise else x
+        return self.drawn(self.x[index], index, generator)
+
+    def drawn(self, stored: Tensor, index: Tensor | slice, generator: torch.Generator) -> tuple[Tensor, ...]:
+        """What ``read`` gives, where the stored rows at ``index`` are at hand."""
+        x = self.noise(stored, generator) if self.noise else stored
         y = None if self.y is None else self.y[index]
         y = self.side(x, y) if self.side else y
         return (x,) if y is None else (x, y)
 
+    @property
+    def shown(self) -> Tensor | slice:
+        """An index of all rows in order; of rows on disk of a sample that fits into memory."""
+        return self.x.sample() if isinstance(self.x, Mapped) else slice(None)
+
     def tensors(self, seed: int = 0) -> tuple[Tensor, ...]:
-        """All rows in order, under one draw of the noise; of rows on disk a sample that fits into memory."""
-        index = self.x.sample() if isinstance(self.x, Mapped) else slice(None)
-        return self.read(index, torch.Generator(self.device).manual_seed(seed))
+        """The rows ``shown``, under one draw of the noise."""
+        return self.read(self.shown, torch.Generator(self.device).manual_seed(seed))
 
     def fixed(self, seed: int) -> Self:
         """The same split with its noise drawn once: every later reading gives the same data."""

@@ -108,7 +108,7 @@ def _user_entry(name: str | Path) -> Entry:
         raise DataError(f"{name}: expected at least 3 rows, to train, to validate and to test on; got {len(x)}")
     tenth = max(1, len(x) // 10)
     if isinstance(x, Mapped):
-        tenth = min(tenth, _MOST_HELD_OUT)
+        tenth = min(tenth, x.most(_MOST_HELD_OUT))
     sizes = (len(x) - 2 * tenth, tenth, tenth)
 
     def read(_: Path, seed: int) -> list[Stored]:

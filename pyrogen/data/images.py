@@ -4,7 +4,6 @@ Both come back as ``Rows``, stored as small as they are: 8-bit pictures as ``uin
 at each reading, and anything finer as floats in [0, 1].
 """
 
-import warnings
 import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,19 +12,16 @@ from zipfile import BadZipFile
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from pyrogen.data.checks import check_finite, check_images, check_labels
-from pyrogen.data.mapped import Mapped, extremes, mapped
+from pyrogen.data.mapped import Mapped, extremes, held, mapped
 from pyrogen.data.measure import Measure
+from pyrogen.data.pictures import Pictures
 from pyrogen.errors import DataError
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
 """The files of a folder that are read as pictures, in upper or lower case."""
-
-# Whatever a file is called, no other decoder is tried on it: some, as for PostScript, start programs.
-_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
 
 
 class Rows(NamedTuple):
@@ -51,7 +47,8 @@ def from_folder(path: str | Path) -> Rows:
     labels. Hidden files, and files that by their names are no pictures, are passed over. If every
     picture is grey there is one channel, else three. Transparent pictures are laid on white, of an
     animation the first frame is taken, photographs are turned upright. 16-bit grey keeps its 16 bits,
-    as ``v / 65535``.
+    as ``v / 65535``. Pictures that take 2 GiB or more in memory stay in their files, and are decoded anew
+    for every batch.
 
     Args:
         path: the folder.
@@ -62,17 +59,8 @@ def from_folder(path: str | Path) -> Rows:
     folder = Path(path).expanduser()
     classes = _classes(folder)
     files = [file for members in classes.values() for file in members]
-    pictures: list[NDArray[Any]] = []
-    with warnings.catch_warnings():
-        # Pillow only warns of a picture of 90 megapixels, and refuses one of 180.
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        for file in files:
-            pictures.append(_picture(file))
-            (h, w), (first_h, first_w) = pictures[-1].shape[:2], pictures[0].shape[:2]
-            if (h, w) != (first_h, first_w):
-                sizes = f"{files[0]} is {first_w} x {first_h} and {file} is {w} x {h} pixels"
-                raise DataError(f"expected images of one size, but {sizes}")
-    x, measure = _eight_bit(_stack(pictures))
+    pictures = Pictures(files)
+    x, measure = held(pictures), Measure("unit", levels=256 if pictures.dtype == np.uint8 else 0)
     if "" in classes:
         return Rows(x, None, (), measure)
     sizes_of = torch.tensor([len(members) for members in classes.values()])
@@ -105,46 +93,6 @@ def _classes(folder: Path) -> dict[str, list[Path]]:
 
 def _image_files(entries: list[Path]) -> list[Path]:
     return [e for e in entries if e.suffix.lower() in SUFFIXES and not e.name.startswith(".") and not e.is_dir()]
-
-
-def _picture(file: Path) -> NDArray[Any]:
-    """One picture: ``(h, w)`` of ``uint8`` or ``uint16`` if it is grey, else ``(h, w, 3)`` of ``uint8``."""
-    try:
-        with Image.open(file, formats=_FORMATS) as image:
-            return _pixels(image)
-    except UnidentifiedImageError as error:
-        raise DataError(f"{file} is not an image, or not one of a known format") from error
-    except Exception as error:  # a damaged file fails in its decoder, each of which has its own exceptions
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(f"{file} cannot be read as an image: {reason}") from error
-
-
-def _pixels(image: Image.Image) -> NDArray[Any]:
-    image = ImageOps.exif_transpose(image)
-    mode = image.mode
-    if mode.startswith("I"):
-        values = np.asarray(image)
-        if values.min() < 0 or values.max() > 65535:
-            raise ValueError(f"expected at most 16 bits of grey, got {values.min()} to {values.max()}")
-        return values.astype(np.uint16)
-    if mode == "F":
-        raise ValueError("expected integer grey levels, got floating point")
-    if image.has_transparency_data:
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
-    colour = np.asarray(image.convert("RGB"))
-    # A palette says nothing of its colours: whether it is one of greys shows in the pixels.
-    grey = mode in ("1", "L", "LA") or (mode in ("P", "PA") and bool((colour == colour[..., :1]).all()))
-    return colour[..., 0].copy() if grey else colour
-
-
-def _stack(pictures: list[NDArray[Any]]) -> Tensor:
-    """One tensor ``(n, c, h, w)``: ``uint8``, or float in [0, 1] if any picture has 16 bits."""
-    if any(p.ndim == 3 for p in pictures):
-        pictures = [p if p.ndim == 3 else np.repeat(p[..., None], 3, axis=2) for p in pictures]
-    if any(p.dtype == np.uint16 for p in pictures):
-        pictures = [p / np.float32(np.iinfo(p.dtype).max) for p in pictures]
-    x = np.stack(pictures)
-    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(x, 3, 1) if x.ndim == 4 else x[:, None]))
 
 
 def from_array(path: str | Path) -> Rows:

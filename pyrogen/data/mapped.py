@@ -1,5 +1,6 @@
-"""Arrays that stay on disk: rows are read when a batch asks for them."""
+"""Rows that stay on disk: they are read when a batch asks for them."""
 
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -8,24 +9,27 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pyrogen.data.pictures import Pictures
+
 FROM_BYTES = 2**31
-"""Files of this size and more are mapped, not loaded."""
+"""Arrays and folders of images that take as much memory, or more, stay on disk."""
 SHOWN = 100_000
-"""How many rows stand for all where a statistic of the whole set is asked for."""
+"""How many rows stand for all where a statistic of the whole set is asked for, or fewer if they are large."""
+_SHOWN_BYTES = 2**31
 _CHUNK = 2**26
 
 
 class Mapped:
-    """Rows of a ``.npy`` file, in a given order, that behave like the rows of a tensor on ``device``.
+    """Rows of a ``.npy`` file or a folder of images, in a given order, that behave like a tensor on ``device``.
 
     Args:
-        array: the memory-mapped array, ``(n, *event)``.
+        array: the memory-mapped array, or the image files, ``(n, *event)``.
         rows: which of its rows, and in which order; all by default.
         device: where the rows that are read shall lie.
     """
 
     def __init__(
-        self, array: NDArray[Any], rows: Tensor | None = None, device: torch.device | str | None = None
+        self, array: NDArray[Any] | Pictures, rows: Tensor | None = None, device: torch.device | str | None = None
     ) -> None:
         self.array = array
         self.rows = torch.arange(len(array)) if rows is None else rows
@@ -40,7 +44,7 @@ class Mapped:
         return torch.Size((len(self), *self.array.shape[1:]))
 
     def __getitem__(self, index: Tensor | slice) -> Tensor:
-        """The rows at ``index``, read from the file."""
+        """The rows at ``index``, read from disk."""
         where = self.rows[index.cpu() if isinstance(index, Tensor) else index]
         return torch.from_numpy(self.array[where.numpy()]).to(self.device, non_blocking=True)
 
@@ -54,7 +58,16 @@ class Mapped:
 
     def sample(self) -> Tensor:
         """An index of at most ``SHOWN`` rows: the first ones, which a shuffled split has drawn at random."""
-        return torch.arange(min(len(self), SHOWN))
+        return torch.arange(min(len(self), self.most(SHOWN)))
+
+    def most(self, rows: int) -> int:
+        """As many of so many rows as may be in memory, as ``float32``."""
+        return max(1, min(rows, _SHOWN_BYTES // (4 * prod(self.shape[1:]))))
+
+
+def held(array: Pictures) -> Tensor | Mapped:
+    """The rows in memory, or on disk if they are large."""
+    return Mapped(array) if array.nbytes >= FROM_BYTES else torch.from_numpy(array[:])
 
 
 def mapped(file: Path) -> NDArray[Any] | None:

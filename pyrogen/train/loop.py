@@ -28,6 +28,7 @@ def fit(
     start: int = 0,
     device: torch.device | str | None = None,
     precision: str = "32",
+    workers: int | None = None,
 ) -> Iterator[tuple[int, Mapping[str, Tensor]]]:
     """Call ``step`` on one shuffled batch after another; yield ``(t, logs)`` after each.
 
@@ -45,6 +46,7 @@ def fit(
         start: the steps already done; the first ``t`` is ``start + 1``.
         device: where batches shall lie; by default where the data lie.
         precision: ``32``, or ``bf16`` for networks in mixed precision.
+        workers: processes that read rows on disk ahead, as ``batches`` says.
 
     Yields:
         ``t`` from ``start + 1`` to ``steps``, and the step's scalars, detached and still on the device.
@@ -52,7 +54,7 @@ def fit(
     Raises:
         DataError: before the first step, if the data cannot be batched.
     """
-    source = batches(data, batch_size, seed, start, device)
+    source = batches(data, batch_size, seed, start, device, workers)
     return _steps(step, source, steps, seed, start, precision)
 
 

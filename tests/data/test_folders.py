@@ -1,0 +1,214 @@
+"""Folders of images that stay on disk give the batches that they would give from memory."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from multiprocessing import active_children
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import pyrogen
+from pyrogen.data import batches, from_folder, mapped
+from pyrogen.data.dataset import Dataset
+from pyrogen.data.mapped import Mapped
+from pyrogen.errors import DataError
+from pyrogen.train.checkpoint import newest
+from pyrogen.train.runs import Run
+from pyrogen.training import configure, evaluate_run, train
+
+COLOURS = np.random.default_rng(0).integers(0, 256, (40, 6, 5, 3), dtype=np.uint8)
+GREYS = COLOURS[..., 0]
+DEEP = np.random.default_rng(1).integers(0, 65536, (40, 6, 5), dtype=np.uint16)
+PICTURES = {
+    "colour": [Image.fromarray(a) for a in COLOURS],
+    "grey": [Image.fromarray(a) for a in GREYS],
+    "one in colour": [Image.fromarray(a) for a in [*GREYS[:39], COLOURS[39]]],
+    "palettes": [Image.fromarray(a).quantize(9) for a in COLOURS],
+    "grey palettes": [Image.fromarray(a).convert("RGB").quantize(9) for a in GREYS],
+    "16 bits": [Image.fromarray(a) for a in DEEP],
+    "16 bits beside 8": [Image.fromarray(a) for a in [*COLOURS[:39], DEEP[39]]],
+    "8 bits as 16": [Image.fromarray(a.astype(np.uint16) * 257) for a in GREYS],
+    "clear": [Image.fromarray(np.concatenate([a, a[..., :1]], axis=2)) for a in COLOURS],
+}
+
+
+def save(folder: Path, pictures: list[Image.Image], classes: tuple[str, ...] = ("",)) -> str:
+    for i, picture in enumerate(pictures):
+        inside = folder / classes[i % len(classes)]
+        inside.mkdir(parents=True, exist_ok=True)
+        picture.save(inside / f"{i:02d}.png")
+    return str(folder)
+
+
+@pytest.fixture
+def on_disk(monkeypatch):
+    """Load a folder so that it stays on disk."""
+
+    def load(folder: str) -> Dataset:
+        with monkeypatch.context() as small:
+            small.setattr(mapped, "FROM_BYTES", 0)
+            return pyrogen.load(folder)
+
+    return load
+
+
+def first(data: Dataset, n: int = 30, **options) -> list[tuple[torch.Tensor, ...]]:
+    """As many batches of 6 of the 32 training rows: some epochs of 5."""
+    return [batch for _, batch in zip(range(n), batches(data.train, 6, **options), strict=False)]
+
+
+def assert_equal(ours, theirs):
+    for one, other in zip(ours, theirs, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize("kind", PICTURES)
+def test_the_same_data_from_disk_and_from_memory(on_disk, tmp_path, kind):
+    folder = save(tmp_path, PICTURES[kind], ("cat", "dog", "owl"))
+    disk, memory = on_disk(folder), pyrogen.load(folder)
+    assert isinstance(disk.train.x, Mapped)
+    assert isinstance(memory.train.x, torch.Tensor)
+    assert (disk.shape, disk.measure, disk.classes) == (memory.shape, memory.measure, memory.classes)
+    for split in ("train", "valid", "test"):
+        assert_equal([getattr(disk, split).tensors()], [getattr(memory, split).tensors()])
+    assert_equal(first(disk, workers=0), first(memory))
+
+
+@pytest.mark.parametrize("workers", [None, 0, 1, 2])
+def test_workers_change_no_batch(on_disk, tmp_path, workers):
+    folder = save(tmp_path, PICTURES["colour"], ("cat", "dog"))
+    disk, memory = on_disk(folder), pyrogen.load(folder)
+    before = torch.get_rng_state()
+    assert_equal(first(disk, seed=3, workers=workers), first(memory, seed=3))
+    assert_equal(first(disk, 4, seed=3, start=13, workers=workers), first(memory, seed=3)[13:17])
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_workers_read_arrays_ahead_too(tmp_path, monkeypatch):
+    np.save(tmp_path / "a.npy", GREYS)
+    memory = pyrogen.load(tmp_path / "a.npy")
+    monkeypatch.setattr(mapped, "FROM_BYTES", 0)
+    disk = pyrogen.load(tmp_path / "a.npy")
+    assert isinstance(disk.train.x, Mapped)
+    assert_equal(first(disk, workers=2), first(memory))
+
+
+def test_workers_end_with_their_batches(on_disk, tmp_path):
+    source = batches(on_disk(save(tmp_path, PICTURES["grey"])).train, 6, workers=2)
+    next(source)
+    assert len(active_children()) == 2
+    del source
+    assert active_children() == []
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("damage", ["cut", "gone", "another size", "colour"])
+def test_a_file_that_cannot_be_read_is_named(on_disk, tmp_path, workers, damage):
+    data = on_disk(save(tmp_path, PICTURES["grey"]))
+    victim = Path(os.fsdecode(data.train.x.array.files[data.train.x.rows[0]]))
+    if damage == "cut":
+        victim.write_bytes(victim.read_bytes()[:-30])
+    elif damage == "gone":
+        victim.unlink()
+    else:
+        changed = Image.new("L", (7, 7)) if damage == "another size" else Image.new("RGB", (5, 6), "red")
+        changed.save(victim)
+    with pytest.raises(DataError, match=victim.name) as caught:
+        first(data, workers=workers)
+    assert "\n" not in str(caught.value)
+    assert active_children() == []
+
+
+def test_what_headers_show_is_refused_at_once(on_disk, tmp_path, monkeypatch):
+    folder = save(tmp_path, PICTURES["grey"])
+    (tmp_path / "39.png").write_bytes(b"this is text")
+    with pytest.raises(DataError, match=r"39\.png is not an image"):
+        on_disk(folder)
+    Image.new("L", (9, 9)).save(tmp_path / "39.png")
+    with pytest.raises(DataError, match=r"00\.png is 5 x 6 and .*39\.png is 9 x 9"):
+        on_disk(folder)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)
+    with pytest.raises(DataError, match=r"39\.png.*81 pixels"):
+        on_disk(folder)
+
+
+def test_photographs_are_turned_upright(on_disk, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for i, grey in enumerate(GREYS):
+        Image.fromarray(grey).save(tmp_path / f"{i}.{'png' if i % 2 else 'jpg'}", exif=exif)
+    data = on_disk(str(tmp_path))
+    assert data.shape == (1, 5, 6)
+    assert_equal(first(data), first(pyrogen.load(tmp_path)))
+
+
+def test_only_headers_are_read(tmp_path, monkeypatch):
+    """Files that end behind their header load, where no row of them is held out."""
+    save(tmp_path, PICTURES["grey"])
+    for file in tmp_path.iterdir():
+        file.write_bytes(file.read_bytes()[:60])
+    monkeypatch.setattr(mapped, "FROM_BYTES", 0)
+    assert from_folder(tmp_path).x.shape == (40, 1, 6, 5)
+
+
+def test_large_images_are_few_in_memory(on_disk, tmp_path, monkeypatch):
+    monkeypatch.setattr(mapped, "_SHOWN_BYTES", 4 * 30 * 3)
+    data = on_disk(save(tmp_path, PICTURES["grey"]))
+    assert (len(data.train), len(data.valid), len(data.test)) == (34, 3, 3)
+    assert len(data.train.tensors()[0]) == 3
+
+
+def config(folder: str, steps: int) -> dict:
+    return configure("vae", folder, options={"steps": steps, "batch_size": 8, "hidden": (8,), "latent": 2})
+
+
+def test_a_model_trains_and_is_evaluated(tmp_path, monkeypatch):
+    monkeypatch.setattr(mapped, "FROM_BYTES", 0)
+    result = train(Run.create(tmp_path / "run", config(save(tmp_path / "images", PICTURES["colour"]), 9)))
+    assert evaluate_run(result.run, k=2)["n"] == 4
+    assert active_children() == []
+
+
+STREAMED = """
+import sys
+from pyrogen.data import mapped
+mapped.FROM_BYTES = 0
+from pyrogen.cli import main
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_to_all_processes_ends_the_run_as_it_does_without_workers(tmp_path, signum, status):
+    run = Run.create(tmp_path / "run", config(save(tmp_path / "images", PICTURES["colour"]), 100_000))
+    command = [sys.executable, "-W", "error", "-c", STREAMED, "resume", str(run.path)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    while not run.metrics():
+        time.sleep(0.02)
+        assert process.poll() is None, process.stderr.read()
+    os.kill(process.pid, signal.SIGSTOP)  # so that the worker is the first to be told
+    os.killpg(process.pid, signum)
+    time.sleep(0.5)
+    os.kill(process.pid, signal.SIGCONT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == status
+    assert "Traceback" not in error
+    assert newest(run.path)
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
+
+
+def test_a_program_that_keeps_its_batches_ends(tmp_path):
+    folder = save(tmp_path, PICTURES["grey"])
+    program = (
+        "import pyrogen; from pyrogen.data import batches, mapped; mapped.FROM_BYTES = 0\n"
+        f"source = batches(pyrogen.load({json.dumps(folder)}).train, 6, workers=2); next(source)"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", program], check=True, timeout=60)
