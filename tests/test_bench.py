@@ -1,12 +1,23 @@
-"""The benchmark runs, leaves out who is not installed, and counts steps rightly."""
+"""The benchmark runs, leaves out who is not installed, counts steps rightly, and draws what it has measured."""
 
 import json
 import time
+from functools import partial
 
+import numpy as np
 import pytest
+import torch
 
-from pyrogen.bench.__main__ import main, table
+from pyrogen.bench import costs, fresh, pairs, sizes, steps
+from pyrogen.bench.__main__ import keep, main
+from pyrogen.bench.plot import bench_png
 from pyrogen.bench.timing import CHUNK, Contender, race
+from pyrogen.bench.workloads import PAIRS
+from pyrogen.errors import DataError
+from pyrogen.random import scoped_seed
+
+QUICK = ["--batch-size", "8", "--rounds", "1", "--seconds", "0.01", "--device", "cpu"]
+CPU = torch.device("cpu")
 
 
 def test_a_race_is_the_median_of_turns():
@@ -23,7 +34,7 @@ def test_a_race_is_the_median_of_turns():
     assert slow.fastest <= slow.milliseconds <= slow.slowest
     assert slow.milliseconds > 2 > quick.milliseconds
     assert all(steps % CHUNK == 0 for steps in done.values())
-    printed = table("sleep", 1, [quick, slow])
+    printed = steps.table("sleep", 1, [quick, slow])
     assert printed.count("\n| ") == 3
     assert "| quick |" in printed
     assert "1.00× |" in printed
@@ -31,15 +42,109 @@ def test_a_race_is_the_median_of_turns():
 
 def test_one_workload(capsys, tmp_path):
     file = tmp_path / "times.json"
-    quick = ["--batch-size", "8", "--rounds", "1", "--seconds", "0.01", "--device", "cpu"]
-    main(["vae", *quick, "--json", str(file)])
+    main(["vae", *QUICK, "--json", str(file)])
     out = capsys.readouterr().out
     for name in ("pyrogen compiled", "pyrogen eager", "Pyro SVI.step", "torch by hand, compiled"):
         assert f"| {name} |" in out
     assert "pyrogen compiled" in {row["name"] for row in json.loads(file.read_text())}
 
 
-def test_an_unknown_workload_is_named(capsys):
+@pytest.mark.parametrize("name", PAIRS)
+def test_by_hand_is_the_loss_that_the_others_minimise(name):
+    pair = PAIRS[name](8, CPU)
+    network, batch = pair.fresh(), pair.batch(0)
+    step = pair.step(compile=False)
+    step.setup(*batch)
+    with scoped_seed(1):
+        expected = step.evaluate(*batch)["loss"]
+    with scoped_seed(1):
+        found = pair.by_hand(network, *batch)
+    torch.testing.assert_close(found if name == "flow" else found / 8, expected, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("name", ["cvae", "flow"])
+def test_everybody_trains_the_network(name, monkeypatch):
+    # Captured in one piece, and run without inductor, which takes a minute for the splines.
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    pair = PAIRS[name](8, CPU)
+    made = []
+    monkeypatch.setattr(pairs.Pair, "fresh", lambda self: made.append(self.make()) or made[-1])
+    _, *others = pairs.contenders(pair)
+    for make in others:
+        contender = make()
+        before = [p.detach().clone() for p in made[-1].parameters()]
+        for t in range(2):
+            contender.step(t)
+        assert all((p != q).any() for p, q in zip(before, made[-1].parameters(), strict=True)), contender.name
+    assert len(made) == 4
+
+
+def test_costs_of_a_pair():
+    found = {cost.name: cost.value for cost in costs.costs("vae", 8, CPU, k=2, rounds=1)}
+    assert found["compiling, warm cache"] < found["compiling, no cache"]
+    assert 1 / 1.2 < found["peak memory, compiled over eager"] < 1.2
+    assert found["evaluate, k=2"] > 0
+    assert found["sampling"] > 0
+
+
+def test_start_up():
+    found = costs.start_up(rounds=1)
+    seconds = {cost.name: cost.value for cost in found}
+    assert seconds["pyrogen --help"] < seconds["import pyrogen; pyrogen.SVI"]
+    printed = costs.table("start-up", {"fresh process": found})
+    assert printed.count("\n| ") == 1 + len(costs.START_UP)
+
+
+def test_cost_against_size(capsys, tmp_path):
+    file, picture = tmp_path / "times.json", tmp_path / "costs.png"
+    main(["--table", "width", "--widths", "8", "16", *QUICK, "--json", str(file)])
+    assert "\n| 16 | " in capsys.readouterr().out
+    main(["--table", "rows", "--rows", "1000", *QUICK, "--json", str(file)])
+    assert "\n| 1,000 | in memory | " in capsys.readouterr().out
+    rows = json.loads(file.read_text())
+    assert [row["table"] for row in rows] == ["width"] * 6 + ["rows"]
+    main(["--json", str(file), "--plot", str(picture)])
+    assert picture.read_bytes() == bench_png(rows)
+
+
+def test_a_large_file_is_trained_from_where_it_lies(monkeypatch, tmp_path):
+    monkeypatch.setattr(sizes, "_CHUNK", 300)
+    monkeypatch.setattr("pyrogen.data.mapped.FROM_BYTES", 0)
+    file = tmp_path / "images.npy"
+    sizes.write(file, 1000)
+    assert (np.load(file).std((1, 2)) > 0).all()
+    found = fresh.training_rate(str(file), 8, "cpu", seconds=0.01)
+    assert found["where"] == "on disk"
+    assert found["rate"] > 0
+
+
+def test_what_is_measured_again_replaces_what_was(tmp_path):
+    file = tmp_path / "times.json"
+
+    def row(workload, name):
+        return {"table": "steps", "workload": workload, "batch_size": 8, "name": name}
+
+    keep(file, [row("vae", "a"), row("vae", "b"), row("flow", "a")])
+    keep(file, [row("vae", "c")])
+    assert json.loads(file.read_text()) == [row("flow", "a"), row("vae", "c")]
+
+
+def test_costs_alone_make_no_picture():
+    with pytest.raises(DataError, match="nothing to draw among 1 rows"):
+        bench_png([{"table": "costs", "workload": "vae", "batch_size": 8, "machine": "", "name": "x", "value": 1.0}])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["vea"], "no workload 'vea'"),
+        (["dcgan", "--table", "costs"], "no workload 'dcgan': give some of vae, conv-vae, cvae, flow"),
+        (["vae", "--table", "rows"], "--table rows is of one workload"),
+        (["--table", "rows", "--rows", "10"], "--rows must be at least 1000; got 10"),
+        (["--plot", "x.png"], "name its file by --json; got None"),
+    ],
+)
+def test_a_mistake_is_named(capsys, arguments, message):
     with pytest.raises(SystemExit):
-        main(["vea"])
-    assert "no workload 'vea'" in capsys.readouterr().err
+        main(arguments)
+    assert message in capsys.readouterr().err

@@ -1,27 +1,24 @@
 """The variational autoencoder, by everybody: 784 - hidden - latent, Bernoulli, Adam."""
 
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from typing import Any
 
 import pyro
 import pyro.distributions as dist
 import torch
 from PIL import Image
-from pyro.infer import Trace_ELBO
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Adam
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import ToTensor
 
-from pyrogen.bench.timing import Contender, synchronise
+from pyrogen.bench.pairs import Pair, pyro_step
+from pyrogen.bench.timing import CHUNK, Contender, synchronise
 from pyrogen.data.batches import batches
 from pyrogen.data.dataset import Split
 from pyrogen.data.noise import Binarise
-from pyrogen.infer.svi import SVI
 from pyrogen.nn.conv import ConvDown, ConvUp
-from pyrogen.train.device import autocast
 
 SHAPE = (1, 28, 28)
 
@@ -73,60 +70,23 @@ class PyroVAE(nn.Module):
         return F.binary_cross_entropy_with_logits(logits, x, reduction="sum") - log_p.sum() + log_q.sum()
 
 
-def contenders(
-    batch_size: int, device: torch.device, hidden: int = 400, latent: int = 50, conv: bool = False
-) -> Iterator[Callable[[], Contender]]:
-    """Makers of everybody who can train this model here."""
-    x = (torch.rand(20, batch_size, *(SHAPE if conv else (784,)), device=device) < 0.13).float()
+def vae(batch_size: int, device: torch.device, hidden: int = 400, latent: int = 50, conv: bool = False) -> Pair:
+    """The autoencoder, fully connected or convolutional."""
+    x = (torch.rand(CHUNK, batch_size, *(SHAPE if conv else (784,)), device=device) < 0.13).float()
+    return Pair(lambda: PyroVAE(hidden, latent, conv), (x,), PyroVAE.by_hand)
 
-    def fresh() -> PyroVAE:
-        torch.manual_seed(0)
-        return PyroVAE(hidden, latent, conv).to(device)
 
-    def ours(name: str, compile: bool, precision: str = "32") -> Contender:
-        vae = fresh()
-        step = SVI(vae.model, vae.guide, partial(Adam, lr=1e-3, fused=True), compile=compile)
-
-        def once(t: int) -> None:
-            with autocast(precision, device):
-                step(x[t % 20])
-
-        return Contender(name, once, synchronise)
-
-    def with_data() -> Contender:
-        vae = fresh()
-        step = SVI(vae.model, vae.guide, partial(Adam, lr=1e-3, fused=True), compile=True)
-        grey = torch.randint(0, 256, (60_000, *x.shape[2:]), dtype=torch.uint8, device=device)
-        source = batches(Split(grey, noise=Binarise(255)), batch_size)
-        return Contender("pyrogen compiled, with its data", lambda _: step(*next(source)), synchronise)
-
-    def stock() -> Contender:
-        step = _stock(fresh())
-        return Contender("Pyro SVI.step", lambda t: step(x[t % 20]), synchronise)
-
-    def hand(name: str, wrap: Callable[[Any], Any]) -> Contender:
-        vae = fresh()
-        loss, optimizer = wrap(vae.by_hand), Adam(vae.parameters(), lr=1e-3, fused=True)
-
-        def once(t: int) -> None:
-            optimizer.zero_grad()
-            loss(x[t % 20]).backward()
-            optimizer.step()
-
-        return Contender(name, once, synchronise)
-
-    yield partial(ours, "pyrogen compiled", True)
-    yield partial(ours, "pyrogen compiled, bf16", True, "bf16")
-    yield partial(ours, "pyrogen eager", False)
-    yield with_data
-    yield stock
-    yield partial(hand, "torch by hand, eager", lambda f: f)
-    yield partial(hand, "torch by hand, compiled", partial(torch.compile, fullgraph=True))
+def with_data(pair: Pair) -> Contender:
+    """Pyrogen's step, and the drawing of its batches from 60,000 grey images; both are timed."""
+    step, (_, batch_size, *event) = pair.step(compile=True), pair.data[0].shape
+    grey = torch.randint(0, 256, (60_000, *event), dtype=torch.uint8, device=pair.device)
+    source = batches(Split(grey, noise=Binarise(255)), batch_size)
+    return Contender("pyrogen compiled, with its data", lambda _: step(*next(source)), synchronise)
 
 
 def with_loader(batch_size: int, hidden: int = 400, latent: int = 50) -> Contender:
     """Pyro's example as shipped: its ``SVI`` and a ``DataLoader`` of pictures with ``ToTensor``; both are timed."""
-    step = _stock(PyroVAE(hidden, latent))
+    step = pyro_step(PyroVAE(hidden, latent))
     loader = DataLoader(_Pictures(60_000), batch_size, shuffle=True, drop_last=True)
 
     def endless() -> Iterator[Tensor]:
@@ -199,16 +159,3 @@ def pythae(batch_size: int, hidden: int = 400, latent: int = 50) -> Contender:
         optimizer.step()
 
     return Contender("Pythae", once)
-
-
-def _stock(vae: PyroVAE) -> Callable[[Tensor], float]:
-    """Pyro's SVI with a parameter store of its own."""
-    store: dict[str, Any] = {"params": {}, "constraints": {}}
-    svi = pyro.infer.SVI(vae.model, vae.guide, pyro.optim.Adam({"lr": 1e-3}), Trace_ELBO())
-
-    def step(x: Tensor) -> float:
-        with pyro.get_param_store().scope(store):
-            loss: float = svi.step(x)
-            return loss
-
-    return step

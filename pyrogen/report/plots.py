@@ -63,7 +63,7 @@ def scatter_png(
     """
     drawn = _finite_rows(points, 2)
     real = None if reference is None else _finite_rows(reference, 2)
-    with _figure(PANEL, PANEL) as figure:
+    with canvas(PANEL, PANEL) as figure:
         axes = figure.add_subplot()
         axes.set(xlabel=labels[0], ylabel=labels[1])
         low, high = _window(drawn if real is None else real)
@@ -73,7 +73,7 @@ def scatter_png(
         axes.scatter(drawn[:, 0], drawn[:, 1], s=7, color=colour, alpha=0.6, linewidths=0, label="generated")
         inside = (drawn >= low).all(1) & (drawn <= high).all(1)
         _head(axes, len(points) - int(inside.sum()), legend=real is not None)
-        return keep(_png(figure), path)
+        return keep(png(figure), path)
 
 
 def histogram_png(
@@ -92,7 +92,7 @@ def histogram_png(
     """
     drawn = _finite_rows(values.reshape(len(values), -1), 1)[:, 0]
     real = None if reference is None else _finite_rows(reference.reshape(len(reference), -1), 1)[:, 0]
-    with _figure(PANEL, 0.7 * PANEL) as figure:
+    with canvas(PANEL, 0.7 * PANEL) as figure:
         axes = figure.add_subplot()
         axes.set(xlabel="x", ylabel="density")
         low, high = _window((drawn if real is None else real)[:, None])
@@ -105,7 +105,7 @@ def histogram_png(
             weights = np.full(len(inside), 1 / (len(drawn) * (bins[1] - bins[0])))
             axes.hist(inside, bins, weights=weights, histtype="step", color=colour, linewidth=1.6, label="generated")
         _head(axes, len(values) - len(inside), legend=real is not None)
-        return keep(_png(figure), path)
+        return keep(png(figure), path)
 
 
 def samples_png(
@@ -157,16 +157,16 @@ def curves_png(curves: Rows | Mapping[str, Rows], path: Target = None, loss_unit
     columns = min(3, len(panels))
     lines = ceil(len(panels) / columns)
     tallest = max(_height(rows) for rows in panels.values())
-    with _figure(columns * PANEL if len(panels) > 1 else 1.5 * PANEL, lines * tallest) as figure:
+    with canvas(columns * PANEL if len(panels) > 1 else 1.5 * PANEL, lines * tallest) as figure:
         parts = figure.subfigures(lines, columns, squeeze=False).flat
         for part, (name, rows) in zip(parts, panels.items(), strict=False):
             _draw_curves(part, rows, loss_unit, name)
-        return keep(_png(figure), path)
+        return keep(png(figure), path)
 
 
 def curves_svg(rows: Rows, loss_unit: str | None = None) -> str:
     """One panel of training curves as SVG (see :func:`curves_png`), as wide as a phone shows."""
-    with _figure(PANEL, _height(rows)) as figure:
+    with canvas(PANEL, _height(rows)) as figure:
         _draw_curves(figure, rows, loss_unit)
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
@@ -199,7 +199,7 @@ def _draw_curves(part: "Figure | SubFigure", rows: Rows, loss_unit: str | None, 
         only = next(iter(curves)).replace("_", " ")
         axes.set_ylabel(unit if len(curves) > 1 or unit.startswith(only) else f"{only} ({unit})")
         if len(curves) > 1:
-            _legend(axes)
+            legend_above(axes)
     stack[-1].set_xlabel("step")
 
 
@@ -237,18 +237,18 @@ def _window(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _head(axes: "Axes", outside: int, legend: bool) -> None:
     if legend:
-        _legend(axes)
+        legend_above(axes)
     if outside:
         axes.set_title(f"{outside:,} outside", loc="right", fontsize=9, color=SOFT)
 
 
-def _legend(axes: "Axes") -> None:
-    # Above the axes, because inside them it would lie on a curve.
+def legend_above(axes: "Axes") -> None:
+    """A legend above the axes, because inside them it would lie on a curve."""
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderpad=0.2, columnspacing=1.4, handlelength=1.6)
 
 
 @contextmanager
-def _figure(width: float, height: float) -> Iterator["Figure"]:
+def canvas(width: float, height: float) -> Iterator["Figure"]:
     """A figure of ``width`` by ``height`` points that the caller's backend and settings do not reach."""
     import matplotlib
     from matplotlib.figure import Figure
@@ -259,7 +259,8 @@ def _figure(width: float, height: float) -> Iterator["Figure"]:
         yield Figure(figsize=(width / 72, height / 72), layout="constrained")
 
 
-def _png(figure: "Figure") -> bytes:
+def png(figure: "Figure") -> bytes:
+    """The figure as a picture."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""Models beyond the MLP autoencoder: a spline flow, WGAN-GP and DCGAN, eager, compiled, and by hand."""
+"""Two-player games: WGAN-GP and DCGAN, eager, compiled, and by hand."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.optim import Adam
 
-from pyrogen.bench.timing import Contender, synchronise
+from pyrogen.bench.timing import CHUNK, Contender, synchronise
 from pyrogen.implicit.dcgan import DCGAN
 from pyrogen.implicit.wgan import WGAN
 from pyrogen.infer.adversarial import AdversarialGame
@@ -20,7 +20,7 @@ SHAPE = (1, 28, 28)
 
 def games(name: str, batch_size: int, device: torch.device) -> Iterator[Callable[[], Contender]]:
     """``dcgan``, or ``wgan-gp`` with one critic step for each of the generator's; on images of 28 × 28."""
-    x = torch.rand(20, batch_size, *SHAPE, device=device)
+    x = torch.rand(CHUNK, batch_size, *SHAPE, device=device)
 
     def fresh() -> Any:
         torch.manual_seed(0)
@@ -37,7 +37,7 @@ def games(name: str, batch_size: int, device: torch.device) -> Iterator[Callable
             penalty=None if name == "dcgan" else GradientPenalty(),
             compile=compile,
         )
-        return Contender(label, lambda t: game(x[t % 20]), synchronise)
+        return Contender(label, lambda t: game(x[t % CHUNK]), synchronise)
 
     def hand(label: str, wrap: Callable[[Any], Any]) -> Contender:
         model = fresh()
@@ -46,7 +46,7 @@ def games(name: str, batch_size: int, device: torch.device) -> Iterator[Callable
         for_g, for_c = (Adam(m.parameters(), lr=2e-4, fused=True) for m in (model.generator, model.critic))
 
         def once(t: int) -> None:
-            real = x[t % 20]
+            real = x[t % CHUNK]
             with torch.no_grad():
                 fake = generator(model.prior(batch_size))
             value = loss.critic(critic(real), critic(fake))

@@ -1,0 +1,86 @@
+"""What can only be told by a process that does one thing: ``child`` starts it, and it prints one JSON object."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.optim import Adam
+
+from pyrogen.bench.pairs import ours
+from pyrogen.bench.timing import synchronise
+from pyrogen.bench.workloads import PAIRS
+from pyrogen.data.datasets import load
+from pyrogen.data.mapped import Mapped
+from pyrogen.explicit.likelihoods import DiscretizedLogisticLikelihood
+from pyrogen.explicit.vae import VAE
+from pyrogen.infer.svi import SVI
+from pyrogen.train.loop import fit
+
+WARM_UP = 20
+"""Steps that are not timed; the compiler does its work in them."""
+
+
+def child(job: str, *arguments: object, cache: Path | None = None) -> dict[str, Any]:
+    """What ``job`` tells in a process of its own.
+
+    Args:
+        job: ``first_steps`` or ``training_rate``.
+        arguments: those of the function of that name.
+        cache: the folder in which the compiler keeps its code; its usual one by default.
+    """
+    folders = {} if cache is None else {"TORCHINDUCTOR_CACHE_DIR": str(cache), "TRITON_CACHE_DIR": str(cache)}
+    command = [sys.executable, "-m", "pyrogen.bench.fresh", job, json.dumps(arguments)]
+    done = subprocess.run(command, env=os.environ | folders, stdout=subprocess.PIPE, text=True, check=True)
+    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return told
+
+
+def first_steps(workload: str, batch_size: int, device: str, compile: bool) -> dict[str, Any]:
+    """Seconds of steps 2 and 3, in which the compiler works, and the peak of memory by the end of all, in MiB."""
+    contender = ours(PAIRS[workload](batch_size, torch.device(device)), compile)
+    seconds = []
+    for t in range(WARM_UP):
+        began = time.perf_counter()
+        contender.step(t)
+        contender.finish()
+        seconds.append(time.perf_counter() - began)
+    on_card = device.startswith("cuda")
+    peak = torch.cuda.max_memory_allocated(device) / 2**20 if on_card else memory("VmHWM")
+    return {"seconds": sum(seconds[1:3]), "peak": peak}
+
+
+def training_rate(file: str, batch_size: int, device: str, seconds: float) -> dict[str, Any]:
+    """Examples per second of an autoencoder that learns from ``file``, and the memory that no file backs, in MiB."""
+    began = time.perf_counter()
+    data = load(file).to(device)
+    loading = time.perf_counter() - began
+    torch.manual_seed(0)
+    vae = VAE(data.shape, 32, (400,), DiscretizedLogisticLikelihood(256)).to(device)
+    step = SVI(vae.model, vae.guide, partial(Adam, lr=1e-3, fused=True), compile=True)
+    for t, _ in fit(step, data.train, steps=sys.maxsize, batch_size=batch_size):
+        if t <= WARM_UP:
+            synchronise()
+            began = time.perf_counter()
+        elif time.perf_counter() - began > seconds:
+            break
+    synchronise()
+    rate = (t - WARM_UP) * batch_size / (time.perf_counter() - began)
+    where = "on disk" if isinstance(data.train.x, Mapped) else "in memory"
+    return {"rate": rate, "loading": loading, "anonymous": memory("RssAnon"), "where": where}
+
+
+def memory(name: str) -> float:
+    """A line of ``/proc/self/status``, in MiB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(name + ":")).split()[1]) / 1024
+
+
+if __name__ == "__main__":
+    job = {"first_steps": first_steps, "training_rate": training_rate}[sys.argv[1]]
+    print(json.dumps(job(*json.loads(sys.argv[2]))))

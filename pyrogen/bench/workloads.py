@@ -1,0 +1,39 @@
+"""The workloads by name, and who takes part in each."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import torch
+
+from pyrogen.bench import games, pairs, vae
+from pyrogen.bench.cvae import cvae
+from pyrogen.bench.flow import flow
+from pyrogen.bench.numpyro_vae import numpyro
+from pyrogen.bench.pairs import Maker, Pair
+
+PAIRS: dict[str, Callable[[int, torch.device], Pair]] = {
+    "vae": vae.vae,
+    "conv-vae": partial(vae.vae, hidden=32, conv=True),
+    "cvae": cvae,
+    "flow": flow,
+}
+WORKLOADS = (*PAIRS, "wgan-gp", "dcgan")
+
+
+def makers(workload: str, batch_size: int, device: torch.device) -> Iterator[Maker]:
+    """Everybody who does this workload; pyrogen compiled comes first."""
+    if workload not in PAIRS:
+        yield from games.games(workload, batch_size, device)
+        return
+    pair = PAIRS[workload](batch_size, device)
+    yield from pairs.contenders(pair)
+    if workload in ("vae", "conv-vae"):
+        yield partial(pairs.ours, pair, True, "bf16")
+        yield partial(vae.with_data, pair)
+    if workload == "vae":
+        yield partial(vae.matmuls, batch_size, device)
+    if workload == "vae" and device.type == "cpu":
+        yield partial(numpyro, batch_size)
+        yield partial(numpyro, batch_size, scan=False)
+        yield partial(vae.pythae, batch_size)
+        yield partial(vae.with_loader, batch_size)
