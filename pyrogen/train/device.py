@@ -31,11 +31,14 @@ def autocast(precision: str, device: torch.device) -> AbstractContextManager[obj
     """A context in which networks compute in ``precision``: ``32`` as they are, ``bf16`` mixed.
 
     Weights stay float32, and so do the sums of a likelihood: models of the library leave bfloat16
-    before they build a distribution.
+    before they build a distribution. A cast is made anew at each use, because a step may use a weight again after it
+    has moved it: a generator is judged by the critic that has just learned.
 
     Raises:
         ConfigError: for an unknown precision.
     """
     if precision not in PRECISIONS:
         raise unknown("precision", precision, PRECISIONS)
-    return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
+    if precision == "32":
+        return nullcontext()
+    return torch.autocast(device.type, torch.bfloat16, cache_enabled=False)

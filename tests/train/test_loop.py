@@ -51,6 +51,20 @@ def test_a_run_can_be_taken_up_anywhere(name, source):
     assert not all(torch.equal(a[0], b[0]) for a, b in zip(whole, other, strict=True))
 
 
+def test_mixed_precision_sees_the_weights_that_the_step_itself_has_moved():
+    net = torch.nn.Linear(1, 1, bias=False)
+
+    def step(x):
+        before = net(x)
+        with torch.no_grad():
+            net.weight.mul_(2)
+        return {"before": before.sum().detach(), "after": net(x).sum().detach()}
+
+    for _, logs in fit(step, torch.ones(4, 1), steps=2, batch_size=4, precision="bf16"):
+        assert logs["after"] == 2 * logs["before"]
+        assert logs["after"].dtype == torch.bfloat16
+
+
 def test_every_epoch_is_a_fresh_permutation_without_repeats():
     rows = [x[0].flatten() for x in run(torch.arange(50.0).view(50, 1), 12, batch_size=8)]
     first, second = torch.cat(rows[:6]), torch.cat(rows[6:])
