@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pyrogen import data, explicit, implicit, nn
+    from pyrogen import data, explicit, implicit, nn, testing
     from pyrogen.comparing import compare
     from pyrogen.data.datasets import load
     from pyrogen.infer.adversarial import AdversarialGame
@@ -41,6 +41,7 @@ __all__ = [
     "nn",
     "restore",
     "save",
+    "testing",
 ]
 
 _HOMES = {
@@ -62,7 +63,7 @@ def __getattr__(name: str) -> Any:
         return import_module("pyrogen.train.checkpoint").load
     if name in _HOMES:
         return getattr(import_module(f"pyrogen.{_HOMES[name]}"), name)
-    if name in ("data", "explicit", "implicit", "nn"):
+    if name in ("data", "explicit", "implicit", "nn", "testing"):
         return import_module(f"pyrogen.{name}")
     raise AttributeError(f"module 'pyrogen' has no attribute {name!r}")
 

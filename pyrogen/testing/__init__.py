@@ -1,0 +1,38 @@
+"""What every family keeps: checks that a model and its step pass, the library's and a user's alike.
+
+```python
+def make(data):
+    mine = Mine()
+    return mine, pyrogen.SVI(mine.model, mine.guide)
+
+def test_mine():
+    pyrogen.testing.check_family(make, pyrogen.load("digits"))
+```
+
+A family is given by what makes it, ``make(data)``: a pair ``(model, step)``, a step that stands for its model, or a
+recipe's ``Plan``. What a model can do is seen by ``pyrogen.protocols``. A check that fails raises ``AssertionError``
+with one sentence: what came, and what was expected. All draws are seeded; the global random state stays as it was.
+"""
+
+from pyrogen.testing.families import check_evaluates, check_family, check_saves, check_trains
+from pyrogen.testing.models import (
+    check_autoencoder,
+    check_density,
+    check_implicit,
+    check_latent_variable,
+    check_pair,
+    check_sampler,
+)
+
+__all__ = [
+    "check_autoencoder",
+    "check_density",
+    "check_evaluates",
+    "check_family",
+    "check_implicit",
+    "check_latent_variable",
+    "check_pair",
+    "check_sampler",
+    "check_saves",
+    "check_trains",
+]
