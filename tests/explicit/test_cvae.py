@@ -11,12 +11,14 @@ from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
 from torch.optim import Adam
 
 import pyrogen
-from pyrogen import SVI, LatentVariable, evaluate
+from pyrogen import SVI, evaluate
+from pyrogen.data import Split
 from pyrogen.errors import ConfigError, DataError
 from pyrogen.explicit import CVAE, Attributes, GaussianLikelihood, Label, PartialImage, observe_quadrants
 from pyrogen.explicit.likelihoods import make_likelihood
 from pyrogen.measure.likelihood import bounds
 from pyrogen.random import scoped_seed
+from pyrogen.testing import check_latent_variable, check_pair, check_sampler
 
 LIKELIHOODS = ("bernoulli", "gaussian", "discretized_logistic")
 CONDITIONS = ("label", "attributes", "quadrants")
@@ -72,20 +74,16 @@ def linear_cvae(prior, s=0.6):
 def test_contract(shape, condition, likelihood, prior, n):
     cvae = make(shape, condition, likelihood, prior)
     x, y = some_data(n, shape, condition, likelihood)
-    assert isinstance(cvae, LatentVariable)
+    for check in (check_sampler, check_pair, check_latent_variable):
+        check(cvae, Split(x, y, side=lambda x, y: y))
     assert cvae.encode(x, y).shape == (n, 4)
-    assert cvae.decode(cvae.encode(x, y), y).shape == x.shape
     for given in (y, y[:1]):
         drawn, mean = cvae.sample(n, given), cvae.sample_mean(n, given)
         assert drawn.shape == mean.shape == x.shape
-        assert drawn.isfinite().all()
         assert mean.isfinite().all()
-        assert not drawn.requires_grad
     if likelihood == "bernoulli":
         assert set(drawn.unique().tolist()) <= {0.0, 1.0}
-    elbo, iwae, what = bounds(cvae, x, y, k=3)
-    assert elbo.shape == iwae.shape == (n,)
-    assert (elbo.isfinite() & (elbo <= iwae + 1e-4)).all()
+    *_, what = bounds(cvae, x, y, k=1)
     assert (what.latent, what.shared, what.kind) == (True, False, cvae.likelihood.kind)
 
 

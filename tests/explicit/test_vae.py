@@ -11,12 +11,14 @@ from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
 from torch.optim import Adam
 
 import pyrogen
-from pyrogen import SVI, LatentVariable
+from pyrogen import SVI
+from pyrogen.data import Split
 from pyrogen.errors import ConfigError
 from pyrogen.explicit import VAE, GaussianLikelihood
 from pyrogen.explicit.likelihoods import make_likelihood
 from pyrogen.measure.likelihood import bounds
 from pyrogen.random import scoped_seed
+from pyrogen.testing import check_latent_variable, check_pair, check_sampler
 
 LIKELIHOODS = ("bernoulli", "gaussian", "discretized_logistic")
 NETWORKS = [(network, shape) for network in ("mlp", "conv") for shape in ((1, 8, 8), (3, 9, 11))] + [("mlp", (5,))]
@@ -81,20 +83,17 @@ def linear_vae(latent=2, shape=(1, 2, 3), s=0.6):
 def test_contract(network, shape, likelihood, n):
     vae = make(shape, network, likelihood)
     x = some_data(n, shape, likelihood)
-    assert isinstance(vae, LatentVariable)
+    for check in (check_sampler, check_pair, check_latent_variable):
+        check(vae, Split(x))
     assert vae.encode(x).shape == (n, 4)
-    assert vae.decode(vae.encode(x)).shape == x.shape
     drawn, mean = vae.sample(n), vae.sample_mean(n)
-    assert drawn.shape == mean.shape == x.shape
-    assert not drawn.requires_grad
+    assert mean.shape == x.shape
     assert not mean.requires_grad
     if likelihood == "bernoulli":
         assert set(drawn.unique().tolist()) <= {0.0, 1.0}
     assert mean.min() >= 0
     assert mean.max() <= 1
-    elbo, iwae, what = bounds(vae, x, k=3)
-    assert elbo.shape == iwae.shape == (n,)
-    assert (elbo.isfinite() & (elbo <= iwae + 1e-4)).all()
+    *_, what = bounds(vae, x, k=1)
     assert (what.latent, what.shared, what.kind) == (True, False, vae.likelihood.kind)
 
 

@@ -1,6 +1,5 @@
 """Adversarial autoencoder and VAE/GAN: what they are, what each step moves, and that they learn."""
 
-import copy
 from functools import partial
 
 import pytest
@@ -9,7 +8,8 @@ from torch import nn
 from torch.optim import Adam
 
 import pyrogen
-from pyrogen import Density, Pair, Sampler
+from pyrogen import Density, Pair
+from pyrogen.data import Split
 from pyrogen.errors import ConfigError
 from pyrogen.hybrid import AAE, VAEGAN, LabelMixture
 from pyrogen.infer import ZeroPenalty
@@ -17,6 +17,7 @@ from pyrogen.infer.turns import CodeGame, InTurn
 from pyrogen.random import scoped_seed
 from pyrogen.recipes import recipe
 from pyrogen.recipes.plan import cosine
+from pyrogen.testing import check_sampler
 
 
 @pytest.fixture(scope="module")
@@ -30,11 +31,10 @@ def digits():
 def test_shapes_and_what_they_claim(make, shape, network):
     model = make(shape, 3, (8,), network=network)
     x = model.sample(4)
-    assert x.shape == (4, *shape)
+    check_sampler(model, Split(x))
     assert ((x >= 0) & (x <= 1)).all()
     assert model.encode(x).shape == (4, 3)
     assert model.decode(model.encode(x)).shape == x.shape
-    assert isinstance(model, Sampler)
     assert not isinstance(model, Density | Pair)  # neither bounds a likelihood of x
     with pytest.raises(ConfigError, match="cnn"):
         make(shape, network="cnn")
@@ -82,22 +82,6 @@ def test_likeness_never_moves_the_critic(digits):
     before = weights(plan.model)
     plan.step.steps["game"](*batch)
     assert moved(before, plan.model) == {"generator", "critic"}
-
-
-@pytest.mark.parametrize("name", ["aae", "vaegan"])
-def test_continues_bit_for_bit(name, digits):
-    def make():
-        with scoped_seed(0):
-            return recipe(name)(digits, hidden=(8,), network="mlp", steps=10)
-
-    def run(step, start, steps):
-        return [dict(logs) for _, logs in pyrogen.fit(step, digits.train, steps=steps, batch_size=16, start=start)]
-
-    whole, half, other = make().step, make().step, make().step
-    logs = run(whole, 0, 6)
-    run(half, 0, 4)
-    other.load_state_dict(copy.deepcopy(half.state_dict()))
-    assert run(other, 4, 6) == logs[4:]
 
 
 def test_in_turn_merges_what_the_steps_tell():

@@ -4,10 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from pyrogen import Implicit, LatentVariable, Pair
+from pyrogen import LatentVariable, Pair
+from pyrogen.data import Split
 from pyrogen.errors import ConfigError
 from pyrogen.implicit import DCGAN, GAN, WGAN, ConvCritic, ConvGenerator, MLPCritic, MLPGenerator
 from pyrogen.random import scoped_seed
+from pyrogen.testing import check_implicit, check_sampler
 
 IMAGES = [(1, 8, 8), (1, 28, 28), (3, 32, 32), (3, 9, 11), (1, 17, 8)]
 VECTORS = [(1,), (2,), (7,)]
@@ -32,15 +34,13 @@ CASES += [(kind, shape) for kind in ("gan", "wgan") for shape in VECTORS]
 @pytest.mark.parametrize("n", [1, 3])
 def test_shapes(kind, shape, n):
     model = make(kind, shape)
-    assert isinstance(model, Implicit)
+    for check in (check_sampler, check_implicit):
+        check(model, Split(torch.rand(n, *shape)))
     assert not isinstance(model, Pair | LatentVariable)
     assert not hasattr(model, "log_prob")
     assert model.prior(n).shape == (n, 5)
     x = model.sample(n)
-    assert x.shape == (n, *shape)
     assert x.dtype == torch.float32
-    assert not x.requires_grad
-    assert model.generator.eval()(model.prior(n)).shape == (n, *shape)
     assert model.critic.eval()(x).shape == (n,)
 
 
