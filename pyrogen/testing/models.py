@@ -57,7 +57,7 @@ def check_pair(pair: Pair, data: Dataset | Split, density: Density | None = None
         above, rounding = float((elbo - exact).mean()), 1e-4 * float(exact.abs().mean())
         bound = above <= 8 / (len(x) * ROWS) + rounding
         hold(bound, f"the mean ELBO lies {above:.3g} nats above that of log_prob(x); expected a lower bound")
-        same = what.latent or torch.allclose(iwae, exact, rtol=1e-3, atol=1e-2)
+        same = what.latent or torch.allclose(iwae, exact, rtol=1e-4, atol=1e-3)
         hold(same, "model(x), which has no latent variable, and log_prob(x) differ; expected one density")
 
 
