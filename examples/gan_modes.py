@@ -25,7 +25,7 @@ from pyrogen.options import bind
 from pyrogen.recipes import recipe
 
 SMALL = {"hidden": (128, 128, 128), "latent": 16}
-ANNEALED = {"steps": 6000, "batch_size": 512, "lr": 1.5e-3, "critic_rate": 2.0, "r1": 1e-3, "r1_start": 0.25, "bits": 8}
+ANNEALED = {"steps": 8000, "batch_size": 512, "lr": 1.5e-3, "critic_rate": 2.0, "r1": 6e-4, "r1_start": 0.25, "bits": 8}
 MODELS = {  # row: recipe, options
     "gan": ("gan", SMALL | {"steps": 6000}),
     "wgan": ("wgan", SMALL | {"steps": 6000, "batch_size": 256, "clip": 0.1}),
