@@ -171,17 +171,18 @@ def bounds(pair: Pair, x: Tensor, *rest: Tensor, k: int = 100, seed: int = 0) ->
         most = min(ROWS, what.most or ROWS)
         # A shared latent serves a whole call, so its particles take turns; others lie side by side.
         turns = [1] * k if what.shared else [min(most, k - done) for done in range(0, k, most)]
-        elbo, iwae = [], []
         rows = max(most // max(turns), 1)
+        # Made once: small results between large passing ones would keep the allocator from using its memory again.
+        elbo, iwae = torch.empty(2, len(x), device=x.device, dtype=x.dtype if x.is_floating_point() else None)
         for start in range(0, len(x), rows):
             part = [t[start : start + rows] for t in (x, *rest)]
             draws = [
                 log_weights(pair, *(t.repeat_interleave(r, 0) for t in part), what=what).view(-1, r) for r in turns
             ]
             w = torch.cat(draws, 1)
-            elbo.append(w.mean(1))
-            iwae.append(w.logsumexp(1) - log(k))
-    return torch.cat(elbo), torch.cat(iwae), what
+            elbo[start : start + rows] = w.mean(1)
+            iwae[start : start + rows] = w.logsumexp(1) - log(k)
+    return elbo, iwae, what
 
 
 def mean_score(values: Tensor, kind: Any, unit: str = "nats", **detail: Any) -> Score:
