@@ -20,7 +20,7 @@ from pyrogen.infer.lipschitz import GradientPenalty, clip_weights
 from pyrogen.infer.losses import AdversarialLoss, Minimax, NonSaturating, Wasserstein
 from pyrogen.infer.parameters import assign, weights_of
 from pyrogen.infer.programs import MakeOptimizer, make_optimizer, places, taking
-from pyrogen.infer.trusted import COMPILE_AFTER, Gradients, Trusted
+from pyrogen.infer.trusted import Gradients, Trusted, compiles
 from pyrogen.nn.modes import evaluating
 
 __all__ = ["AdversarialGame", "AdversarialLoss", "GradientPenalty", "Minimax", "NonSaturating", "Wasserstein", "bursts"]
@@ -158,7 +158,7 @@ class AdversarialGame:
         """Move one player downhill; its terms, detached, and the norm of its gradient."""
         optimizer = self.optimizers[player]
         weights = [p for p in self._networks[player].parameters() if p.requires_grad]
-        found = self._trusted[player](terms, args, by=weights) if self._compiles() else None
+        found = self._trusted[player](terms, args, by=weights) if compiles(self.compile, self.t) else None
         if found is None:
             # The other player's weights are constants of the move.
             values = terms(*args)
@@ -170,9 +170,6 @@ class AdversarialGame:
         found.store()
         optimizer.step()
         return *(value.detach() for value in found.values), norm
-
-    def _compiles(self) -> bool:
-        return self.compile if self.compile is not None else self.t >= COMPILE_AFTER
 
     @torch.no_grad()
     def evaluate(self, *batch: Tensor) -> dict[str, Tensor]:

@@ -22,7 +22,7 @@ from pyrogen.infer.compiled import CompiledELBO
 from pyrogen.infer.parameters import assign, leaves, modules_of, unique, weights_of
 from pyrogen.infer.predictive import draw
 from pyrogen.infer.programs import MakeOptimizer, Program, make_optimizer, places, taking
-from pyrogen.infer.trusted import COMPILE_AFTER
+from pyrogen.infer.trusted import compiles
 from pyrogen.nn.modes import evaluating
 from pyrogen.random import scoped_seed
 
@@ -146,7 +146,7 @@ class SVI:
         if self.optimizer is not None:
             self.optimizer.zero_grad()  # of all weights: another step may have left gradients on shared ones
         with self._store(), self._rows:
-            if not first and self._compiles():
+            if not first and compiles(self.compile, self.t):
                 found = self._compiled.gradients(self._model, self._guide, *batch)
                 if found is not None:
                     found.store()
@@ -163,9 +163,6 @@ class SVI:
         if loss.requires_grad:
             loss.backward()
         return loss.detach()
-
-    def _compiles(self) -> bool:
-        return self.compile if self.compile is not None else self.t >= COMPILE_AFTER
 
     def _data_in(self, batch: tuple[Tensor, ...]) -> int:
         """How many data the loss of a batch speaks of; a compiled step meets no plate, and remembers."""

@@ -34,6 +34,11 @@ TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3, torch.bfloat16: 0.1, torc
 Function = Callable[..., tuple[Tensor, ...]]
 
 
+def compiles(asked: bool | None, t: int) -> bool:
+    """Whether a step compiles at its ``t``-th call: as asked, or once it has run long."""
+    return t >= COMPILE_AFTER if asked is None else asked
+
+
 @dataclass(frozen=True)
 class Gradients:
     """What a function gave: its values, the first of which is differentiated, and its gradients by ``weights``."""

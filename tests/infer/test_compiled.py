@@ -428,7 +428,7 @@ def test_graphs_follow_weights_and_constants_that_change_in_place():
 
 
 def test_a_step_compiles_by_itself_once_it_has_run_long(monkeypatch):
-    monkeypatch.setattr("pyrogen.infer.svi.COMPILE_AFTER", 5)
+    monkeypatch.setattr("pyrogen.infer.trusted.COMPILE_AFTER", 5)
     model, guide, batch, _ = normed_vae()
     step = SVI(model, guide, partial(Adam, lr=1e-2))
     for _ in range(5):
