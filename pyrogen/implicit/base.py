@@ -103,6 +103,11 @@ class Range(nn.Module):
 
 def one_hot(y: Tensor | None, classes: int) -> Tensor:
     """Labels ``(batch,)`` as indicators ``(batch, classes)``; raises ``ValueError`` if there are none."""
+    return F.one_hot(given(y), classes)
+
+
+def given(y: Tensor | None) -> Tensor:
+    """The labels; raises ``ValueError`` if there are none."""
     if y is None:
         raise ValueError("a conditional network needs labels: pass y")
-    return F.one_hot(y, classes)
+    return y

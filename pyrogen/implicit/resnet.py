@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pyrogen.implicit.base import Adversarial, Range, one_hot
+from pyrogen.implicit.base import Adversarial, Range, given, one_hot
 from pyrogen.nn.conv import halvings, image_shape
 
 
@@ -112,9 +112,7 @@ class ResCritic(nn.Module):
         phi = self.features(2 * x - 1 if self.unit else x).relu().sum((2, 3))
         score: Tensor = self.linear(phi).squeeze(1)
         if self.embedding is not None:
-            if y is None:
-                raise ValueError("a conditional network needs labels: pass y")
-            score = score + (self.embedding(y) * phi).sum(1)
+            score = score + (self.embedding(given(y)) * phi).sum(1)
         return score.float()
 
 

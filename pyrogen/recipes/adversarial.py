@@ -232,8 +232,10 @@ def _r1(weight: float, data: Dataset) -> ZeroPenalty | None:
     """R1 in units of the data's deviation, in which the critic sees them."""
     if weight < 0:
         raise ConfigError(f"r1 must not be negative; got {weight}")
+    if weight == 0:
+        return None
     scale = _scale(data)
-    return ZeroPenalty(weight * (1.0 if scale is None else float(scale.scale.square().mean()))) if weight else None
+    return ZeroPenalty(weight if scale is None else weight * float(scale.scale.square().mean()))
 
 
 def _falling(factor: float, steps: int) -> Callable[[int], float]:
