@@ -82,7 +82,8 @@ def compile_gradient(
         with torch.no_grad():
             inputs: list[Any] = [*(t.detach() for t in captured), *args]
             replayed = any(t.is_cuda for t in inputs)
-            options = {"fallback_random": True, "triton.cudagraphs": replayed}
+            # On a CPU, convolutions kept channels-last cost more in the passes between them than they gain.
+            options = {"fallback_random": True, "triton.cudagraphs": replayed, "layout_optimization": replayed}
             run: Any = torch._inductor.compile(traced, inputs, options=options)
     return Graph(run, captured, weights, replayed)
 

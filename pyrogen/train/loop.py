@@ -16,6 +16,7 @@ from pyrogen.data.batches import Source, batches
 from pyrogen.protocols import Step
 from pyrogen.random import derive, scoped_seed
 from pyrogen.train.device import autocast
+from pyrogen.train.memory import keep_freed_memory
 
 
 def fit(
@@ -54,6 +55,7 @@ def fit(
     Raises:
         DataError: before the first step, if the data cannot be batched.
     """
+    keep_freed_memory()
     source = batches(data, batch_size, seed, start, device, workers)
     return _steps(step, source, steps, seed, start, precision)
 
