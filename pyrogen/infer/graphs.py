@@ -14,8 +14,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._guards import TracingContext, tracing
+from torch._subclasses import FakeTensorMode
 from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from pyrogen.infer.arithmetic import FORMULAS, use_onednn
 from pyrogen.infer.parameters import leaves
@@ -84,7 +87,8 @@ def compile_gradient(
             replayed = any(t.is_cuda for t in inputs)
             # On a CPU, convolutions kept channels-last cost more in the passes between them than they gain.
             options = {"fallback_random": True, "triton.cudagraphs": replayed, "layout_optimization": replayed}
-            run: Any = torch._inductor.compile(traced, inputs, options=options)
+            with tracing(TracingContext(FakeTensorMode(shape_env=ShapeEnv(), static_shapes=True))):
+                run: Any = torch._inductor.compile(traced, inputs, options=options)
     return Graph(run, captured, weights, replayed)
 
 
