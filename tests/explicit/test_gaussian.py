@@ -176,3 +176,32 @@ def test_full_covariance_on_mnist(mnist_root):
     with torch.no_grad():
         value = model.log_prob(data.test.tensors()[0]).mean().item()
     assert value == pytest.approx(1471, abs=3)
+
+
+@pytest.mark.parametrize(("n", "d"), [(3, 3), (63, 64), (64, 64)])
+def test_singular_covariance_is_always_seen(n, d):
+    for seed in range(10):
+        with pytest.raises(DataError, match="jitter"):
+            Gaussian.from_data(draw(n, d, seed=seed), "full")
+
+
+def test_collinear_dimensions_are_seen():
+    x = draw(100, 2)
+    with pytest.raises(DataError, match="jitter"):
+        Gaussian.from_data(torch.cat([x, 2 * x[:, :1]], 1), "full")
+
+
+@pytest.mark.parametrize("bad", [torch.full((4, 2), torch.nan), torch.zeros(0, 2)], ids=["nan", "empty"])
+def test_bad_data_are_not_called_constant(bad):
+    with pytest.raises(DataError) as error:
+        Gaussian.from_data(bad)
+    assert "0 of 2 dimensions are constant" not in str(error.value)
+
+
+def test_gaussian_leaves_bfloat16_before_its_likelihood():
+    model = Gaussian.from_data(draw(500, 3) + 5, "full")
+    with torch.no_grad():
+        model.shift.copy_(torch.tensor([1.2346, 2.3456, 0.5678]))
+        exact = model.distribution().loc
+        with torch.autocast("cpu", torch.bfloat16):
+            assert torch.allclose(model.distribution().loc, exact, atol=1e-5)

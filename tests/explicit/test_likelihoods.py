@@ -176,3 +176,11 @@ def test_mistakes_are_named():
     for sigma in (0, -1.0, "learnt", None):
         with pytest.raises(ConfigError, match=r"positive number or 'learned'"):
             make_likelihood("gaussian", sigma=sigma)
+
+
+def test_mean_of_the_discretised_logistic():
+    likelihood = DiscretizedLogisticLikelihood(17)
+    h = torch.tensor([[-0.45, 2.0]])
+    with scoped_seed(0):
+        drawn = likelihood(h).sample((100_000,)).mean()
+    assert likelihood.mean(h).item() == pytest.approx(drawn.item(), abs=0.03)

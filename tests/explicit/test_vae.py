@@ -207,3 +207,14 @@ def test_mistakes_are_named():
         VAE((1, 8, 8), network="convolutional")
     with pytest.raises(ConfigError, match="8 x 8"):
         VAE((1, 7, 9), hidden=(4,), network="conv")
+
+
+@pytest.mark.filterwarnings("error")
+def test_fixed_sigma_trains_without_a_warning():
+    vae = VAE((2,), 2, (4,), GaussianLikelihood(0.1, unit=False))
+    SVI(vae.model, vae.guide)(torch.randn(8, 2))
+
+
+def test_convolutions_on_vectors_are_refused_with_one_sentence():
+    with pytest.raises(ConfigError):
+        VAE((5,), network="conv")

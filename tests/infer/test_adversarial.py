@@ -11,6 +11,7 @@ from torch.optim import SGD, Adam, RMSprop
 from torch.optim.lr_scheduler import StepLR
 
 from pyrogen import AdversarialGame, fit
+from pyrogen.errors import ConfigError
 from pyrogen.implicit import DCGAN, GAN, WGAN
 from pyrogen.infer import GradientPenalty, NonSaturating, Wasserstein, advise, bursts
 from pyrogen.random import scoped_seed
@@ -437,3 +438,36 @@ def test_advice_names_the_fault_and_a_remedy(row, word):
     advice = AdversarialGame.advise(well | row)
     assert word in advice
     assert "; try" in advice or ": try" in advice
+
+
+def test_frozen_layers_are_left_out():
+    critic = nn.Sequential(nn.Linear(2, 4), nn.Linear(4, 1))
+    critic[0].requires_grad_(False)
+    AdversarialGame(players()[0], critic, prior)(batch(8))
+
+
+@pytest.mark.parametrize("critic_steps", [0, -1])
+def test_impossible_numbers_of_critic_steps_are_refused(critic_steps):
+    with pytest.raises(ConfigError, match="critic_steps"):
+        game(critic_steps=critic_steps)
+
+
+def test_negative_clip_is_refused():
+    with pytest.raises(ConfigError, match="clip"):
+        game(clip=-1.0)
+
+
+def test_optional_second_argument_is_not_taken_for_labels():
+    class Critic(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = nn.Linear(2, 1)
+
+        def forward(self, x, features=False):
+            return x if features else self.net(x)
+
+    AdversarialGame(players()[0], Critic(), prior)(batch(4), torch.arange(4))
+
+
+def test_generator_loss_is_not_reported_before_it_exists():
+    assert "generator_loss" not in game(critic_steps=3)(batch())

@@ -151,3 +151,8 @@ def test_clipping_bounds_every_weight():
     clip_weights(net, 0.1)
     for old, new in zip(before.parameters(), net.parameters(), strict=True):
         assert torch.equal(new, old.clamp(-0.1, 0.1))
+
+
+def test_gradient_penalty_in_double_precision():
+    critic = nn.Linear(2, 1).double()
+    assert GradientPenalty()(critic, batch(4).double(), batch(4, seed=1).double()).isfinite()

@@ -360,3 +360,15 @@ def test_a_step_learns_under_no_grad():
         for _ in range(3):
             step(torch.ones(4, 2))
     assert bool((loc > 0.1).all())
+
+
+def test_samples_of_a_model_that_observes_the_transpose():
+    def model(x):
+        offset = pyro.param("offset", torch.zeros(()))
+        with pyro.plate("pixels", 3, dim=-2), pyro.plate("data", len(x), dim=-1):
+            pyro.sample("x", dist.Normal(100.0 * torch.arange(3.0)[:, None] + offset, 1.0), obs=x.T)
+
+    step = SVI(model)
+    step(torch.randn(10, 3))
+    drawn = step.sample(200)
+    assert torch.allclose(drawn.mean(0), torch.tensor([0.0, 100.0, 200.0]), atol=1)

@@ -509,3 +509,30 @@ def test_chunks(n, sizes):
     assert torch.equal(torch.cat(rows), y)
     with scoped_seed(0):
         assert in_chunks(Standard((1, 2)), n).shape == (n, 1, 2)
+
+
+def test_bandwidth_in_one_dimension():
+    samples, valid = points(10_000, 1), points(1000, 1, seed=1)
+    chosen = float(log_density(valid, samples, best_bandwidth(valid, samples)).mean())
+    best = max(float(log_density(valid, samples, h).mean()) for h in np.geomspace(0.01, 1, 30))
+    assert chosen == pytest.approx(best, abs=0.05)
+
+
+@pytest.mark.parametrize("dims", [32, 128])
+def test_bandwidth_in_many_dimensions(dims):
+    samples, valid = points(1500, dims), points(300, dims, seed=1)
+    chosen = float(log_density(valid, samples, best_bandwidth(valid, samples)).mean())
+    best = max(float(log_density(valid, samples, h).mean()) for h in np.geomspace(0.3, 3, 80))
+    assert chosen == pytest.approx(best, abs=0.1)
+
+
+def test_nearest_distance_among_close_points():
+    toy = pyrogen.load("ring")
+    train, x = toy.train.x, toy.test.x[:300]
+    exact = torch.cat(
+        [
+            torch.cdist(part.double(), train.double(), compute_mode="donot_use_mm_for_euclid_dist").min(1).values
+            for part in x.split(50)
+        ]
+    )
+    assert nearest_distance(x, train).mean().item() == pytest.approx(exact.mean().item(), rel=0.01)
