@@ -98,7 +98,7 @@ def build(config: dict[str, Any]) -> Plan:
     with scoped_seed(derive(seed, "init")):
         plan = recipe(config["model"])(data, **options)
     plan.model.to(device)
-    if hasattr(plan.step, "compile"):
+    if hasattr(plan.step, "compile") and plan.step.compile is None:
         plan.step.compile = config["compile"]
     return replace(plan, data=plan.data.to(device))
 

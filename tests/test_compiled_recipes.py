@@ -43,8 +43,8 @@ def losses(name, compile, steps):
 def both(name, steps):
     """What every step of the eager and of the compiled run logged, by name; nothing for what is not compiled."""
     compiled, step = losses(name, True, steps)
-    if not hasattr(step, "compile"):
-        return {}  # fitted in closed form, or by plain descent
+    if not getattr(step, "compile", False):
+        return {}  # fitted in closed form, or never compiled
     eager, _ = losses(name, False, steps)
     keys = [key for key in eager[-1] if key.endswith("loss")]
     return {key: [torch.stack([row[key] for row in rows if key in row]) for rows in (compiled, eager)] for key in keys}

@@ -10,6 +10,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from pyrogen.infer.parameters import assign, modules_of, weights_of
 from pyrogen.infer.programs import MakeOptimizer, make_optimizer
+from pyrogen.infer.trusted import Trusted, compiles
 from pyrogen.nn.modes import evaluating
 
 
@@ -20,6 +21,8 @@ class Descent:
         losses: ``losses(*batch) -> {"loss": scalar, …}``, a network or a method of one.
         optim: makes a torch optimiser of parameters; ``Adam`` by default.
         schedule: makes a learning-rate schedule of the optimiser, stepped after each update.
+        compile: whether the losses and their gradients run as one compiled graph (see ``Trusted``); by default after
+            ``COMPILE_AFTER`` steps.
     """
 
     def __init__(
@@ -28,8 +31,11 @@ class Descent:
         optim: MakeOptimizer | None = None,
         *,
         schedule: Callable[[Optimizer], LRScheduler] | None = None,
+        compile: bool | None = None,
     ) -> None:
-        self.losses = losses
+        self.losses, self.compile, self.t = losses, compile, 0
+        self._trusted = Trusted(losses)
+        self._names: list[str] = []
         self._modules = modules_of(losses, "model")
         trained = [p for p in weights_of(self._modules).values() if p.requires_grad]
         self.optimizer = make_optimizer(optim or torch.optim.Adam, trained)
@@ -38,13 +44,26 @@ class Descent:
     @torch.enable_grad()
     def __call__(self, *batch: Tensor) -> dict[str, Tensor]:
         """Take one optimiser step on the batch; return the losses before it."""
-        losses = self.losses(*batch)
+        found = self._trusted(self._terms, batch) if compiles(self.compile, self.t) else None
         self.optimizer.zero_grad()
-        losses["loss"].backward()
+        if found is None:
+            values = self._terms(*batch)
+            values[0].backward()
+        else:
+            values = found.values
+            found.store()
         self.optimizer.step()
         if self.schedule is not None:
             self.schedule.step()
-        return {name: value.detach() for name, value in losses.items()}
+        self.t += 1
+        return {name: value.detach() for name, value in zip(self._names, values, strict=True)}
+
+    def _terms(self, *batch: Tensor) -> tuple[Tensor, ...]:
+        """The loss, then what else is logged."""
+        losses = dict(self.losses(*batch))
+        values = losses.pop("loss"), *losses.values()
+        self._names = ["loss", *losses]
+        return values
 
     def evaluate(self, *batch: Tensor) -> dict[str, Tensor]:
         """The losses with every network in evaluation mode and nothing moved."""
@@ -57,11 +76,12 @@ class Descent:
             yield from module.modules()
 
     def state_dict(self) -> dict[str, Any]:
-        """The weights, and the state of the optimiser and of its schedule."""
+        """The weights, the state of the optimiser and of its schedule, and the number of steps."""
         return {
             "weights": {name: t.detach() for name, t in weights_of(self._modules).items()},
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict() if self.schedule else None,
+            "t": self.t,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -74,3 +94,4 @@ class Descent:
         self.optimizer.load_state_dict(state["optimizer"])
         if self.schedule is not None:
             self.schedule.load_state_dict(state["schedule"])
+        self.t = state["t"]

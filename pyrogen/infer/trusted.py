@@ -178,11 +178,11 @@ def _why(error: Exception) -> str:
 
 @contextmanager
 def _unmoved(tensors: Sequence[Tensor]) -> Iterator[None]:
-    """Put random state and buffers back as they were."""
-    buffers = [(t, t.clone()) for t in tensors if not t.requires_grad]
+    """Put random state, and what a program writes into, back as they were."""
+    kept = [(t, t.detach().clone()) for t in tensors]
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         yield
     with torch.no_grad():
-        for tensor, before in buffers:
+        for tensor, before in kept:
             if not torch.equal(tensor, before):
                 tensor.copy_(before)

@@ -151,7 +151,8 @@ def _quantised(
     vectors = len(data.train) * model.positions
     if codes > vectors:
         raise ConfigError(f"a codebook of {codes} is larger than the data, which fill {vectors} places")
-    return Plan(model, descent(model, lr, steps), data)
+    # Codes that tie are told apart by the last bit, so a compiled step would take other ones.
+    return Plan(model, descent(model, lr, steps, compile=False), data)
 
 
 def objective(beta: float, warmup: int, free_bits: float, k: int) -> Objective:

@@ -42,9 +42,9 @@ def svi(model: Any, lr: float, steps: int, **options: Any) -> SVI:
     return SVI(model.model, guide, partial(Adam, lr=lr), schedule=cosine(steps), **options)
 
 
-def descent(model: Any, lr: float, steps: int) -> Descent:
+def descent(model: Any, lr: float, steps: int, compile: bool | None = None) -> Descent:
     """The step of a network that has losses of its own, by Adam."""
-    return Descent(model.losses, partial(Adam, lr=lr), schedule=cosine(steps))
+    return Descent(model.losses, partial(Adam, lr=lr), schedule=cosine(steps), compile=compile)
 
 
 def no_momentum(lr: float) -> Callable[..., Optimizer]:
