@@ -1,19 +1,27 @@
-"""What the sites of a Pyro trace say of each datum: the ground of every likelihood bound."""
+"""What the sites of a Pyro trace say of each datum, and traces of many draws: the ground of every likelihood bound.
 
-from collections.abc import Collection
+Draws are rows: a batch is repeated k times, so that any model of independent rows takes them, convolutional ones
+too, in one call.
+"""
+
+from collections.abc import Callable, Collection
 from typing import Any
 
 from pyro import poutine
+from pyro.poutine import Trace
+from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
+Site = dict[str, Any]
 
-def samples(trace: poutine.Trace) -> list[dict[str, Any]]:
+
+def samples(trace: Trace) -> list[Site]:
     """The sites with a probability: neither subsamples nor ``pyro.deterministic``."""
     nodes = [trace.nodes[name] for name in (*trace.stochastic_nodes, *trace.observation_nodes)]
     return [s for s in nodes if type(s["fn"]).__name__ != "_Subsample" and not s["infer"].get("_deterministic")]
 
 
-def data_dim(site: dict[str, Any], data: Collection[str]) -> int | None:
+def data_dim(site: Site, data: Collection[str]) -> int | None:
     """The dimension of the data plate around a site; ``None`` if it is in none.
 
     Args:
@@ -34,3 +42,89 @@ def over_plates(term: Tensor, dim: int, depth: int, keepdim: bool = False) -> Te
     """
     inner = [d for d in range(-depth, 0) if d != dim and -d <= term.ndim]
     return term.sum(inner, keepdim=keepdim) if inner else term
+
+
+def log_prob(site: Site) -> Tensor:
+    """The log-probability of a site's value, neither scaled nor masked; of a draw made at once, as it was then."""
+    known: Tensor | None = site.get("unscaled_log_prob")
+    return site["fn"].log_prob(site["value"]) if known is None else known
+
+
+def particles(
+    model: Callable[..., Any], guide: Callable[..., Any], batch: Any, k: int, at_once: bool = False
+) -> tuple[Trace, Trace]:
+    """Traces of the model and the guide in which the rows of the batch stand k times, one particle after another.
+
+    Args:
+        model, guide: the pair.
+        batch: its arguments; tensors have a row for each datum.
+        k: how many draws for each datum.
+        at_once: run a guide with a single latent variable once, on the batch itself, and draw k times from it.
+    """
+    many = batch if k == 1 else tuple(_repeated(t, k) for t in batch)
+    given = _at_once(guide, k, batch) if at_once and k > 1 else None
+    given = given or poutine.trace(guide).get_trace(*many)
+    with _Particles(k):
+        return poutine.trace(poutine.replay(model, trace=given)).get_trace(*many), given
+
+
+def _repeated(t: Any, k: int) -> Any:
+    """All rows k times over, one particle after another."""
+    return t.expand(k, *t.shape).flatten(0, 1) if isinstance(t, Tensor) and t.ndim else t
+
+
+def _at_once(guide: Callable[..., Any], k: int, batch: tuple[Any, ...]) -> Trace | None:
+    """The trace of a guide with a single latent variable, run once and drawn from k times; ``None`` for others."""
+    draws = _ManyDraws(k)
+    try:
+        with draws:
+            given = poutine.trace(guide).get_trace(*batch)
+    except _NotSingle:
+        return None
+    if draws.value is None:
+        return None
+    for name in [n for n, s in given.nodes.items() if type(s.get("fn")).__name__ == "_Subsample"]:
+        given.remove_node(name)  # the model's plate has k times as many rows
+    for site in samples(given):
+        site["value"], site["unscaled_log_prob"] = draws.value.flatten(0, 1), draws.log_prob.flatten(0, 1)
+        site["mask"] = _repeated(site["mask"], k)
+    return given
+
+
+class _NotSingle(Exception):
+    """The guide has another latent variable, or one outside the outermost plate."""
+
+
+class _ManyDraws(Messenger):
+    """Draws k values of a guide's only latent variable, ``value`` ``(k, n, …)``; the guide goes on with the first."""
+
+    def __init__(self, k: int) -> None:
+        super().__init__()
+        self.k = k
+        self.value: Tensor | None = None
+
+    def _pyro_sample(self, msg: Any) -> None:
+        fn, plates = msg["fn"], [f for f in msg["cond_indep_stack"] if f.vectorized]
+        if msg["done"] or type(fn).__name__ == "_Subsample":
+            return
+        if self.value is not None or msg["is_observed"] or not plates or -plates[0].dim != len(fn.batch_shape):
+            raise _NotSingle
+        self.value = fn.rsample((self.k,)) if fn.has_rsample else fn.sample((self.k,))
+        # Now, while they are the values that a flow remembers the inverse of.
+        self.log_prob = fn.log_prob(self.value)
+        msg["value"], msg["done"] = self.value[0], True
+
+
+class _Particles(Messenger):
+    """Says of a plate whose rows are k particles of n data that it holds n: whoever counts data counts those."""
+
+    def __init__(self, k: int) -> None:
+        super().__init__()
+        self.k = k
+
+    def _pyro_sample(self, msg: Any) -> None:
+        stack = list(msg["cond_indep_stack"])
+        outer = next((i for i, f in enumerate(stack) if f.vectorized), None)
+        if self.k > 1 and outer is not None and stack[outer].full_size in (None, stack[outer].size):
+            stack[outer] = stack[outer]._replace(full_size=stack[outer].size // self.k)
+            msg["cond_indep_stack"] = tuple(stack)

@@ -20,8 +20,9 @@ from pyro.poutine import Trace
 from torch import Tensor, nn
 
 from pyrogen.errors import ConfigError
-from pyrogen.infer.draws import Draws, collect, particles
+from pyrogen.infer.draws import Draws, collect
 from pyrogen.infer.programs import Program
+from pyrogen.traces import particles
 
 Weight = Callable[[Tensor], Tensor]
 

@@ -24,7 +24,7 @@ from pyrogen.data.measure import Measure, require
 from pyrogen.errors import ConfigError
 from pyrogen.protocols import Pair, Score
 from pyrogen.random import derive, scoped_seed
-from pyrogen.traces import data_dim, over_plates, samples
+from pyrogen.traces import data_dim, log_prob, over_plates, particles, samples
 
 ROWS = 10_000
 """How many (datum, particle) rows are computed at once; bounds the memory."""
@@ -115,39 +115,38 @@ def structure(pair: Pair, x: Tensor, *rest: Tensor) -> Structure:
     )
 
 
-def log_weights(pair: Pair, x: Tensor, *rest: Tensor, what: Structure | None = None) -> Tensor:
-    """One draw of ``log w`` for each datum.
+def log_weights(pair: Pair, x: Tensor, *rest: Tensor, what: Structure | None = None, k: int = 1) -> Tensor:
+    """Draws of ``log w``.
 
     Args:
         pair: the model and its guide.
         x: the data, ``(batch, *event)``.
         rest: side information with as many rows.
         what: the pair's structure, if known.
+        k: how many for each datum. A guide with a single latent variable runs once for all of them.
 
     Returns:
-        Nats, ``(batch,)``.
+        Nats, ``(k, batch)``.
 
     Raises:
         ConfigError: as ``structure``.
     """
     what = what or structure(pair, x, *rest)
-    given = poutine.trace(pair.guide).get_trace(x, *rest)
     enumerating = poutine.enum(pair.model, first_available_dim=-1 - what.depth)
-    joint = poutine.trace(poutine.replay(enumerating, trace=given)).get_trace(x, *rest)
+    joint, given = particles(enumerating, pair.guide, (x, *rest), k, at_once=True)
     total = x.new_zeros(())
     for sign, trace in ((1.0, joint), (-1.0, given)):
         for site in samples(trace):
             dim = data_dim(site, what.data)
             if dim is None:
                 continue
-            term = scale_and_mask(site["fn"].log_prob(site["value"]), 1.0, site["mask"])
+            term = scale_and_mask(log_prob(site), 1.0, site["mask"])
             values = site["infer"].get("_enumerate_dim")
             if values is not None and isinstance(site["mask"], Tensor):
                 # A masked site still has its values to be summed over: they share a mass of one.
                 term = torch.where(site["mask"], term, -log(term.shape[values]))
             total = total + sign * over_plates(term, dim, what.depth, keepdim=True)
-    weights: Tensor = total.reshape(-1, len(x)).logsumexp(0)
-    return weights
+    return total.reshape(-1, k * len(x)).logsumexp(0).view(k, len(x))
 
 
 @torch.no_grad()
@@ -176,12 +175,9 @@ def bounds(pair: Pair, x: Tensor, *rest: Tensor, k: int = 100, seed: int = 0) ->
         elbo, iwae = torch.empty(2, len(x), device=x.device, dtype=x.dtype if x.is_floating_point() else None)
         for start in range(0, len(x), rows):
             part = [t[start : start + rows] for t in (x, *rest)]
-            draws = [
-                log_weights(pair, *(t.repeat_interleave(r, 0) for t in part), what=what).view(-1, r) for r in turns
-            ]
-            w = torch.cat(draws, 1)
-            elbo[start : start + rows] = w.mean(1)
-            iwae[start : start + rows] = w.logsumexp(1) - log(k)
+            w = torch.cat([log_weights(pair, *part, what=what, k=r) for r in turns])
+            elbo[start : start + rows] = w.mean(0)
+            iwae[start : start + rows] = w.logsumexp(0) - log(k)
     return elbo, iwae, what
 
 
