@@ -2,8 +2,8 @@
 
 PacGAN's protocol: 8 Gaussians of deviation 0.01 on the unit circle, or 25 of deviation 0.05 on a lattice; 100,000
 training points, 2,500 samples; a sample within 3 deviations of its nearest mode is of high quality. A perfect sampler
-has 98.89% of them, and the reverse KL of the floor in the last row. What is done is kept in ``results.json``: a run
-that was stopped goes on.
+has 98.89% of them, and the reverse KL of the floor in the last row. A model is trained on each processor. What is done
+is kept in ``results.json``: a run that was stopped goes on.
 
     python examples/gan_modes.py                       # 10 seeds; --smoke for a run of a few seconds
     python examples/gan_modes.py --only gan+r1 --seeds 3
@@ -11,7 +11,10 @@ that was stopped goes on.
 
 import argparse
 import json
+import os
 import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -87,19 +90,21 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="*", choices=MODELS, default=list(MODELS))
     parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="models trained at a time, a thread each")
     parser.add_argument("--out", type=Path, default=Path("runs/examples/gan_modes"))
     parser.add_argument("--smoke", action="store_true", help="a run of a few seconds")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     path = args.out / "results.json"
     results = json.loads(path.read_text()) if path.exists() else {}
-    for seed in range(1 if args.smoke else args.seeds):
-        for toy in TOYS:
-            for row in args.only:
-                if (key := f"{toy}/{row}/{seed}") not in results:
-                    results[key] = one(toy, row, seed, args.smoke, args.out)
-                    write_whole(path, json.dumps(results, indent=1).encode())
-                    print(key, {k: round(v, 4) for k, v in results[key].items()}, flush=True)
+    runs = [(toy, row, seed) for seed in range(1 if args.smoke else args.seeds) for toy in TOYS for row in args.only]
+    with ProcessPoolExecutor(args.jobs, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+        left = {key: run for run in runs if (key := "{}/{}/{}".format(*run)) not in results}
+        jobs = {pool.submit(one, *run, args.smoke, args.out): key for key, run in left.items()}
+        for job in as_completed(jobs):
+            results[jobs[job]] = job.result()
+            write_whole(path, json.dumps(results, indent=1).encode())
+            print(jobs[job], {k: round(v, 4) for k, v in job.result().items()}, flush=True)
     print("data   model        seeds      modes            high quality, %     reverse KL, nats       seconds")
     for toy in TOYS:
         for row in args.only:

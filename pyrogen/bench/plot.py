@@ -72,6 +72,8 @@ def _bars(title: str, rows: Sequence[Row], axes: "Axes") -> None:
 
 
 def _width(title: str, rows: Sequence[Row], axes: "Axes") -> None:
+    from matplotlib.ticker import LogLocator
+
     widths = sorted({row["width"] for row in rows})
     names = dict.fromkeys(row["name"] for row in rows)
     for name, colour in zip(names, SERIES, strict=False):
@@ -80,8 +82,9 @@ def _width(title: str, rows: Sequence[Row], axes: "Axes") -> None:
     axes.set(xscale="log", yscale="log", xlabel=f"hidden units ({title})", ylabel="ms per step")
     axes.set_xticks(widths, [f"{w:,}" for w in widths])
     axes.set_xticks([], minor=True)
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter("{x:,g}")
-    axes.yaxis.set_minor_formatter("{x:,g}")
+    axes.set_yticks([], minor=True)
     legend_above(axes)
 
 

@@ -50,10 +50,10 @@ def judge(mnist_root):
 
 @pytest.fixture
 def trained(tmp_path, mnist_root):
-    """``trained(model, data, **options) -> (result, seconds)``: a recipe's whole run on MNIST."""
+    """``trained(model, data, precision, **options) -> (result, seconds)``: a recipe's whole run on MNIST."""
 
-    def run(model, data, **options):
-        config = configure(model, data, data_root=str(mnist_root), options=options)
+    def run(model, data, precision="32", **options):
+        config = configure(model, data, data_root=str(mnist_root), precision=precision, options=options)
         began = time.perf_counter()
         result = train(Run.create(free_path(tmp_path / "run"), config))
         return result, time.perf_counter() - began
