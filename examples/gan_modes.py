@@ -31,13 +31,14 @@ SMALL = {"hidden": (128, 128, 128), "latent": 16}
 ANNEALED = {"steps": 8000, "batch_size": 512, "lr": 1.5e-3, "critic_rate": 2.0, "r1": 6e-4, "r1_start": 0.25, "bits": 8}
 MODELS = {  # row: recipe, options
     "gan": ("gan", SMALL | {"steps": 6000}),
-    "wgan": ("wgan", SMALL | {"steps": 6000, "batch_size": 256, "clip": 0.1}),
+    "wgan": ("wgan", {"latent": 16, "steps": 6000}),
     "wgan-gp": ("wgan-gp", SMALL | {"steps": 6000}),
     "packed-gan": ("packed-gan", SMALL | {"steps": 6000}),
     # A strong R1 keeps the critic smooth while the shares of the modes even out, a weak one lets it be sharp at the
     # end; signs in the prior spare the generator its bridges between modes.
     "gan+r1": ("gan", SMALL | ANNEALED),
     "mixture": ("mixture", {"components": 32, "floor": 0.005}),
+    "flow": ("spline", {"steps": 3000}),
 }
 TOYS = ("ring", "grid")
 SAMPLES = 2500

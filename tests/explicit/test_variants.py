@@ -8,6 +8,7 @@ import pyrogen
 from pyrogen import SVI
 from pyrogen.errors import ConfigError
 from pyrogen.explicit import VAE, DiagonalNormal, FlowPosterior, StandardNormal, VampPrior
+from pyrogen.explicit.priors import EvenMixture
 from pyrogen.infer import IWAE, BetaELBO, FreeBits, Warmup
 from pyrogen.measure.likelihood import bounds
 from pyrogen.options import bind
@@ -104,6 +105,17 @@ def test_vamp_prior_is_the_mean_of_posteriors_at_its_inputs(x):
     assert not torch.equal(before, vae.p_z.inputs)
     assert vae.sample(3).shape == (3, 1, 8, 8)
     assert bounds(vae, x, k=3)[0].isfinite().all()
+
+
+def test_an_even_mixture_of_narrow_normals_loses_no_digits():
+    with scoped_seed(0):
+        loc, scale = torch.randn(50, 16), 0.003 + 0.1 * torch.rand(50, 16)
+        mixture = EvenMixture(loc, scale, 200)
+        z = mixture.sample()
+    even, normals = dist.Categorical(logits=torch.zeros(50).double()), dist.Normal(loc.double(), scale.double())
+    exact = dist.MixtureSameFamily(even, normals.to_event(1)).log_prob(z.double())
+    torch.testing.assert_close(mixture.log_prob(z), exact.float(), rtol=1e-5, atol=1e-4)
+    assert mixture.expand([3]).sample((2,)).shape == (2, 3, 16)
 
 
 def test_default_parts_are_the_standard_ones():

@@ -438,6 +438,23 @@ def test_structure_is_seen_under_one_run():
     assert structure(Couple(config_enumerate(mixture)), points(3)).latent is False
 
 
+def test_the_guide_runs_once_for_each_datum_and_the_model_for_each_draw():
+    pair, rows = latent(), {"model": 0, "guide": 0}
+
+    def counting(name):
+        def program(x):
+            rows[name] += len(x)
+            getattr(pair, name)(x)
+
+        return program
+
+    counted = Couple(counting("model"), counting("guide"))
+    what = structure(counted, points(4))
+    rows.update(model=0, guide=0)
+    assert log_weights(counted, points(4), what=what, k=7).shape == (7, 4)
+    assert rows == {"model": 28, "guide": 4}
+
+
 def test_log_weights_average_to_the_marginal():
     with scoped_seed(0):
         w = log_weights(latent(1.2), points(4), k=50_000)
