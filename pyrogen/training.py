@@ -22,6 +22,7 @@ from pyrogen.train.advice import Advice
 from pyrogen.train.device import autocast, pick_device
 from pyrogen.train.keep import Average, Best
 from pyrogen.train.loop import fit
+from pyrogen.train.memory import keep_freed_memory
 from pyrogen.train.runs import Run
 from pyrogen.train.signals import Interrupted, stops
 from pyrogen.train.window import Window, check_weights
@@ -184,6 +185,7 @@ def evaluate_run(run: Run, data: str | None = None, *, k: int = 100, seed: int =
     Raises:
         ConfigError: if the other data set is of another shape or measure.
     """
+    keep_freed_memory()
     trained = restore(run)
     judged = trained.data
     if data is not None and data != run.config["data"]:
