@@ -75,7 +75,7 @@ def summary(results, toy, row):
 
 def draw(out, rows):
     """One panel for each model and data set: where its samples lie."""
-    figure, axes = plt.subplots(len(TOYS), len(rows) + 1, figsize=(2.2 * len(rows) + 2.2, 4.6), squeeze=False)
+    figure, axes = plt.subplots(len(TOYS), len(rows) + 1, figsize=(2.2 * len(rows) + 2.2, 5.0), squeeze=False)
     for line, toy in zip(axes, TOYS, strict=True):
         data = pyrogen.load(toy)
         limit = 1.4 * float(data.truth.modes.max())

@@ -24,7 +24,7 @@ class Codebook(nn.Module):
         codes: K, at least 2.
         dim: the length of each vector.
         ema: by moving averages (van den Oord et al., appendix A.1); else by the loss ‖sg[h] - e‖².
-        decay: of the averages.
+        decay: of the averages; quick ones follow an encoder that still moves, and keep more codes in use.
         commitment: β, the weight of ‖h - sg[e]‖².
 
     Raises:
@@ -35,7 +35,7 @@ class Codebook(nn.Module):
     total: Tensor
 
     def __init__(
-        self, codes: int = 512, dim: int = 32, ema: bool = True, decay: float = 0.99, commitment: float = 0.25
+        self, codes: int = 512, dim: int = 32, ema: bool = True, decay: float = 0.95, commitment: float = 0.25
     ) -> None:
         super().__init__()
         if codes < 2:
