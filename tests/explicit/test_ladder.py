@@ -91,7 +91,7 @@ def test_bounds_stay_below_a_known_marginal():
         part.requires_grad_(False)
     model.eval().offset.requires_grad_(False)  # Pyro warns of weights that are frozen in training
     step = SVI(model.model, model.guide, partial(Adam, lr=5e-3), BetaELBO())
-    for _ in pyrogen.fit(step, drawn, steps=400, batch_size=200, seed=0):
+    for _ in pyrogen.fit(step, drawn, steps=1200, batch_size=200, seed=0):
         pass
     x = drawn[:200]
     exact = marginal.log_prob(x).mean()
