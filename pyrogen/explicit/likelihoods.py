@@ -5,7 +5,7 @@ and inverts its link so that a decoder can start at the mean of the data.
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import pyro.distributions as dist
 import torch
@@ -66,7 +66,7 @@ class GaussianLikelihood(nn.Module):
     outputs = 1
     kind: Literal["mass", "density"] = "density"
 
-    def __init__(self, sigma: float | Literal["learned"] = "learned", unit: bool = True) -> None:
+    def __init__(self, sigma: float | str = "learned", unit: bool = True) -> None:
         super().__init__()
         if sigma != "learned" and not (isinstance(sigma, int | float) and sigma > 0):
             raise ConfigError(f"sigma must be a positive number or 'learned'; got {sigma!r}")
@@ -143,7 +143,7 @@ class DiscretizedLogistic(TorchDistribution):
         levels: L.
     """
 
-    arg_constraints = {"loc": constraints.real, "scale": constraints.positive}  # noqa: RUF012 (Pyro's form)
+    arg_constraints: ClassVar[dict[str, Any]] = {"loc": constraints.real, "scale": constraints.positive}
     support = constraints.unit_interval
 
     def __init__(self, loc: Tensor, scale: Tensor, levels: int) -> None:
@@ -175,7 +175,7 @@ class DiscretizedLogistic(TorchDistribution):
 
 
 def make_likelihood(
-    name: str, levels: int = 256, sigma: float | Literal["learned"] = "learned", unit: bool = True
+    name: str, levels: int = 256, sigma: float | str = "learned", unit: bool = True
 ) -> Likelihood:
     """The likelihood called ``bernoulli``, ``gaussian`` or ``discretized_logistic``.
 

@@ -1,6 +1,6 @@
 """Posteriors q(z | x) of a variational autoencoder: how the output of an encoder becomes a distribution of z."""
 
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import pyro.distributions as dist
 import pyro.distributions.transforms as transforms
@@ -64,7 +64,7 @@ class FlowPosterior(nn.Module):
         ConfigError: for an unknown flow.
     """
 
-    def __init__(self, latent: int, flow: Literal["planar", "iaf"] = "iaf", layers: int = 4, context: int = 32) -> None:
+    def __init__(self, latent: int, flow: str = "iaf", layers: int = 4, context: int = 32) -> None:
         super().__init__()
         if flow not in ("planar", "iaf"):
             raise unknown("flow", flow, ("planar", "iaf"))

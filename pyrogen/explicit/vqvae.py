@@ -9,7 +9,7 @@ levels after Razavi, van den Oord and Vinyals, "Generating diverse high-fidelity
 
 from collections.abc import Sequence
 from math import prod
-from typing import Any
+from typing import Any, ClassVar
 
 import pyro
 import pyro.distributions as dist
@@ -187,7 +187,7 @@ class Sequences(TorchDistribution):
         n: the batch.
     """
 
-    arg_constraints: dict[str, Any] = {}  # noqa: RUF012 (Pyro's form)
+    arg_constraints: ClassVar[dict[str, Any]] = {}
     support = constraints.independent(constraints.nonnegative_integer, 1)
 
     def __init__(self, network: CausalTransformer, n: int) -> None:

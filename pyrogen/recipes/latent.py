@@ -51,7 +51,7 @@ def vae(
         network,
         mean_of(data),
         VampPrior(_some(data, components)) if prior == "vamp" else None,
-        None if posterior == "normal" else FlowPosterior(latent, posterior, flows),  # type: ignore[arg-type]
+        None if posterior == "normal" else FlowPosterior(latent, posterior, flows),
     )
     return Plan(model, svi(model, lr, steps, loss=objective(beta, warmup, free_bits, k)), data)
 

@@ -74,7 +74,7 @@ def observation_model(data: Dataset, name: str, sigma: float | str) -> Likelihoo
         raise ConfigError(
             f"the discretized_logistic likelihood wants dequantised grey levels; {data.name!r} is a {data.measure}"
         )
-    chosen = make_likelihood(name, data.measure.levels, sigma, unit)  # type: ignore[arg-type]
+    chosen = make_likelihood(name, data.measure.levels, sigma, unit)
     require(data.measure, chosen.kind, f"the {name} likelihood")
     return chosen
 

@@ -7,6 +7,7 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from helpers import points
 from torch import nn
 
 import pyrogen
@@ -14,10 +15,6 @@ from pyrogen import SVI, evaluate, recipes
 from pyrogen.data import Dataset, Measure, Split
 from pyrogen.explicit import CVAE, Label
 from pyrogen.measure.evaluate import likelihood_scores
-
-
-def points(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 class Noisy(nn.Module):

@@ -6,6 +6,7 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from helpers import Couple, empty, normal, points
 from pyro import poutine
 from pyro.infer import config_enumerate
 from pyro.infer.autoguide import AutoDelta, AutoNormal
@@ -18,28 +19,6 @@ from pyrogen.measure.likelihood import bounds, density_scores, log_weights, mean
 from pyrogen.random import scoped_seed
 
 MIX, LOCS = torch.tensor([0.3, 0.7]), torch.tensor([-2.0, 2.0])
-
-
-def normal(x, mean=0.0, variance=1.0):
-    return dist.Normal(mean, variance**0.5).log_prob(x)
-
-
-def points(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-def empty(*_):
-    pass
-
-
-class Couple:
-    """Any two programs as a pair."""
-
-    def __init__(self, model, guide=empty):
-        self.model, self.guide = model, guide
-
-    def sample(self, n, y=None):
-        raise AssertionError("a likelihood needs no samples")
 
 
 def latent(spread=1.5, plate=lambda n: pyro.plate("data", n)):

@@ -6,6 +6,7 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from helpers import Couple, normal, points
 from pyro import poutine
 from pyro.infer import config_enumerate
 
@@ -14,26 +15,6 @@ from pyrogen import SVI
 from pyrogen.errors import ConfigError
 from pyrogen.explicit import VAE
 from pyrogen.measure.likelihood import bounds, structure
-
-
-def points(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-def normal(x, mean=0.0, variance=1.0):
-    return dist.Normal(mean, variance**0.5).log_prob(x)
-
-
-def empty(*_):
-    pass
-
-
-class Couple:
-    def __init__(self, model, guide=empty):
-        self.model, self.guide = model, guide
-
-    def sample(self, n, y=None):
-        return torch.randn(n, 2)
 
 
 def test_latent_without_a_guide_is_refused():

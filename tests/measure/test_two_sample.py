@@ -8,6 +8,7 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from helpers import points
 from sklearn.neighbors import KernelDensity
 from torch import nn
 
@@ -26,11 +27,6 @@ from pyrogen.measure.mmd import gaussian_kernel, mmd2, mmd2_from_kernel
 from pyrogen.measure.neighbours import nearest_distance, nearest_neighbour
 from pyrogen.nn.kernel import best_bandwidth, log_density
 from pyrogen.random import scoped_seed
-
-
-def points(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
 
 # Maximum mean discrepancy
 
