@@ -38,7 +38,7 @@ MODELS = {  # row: recipe, options
     # end; signs in the prior spare the generator its bridges between modes.
     "gan+r1": ("gan", SMALL | ANNEALED),
     "mixture": ("mixture", {"components": 32, "floor": 0.005}),
-    "flow": ("spline", {"steps": 3000}),
+    "flow": ("spline", {"bins": 32, "steps": 3000}),
 }
 TOYS = ("ring", "grid")
 SAMPLES = 2500

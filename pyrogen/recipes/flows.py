@@ -55,11 +55,11 @@ def spline(
     *,
     layers: int = 1,
     hidden: tuple[int, ...] = (128, 128),
-    bins: int = 32,
+    bins: int = 64,
     form: str = "autoregressive",
     components: int = 32,
-    steps: int = 4000,
-    batch_size: int = 512,
+    steps: int = 6000,
+    batch_size: int = 256,
     lr: float = 1e-2,
 ) -> Plan:
     """Rational-quadratic spline flow, autoregressive or coupling (exact log-likelihood)."""

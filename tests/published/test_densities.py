@@ -34,8 +34,7 @@ def test_gaussian_on_logits_of_mnist(mnist_root):
 SMOOTH = ("moons", "ring", "grid")
 MIXTURE = {"layers": 1, "components": 40, "hidden": (64, 64), "batch_size": 512, "steps": 3000, "lr": 0.01}
 TOYS = [
-    *(("spline", name, 0.02, {}) for name in SMOOTH),
-    ("spline", "checkerboard", 0.025, {"batch_size": 256, "steps": 8000}),
+    *(("spline", name, 0.02, {}) for name in (*SMOOTH, "checkerboard")),
     *(("maf", name, 0.05, MIXTURE) for name in SMOOTH),
     ("maf", "checkerboard", 0.05, {**MIXTURE, "components": 64, "hidden": (128, 128), "steps": 4000}),
 ]
