@@ -174,9 +174,7 @@ class DiscretizedLogistic(TorchDistribution):
             return ((k + torch.rand_like(k)) / self.levels).clamp_max(1 - 2**-24)
 
 
-def make_likelihood(
-    name: str, levels: int = 256, sigma: float | str = "learned", unit: bool = True
-) -> Likelihood:
+def make_likelihood(name: str, levels: int = 256, sigma: float | str = "learned", unit: bool = True) -> Likelihood:
     """The likelihood called ``bernoulli``, ``gaussian`` or ``discretized_logistic``.
 
     Raises:
