@@ -49,8 +49,7 @@ class CompiledELBO(ELBO):
         if found is None:
             value: float = self.eager.loss_and_grads(model, guide, *args, **kwargs)
             return value
-        for weight, gradient in zip(found.weights, found.gradients, strict=True):
-            weight.grad = gradient if weight.grad is None else weight.grad.add_(gradient)
+        found.store(add=True)
         trained = {id(weight) for weight in found.weights}
         for name, site in list(pyro.get_param_store()._params.items()):
             if id(site) in trained:

@@ -47,10 +47,19 @@ class Gradients:
     weights: Sequence[Tensor]
     gradients: Sequence[Tensor]
 
-    def store(self) -> None:
-        """Put each gradient where an optimiser looks for it."""
+    def store(self, add: bool = False) -> None:
+        """Put each gradient where an optimiser looks for it, or add it to what is there.
+
+        It is laid out in memory as its weight is: a fused optimiser walks through both side by side, and a second
+        derivative often comes transposed.
+        """
         for weight, gradient in zip(self.weights, self.gradients, strict=True):
-            weight.grad = gradient
+            if add and weight.grad is not None:
+                weight.grad.add_(gradient)
+            elif gradient.stride() == weight.stride():
+                weight.grad = gradient
+            else:
+                weight.grad = torch.empty_like(weight).copy_(gradient)
 
 
 class Trusted:
