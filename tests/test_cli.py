@@ -284,6 +284,7 @@ BAD_REQUESTS = {
     "measure": (("train", "gaussian", "--data", "digits-binary"), "mass"),
     "likelihood": (("train", "vae", "--set", "likelihood=bernoulli"), "mass"),
     "dcgan": (("train", "dcgan", "--data", "ring"), "needs images"),
+    "dcgan r1": (("train", "dcgan", "--data", "digits", "--set", "r1=0.1"), "norm=layer"),
     "labels": (("train", "cvae", "--data", "ring"), "needs labels"),
     "no run": (("sample", "nowhere"), "no run folder"),
     "compare": (("compare", "gaussian", "wgna"), "did you mean 'wgan'"),

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from pyrogen.errors import ConfigError
 from pyrogen.nn import ConvDown, ConvUp, dcgan_init, evaluating, mlp
-from pyrogen.nn.conv import halvings
+from pyrogen.nn.conv import NORMS, halvings
 from pyrogen.random import scoped_seed
 
 HALVINGS = {
@@ -34,7 +34,7 @@ def sizes_inside(network, x, kinds):
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("norm", [False, True])
+@pytest.mark.parametrize("norm", NORMS)
 def test_convolutions_go_down_and_come_back(size, channels, norm):
     shape = (channels, *size)
     down, up = ConvDown(shape, 5, width=2, norm=norm), ConvUp(5, shape, width=2, norm=norm)
@@ -81,7 +81,7 @@ def test_convolutions_on_the_way_down_have_their_adjoint_in_the_mirror(size):
 
 
 def test_batch_norm_is_inside_only():
-    down, up = ConvDown((3, 32, 32), 1, norm=True), ConvUp(5, (3, 32, 32), norm=True)
+    down, up = ConvDown((3, 32, 32), 1, norm="batch"), ConvUp(5, (3, 32, 32), norm="batch")
     assert [type(layer).__name__ for layer in list(down)[:5]] == ["Conv2d", "SiLU", "Conv2d", "BatchNorm2d", "SiLU"]
     assert isinstance(up[-1], nn.ConvTranspose2d)
     assert sum(isinstance(layer, nn.BatchNorm2d) for layer in down) == 2
@@ -99,9 +99,23 @@ def test_too_small_images_are_refused(size):
             make()
 
 
+def test_unknown_norm_is_refused():
+    for make in (ConvDown, lambda shape, n, **options: ConvUp(n, shape, **options)):
+        with pytest.raises(ConfigError, match=r"norm.*'group'.*layer"):
+            make((1, 8, 8), 4, norm="group")
+
+
+@pytest.mark.parametrize(("norm", "alone"), [("none", True), ("layer", True), ("batch", False)])
+def test_only_batch_norm_ties_the_rows_of_a_batch(norm, alone):
+    down, x = ConvDown((1, 32, 32), 2, 4, norm=norm), torch.rand(6, 1, 32, 32)
+    assert torch.allclose(down(x)[:3], down(x[:3]), atol=1e-5) == alone
+
+
 def test_dcgan_starting_weights():
     with scoped_seed(0):
-        nets = nn.ModuleList([ConvDown((3, 32, 32), 64, width=64, norm=True), ConvUp(64, (3, 32, 32), 64, norm=True)])
+        nets = nn.ModuleList(
+            [ConvDown((3, 32, 32), 64, width=64, norm="batch"), ConvUp(64, (3, 32, 32), 64, norm="batch")]
+        )
         nets.apply(dcgan_init)
     linear = [m for m in nets.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d | nn.Linear)]
     norms = [m for m in nets.modules() if isinstance(m, nn.BatchNorm2d)]

@@ -28,7 +28,7 @@ class ConvGenerator(nn.Module):
     def __init__(self, latent: int, shape: Sequence[int], width: int = 32, classes: int = 0, unit: bool = True) -> None:
         super().__init__()
         self.classes = classes
-        self.layers = nn.Sequential(ConvUp(latent + classes, shape, width, nn.ReLU, norm=True), Range(unit))
+        self.layers = nn.Sequential(ConvUp(latent + classes, shape, width, nn.ReLU, norm="batch"), Range(unit))
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """Generate."""
@@ -45,12 +45,13 @@ class ConvCritic(nn.Module):
         shape: ``(channel, height, width)``, sides of at least 8.
         width: channels after the first layer.
         classes: how many label planes are put beside the channels of x; 0 for none.
-        norm: BatchNorm after every convolution but the first; a gradient penalty wants none.
+        norm: after every convolution but the first, of ``NORMS``; a gradient penalty wants ``layer`` or ``none``, for
+            ``batch`` makes a score depend on the other rows.
         unit: whether data lie in [0, 1], and are then seen as [-1, 1].
     """
 
     def __init__(
-        self, shape: Sequence[int], width: int = 32, classes: int = 0, norm: bool = True, unit: bool = True
+        self, shape: Sequence[int], width: int = 32, classes: int = 0, norm: str = "batch", unit: bool = True
     ) -> None:
         super().__init__()
         self.classes, self.unit = classes, unit
@@ -77,9 +78,10 @@ class DCGAN(Adversarial):
         classes: how many labels condition both players; 0 for an unconditional model.
         unit: whether data lie in [0, 1], or anywhere.
         bits: how many coordinates of z are signs.
+        norm: of the critic: ``batch``, ``layer`` or ``none``.
 
     Raises:
-        ConfigError: for images smaller than 8 × 8.
+        ConfigError: for images smaller than 8 × 8, or an unknown norm.
     """
 
     def __init__(
@@ -90,7 +92,8 @@ class DCGAN(Adversarial):
         classes: int = 0,
         unit: bool = True,
         bits: int = 0,
+        norm: str = "batch",
     ) -> None:
         generator = ConvGenerator(latent, shape, width, classes, unit)
-        critic = ConvCritic(shape, width, classes, unit=unit)
+        critic = ConvCritic(shape, width, classes, norm, unit)
         super().__init__(generator.apply(dcgan_init), critic.apply(dcgan_init), latent, classes, bits)

@@ -46,7 +46,7 @@ class WGAN(Adversarial):
             critic: nn.Module = MLPCritic(shape, hidden[::-1], scale=scale)
         elif network == "conv":
             generator = ConvGenerator(latent, shape, hidden[0], unit=unit).apply(dcgan_init)
-            critic = ConvCritic(shape, hidden[0], norm=False, unit=unit)
+            critic = ConvCritic(shape, hidden[0], norm="none", unit=unit)
         else:
             raise unknown("network", network, ("mlp", "conv"))
         super().__init__(generator, critic, latent, bits=bits)

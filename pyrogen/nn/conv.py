@@ -10,7 +10,14 @@ from math import prod
 
 from torch import Tensor, nn
 
-from pyrogen.errors import ConfigError
+from pyrogen.errors import ConfigError, unknown
+
+NORMS: dict[str, Callable[[int], nn.Module] | None] = {
+    "none": None,
+    "batch": nn.BatchNorm2d,
+    "layer": lambda channels: nn.GroupNorm(1, channels),
+}
+"""What follows a convolution: nothing, or a map to zero mean and unit deviation of each channel or of each datum."""
 
 
 def image_shape(shape: Sequence[int]) -> tuple[int, int, int]:
@@ -42,7 +49,10 @@ class ConvDown(nn.Sequential):
         outputs: length of the result, ``(batch, outputs)``.
         width: channels after the first layer; they double at each further one.
         activation: the nonlinearity after each convolution.
-        norm: BatchNorm after every convolution but the first.
+        norm: of ``NORMS``, after every convolution but the first.
+
+    Raises:
+        ConfigError: for an unknown norm, or images smaller than 8 × 8.
     """
 
     def __init__(
@@ -51,16 +61,16 @@ class ConvDown(nn.Sequential):
         outputs: int,
         width: int = 32,
         activation: Callable[[], nn.Module] = nn.SiLU,
-        norm: bool = False,
+        norm: str = "none",
     ) -> None:
         channels, height, side = image_shape(shape)
         *_, (h, w) = sizes = halvings(height, side)
         widths = [channels, *(width * 2**i for i in range(len(sizes) - 1))]
+        make = _norm(norm)
         layers: list[nn.Module] = []
         for i in range(len(sizes) - 1):
-            normed = norm and i > 0
-            layers.append(nn.Conv2d(widths[i], widths[i + 1], 4, 2, 1, bias=not normed))
-            layers += [nn.BatchNorm2d(widths[i + 1]), activation()] if normed else [activation()]
+            normed = [make(widths[i + 1])] if make and i else []
+            layers += [nn.Conv2d(widths[i], widths[i + 1], 4, 2, 1, bias=not normed), *normed, activation()]
         super().__init__(*layers, nn.Flatten(), nn.Linear(widths[-1] * h * w, outputs))
 
 
@@ -72,7 +82,10 @@ class ConvUp(nn.Sequential):
         shape: ``(channel, height, width)`` of the result.
         width: channels before the last layer; they double at each earlier one.
         activation: the nonlinearity after each layer but the last.
-        norm: BatchNorm after each layer but the last.
+        norm: of ``NORMS``, after each layer but the last.
+
+    Raises:
+        ConfigError: for an unknown norm, or images smaller than 8 × 8.
     """
 
     def __init__(
@@ -81,21 +94,26 @@ class ConvUp(nn.Sequential):
         shape: Sequence[int],
         width: int = 32,
         activation: Callable[[], nn.Module] = nn.SiLU,
-        norm: bool = False,
+        norm: str = "none",
     ) -> None:
         channels, height, side = image_shape(shape)
         sizes = halvings(height, side)[::-1]
         widths = [*(width * 2**i for i in reversed(range(len(sizes) - 1))), channels]
         start = (widths[0], *sizes[0])
-        layers: list[nn.Module] = [nn.Linear(inputs, prod(start), bias=not norm), nn.Unflatten(1, start)]
+        make = _norm(norm)
+        layers: list[nn.Module] = [nn.Linear(inputs, prod(start), bias=not make), nn.Unflatten(1, start)]
         for i, (h, w) in enumerate(sizes[1:]):
-            layers += [nn.BatchNorm2d(widths[i]), activation()] if norm else [activation()]
-            last = i == len(sizes) - 2
-            up = nn.ConvTranspose2d(
-                widths[i], widths[i + 1], 4, 2, 1, output_padding=(h % 2, w % 2), bias=last or not norm
-            )
-            layers.append(up)
+            normed = [make(widths[i])] if make else []
+            last, padding = i == len(sizes) - 2, (h % 2, w % 2)
+            up = nn.ConvTranspose2d(widths[i], widths[i + 1], 4, 2, 1, output_padding=padding, bias=last or not make)
+            layers += [*normed, activation(), up]
         super().__init__(*layers)
+
+
+def _norm(name: str) -> Callable[[int], nn.Module] | None:
+    if name not in NORMS:
+        raise unknown("norm", name, NORMS)
+    return NORMS[name]
 
 
 def dcgan_init(module: nn.Module) -> None:

@@ -84,6 +84,8 @@ def dcgan(
     latent: int = 32,
     width: int = 32,
     condition: str = "auto",
+    norm: str = "batch",
+    r1: float = 0.0,
     critic_steps: int = 1,
     average: float = 0.999,
     steps: int = 5000,
@@ -92,8 +94,11 @@ def dcgan(
 ) -> Plan:
     """Deep convolutional GAN for images, given the label where there is one (implicit: samples only)."""
     require_images(data, "dcgan")
-    model = DCGAN(data.shape, latent, width, _classes(data, condition), unit=in_unit_box(data))
-    return _plan(model, data, NonSaturating(), steps, lr, average, critic_steps=critic_steps)
+    if r1 and norm == "batch":
+        raise ConfigError(f"r1 wants scores that do not depend on other rows: set norm=layer or none; got r1={r1}")
+    model = DCGAN(data.shape, latent, width, _classes(data, condition), unit=in_unit_box(data), norm=norm)
+    rule = _r1(r1, data)
+    return _plan(model, data, NonSaturating(), steps, lr, average, penalty=rule, critic_steps=critic_steps)
 
 
 def wgan(

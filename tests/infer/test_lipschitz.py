@@ -115,7 +115,7 @@ def test_zero_penalty_looks_at_the_data_alone_unless_asked():
     assert ZeroPenalty(2.0, samples=True)(critic, real, fake).item() == pytest.approx(4 + 9)
 
 
-@pytest.mark.parametrize("make", [lambda: ConvCritic((1, 8, 8), 4, norm=False), lambda: ResCritic((1, 28, 28), 8, 10)])
+@pytest.mark.parametrize("make", [lambda: ConvCritic((1, 8, 8), 4, norm="none"), lambda: ResCritic((1, 28, 28), 8, 10)])
 def test_spectral_norm_is_one(make):
     with scoped_seed(0):
         critic = spectral(make())
