@@ -50,7 +50,8 @@ def main():
     print(f"the judge is right on {judge.accuracy:.2%} of single test digits")
 
     gan = DCGAN(data.shape, latent=128, width=args.width)
-    gan.critic = Packed(ConvCritic(packed_shape(data.shape, args.pack), args.width), args.pack)
+    critic = ConvCritic(packed_shape(data.shape, args.pack), args.width, norm="layer")
+    gan.critic = Packed(critic, args.pack)
     gan.to(args.device)
     average = AveragedModel(gan, multi_avg_fn=get_ema_multi_avg_fn(0.999))
     optim = partial(Adam, lr=5e-4, betas=(0.0, 0.9))

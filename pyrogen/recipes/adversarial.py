@@ -20,6 +20,7 @@ from pyrogen.infer.adversarial import AdversarialGame
 from pyrogen.infer.adversarial import bursts as wgan_bursts
 from pyrogen.infer.lipschitz import GradientPenalty, ZeroPenalty, spectral
 from pyrogen.infer.losses import AdversarialLoss, Hinge, LeastSquares, Minimax, NonSaturating, Wasserstein
+from pyrogen.infer.programs import MakeOptimizer
 from pyrogen.recipes.plan import Plan, cosine, in_unit_box, network_for, no_momentum, require_images, require_labels
 
 LOSSES: dict[str, type[AdversarialLoss]] = {
@@ -48,15 +49,12 @@ def gan(
     lr: float = 1e-3,
 ) -> Plan:
     """Generative adversarial network with fully connected players (implicit: samples only)."""
-    if critic_rate <= 0:
-        raise ConfigError(f"critic_rate must be positive; got {critic_rate}")
     if r1_start and not r1:
         raise ConfigError(f"r1_start is where r1 begins: set r1 too; got r1_start={r1_start}, r1={r1}")
     model = GAN(data.shape, latent, hidden, unit=in_unit_box(data), scale=_scale(data), bits=bits)
-    optim = no_momentum(lr), no_momentum(critic_rate * lr)
     easing = _falling(r1_start / r1, steps) if r1_start else None
     return _plan(
-        model, data, _loss(loss), steps, lr, average, optim,
+        model, data, _loss(loss), steps, lr, average, _two_rates(lr, critic_rate),
         penalty=_r1(r1, data), easing=easing, critic_steps=critic_steps,
     )  # fmt: skip
 
@@ -87,6 +85,7 @@ def dcgan(
     norm: str = "batch",
     r1: float = 0.0,
     critic_steps: int = 1,
+    critic_rate: float = 1.0,
     average: float = 0.999,
     steps: int = 5000,
     batch_size: int = 128,
@@ -97,8 +96,10 @@ def dcgan(
     if r1 and norm == "batch":
         raise ConfigError(f"r1 wants scores that do not depend on other rows: set norm=layer or none; got r1={r1}")
     model = DCGAN(data.shape, latent, width, _classes(data, condition), unit=in_unit_box(data), norm=norm)
-    rule = _r1(r1, data)
-    return _plan(model, data, NonSaturating(), steps, lr, average, penalty=rule, critic_steps=critic_steps)
+    return _plan(
+        model, data, NonSaturating(), steps, lr, average, _two_rates(lr, critic_rate),
+        penalty=_r1(r1, data), critic_steps=critic_steps,
+    )  # fmt: skip
 
 
 def wgan(
@@ -203,7 +204,7 @@ def packed_gan(
     unit, shape = in_unit_box(data), packed_shape(data.shape, pack)
     if network_for(data, network) == "conv":
         model: Adversarial = DCGAN(data.shape, latent, width, unit=unit, bits=bits)
-        model.critic = Packed(ConvCritic(shape, width, unit=unit), pack)
+        model.critic = Packed(ConvCritic(shape, width, norm="layer", unit=unit), pack)
     else:
         model = GAN(data.shape, latent, hidden, unit, scale=_scale(data), bits=bits)
         model.critic = Packed(MLPCritic(shape, hidden[::-1], scale=_scale(data, pack)), pack)
@@ -225,6 +226,13 @@ def _plan(
         model.generator, model.critic, model.prior, loss, optim or no_momentum(lr), schedule=cosine(steps), **rules
     )
     return Plan(model, game, data, average)
+
+
+def _two_rates(lr: float, critic_rate: float) -> tuple[MakeOptimizer, MakeOptimizer]:
+    """The generator's optimiser, and the critic's with ``critic_rate`` times its learning rate."""
+    if critic_rate <= 0:
+        raise ConfigError(f"critic_rate must be positive; got {critic_rate}")
+    return no_momentum(lr), no_momentum(critic_rate * lr)
 
 
 def _loss(name: str) -> AdversarialLoss:
