@@ -65,3 +65,12 @@ def test_mixed_precision_reaches_the_networks(name):
             plan = make(data)
         logs += [[dict(row) for _, row in pyrogen.fit(plan.step, plan.data.train, steps=2, precision=precision)]]
     assert (logs[0] == logs[1]) == (name in NOT_MIXED)
+
+
+@pytest.mark.parametrize("name", ["cgan", "dcgan", "sngan", "aae"])
+def test_labels_are_drawn_as_often_as_they_occur(name):
+    data = pyrogen.load("digits")
+    model = RECIPES[name](data, **SMALL.get(name, {}), **({"prior": "label"} if name == "aae" else {})).model
+    shares = model.prior.shares if name == "aae" else model.shares
+    assert shares.sum() == len(data.train)
+    assert shares[7] == (data.train.y == 7).sum()

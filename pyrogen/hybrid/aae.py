@@ -30,11 +30,15 @@ class LabelMixture(nn.Module):
         radius: of the circle.
         deviation: s.
 
+    Attributes:
+        shares: the relative frequencies of the labels, ``(classes,)``, by which they are drawn; even at first.
+
     Raises:
         ConfigError: if there are fewer than two coordinates or no classes.
     """
 
     centres: Tensor
+    shares: Tensor
 
     def __init__(self, latent: int, classes: int, radius: float = 4.0, deviation: float = 0.5) -> None:
         super().__init__()
@@ -44,11 +48,12 @@ class LabelMixture(nn.Module):
         centres = torch.zeros(classes, latent)
         centres[:, :2] = radius * torch.stack([angle.cos(), angle.sin()], 1)
         self.register_buffer("centres", centres)
-        self.classes, self.deviation = classes, deviation
+        self.register_buffer("shares", torch.ones(classes))
+        self.deviation = deviation
 
     def forward(self, n: int, y: Tensor | None = None) -> Tensor:
-        """Draw ``(n, latent)`` given labels ``(n,)``, drawn evenly if there are none."""
-        y = torch.randint(self.classes, (n,), device=self.centres.device) if y is None else y
+        """Draw ``(n, latent)`` given labels ``(n,)``, drawn by ``shares`` if there are none."""
+        y = torch.multinomial(self.shares, n, replacement=True) if y is None else y
         return self.centres[y] + self.deviation * torch.randn(n, self.centres.shape[1], device=self.centres.device)
 
 

@@ -24,11 +24,15 @@ class Adversarial(nn.Module):
         classes: how many labels a conditional model knows; 0 for an unconditional one.
         bits: how many coordinates of z are signs.
 
+    Attributes:
+        shares: the relative frequencies of the labels, ``(classes,)``, by which they are drawn; even at first.
+
     Raises:
         ConfigError: if there are more signs than coordinates.
     """
 
     origin: Tensor
+    shares: Tensor
 
     def __init__(self, generator: nn.Module, critic: nn.Module, latent: int, classes: int = 0, bits: int = 0) -> None:
         super().__init__()
@@ -36,6 +40,7 @@ class Adversarial(nn.Module):
             raise ConfigError(f"bits must lie between 0 and latent={latent}; got {bits}")
         self.bits = bits
         self.generator, self.critic, self.latent, self.classes = generator, critic, latent, classes
+        self.register_buffer("shares", torch.ones(classes) if classes else None)
         self.register_buffer("origin", torch.zeros(latent), persistent=False)  # carries device and type
 
     def prior(self, n: int) -> Tensor:
@@ -51,10 +56,10 @@ class Adversarial(nn.Module):
 
         Args:
             n: how many.
-            y: for a conditional model, labels of ``n`` rows or of one row for all; drawn evenly if not given.
+            y: for a conditional model, labels of ``n`` rows or of one row for all; drawn by ``shares`` if not given.
         """
         if self.classes:
-            y = torch.randint(self.classes, (n,), device=self.origin.device) if y is None else y
+            y = torch.multinomial(self.shares, n, replacement=True) if y is None else y
             if len(y) not in (1, n):
                 raise ConfigError(f"expected labels with 1 or {n} rows; got {len(y)}")
             y = y.expand(n)

@@ -21,7 +21,16 @@ from pyrogen.infer.adversarial import bursts as wgan_bursts
 from pyrogen.infer.lipschitz import GradientPenalty, ZeroPenalty, spectral
 from pyrogen.infer.losses import AdversarialLoss, Hinge, LeastSquares, Minimax, NonSaturating, Wasserstein
 from pyrogen.infer.programs import MakeOptimizer
-from pyrogen.recipes.plan import Plan, cosine, in_unit_box, network_for, no_momentum, require_images, require_labels
+from pyrogen.recipes.plan import (
+    Plan,
+    cosine,
+    in_unit_box,
+    label_counts,
+    network_for,
+    no_momentum,
+    require_images,
+    require_labels,
+)
 
 LOSSES: dict[str, type[AdversarialLoss]] = {
     "non_saturating": NonSaturating,
@@ -222,6 +231,8 @@ def _plan(
     **rules: Any,
 ) -> Plan:
     """The game of ``model``, by Adam with β = (0, 0.9) where nothing else is said."""
+    if model.classes:
+        model.shares.copy_(label_counts(data))
     game = AdversarialGame(
         model.generator, model.critic, model.prior, loss, optim or no_momentum(lr), schedule=cosine(steps), **rules
     )

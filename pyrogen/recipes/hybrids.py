@@ -6,7 +6,7 @@ from torch.optim import Adam
 
 from pyrogen.data.dataset import Dataset
 from pyrogen.errors import ConfigError, unknown
-from pyrogen.hybrid.aae import AAE
+from pyrogen.hybrid.aae import AAE, LabelMixture
 from pyrogen.hybrid.vaegan import VAEGAN
 from pyrogen.infer.adversarial import AdversarialGame
 from pyrogen.infer.lipschitz import ZeroPenalty
@@ -16,6 +16,7 @@ from pyrogen.recipes.plan import (
     Plan,
     cosine,
     in_unit_box,
+    label_counts,
     network_for,
     no_momentum,
     observation_model,
@@ -46,6 +47,8 @@ def aae(
         require_labels(data, "prior=label")
     classes = len(data.classes) if prior == "label" else 0
     model = AAE(data.shape, latent, hidden, observation_model(data, likelihood, sigma), network, classes)
+    if isinstance(model.prior, LabelMixture):
+        model.prior.shares.copy_(label_counts(data))
     fit = SVI(model.reconstruction, optim=partial(Adam, lr=lr), schedule=cosine(steps))
     rules = {"optim": no_momentum(2 * lr), "penalty": ZeroPenalty(r1), "schedule": cosine(steps)}
     game = CodeGame(model.encoder, model.critic, model.prior, **rules)

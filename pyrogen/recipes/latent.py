@@ -2,7 +2,6 @@
 
 from functools import partial
 
-import torch
 from torch import Tensor
 
 from pyrogen.data.dataset import Dataset
@@ -15,7 +14,16 @@ from pyrogen.explicit.priors import VampPrior
 from pyrogen.explicit.vae import VAE
 from pyrogen.explicit.vqvae import VQVAE, VQVAE2
 from pyrogen.infer.elbo import IWAE, BetaELBO, FreeBits, Objective, Warmup
-from pyrogen.recipes.plan import Plan, descent, mean_of, observation_model, require_images, require_labels, svi
+from pyrogen.recipes.plan import (
+    Plan,
+    descent,
+    label_counts,
+    mean_of,
+    observation_model,
+    require_images,
+    require_labels,
+    svi,
+)
 
 
 def vae(
@@ -196,8 +204,7 @@ def cvae(
     given: Condition
     if condition == "label":
         require_labels(data, "condition=label")
-        assert data.train.y is not None
-        given = Label(len(data.classes), torch.bincount(data.train.y, minlength=len(data.classes)))
+        given = Label(len(data.classes), label_counts(data))
     elif condition == "attributes":
         y = data.train.y
         if y is None or y.ndim != 2:

@@ -91,6 +91,12 @@ def require_labels(data: Dataset, who: str) -> None:
         raise ConfigError(f"{who} needs labels, and {data.name!r} has none")
 
 
+def label_counts(data: Dataset) -> Tensor:
+    """How often each label occurs in training, ``(classes,)``."""
+    assert data.train.y is not None  # there are classes
+    return torch.bincount(data.train.y, minlength=len(data.classes))
+
+
 def network_for(data: Dataset, name: str) -> str:
     """``mlp`` or ``conv``; ``auto`` is ``conv`` for images."""
     if name not in ("auto", "mlp", "conv"):

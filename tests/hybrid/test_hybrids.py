@@ -50,6 +50,9 @@ def test_mixture_by_label():
         z = prior(8000)
     nearest = torch.cdist(z, prior.centres).argmin(1)
     assert (torch.bincount(nearest, minlength=4) / 8000 - 0.25).abs().max() < 0.02
+    prior.shares.copy_(torch.tensor([0.0, 1, 0, 3]))
+    nearest = torch.cdist(prior(8000), prior.centres).argmin(1)
+    assert (torch.bincount(nearest, minlength=4) / 8000 - prior.shares / 4).abs().max() < 0.02
     with pytest.raises(ConfigError, match="latent >= 2"):
         LabelMixture(1, 4)
 

@@ -161,6 +161,9 @@ def test_labels_of_conditional_samples():
     model.sample(3000)
     assert seen[0].shape == (3000,)
     assert (torch.bincount(seen[0], minlength=3) / 3000 - 1 / 3).abs().max() < 0.05
+    model.shares.copy_(torch.tensor([3.0, 0, 1]))
+    model.sample(3000)
+    assert (torch.bincount(seen[1], minlength=3) / 3000 - model.shares / 4).abs().max() < 0.05
     with pytest.raises(ConfigError, match="1 or 5 rows; got 2"):
         model.sample(5, torch.tensor([0, 1]))
 
