@@ -1,7 +1,10 @@
 """Data and pairs that several test files judge."""
 
+import pyro
 import pyro.distributions as dist
 import torch
+
+MIX, LOCS = torch.tensor([0.3, 0.7]), torch.tensor([-2.0, 2.0])
 
 
 def points(*shape, seed=0):
@@ -26,3 +29,30 @@ class Couple:
 
     def sample(self, n, y=None):
         raise AssertionError("a likelihood needs no samples")
+
+
+def latent(spread=1.5, plate=lambda n: pyro.plate("data", n)):
+    """z ~ N(0, 1), x | z ~ N(z, 1), marginal N(0, 2), posterior N(x / 2, 1 / 2), spoilt by ``spread``."""
+
+    def model(x):
+        with plate(len(x)):
+            z = pyro.sample("z", dist.Normal(x.new_zeros(len(x)), 1.0))
+            pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+    def guide(x):
+        with plate(len(x)):
+            pyro.sample("z", dist.Normal(x / 2, spread * 0.5**0.5))
+
+    return Couple(model, guide)
+
+
+def mixture(x):
+    """Two Gaussians of deviation 1, the component to be enumerated."""
+    with pyro.plate("data", len(x)):
+        k = pyro.sample("k", dist.Categorical(MIX))
+        pyro.sample("x", dist.Normal(LOCS[k], 1.0), obs=x)
+
+
+def mixture_log_prob(x):
+    """Its log-density, in closed form."""
+    return torch.logsumexp(MIX.log() + normal(x[:, None], LOCS), 1)

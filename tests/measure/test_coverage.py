@@ -4,6 +4,7 @@ from math import exp, log
 
 import pytest
 import torch
+from helpers import points
 
 from pyrogen.data.toy import grid, ring
 from pyrogen.measure.coverage import count_scores, mode_scores, sampling_floor, stacked_modes
@@ -72,3 +73,30 @@ def test_stacked_digits_read_as_one_number():
     images[0, :, 0, 0] = torch.tensor([0.15, 0.25, 0.35])
     images[1, :, 0, 0] = torch.tensor([0.95, 0.0, 0.75])
     assert stacked_modes(images, judge).tolist() == [123, 907]
+
+
+def test_modes_of_a_perfect_sampler():
+    toy, n = ring(), 20_000
+    scores = mode_scores(toy.sample(n, torch.Generator().manual_seed(0)), toy.modes, toy.std)
+    assert (scores["modes"].value, scores["modes"].detail) == (8, {"of": 8, "n": n, "floor": 8.0})
+    within = 1 - exp(-4.5)  # the share of a Gaussian in the plane within 3 σ
+    assert scores["high_quality"].value == pytest.approx(within, abs=4 * (within * (1 - within) / n) ** 0.5)
+    assert scores["high_quality"].stderr == pytest.approx((within * (1 - within) / n) ** 0.5, rel=0.1)
+    assert 0 <= scores["reverse_kl"].value < 5 * 7 / (2 * n)  # 7 / 2n on average
+
+
+@pytest.mark.parametrize("kept", [7, 3, 1])
+def test_modes_missing(kept):
+    toy = ring()
+    samples = toy.modes[torch.arange(840) % kept] + 0.01 * points(840, 2).clamp(-2, 2)
+    scores = mode_scores(samples, toy.modes, toy.std)
+    assert scores["modes"].value == kept
+    assert scores["high_quality"].value == 1
+    assert scores["high_quality"].stderr == 0
+    assert scores["reverse_kl"].value == pytest.approx(log(8 / kept), abs=1e-9)
+
+
+def test_modes_of_noise():
+    scores = mode_scores(torch.zeros(100, 2) + 0.001 * points(100, 2), ring().modes, 0.01)
+    assert scores["modes"].value == 0
+    assert scores["high_quality"].value == 0

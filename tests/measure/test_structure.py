@@ -6,15 +6,17 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
-from helpers import Couple, normal, points
+from helpers import LOCS, MIX, Couple, latent, normal, points
 from pyro import poutine
 from pyro.infer import config_enumerate
+from pyro.infer.autoguide import AutoNormal
 
 import pyrogen
 from pyrogen import SVI
+from pyrogen.data import Measure
 from pyrogen.errors import ConfigError
 from pyrogen.explicit import VAE
-from pyrogen.measure.likelihood import bounds, structure
+from pyrogen.measure.likelihood import bounds, pair_scores, structure
 
 
 def test_latent_without_a_guide_is_refused():
@@ -162,3 +164,72 @@ def test_evaluation_leaves_the_parameter_store_alone():
     left = list(pyro.get_param_store().keys())
     pyro.clear_param_store()
     assert left == []
+
+
+def test_missing_plate_is_named():
+    def model(x):
+        pyro.sample("pixels", dist.Normal(0.0, 1.0).expand([len(x)]), obs=x)
+
+    with pytest.raises(ConfigError, match=r"'pixels' is observed outside a plate of the data.*pyro\.plate"):
+        bounds(Couple(model), points(5))
+
+
+def test_plate_of_another_size_is_named():
+    def model(x):
+        with pyro.plate("data", 3):
+            pyro.sample("x", dist.Normal(0.0, 1.0), obs=x[:3])
+
+    with pytest.raises(ConfigError, match=r"'x' is observed outside a plate of the data"):
+        bounds(Couple(model), points(5))
+
+
+def test_model_that_observes_nothing_is_named():
+    def model(x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(0.0, 1.0))
+
+    with pytest.raises(ConfigError, match="obs=x"):
+        bounds(Couple(model), points(5))
+
+
+def test_enumeration_outside_the_data_is_named():
+    @config_enumerate
+    def shared(x):
+        k = pyro.sample("k", dist.Categorical(MIX))
+        with pyro.plate("data", len(x)):
+            pyro.sample("x", dist.Normal(LOCS[k], 1.0), obs=x)
+
+    @config_enumerate
+    def nested(x):
+        with pyro.plate("data", len(x), dim=-1), pyro.plate("pixels", 3, dim=-2):
+            k = pyro.sample("k", dist.Categorical(MIX))
+            pyro.sample("x", dist.Normal(LOCS[k], 1.0), obs=x.T)
+
+    with pytest.raises(ConfigError, match=r"'k' is enumerated outside the data plate"):
+        bounds(Couple(shared), points(5))
+    with pytest.raises(ConfigError, match=r"'k' is enumerated inside a further plate"):
+        bounds(Couple(nested), points(5, 3))
+
+
+def test_guide_that_is_not_amortised_is_named():
+    model = latent().model
+    guide = AutoNormal(model)
+    guide(points(20))
+    with pytest.raises(ConfigError, match=r"'z.*' for each of 20 data.*amortise"):
+        bounds(Couple(model, guide), points(8))
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "space"), [(dist.Bernoulli(0.5), "unit"), (dist.Normal(0.0, 1.0), "binary")], ids=["mass", "density"]
+)
+def test_mass_and_density_do_not_mix(likelihood, space):
+    def model(x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("x", likelihood, obs=x)
+
+    x = (points(4) > 0).float()
+    kind = "mass" if space == "unit" else "density"
+    with pytest.raises(ConfigError, match=f"the model computes a probability {kind}"):
+        pair_scores(Couple(model), x, measure=Measure(space))
+    other = Measure("binary" if space == "unit" else "real")
+    assert pair_scores(Couple(model), x, measure=other)[0]["log_likelihood"].kind == "exact"

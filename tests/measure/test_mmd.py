@@ -1,0 +1,97 @@
+"""The maximum mean discrepancy against loops, under the null, and against what it has to see."""
+
+from math import exp
+
+import numpy as np
+import pytest
+import torch
+from helpers import points
+
+from pyrogen.data.toy import ring
+from pyrogen.measure.mmd import gaussian_kernel, mmd2, mmd2_from_kernel
+
+
+def naive_mmd2(samples, real):
+    """The unbiased estimate by plain loops, bandwidths as documented."""
+    x, y = samples.flatten(1).double().tolist(), real.flatten(1).double().tolist()
+
+    def square(a, b):
+        return sum((p - q) ** 2 for p, q in zip(a, b, strict=True))
+
+    apart = sorted(square(a, b) ** 0.5 for i, a in enumerate(y) for j, b in enumerate(y) if i != j)
+    median = apart[(len(apart) - 1) // 2]
+
+    def k(a, b):
+        return sum(exp(-square(a, b) / (2 * (c * median) ** 2)) for c in (0.5, 1, 2)) / 3
+
+    n, m = len(x), len(y)
+    within_x = sum(k(x[i], x[j]) for i in range(n) for j in range(n) if i != j) / (n * (n - 1))
+    within_y = sum(k(y[i], y[j]) for i in range(m) for j in range(m) if i != j) / (m * (m - 1))
+    return within_x + within_y - 2 * sum(k(a, b) for a in x for b in y) / (n * m)
+
+
+@pytest.mark.parametrize(("n", "m", "event"), [(7, 5, (3,)), (5, 8, (1, 2, 2)), (2, 2, (1,))])
+def test_mmd_agrees_with_loops(n, m, event):
+    samples, real = points(n, *event) + 0.5, points(m, *event, seed=1)
+    score = mmd2(samples, real, permutations=5)
+    assert score.value == pytest.approx(naive_mmd2(samples, real), abs=1e-6)
+    assert (score.kind, score.detail["n"]) == ("estimate", min(n, m))
+
+
+def test_mmd_is_unbiased_under_the_null():
+    values = [mmd2(points(30, 2, seed=i), points(20, 2, seed=1000 + i), permutations=2).value for i in range(300)]
+    stderr = np.std(values) / 300**0.5
+    assert abs(np.mean(values)) < 3.5 * stderr
+    assert stderr < 2e-3
+    assert min(values) < 0 < max(values)
+
+
+def test_mmd_of_permuted_rows_by_formula_and_by_recomputation():
+    kernel = gaussian_kernel(points(12, 2).double(), torch.tensor([0.7, 2.0]))
+    sign = torch.zeros(6, 12, dtype=torch.bool)
+    for row, seed in zip(sign, range(6), strict=True):
+        row[torch.randperm(12, generator=torch.Generator().manual_seed(seed))[:5]] = True
+    values = mmd2_from_kernel(kernel, sign)
+    for value, row in zip(values, sign, strict=True):
+        a, b = row.nonzero()[:, 0], (~row).nonzero()[:, 0]
+        within = [(kernel[i][:, i].sum() - kernel[i, i].sum()) / (len(i) * (len(i) - 1)) for i in (a, b)]
+        assert value.item() == pytest.approx((sum(within) - 2 * kernel[a][:, b].mean()).item(), abs=1e-12)
+
+
+def test_mmd_p_value_is_even_under_the_null():
+    p = [
+        mmd2(points(25, 2, seed=i), points(25, 2, seed=5000 + i), permutations=99, seed=i).detail["p_value"]
+        for i in range(300)
+    ]
+    assert np.mean(p) == pytest.approx(0.5, abs=4 * (1 / 12 / 300) ** 0.5)
+    for level in (0.1, 0.5, 0.9):
+        share = np.mean(np.array(p) <= level)
+        assert share == pytest.approx(level, abs=4 * (level * (1 - level) / 300) ** 0.5)
+
+
+def test_mmd_grows_with_a_shift_of_the_mean():
+    real = points(200, 2)
+    scores = [mmd2(points(200, 2, seed=1) + shift, real, permutations=199) for shift in (0.0, 0.3, 1.0, 3.0)]
+    values = [score.value for score in scores]
+    assert values == sorted(values)
+    assert [score.detail["p_value"] for score in scores[2:]] == pytest.approx([1 / 200, 1 / 200])
+    assert scores[0].detail["p_value"] > 0.01
+
+
+def test_mmd_sees_a_planted_mode_collapse():
+    toy, generator = ring(), torch.Generator().manual_seed(0)
+    real, fair = toy.sample(300, generator), toy.sample(300, generator)
+    values = []
+    for kept in (8, 6, 3, 1):
+        which = torch.arange(300) % kept
+        values.append(mmd2(toy.modes[which] + 0.01 * points(300, 2), real, permutations=50).value)
+    assert mmd2(fair, real, permutations=50).value < values[1]
+    assert values == sorted(values)
+
+
+def test_mmd_is_of_the_seed_alone():
+    x, y = points(30, 2), points(30, 2, seed=1)
+    state = torch.get_rng_state()
+    assert mmd2(x, y, seed=3) == mmd2(x, y, seed=3)
+    assert mmd2(x, y, seed=3).detail["p_value"] != mmd2(x, y, seed=4).detail["p_value"]
+    assert torch.equal(torch.get_rng_state(), state)
