@@ -23,6 +23,7 @@ OPTIONS = {
     "dcgan": {"width": 8},
     "gan": {"r1": 0.01, "r1_start": 1.0},
     "iwae": {"hidden": (32,)},
+    "spline": {"bins": 32},
 }
 STEPS = 25
 # Where a gradient is zero but for rounding, Adam makes a whole step of the rounding.
