@@ -1,4 +1,4 @@
-"""The two-player game: its rules, whose turn it is, exact continuation, and what it tells of itself."""
+"""The two-player game: its rules, whose turn it is, and exact continuation."""
 
 import copy
 from functools import partial
@@ -6,42 +6,20 @@ from itertools import pairwise
 
 import pytest
 import torch
+from games import adversary, batch, game, players, prior, same
 from torch import nn
 from torch.optim import SGD, Adam, RMSprop
 from torch.optim.lr_scheduler import StepLR
 
 from pyrogen import AdversarialGame, fit
 from pyrogen.errors import ConfigError
-from pyrogen.implicit import DCGAN, GAN, WGAN
-from pyrogen.infer import GradientPenalty, NonSaturating, Wasserstein, ZeroPenalty, advise, bursts
+from pyrogen.implicit import DCGAN, GAN
+from pyrogen.infer import GradientPenalty, NonSaturating, Wasserstein, ZeroPenalty, bursts
 from pyrogen.random import scoped_seed
-
-
-def prior(n):
-    return torch.randn(n, 3)
-
-
-def players(seed=0):
-    with scoped_seed(seed):
-        return nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 2)), nn.Sequential(
-            nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 1)
-        )
-
-
-def game(seed=0, **options):
-    return AdversarialGame(*players(seed), prior, **options)
-
-
-def batch(n=16, seed=0):
-    return torch.randn(n, 2, generator=torch.Generator().manual_seed(seed))
 
 
 def weights_of(game, player):
     return {n: t.detach().clone() for n, t in game.weights().items() if n.startswith(player)}
-
-
-def same(a, b):
-    return all(torch.equal(t, b[name]) for name, t in a.items())
 
 
 # Rules
@@ -206,10 +184,6 @@ MAKE = {
 }
 
 
-def adversary(model, **options):
-    return AdversarialGame(model.generator, model.critic, model.prior, **options)
-
-
 @pytest.mark.parametrize("kind", MAKE)
 def test_continues_bit_for_bit(kind):
     x = batch(64) if kind != "dcgan" else torch.rand(64, 1, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -276,63 +250,7 @@ def test_evaluate_is_the_loss_of_networks_in_evaluation_mode():
     assert torch.allclose(logs["generator_loss"], NonSaturating().generator(fake))
 
 
-# A user's own networks
-
-
-class OnlyX(nn.Module):
-    """A critic that knows nothing of labels; its scores are a column."""
-
-    def __init__(self):
-        super().__init__()
-        self.net = nn.Linear(2, 1)
-
-    def forward(self, x):
-        return self.net(x)
-
-
-class WithLabels(nn.Module):
-    def __init__(self, inputs, outputs):
-        super().__init__()
-        self.net, self.seen = nn.Linear(inputs + 1, outputs), []
-
-    def forward(self, x, y):
-        self.seen.append(y)
-        return self.net(torch.cat([x, y[:, None].float()], 1))
-
-
-@pytest.mark.parametrize("penalty", [None, GradientPenalty()])
-@pytest.mark.parametrize("critic", [OnlyX, lambda: nn.Linear(2, 1), lambda: WithLabels(2, 1)])
-@pytest.mark.parametrize("generator", [lambda: nn.Linear(3, 2), lambda: WithLabels(3, 2)])
-def test_own_networks_plug_in(generator, critic, penalty):
-    g, c = generator(), critic()
-    step = AdversarialGame(g, c, prior, penalty=penalty)
-    y = torch.arange(16) % 2
-    logs = step(batch(), y)
-    assert all(value.shape == () and value.isfinite() and not value.requires_grad for value in logs.values())
-    assert step.evaluate(batch(), y).keys() == {"critic_loss", "generator_loss"}
-    for network in (g, c):
-        assert all(torch.equal(seen, y) for seen in getattr(network, "seen", []))
-    if not hasattr(g, "seen") and not hasattr(c, "seen"):
-        assert step(batch()).keys() == logs.keys()
-
-
-@pytest.mark.parametrize("n", [1, 2])
-def test_small_batches(n):
-    for model in (GAN((2,), 3, (4,)), WGAN((2,), 3, (4,))):
-        assert adversary(model)(batch(n))["critic_loss"].isfinite()
-    for model in (DCGAN((1, 28, 28), 3, 4), WGAN((1, 28, 28), 3, (4,), "conv")):
-        assert adversary(model, penalty=GradientPenalty())(torch.rand(n, 1, 28, 28))["penalty"].isfinite()
-
-
-def test_conditional_players_learn_from_labels():
-    model = DCGAN((1, 8, 8), 3, 4, classes=2)
-    step = adversary(model, penalty=GradientPenalty())
-    x, y = torch.rand(8, 1, 8, 8), torch.arange(8) % 2
-    before = {name: t.clone() for name, t in step.weights().items()}
-    step(x, y)
-    assert not torch.equal(step.weights()["critic.layers.0.weight"], before["critic.layers.0.weight"])
-    with pytest.raises(ValueError, match="labels"):
-        step(x)
+# Learning
 
 
 @pytest.mark.parametrize(
@@ -357,7 +275,7 @@ def test_generator_finds_the_data(options):
     assert (torch.stack(means[-200:]).mean(0) - x.mean(0)).norm() < 0.4
 
 
-# Turns by a schedule, noise, and what it tells of itself
+# Schedules of turns, of the penalty and of noise
 
 
 def test_bursts_are_the_schedule_of_wgan():
@@ -410,60 +328,6 @@ def test_instance_noise_reaches_all_that_the_critic_sees():
     assert all(s.std(0).max() < 1e-6 for s in seen)
 
 
-def test_spread_and_right_side_in_closed_form():
-    generator = nn.Linear(1, 1, bias=False)
-    nn.init.constant_(generator.weight, 0.5)
-    step = AdversarialGame(generator, nn.Identity(), torch.zeros, optim=lambda _: SGD([nn.Parameter(torch.zeros(()))]))
-    step.prior = lambda n: torch.linspace(-1, 1, n)[:, None]
-    step._update = lambda player, loss: torch.zeros(())
-    logs = step(torch.linspace(-1, 3, 4)[:, None])
-    x, z = torch.linspace(-1, 3, 4), torch.linspace(-1, 1, 4)
-    assert logs["spread"].item() == pytest.approx(float(0.5 * z.std() / x.std()))
-    assert logs["critic_right"].item() == pytest.approx(0.5 * (3 / 4 + 2 / 4))
-    step.loss = Wasserstein()
-    assert "critic_right" not in step(torch.linspace(-1, 3, 4)[:, None])
-
-
-def test_gradient_is_the_norm_of_the_generators():
-    step = game(optim=partial(SGD, lr=0.0))
-    logs = step(batch())
-    grads = [p.grad for p in step._networks["generator"].parameters()]
-    assert logs["gradient"].item() == pytest.approx(float(torch.cat([g.flatten() for g in grads]).norm()))
-
-
-@pytest.mark.parametrize("bad", [float("nan"), float("inf"), 1e38])
-def test_no_weight_is_ever_nan(bad):
-    step = game(optim=partial(Adam, lr=0.1), critic_steps=2)
-    before = {name: t.clone() for name, t in step.weights().items()}
-    logs = [step(batch(seed=t) * (bad if t == 3 else 1.0)) for t in range(6)]
-    assert any(not value.isfinite() for value in logs[3].values()) or bad == 1e38
-    assert all(t.isfinite().all() for t in step.weights().values())
-    assert not same(before, step.weights())
-
-
-@pytest.mark.parametrize(
-    ("row", "word"),
-    [
-        ({"spread": 0.01}, "collapsed"),
-        ({"critic_loss": -1e6}, "Lipschitz"),
-        ({"critic_right": 1.0, "gradient": 1e-9}, "gradient is gone"),
-    ],
-)
-def test_advice_names_the_fault_and_a_remedy(row, word):
-    well = {"spread": 0.9, "critic_loss": 1.2, "critic_right": 0.6, "gradient": 0.1, "generator_loss": 0.8}
-    assert advise(well) is None
-    assert advise({}) is None
-    advice = AdversarialGame.advise(well | row)
-    assert word in advice
-    assert "; try" in advice or ": try" in advice
-
-
-def test_frozen_layers_are_left_out():
-    critic = nn.Sequential(nn.Linear(2, 4), nn.Linear(4, 1))
-    critic[0].requires_grad_(False)
-    AdversarialGame(players()[0], critic, prior)(batch(8))
-
-
 @pytest.mark.parametrize("critic_steps", [0, -1])
 def test_impossible_numbers_of_critic_steps_are_refused(critic_steps):
     with pytest.raises(ConfigError, match="critic_steps"):
@@ -473,19 +337,3 @@ def test_impossible_numbers_of_critic_steps_are_refused(critic_steps):
 def test_negative_clip_is_refused():
     with pytest.raises(ConfigError, match="clip"):
         game(clip=-1.0)
-
-
-def test_optional_second_argument_is_not_taken_for_labels():
-    class Critic(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.net = nn.Linear(2, 1)
-
-        def forward(self, x, features=False):
-            return x if features else self.net(x)
-
-    AdversarialGame(players()[0], Critic(), prior)(batch(4), torch.arange(4))
-
-
-def test_generator_loss_is_not_reported_before_it_exists():
-    assert "generator_loss" not in game(critic_steps=3)(batch())
