@@ -47,6 +47,25 @@ def test_convolutions_go_down_and_come_back(size, channels, norm):
     assert up.eval()(down.eval()(x[:1])).shape == x[:1].shape
 
 
+DEEP = {(28, 28): [(28, 28), (14, 14), (7, 7), (3, 3)], (9, 20): [(9, 20), (4, 10), (2, 5), (1, 2)]}
+
+
+@pytest.mark.parametrize("size", DEEP)
+def test_convolutions_as_deep_as_asked(size):
+    down, up = ConvDown((1, *size), 5, width=2, layers=3), ConvUp(5, (1, *size), width=2, layers=3)
+    x = torch.rand(2, 1, *size)
+    assert sizes_inside(down, x, nn.Conv2d) == DEEP[size][1:]
+    assert sizes_inside(up, down(x), (nn.Unflatten, nn.ConvTranspose2d)) == DEEP[size][::-1]
+    assert up(down(x)).shape == x.shape
+
+
+@pytest.mark.parametrize("layers", [-1, 4])
+def test_sides_cannot_be_halved_at_will(layers):
+    for network in (lambda: ConvDown((1, 9, 20), 5, layers=layers), lambda: ConvUp(5, (1, 9, 20), layers=layers)):
+        with pytest.raises(ConfigError, match=f"9 x 20 pixels can be halved 3 times; got layers={layers}"):
+            network()
+
+
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_transposed_convolutions_are_adjoint(size, channels):

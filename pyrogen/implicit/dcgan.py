@@ -23,12 +23,22 @@ class ConvGenerator(nn.Module):
         width: channels before the last layer.
         classes: how many labels are put beside z; 0 for none.
         unit: whether data lie in [0, 1], or anywhere.
+        layers: how many convolutions; 0: from a side of less than 8.
     """
 
-    def __init__(self, latent: int, shape: Sequence[int], width: int = 32, classes: int = 0, unit: bool = True) -> None:
+    def __init__(
+        self,
+        latent: int,
+        shape: Sequence[int],
+        width: int = 32,
+        classes: int = 0,
+        unit: bool = True,
+        layers: int = 0,
+    ) -> None:
         super().__init__()
         self.classes = classes
-        self.layers = nn.Sequential(ConvUp(latent + classes, shape, width, nn.ReLU, norm="batch"), Range(unit))
+        up = ConvUp(latent + classes, shape, width, nn.ReLU, "batch", layers)
+        self.layers = nn.Sequential(up, Range(unit))
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """Generate."""
@@ -48,15 +58,22 @@ class ConvCritic(nn.Module):
         norm: after every convolution but the first, of ``NORMS``; a gradient penalty wants ``layer`` or ``none``, for
             ``batch`` makes a score depend on the other rows.
         unit: whether data lie in [0, 1], and are then seen as [-1, 1].
+        layers: how many convolutions; 0: until a side is less than 8.
     """
 
     def __init__(
-        self, shape: Sequence[int], width: int = 32, classes: int = 0, norm: str = "batch", unit: bool = True
+        self,
+        shape: Sequence[int],
+        width: int = 32,
+        classes: int = 0,
+        norm: str = "batch",
+        unit: bool = True,
+        layers: int = 0,
     ) -> None:
         super().__init__()
         self.classes, self.unit = classes, unit
         planes = (shape[0] + classes, *shape[1:])
-        self.layers = ConvDown(planes, 1, width, lambda: nn.LeakyReLU(0.2), norm)
+        self.layers = ConvDown(planes, 1, width, lambda: nn.LeakyReLU(0.2), norm, layers)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Score."""
@@ -79,9 +96,10 @@ class DCGAN(Adversarial):
         unit: whether data lie in [0, 1], or anywhere.
         bits: how many coordinates of z are signs.
         norm: of the critic: ``batch``, ``layer`` or ``none``.
+        layers: how many convolutions each player has; 0: until a side is less than 8.
 
     Raises:
-        ConfigError: for images smaller than 8 × 8, or an unknown norm.
+        ConfigError: for images smaller than 8 × 8 or halved too often, or an unknown norm.
     """
 
     def __init__(
@@ -93,7 +111,8 @@ class DCGAN(Adversarial):
         unit: bool = True,
         bits: int = 0,
         norm: str = "batch",
+        layers: int = 0,
     ) -> None:
-        generator = ConvGenerator(latent, shape, width, classes, unit)
-        critic = ConvCritic(shape, width, classes, norm, unit)
+        generator = ConvGenerator(latent, shape, width, classes, unit, layers)
+        critic = ConvCritic(shape, width, classes, norm, unit, layers)
         super().__init__(generator.apply(dcgan_init), critic.apply(dcgan_init), latent, classes, bits)

@@ -1,6 +1,6 @@
 """Strided convolutions and their transposes, for images of any size from 8 × 8.
 
-Each layer halves the sides (rounding down) until the smaller one is less than 8, or doubles them back:
+Each layer halves the sides (rounding down), by default until the smaller one is less than 8, or doubles them back:
 a kernel of 4, stride 2 and padding 1 maps ``h -> ⌊h / 2⌋``, and its transpose with an output padding of
 ``h mod 2`` maps ``⌊h / 2⌋ -> h``.
 """
@@ -27,18 +27,24 @@ def image_shape(shape: Sequence[int]) -> tuple[int, int, int]:
     return shape[0], shape[1], shape[2]
 
 
-def halvings(height: int, width: int) -> list[tuple[int, int]]:
+def halvings(height: int, width: int, layers: int = 0) -> list[tuple[int, int]]:
     """The sizes on the way down, the image's own first: ``(28, 28), (14, 14), (7, 7)``.
 
+    Args:
+        height: of the image.
+        width: of the image.
+        layers: how often the sides are halved; 0: until the smaller one is less than 8.
+
     Raises:
-        ConfigError: if a side is less than 8 pixels.
+        ConfigError: if a side is less than 8 pixels, or cannot be halved so often.
     """
     if min(height, width) < 8:
         raise ConfigError(f"convolutional networks need images of at least 8 x 8 pixels; got {height} x {width}")
-    sizes = [(height, width)]
-    while min(sizes[-1]) >= 8:
-        sizes.append((sizes[-1][0] // 2, sizes[-1][1] // 2))
-    return sizes
+    most = min(height, width).bit_length() - 1
+    if not 0 <= layers <= most:
+        raise ConfigError(f"sides of {height} x {width} pixels can be halved {most} times; got layers={layers}")
+    layers = layers or most - 2
+    return [(height >> i, width >> i) for i in range(layers + 1)]
 
 
 class ConvDown(nn.Sequential):
@@ -50,9 +56,10 @@ class ConvDown(nn.Sequential):
         width: channels after the first layer; they double at each further one.
         activation: the nonlinearity after each convolution.
         norm: of ``NORMS``, after every convolution but the first.
+        layers: how many convolutions; 0: until a side is less than 8.
 
     Raises:
-        ConfigError: for an unknown norm, or images smaller than 8 × 8.
+        ConfigError: for an unknown norm, images smaller than 8 × 8, or more layers than they can be halved.
     """
 
     def __init__(
@@ -62,16 +69,17 @@ class ConvDown(nn.Sequential):
         width: int = 32,
         activation: Callable[[], nn.Module] = nn.SiLU,
         norm: str = "none",
+        layers: int = 0,
     ) -> None:
         channels, height, side = image_shape(shape)
-        *_, (h, w) = sizes = halvings(height, side)
+        *_, (h, w) = sizes = halvings(height, side, layers)
         widths = [channels, *(width * 2**i for i in range(len(sizes) - 1))]
         make = _norm(norm)
-        layers: list[nn.Module] = []
+        modules: list[nn.Module] = []
         for i in range(len(sizes) - 1):
             normed = [make(widths[i + 1])] if make and i else []
-            layers += [nn.Conv2d(widths[i], widths[i + 1], 4, 2, 1, bias=not normed), *normed, activation()]
-        super().__init__(*layers, nn.Flatten(), nn.Linear(widths[-1] * h * w, outputs))
+            modules += [nn.Conv2d(widths[i], widths[i + 1], 4, 2, 1, bias=not normed), *normed, activation()]
+        super().__init__(*modules, nn.Flatten(), nn.Linear(widths[-1] * h * w, outputs))
 
 
 class ConvUp(nn.Sequential):
@@ -83,9 +91,10 @@ class ConvUp(nn.Sequential):
         width: channels before the last layer; they double at each earlier one.
         activation: the nonlinearity after each layer but the last.
         norm: of ``NORMS``, after each layer but the last.
+        layers: how many convolutions; 0: from a side of less than 8.
 
     Raises:
-        ConfigError: for an unknown norm, or images smaller than 8 × 8.
+        ConfigError: for an unknown norm, images smaller than 8 × 8, or more layers than they can be halved.
     """
 
     def __init__(
@@ -95,19 +104,20 @@ class ConvUp(nn.Sequential):
         width: int = 32,
         activation: Callable[[], nn.Module] = nn.SiLU,
         norm: str = "none",
+        layers: int = 0,
     ) -> None:
         channels, height, side = image_shape(shape)
-        sizes = halvings(height, side)[::-1]
+        sizes = halvings(height, side, layers)[::-1]
         widths = [*(width * 2**i for i in reversed(range(len(sizes) - 1))), channels]
         start = (widths[0], *sizes[0])
         make = _norm(norm)
-        layers: list[nn.Module] = [nn.Linear(inputs, prod(start), bias=not make), nn.Unflatten(1, start)]
+        modules: list[nn.Module] = [nn.Linear(inputs, prod(start), bias=not make), nn.Unflatten(1, start)]
         for i, (h, w) in enumerate(sizes[1:]):
             normed = [make(widths[i])] if make else []
             last, padding = i == len(sizes) - 2, (h % 2, w % 2)
             up = nn.ConvTranspose2d(widths[i], widths[i + 1], 4, 2, 1, output_padding=padding, bias=last or not make)
-            layers += [*normed, activation(), up]
-        super().__init__(*layers)
+            modules += [*normed, activation(), up]
+        super().__init__(*modules)
 
 
 def _norm(name: str) -> Callable[[int], nn.Module] | None:

@@ -90,6 +90,7 @@ def dcgan(
     *,
     latent: int = 32,
     width: int = 32,
+    layers: int = 0,
     condition: str = "auto",
     norm: str = "batch",
     r1: float = 0.0,
@@ -104,7 +105,9 @@ def dcgan(
     require_images(data, "dcgan")
     if r1 and norm == "batch":
         raise ConfigError(f"r1 wants scores that do not depend on other rows: set norm=layer or none; got r1={r1}")
-    model = DCGAN(data.shape, latent, width, _classes(data, condition), unit=in_unit_box(data), norm=norm)
+    model = DCGAN(
+        data.shape, latent, width, _classes(data, condition), unit=in_unit_box(data), norm=norm, layers=layers
+    )
     return _plan(
         model, data, NonSaturating(), steps, lr, average, _two_rates(lr, critic_rate),
         penalty=_r1(r1, data), critic_steps=critic_steps,
