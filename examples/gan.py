@@ -15,13 +15,14 @@ from pathlib import Path
 import torch
 from torch.optim import Adam
 from torch.optim.lr_scheduler import CosineAnnealingLR
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 import pyrogen
 from pyrogen.implicit import GAN
 from pyrogen.infer import Minimax, NonSaturating
 from pyrogen.measure.coverage import mode_scores
 from pyrogen.report import samples_png
+from pyrogen.train.keep import ema
 
 
 def main():
@@ -38,7 +39,7 @@ def main():
     torch.manual_seed(args.seed)
     data = pyrogen.load("ring", seed=args.seed)
     gan = GAN(data.shape, latent=16, hidden=(128, 128, 128), unit=False)
-    average = AveragedModel(gan, multi_avg_fn=get_ema_multi_avg_fn(0.999))
+    average = AveragedModel(gan, multi_avg_fn=ema(0.999))
     step = pyrogen.AdversarialGame(
         gan.generator,
         gan.critic,

@@ -19,13 +19,14 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import torch
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 import pyrogen
 from pyrogen.files import write_whole
 from pyrogen.measure.coverage import mode_scores
 from pyrogen.options import bind
 from pyrogen.recipes import recipe
+from pyrogen.train.keep import ema
 
 SMALL = {"hidden": (128, 128, 128), "latent": 16}
 ANNEALED = {"steps": 8000, "batch_size": 512, "lr": 1.5e-3, "critic_rate": 2.0, "r1": 6e-4, "r1_start": 0.25, "bits": 8}
@@ -51,7 +52,7 @@ def one(toy, row, seed, smoke, out):
     torch.manual_seed(seed)
     options = bind(recipe(name), {"batch_size": 256} | options | ({"steps": 20} if smoke else {}))
     plan = recipe(name)(data, **options)
-    average = AveragedModel(plan.model, multi_avg_fn=get_ema_multi_avg_fn(plan.average or 0.0))
+    average = AveragedModel(plan.model, multi_avg_fn=ema(plan.average or 0.0))
     began = time.perf_counter()
     for _ in pyrogen.fit(plan.step, data.train, steps=options["steps"], batch_size=options["batch_size"], seed=seed):
         average.update_parameters(plan.model)

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch.optim import Adam
 from torch.optim.lr_scheduler import CosineAnnealingLR
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 import pyrogen
 from pyrogen.implicit import DCGAN, ConvCritic, Packed, packed_shape
@@ -24,6 +24,7 @@ from pyrogen.measure.coverage import count_scores, stacked_modes
 from pyrogen.measure.evaluate import in_chunks
 from pyrogen.measure.features import classifier
 from pyrogen.report import grid_png
+from pyrogen.train.keep import ema
 
 
 def main():
@@ -53,7 +54,7 @@ def main():
     critic = ConvCritic(packed_shape(data.shape, args.pack), args.width, norm="layer")
     gan.critic = Packed(critic, args.pack)
     gan.to(args.device)
-    average = AveragedModel(gan, multi_avg_fn=get_ema_multi_avg_fn(0.999))
+    average = AveragedModel(gan, multi_avg_fn=ema(0.999))
     optim = partial(Adam, lr=5e-4, betas=(0.0, 0.9))
     schedule = partial(CosineAnnealingLR, T_max=steps)
     step = pyrogen.AdversarialGame(

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch.optim import Adam
 from torch.optim.lr_scheduler import CosineAnnealingLR
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 import pyrogen
 from pyrogen.implicit import WGAN
@@ -22,6 +22,7 @@ from pyrogen.infer import GradientPenalty, Wasserstein
 from pyrogen.measure.evaluate import in_chunks
 from pyrogen.measure.features import classifier, feature_scores
 from pyrogen.report import grid_png
+from pyrogen.train.keep import ema
 
 
 def main():
@@ -46,7 +47,7 @@ def main():
     print(f"the judge is right on {judge.accuracy:.2%} of the test images")
 
     wgan = WGAN(data.shape, latent=64, hidden=(args.width,), network="conv").to(args.device)
-    average = AveragedModel(wgan, multi_avg_fn=get_ema_multi_avg_fn(0.999))
+    average = AveragedModel(wgan, multi_avg_fn=ema(0.999))
     step = pyrogen.AdversarialGame(
         wgan.generator,
         wgan.critic,

@@ -1,11 +1,12 @@
 """Which weights a run ends with: the best by validation, or an average along the way."""
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 
 class Best:
@@ -38,16 +39,37 @@ class Best:
         self.score = state["score"]
 
 
+Tensors = tuple[Tensor, ...] | list[Tensor]
+
+
+def ema(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
+    """An exponential moving average that forgets where training began: ``avg ← d avg + (1 - d) w``.
+
+    ``d = min(decay, (1 + n) / (10 + n))`` after n steps: with a fixed decay the average of a run of less than a few
+    ``1 / (1 - decay)`` steps would be one of starting weights. Use as ``AveragedModel(net, multi_avg_fn=ema(0.999))``.
+
+    Args:
+        decay: in the end; about ``1 / (1 - decay)`` steps count.
+    """
+
+    def update(averaged: Tensors, current: Tensors, n: Tensor | int) -> None:
+        share = torch.as_tensor(9 / (10 + n)).clamp_min(1 - decay)  # stays on the device: nothing waits for it
+        for average, weight in zip(averaged, current, strict=True):
+            average.lerp_(weight, share.to(average.dtype))
+
+    return update
+
+
 class Average:
-    """An exponential moving average of the weights: ``avg ← decay avg + (1 - decay) w`` after each step.
+    """An exponential moving average of the weights, by ``ema``.
 
     Args:
         module: the network in training.
-        decay: of the average; about ``1 / (1 - decay)`` steps count.
+        decay: of the average.
     """
 
     def __init__(self, module: nn.Module, decay: float) -> None:
-        self.average = AveragedModel(module, multi_avg_fn=get_ema_multi_avg_fn(decay))
+        self.average = AveragedModel(module, multi_avg_fn=ema(decay))
 
     @property
     def module(self) -> nn.Module:
