@@ -26,6 +26,7 @@ class WGAN(Adversarial):
         unit: whether data lie in [0, 1], or anywhere.
         scale: the location and scale of real data, for ``mlp``.
         bits: how many coordinates of z are signs.
+        layers: how many convolutions each player of ``conv`` has; 0: until a side is less than 8.
 
     Raises:
         ConfigError: for an unknown network.
@@ -40,13 +41,14 @@ class WGAN(Adversarial):
         unit: bool = True,
         scale: Scale | None = None,
         bits: int = 0,
+        layers: int = 0,
     ) -> None:
         if network == "mlp":
             generator: nn.Module = MLPGenerator(latent, shape, hidden, unit, scale=scale)
             critic: nn.Module = MLPCritic(shape, hidden[::-1], scale=scale)
         elif network == "conv":
-            generator = ConvGenerator(latent, shape, hidden[0], unit=unit).apply(dcgan_init)
-            critic = ConvCritic(shape, hidden[0], norm="none", unit=unit)
+            generator = ConvGenerator(latent, shape, hidden[0], unit=unit, layers=layers).apply(dcgan_init)
+            critic = ConvCritic(shape, hidden[0], norm="none", unit=unit, layers=layers)
         else:
             raise unknown("network", network, ("mlp", "conv"))
         super().__init__(generator, critic, latent, bits=bits)
