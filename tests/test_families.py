@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from torch import nn
 
 import pyrogen
 from pyrogen.random import scoped_seed
@@ -74,3 +75,11 @@ def test_labels_are_drawn_as_often_as_they_occur(name):
     shares = model.prior.shares if name == "aae" else model.shares
     assert shares.sum() == len(data.train)
     assert shares[7] == (data.train.y == 7).sum()
+
+
+@pytest.mark.parametrize("name", ["dcgan", "packed-gan", "wgan-gp"])
+def test_convolutional_players_are_as_deep_as_asked(name):
+    model = RECIPES[name](pyrogen.load("digits"), **SMALL[name], layers=3).model
+    for player, kind in ((model.generator, nn.ConvTranspose2d), (model.critic, nn.Conv2d)):
+        assert sum(isinstance(layer, kind) for layer in player.modules()) == 3
+    assert model.sample(2).shape == (2, 1, 8, 8)

@@ -158,6 +158,7 @@ def wgan_gp(
     bits: int = 0,
     hidden: tuple[int, ...] = (128, 128, 128),
     width: int = 32,
+    layers: int = 0,
     network: str = "auto",
     penalty: float = 1.0,
     critic_steps: int = 2,
@@ -169,7 +170,7 @@ def wgan_gp(
     """Wasserstein GAN with gradient penalty, in units of the data's deviation (implicit: samples only)."""
     kind = network_for(data, network)
     shape, unit = data.shape, in_unit_box(data)
-    model = WGAN(shape, latent, (width,) if kind == "conv" else hidden, kind, unit, _scale(data), bits)
+    model = WGAN(shape, latent, (width,) if kind == "conv" else hidden, kind, unit, _scale(data), bits, layers)
     rule = GradientPenalty(penalty)
     return _plan(model, data, Wasserstein(), steps, lr, average, penalty=rule, critic_steps=critic_steps)
 
@@ -202,6 +203,7 @@ def packed_gan(
     bits: int = 0,
     hidden: tuple[int, ...] = (128, 128, 128),
     width: int = 32,
+    layers: int = 0,
     network: str = "auto",
     r1: float = 0.005,
     critic_steps: int = 1,
@@ -215,8 +217,8 @@ def packed_gan(
         raise ConfigError(f"batch_size must be a multiple of pack; got {batch_size} and {pack}")
     unit, shape = in_unit_box(data), packed_shape(data.shape, pack)
     if network_for(data, network) == "conv":
-        model: Adversarial = DCGAN(data.shape, latent, width, unit=unit, bits=bits)
-        model.critic = Packed(ConvCritic(shape, width, norm="layer", unit=unit), pack)
+        model: Adversarial = DCGAN(data.shape, latent, width, unit=unit, bits=bits, layers=layers)
+        model.critic = Packed(ConvCritic(shape, width, norm="layer", unit=unit, layers=layers), pack)
     else:
         model = GAN(data.shape, latent, hidden, unit, scale=_scale(data), bits=bits)
         model.critic = Packed(MLPCritic(shape, hidden[::-1], scale=_scale(data, pack)), pack)
