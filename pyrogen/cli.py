@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from pyrogen.errors import ConfigError, UserError, unknown
+from pyrogen.errors import ConfigError, UserError
 from pyrogen.tables import card_table, listing, score_table, show
 
 if TYPE_CHECKING:
@@ -121,11 +121,13 @@ def train(
     ] = None,
 ) -> None:
     """Train a model: pictures on the way, and a run folder that survives any crash."""
-    from pyrogen.options import parse_pairs
+    from inspect import signature
+
+    from pyrogen.options import parse_pairs, read_config
     from pyrogen.train.runs import Run, free_path
     from pyrogen.training import build, configure
 
-    wanted = _read_config(config)
+    wanted = read_config(config, signature(configure).parameters) if config else {}
     options = wanted.pop("options", {}) | parse_pairs(set_ or [])
     options |= _given(steps=steps, batch_size=batch_size, lr=lr)
     wanted |= _given(
@@ -320,24 +322,6 @@ def _stopped(run: "Run", signum: int) -> None:
 
 def _given(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
-
-
-CONFIG_KEYS = ("model", "data", "data_root", "seed", "device", "precision", "compile", "options")
-
-
-def _read_config(path: Path | None) -> dict[str, Any]:
-    import tomllib
-
-    if path is None:
-        return {}
-    try:
-        config = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"cannot read --config {path}: {error}") from error
-    for key in config:
-        if key not in CONFIG_KEYS:
-            raise unknown(f"key of {path.name}", key, CONFIG_KEYS)
-    return config
 
 
 def _check_label(model: Any, classes: tuple[str, ...], label: int) -> None:

@@ -1,7 +1,9 @@
 """A function's signature is its configuration: options by name, read from text or TOML."""
 
 import inspect
-from collections.abc import Callable, Mapping
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -43,6 +45,23 @@ def parse_pairs(pairs: list[str]) -> dict[str, str]:
         if not (key and equals and value):
             raise ConfigError(f"--set wants KEY=VALUE; got {key + equals + value!r}")
     return {key.strip().replace("-", "_"): value.strip() for key, _, value in split}
+
+
+def read_config(path: Path, keys: Iterable[str]) -> dict[str, Any]:
+    """A TOML file as a mapping with some of ``keys``.
+
+    Raises:
+        ConfigError: if it cannot be read, or has another key (the nearest is named).
+    """
+    try:
+        config = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"cannot read {path}: {error}") from error
+    keys = list(keys)
+    for key in config:
+        if key not in keys:
+            raise unknown(f"key of {path.name}", key, keys)
+    return config
 
 
 def convert(name: str, value: Any, hint: Any) -> Any:
