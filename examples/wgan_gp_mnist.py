@@ -31,7 +31,6 @@ def main():
     parser.add_argument("--steps", type=int, default=30_000, help="updates of the critic")
     parser.add_argument("--critic-steps", type=int, default=3)
     parser.add_argument("--width", type=int, default=32)
-    parser.add_argument("--layers", type=int, default=3, help="convolutions of each player: 28 x 28 to 3 x 3")
     parser.add_argument("--samples", type=int, default=10_000)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=0)
@@ -47,7 +46,7 @@ def main():
     judge = classifier(data, cache, args.device, **({"steps": 50} if args.smoke else {}))
     print(f"the judge is right on {judge.accuracy:.2%} of the test images")
 
-    wgan = WGAN(data.shape, latent=64, hidden=(args.width,), network="conv", layers=args.layers).to(args.device)
+    wgan = WGAN(data.shape, latent=64, hidden=(args.width,), network="conv").to(args.device)
     average = AveragedModel(wgan, multi_avg_fn=ema(0.999))
     step = pyrogen.AdversarialGame(
         wgan.generator,

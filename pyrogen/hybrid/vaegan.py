@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from pyrogen.errors import unknown
-from pyrogen.implicit.dcgan import ConvGenerator
+from pyrogen.implicit.dcgan import ConvGenerator, depth
 from pyrogen.implicit.mlp import MLPGenerator
 from pyrogen.nn.conv import ConvDown
 from pyrogen.nn.mlp import mlp
@@ -83,9 +83,10 @@ class VAEGAN(nn.Module):
             self.generator: nn.Module = MLPGenerator(latent, shape, hidden[::-1], unit=True)
             body: nn.Module = nn.Sequential(nn.Flatten(), mlp(dims, hidden, features, leaky))
         elif network == "conv":
-            self.encoder = ConvDown(shape, 2 * latent, hidden[0])
+            layers = depth(shape)
+            self.encoder = ConvDown(shape, 2 * latent, hidden[0], layers=layers)
             self.generator = ConvGenerator(latent, shape, hidden[0])
-            body = ConvDown(shape, features, hidden[0], leaky)
+            body = ConvDown(shape, features, hidden[0], leaky, layers=layers)
         else:
             raise unknown("network", network, ("mlp", "conv"))
         self.critic = FeatureCritic(body, features)

@@ -11,7 +11,19 @@ import torch
 from torch import Tensor, nn
 
 from pyrogen.implicit.base import Adversarial, Range, one_hot
-from pyrogen.nn.conv import ConvDown, ConvUp, dcgan_init
+from pyrogen.nn.conv import ConvDown, ConvUp, dcgan_init, image_shape
+
+
+def depth(shape: Sequence[int]) -> int:
+    """How often a DCGAN halves the sides: until the smaller one is at most 4, and at least twice.
+
+    After one halving a critic is a sum of scores of small patches, and does not see how they fit together.
+    """
+    _, *sides = image_shape(shape)
+    layers = 2
+    while min(sides) >> layers > 4:
+        layers += 1
+    return layers
 
 
 class ConvGenerator(nn.Module):
@@ -23,7 +35,7 @@ class ConvGenerator(nn.Module):
         width: channels before the last layer.
         classes: how many labels are put beside z; 0 for none.
         unit: whether data lie in [0, 1], or anywhere.
-        layers: how many convolutions; 0: from a side of less than 8.
+        layers: how many convolutions; 0: from a side of at most 4 (see ``depth``).
     """
 
     def __init__(
@@ -37,7 +49,7 @@ class ConvGenerator(nn.Module):
     ) -> None:
         super().__init__()
         self.classes = classes
-        up = ConvUp(latent + classes, shape, width, nn.ReLU, "batch", layers)
+        up = ConvUp(latent + classes, shape, width, nn.ReLU, "batch", layers or depth(shape))
         self.layers = nn.Sequential(up, Range(unit))
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
@@ -58,7 +70,7 @@ class ConvCritic(nn.Module):
         norm: after every convolution but the first, of ``NORMS``; a gradient penalty wants ``layer`` or ``none``, for
             ``batch`` makes a score depend on the other rows.
         unit: whether data lie in [0, 1], and are then seen as [-1, 1].
-        layers: how many convolutions; 0: until a side is less than 8.
+        layers: how many convolutions; 0: until a side is at most 4 (see ``depth``).
     """
 
     def __init__(
@@ -73,7 +85,7 @@ class ConvCritic(nn.Module):
         super().__init__()
         self.classes, self.unit = classes, unit
         planes = (shape[0] + classes, *shape[1:])
-        self.layers = ConvDown(planes, 1, width, lambda: nn.LeakyReLU(0.2), norm, layers)
+        self.layers = ConvDown(planes, 1, width, lambda: nn.LeakyReLU(0.2), norm, layers or depth(shape))
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Score."""
@@ -96,7 +108,7 @@ class DCGAN(Adversarial):
         unit: whether data lie in [0, 1], or anywhere.
         bits: how many coordinates of z are signs.
         norm: of the critic: ``batch``, ``layer`` or ``none``.
-        layers: how many convolutions each player has; 0: until a side is less than 8.
+        layers: how many convolutions each player has; 0: until a side is at most 4 (see ``depth``).
 
     Raises:
         ConfigError: for images smaller than 8 × 8 or halved too often, or an unknown norm.

@@ -45,7 +45,7 @@ def test_second_derivatives_of_convolutions_reach_their_weights(compile):
 
     def after_two_steps(penalty):
         with scoped_seed(0):
-            model = DCGAN((1, 8, 8), 4, 4)
+            model = DCGAN((1, 8, 8), 4, 4, norm="layer")
             pair = model.generator, model.critic, model.prior
             step = AdversarialGame(*pair, penalty=penalty, optim=partial(Adam, lr=0.01), compile=compile)
             for _ in range(2):  # the second one by a graph
