@@ -31,11 +31,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", choices=("stacked-mnist", "stacked-digits"), default="stacked-mnist")
     parser.add_argument("--pack", type=int, default=2, help="how many pictures the critic sees at once")
-    parser.add_argument("--r1", type=float, default=1.0, help="weight of the penalty on the critic's slope at the data")
+    parser.add_argument("--r1", type=float, default=0.1, help="weight of the penalty on the critic's slope at the data")
+    parser.add_argument("--lr", type=float, default=5e-4, help="of the generator; the critic's is twice that")
     parser.add_argument("--width", type=int, default=32)
     parser.add_argument("--steps", type=int, default=20_000)
     parser.add_argument("--samples", type=int, default=26_000)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", choices=("32", "bf16"), default="32")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/examples/stacked_mnist"))
     parser.add_argument("--smoke", action="store_true", help="a run of a few seconds")
@@ -55,12 +57,17 @@ def main():
     gan.critic = Packed(critic, args.pack)
     gan.to(args.device)
     average = AveragedModel(gan, multi_avg_fn=ema(0.999))
-    optim = partial(Adam, lr=5e-4, betas=(0.0, 0.9))
-    schedule = partial(CosineAnnealingLR, T_max=steps)
+    adam = partial(Adam, betas=(0.0, 0.9))
     step = pyrogen.AdversarialGame(
-        gan.generator, gan.critic, gan.prior, optim=optim, penalty=ZeroPenalty(args.r1), schedule=schedule
+        gan.generator,
+        gan.critic,
+        gan.prior,
+        optim=(partial(adam, lr=args.lr), partial(adam, lr=2 * args.lr)),
+        penalty=ZeroPenalty(args.r1),
+        schedule=partial(CosineAnnealingLR, T_max=steps),
     )
-    for t, _ in pyrogen.fit(step, data.train, steps=steps, batch_size=64, seed=args.seed):
+    rule = {"batch_size": 64, "seed": args.seed, "precision": args.precision}
+    for t, _ in pyrogen.fit(step, data.train, steps=steps, **rule):
         average.update_parameters(gan)
         if t % max(steps // 10, 1) == 0:
             drawn = data.measure.to_image(in_chunks(average.module, min(samples, 5000)))
