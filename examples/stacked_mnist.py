@@ -4,7 +4,7 @@ Three digits drawn at random are the channels of one picture. A classifier of si
 reverse KL of the 1,000 shares has a sampling floor, printed beside it, which only an endless sample would beat.
 Published with 26,000 samples (PacGAN): DCGAN 99 modes and 3.40 nats, packed by two 1,000 and 0.06.
 
-    PYROGEN_DATA=… python examples/stacked_mnist.py --device cuda --steps 100000   # the published protocol
+    PYROGEN_DATA=… python examples/stacked_mnist.py --device cuda --steps 100000 --layers 3   # the published protocol
     python examples/stacked_mnist.py --data stacked-digits                         # 8 x 8, on a CPU; also --smoke
 """
 
@@ -34,6 +34,7 @@ def main():
     parser.add_argument("--r1", type=float, default=0.1, help="weight of the penalty on the critic's slope at the data")
     parser.add_argument("--lr", type=float, default=5e-4, help="of the generator; the critic's is twice that")
     parser.add_argument("--width", type=int, default=32)
+    parser.add_argument("--layers", type=int, default=0, help="convolutions of each player; 0: until a side is below 8")
     parser.add_argument("--steps", type=int, default=20_000)
     parser.add_argument("--samples", type=int, default=26_000)
     parser.add_argument("--device", default="cpu")
@@ -52,8 +53,8 @@ def main():
     judge = classifier(single, cache, args.device, **({"steps": 50} if args.smoke else {}))
     print(f"the judge is right on {judge.accuracy:.2%} of single test digits")
 
-    gan = DCGAN(data.shape, latent=128, width=args.width)
-    critic = ConvCritic(packed_shape(data.shape, args.pack), args.width, norm="layer")
+    gan = DCGAN(data.shape, latent=128, width=args.width, layers=args.layers)
+    critic = ConvCritic(packed_shape(data.shape, args.pack), args.width, norm="layer", layers=args.layers)
     gan.critic = Packed(critic, args.pack)
     gan.to(args.device)
     average = AveragedModel(gan, multi_avg_fn=ema(0.999))

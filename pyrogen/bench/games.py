@@ -24,7 +24,7 @@ def games(name: str, batch_size: int, device: torch.device) -> Iterator[Callable
 
     def fresh() -> Any:
         torch.manual_seed(0)
-        return (DCGAN(SHAPE, 32, 32, layers=2) if name == "dcgan" else WGAN(SHAPE, 64, (256, 256))).to(device)
+        return (DCGAN(SHAPE, 32, 32) if name == "dcgan" else WGAN(SHAPE, 64, (256, 256))).to(device)
 
     def ours(label: str, compile: bool) -> Contender:
         model = fresh()

@@ -15,13 +15,13 @@ from pyrogen.nn.conv import ConvDown, ConvUp, dcgan_init, image_shape
 
 
 def depth(shape: Sequence[int]) -> int:
-    """How often a DCGAN halves the sides: until the smaller one is at most 4, and at least twice.
+    """How often a DCGAN halves the sides unless told: until the smaller one is less than 8, and at least twice.
 
     After one halving a critic is a sum of scores of small patches, and does not see how they fit together.
     """
     _, *sides = image_shape(shape)
     layers = 2
-    while min(sides) >> layers > 4:
+    while min(sides) >> layers >= 8:
         layers += 1
     return layers
 
@@ -35,7 +35,7 @@ class ConvGenerator(nn.Module):
         width: channels before the last layer.
         classes: how many labels are put beside z; 0 for none.
         unit: whether data lie in [0, 1], or anywhere.
-        layers: how many convolutions; 0: from a side of at most 4 (see ``depth``).
+        layers: how many convolutions; 0: from a side of less than 8 (see ``depth``).
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class ConvCritic(nn.Module):
         norm: after every convolution but the first, of ``NORMS``; a gradient penalty wants ``layer`` or ``none``, for
             ``batch`` makes a score depend on the other rows.
         unit: whether data lie in [0, 1], and are then seen as [-1, 1].
-        layers: how many convolutions; 0: until a side is at most 4 (see ``depth``).
+        layers: how many convolutions; 0: until a side is less than 8 (see ``depth``).
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class DCGAN(Adversarial):
         unit: whether data lie in [0, 1], or anywhere.
         bits: how many coordinates of z are signs.
         norm: of the critic: ``batch``, ``layer`` or ``none``.
-        layers: how many convolutions each player has; 0: until a side is at most 4 (see ``depth``).
+        layers: how many convolutions each player has; 0: until a side is less than 8 (see ``depth``).
 
     Raises:
         ConfigError: for images smaller than 8 × 8 or halved too often, or an unknown norm.

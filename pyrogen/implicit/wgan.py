@@ -26,7 +26,7 @@ class WGAN(Adversarial):
         unit: whether data lie in [0, 1], or anywhere.
         scale: the location and scale of real data, for ``mlp``.
         bits: how many coordinates of z are signs.
-        layers: how many convolutions each player of ``conv`` has; 0: until a side is at most 4 (see ``dcgan.depth``).
+        layers: how many convolutions each player of ``conv`` has; 0: until a side is less than 8 (see ``dcgan.depth``).
 
     Raises:
         ConfigError: for an unknown network.

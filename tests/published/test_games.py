@@ -34,10 +34,10 @@ def test_the_judge_of_digits(lenet, mnist):
 GAMES = {
     "smooth": (
         "dcgan",
-        {"norm": "layer", "r1": 0.02, "critic_rate": 3.0, "lr": 3e-4, "batch_size": 64, "steps": 30_000},
+        {"norm": "layer", "layers": 3, "r1": 0.02, "critic_rate": 3.0, "lr": 3e-4, "batch_size": 64, "steps": 30_000},
     ),
     "plain": ("dcgan", {"steps": 5000}),
-    "long": ("dcgan", {"layers": 2, "steps": 24_000}),
+    "long": ("dcgan", {"steps": 24_000}),
     "spectral": ("sngan", {"steps": 5000}),
 }
 
