@@ -31,7 +31,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", choices=("stacked-mnist", "stacked-digits"), default="stacked-mnist")
     parser.add_argument("--pack", type=int, default=2, help="how many pictures the critic sees at once")
-    parser.add_argument("--r1", type=float, default=0.05, help="weight of the penalty on the critic's slope at the data")
+    parser.add_argument("--r1", type=float, default=0.05, help="weight of the penalty on the critic's slope")
     parser.add_argument("--lr", type=float, default=5e-4, help="of the generator; the critic's is twice that")
     parser.add_argument("--width", type=int, default=32)
     parser.add_argument("--layers", type=int, default=0, help="convolutions of each player; 0: until a side is below 8")
