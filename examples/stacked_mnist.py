@@ -4,8 +4,8 @@ Three digits drawn at random are the channels of one picture. A classifier of si
 reverse KL of the 1,000 shares has a sampling floor, printed beside it, which only an endless sample would beat.
 Published with 26,000 samples (PacGAN): DCGAN 99 modes and 3.40 nats, packed by two 1,000 and 0.06.
 
-    PYROGEN_DATA=… python examples/stacked_mnist.py --device cuda --steps 100000 --layers 3   # the published protocol
-    python examples/stacked_mnist.py --data stacked-digits                         # 8 x 8, on a CPU; also --smoke
+    PYROGEN_DATA=… python examples/stacked_mnist.py --layers 3 --steps 100000 --device cuda   # as published
+    python examples/stacked_mnist.py --data stacked-digits   # 8 x 8, on a CPU; also --smoke
 """
 
 import argparse
@@ -67,8 +67,8 @@ def main():
         penalty=ZeroPenalty(args.r1),
         schedule=partial(CosineAnnealingLR, T_max=steps),
     )
-    rule = {"batch_size": 64, "seed": args.seed, "precision": args.precision}
-    for t, _ in pyrogen.fit(step, data.train, steps=steps, **rule):
+    loop = pyrogen.fit(step, data.train, steps=steps, batch_size=64, seed=args.seed, precision=args.precision)
+    for t, _ in loop:
         average.update_parameters(gan)
         if t % max(steps // 10, 1) == 0:
             drawn = data.measure.to_image(in_chunks(average.module, min(samples, 5000)))

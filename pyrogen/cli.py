@@ -8,6 +8,7 @@ import io
 import json
 import signal
 import sys
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -121,8 +122,6 @@ def train(
     ] = None,
 ) -> None:
     """Train a model: pictures on the way, and a run folder that survives any crash."""
-    from inspect import signature
-
     from pyrogen.options import parse_pairs, read_config
     from pyrogen.train.runs import Run, free_path
     from pyrogen.training import build, configure

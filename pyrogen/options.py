@@ -2,7 +2,7 @@
 
 import inspect
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
@@ -47,7 +47,7 @@ def parse_pairs(pairs: list[str]) -> dict[str, str]:
     return {key.strip().replace("-", "_"): value.strip() for key, _, value in split}
 
 
-def read_config(path: Path, keys: Iterable[str]) -> dict[str, Any]:
+def read_config(path: Path, keys: Collection[str]) -> dict[str, Any]:
     """A TOML file as a mapping with some of ``keys``.
 
     Raises:
@@ -56,8 +56,7 @@ def read_config(path: Path, keys: Iterable[str]) -> dict[str, Any]:
     try:
         config = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"cannot read {path}: {error}") from error
-    keys = list(keys)
+        raise ConfigError(f"cannot read --config {path}: {error}") from error
     for key in config:
         if key not in keys:
             raise unknown(f"key of {path.name}", key, keys)

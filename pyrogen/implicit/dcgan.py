@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pyrogen.implicit.base import Adversarial, Range, one_hot
-from pyrogen.nn.conv import ConvDown, ConvUp, dcgan_init, image_shape
+from pyrogen.nn.conv import ConvDown, ConvUp, dcgan_init, halvings, image_shape
 
 
 def depth(shape: Sequence[int]) -> int:
@@ -19,11 +19,8 @@ def depth(shape: Sequence[int]) -> int:
 
     After one halving a critic is a sum of scores of small patches, and does not see how they fit together.
     """
-    _, *sides = image_shape(shape)
-    layers = 2
-    while min(sides) >> layers >= 8:
-        layers += 1
-    return layers
+    _, height, width = image_shape(shape)
+    return max(len(halvings(height, width)) - 1, 2)
 
 
 class ConvGenerator(nn.Module):

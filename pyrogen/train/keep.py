@@ -53,9 +53,10 @@ def ema(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
     """
 
     def update(averaged: Tensors, current: Tensors, n: Tensor | int) -> None:
-        share = torch.as_tensor(9 / (10 + n)).clamp_min(1 - decay)  # stays on the device: nothing waits for it
+        # Torch groups what it averages by type. The share stays on the device: nothing waits for it.
+        share = torch.as_tensor(9 / (10 + n), dtype=averaged[0].dtype).clamp_min(1 - decay)
         for average, weight in zip(averaged, current, strict=True):
-            average.lerp_(weight, share.to(average.dtype))
+            average.lerp_(weight, share)
 
     return update
 
