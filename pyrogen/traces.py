@@ -4,11 +4,12 @@ Draws are rows: a batch is repeated k times, so that any model of independent ro
 too, in one call.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from pyro import poutine
 from pyro.poutine import Trace
+from pyro.poutine.indep_messenger import CondIndepStackFrame
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
@@ -19,6 +20,33 @@ def samples(trace: Trace) -> list[Site]:
     """The sites with a probability: neither subsamples nor ``pyro.deterministic``."""
     nodes = [trace.nodes[name] for name in (*trace.stochastic_nodes, *trace.observation_nodes)]
     return [s for s in nodes if type(s["fn"]).__name__ != "_Subsample" and not s["infer"].get("_deterministic")]
+
+
+def data_plate(
+    observed: Iterable[Sequence[CondIndepStackFrame]], rows: int | None, k: int = 1
+) -> CondIndepStackFrame | None:
+    """The plate of the data: the one whose size follows the batch.
+
+    Args:
+        observed: the ``cond_indep_stack`` of each observed site, outermost plate first.
+        rows: how many rows the batch's first tensor has; ``None`` where there is none.
+        k: how many particles stand as rows in the plates.
+
+    Returns:
+        Of the vectorised plates around observed sites the outermost of size ``k * rows``; where there is none, the
+        largest, and of equally large ones the outermost. ``None`` without a plate. Pyro's own plate of particles does
+        not count.
+    """
+    plates: list[tuple[int, CondIndepStackFrame]] = []  # with how many stand around each
+    for stack in observed:
+        frames = [f for f in stack if f.vectorized and f.name != "num_particles_vectorized"]
+        plates += enumerate(frames)
+    plates.sort(key=lambda place: place[0])  # stable: of one depth in the order of the sites
+    if rows is not None:
+        matching = next((f for _, f in plates if f.size == k * rows), None)
+        if matching is not None:
+            return matching
+    return max((f for _, f in plates), key=lambda f: f.size, default=None)
 
 
 def data_dim(site: Site, data: Collection[str]) -> int | None:
