@@ -125,7 +125,7 @@ def train(run: Run, watch: Watcher | None = None, plan: Plan | None = None) -> T
     parts: dict[str, Any] = {"model": plan.model, "step": plan.step, "kept": kept, "window": (window := Window())}
     advice = Advice(plan.step)
     with run.lock(), stops() as caught:
-        start = checkpoint.load(run.path, **parts) if any(run.path.glob("checkpoint-*")) else 0
+        start = checkpoint.load(run.path, **parts) if checkpoint.found(run.path) else 0
         run.rewind(start)
         every = max(steps // LOGS, 1)
         for t, logs in fit(

@@ -2,26 +2,39 @@
 
 A checkpoint is a folder ``checkpoint-<t>`` of three files: ``weights.safetensors``, ``state.pt`` (optimiser
 and counters, readable without running code) and ``manifest.json`` with their SHA-256. It is written under
-another name, flushed to disk and renamed, so that a crash at any moment leaves the older one.
+another name, flushed to disk and renamed; only then are older ones removed. A crash at any moment leaves the
+newest checkpoint that was there, or the one being written.
+
+The manifest numbers the checkpoints of a folder in the order in which they were written, whatever their ``t``:
+the newest is the one written last. A name that is taken gets that number: ``checkpoint-<t>-<number>``.
 """
 
 import hashlib
 import json
 import os
+import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from pyrogen.errors import RunError
 
 KEEP = 2
-"""How many checkpoints a run folder keeps; the older one serves when the newer is damaged."""
+"""How many checkpoints a run folder keeps, the last written ones; the older serves when the newer is damaged."""
 
 MANIFEST, WEIGHTS, STATE = "manifest.json", "weights.safetensors", "state.pt"
+
+_NAME = re.compile(r"checkpoint-\d+(-\d+)?")
+_serial = count()
+_in_use: set[str] = set()  # names of folders that this process is writing
 
 
 class Stateful(Protocol):
@@ -37,22 +50,109 @@ class Stateful(Protocol):
 
 
 def save(folder: str | Path, *, t: int, **parts: Stateful) -> Path:
-    """Write ``checkpoint-<t>`` of the named parts into ``folder``; older ones beyond ``KEEP`` go.
+    """Write a checkpoint of the named parts into ``folder``; of older ones the last written stays.
 
     A tensor that several parts share (the model's weights, which its step trains) is stored once.
 
     Args:
         folder: the run folder; made if absent.
-        t: the number of steps done.
+        t: the number of steps done; it may be below that of a checkpoint which is there, or equal to it.
         parts: what to save, by name: ``model=vae, step=step``.
 
     Returns:
-        The checkpoint's path.
+        The checkpoint's path: ``checkpoint-<t>``, with a number behind it where that name is taken.
 
     Raises:
-        RunError: if the folder cannot be written.
+        RunError: if the folder cannot be written; the checkpoints that were there are untouched.
     """
     folder = Path(folder)
+    weights, aliases, state = _stored(parts)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _clear(folder)
+        with _new_folder(folder) as new:
+            save_file(weights, new / WEIGHTS)
+            torch.save(state, new / STATE)
+            write = 1 + max([order[0] for order in map(_order, found(folder))], default=0)
+            files = {name: _sha256(new / name) for name in (WEIGHTS, STATE)}
+            manifest = {"t": t, "write": write, "aliases": aliases, "sha256": files}
+            (new / MANIFEST).write_text(json.dumps({**manifest, "check": _check(manifest)}))
+            for path in (*new.iterdir(), new):
+                _flush(path)
+            target = _rename(new, folder / f"checkpoint-{t:08d}", write)
+        _flush(folder)
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise RunError(f"cannot write a checkpoint into {folder}: {getattr(error, 'strerror', 0) or error}") from error
+    others = sorted((path for path in found(folder) if path != target), key=_order)
+    for old in others[: max(len(others) + 1 - KEEP, 0)]:
+        _remove(old)
+    return target
+
+
+def load(folder: str | Path, **parts: Stateful) -> int:
+    """Put the state of the whole checkpoint written last back into the named parts; return its step ``t``.
+
+    Raises:
+        RunError: if there is no whole checkpoint, or it does not fit the parts.
+    """
+    while True:
+        path = newest(folder)
+        try:
+            manifest = json.loads((path / MANIFEST).read_text())
+            weights = load_file(path / WEIGHTS)
+            state = torch.load(path / STATE, weights_only=True, map_location="cpu")
+            break
+        except FileNotFoundError:
+            if path.exists():
+                raise  # else a run that goes on has just removed it, and has written a newer one
+    weights |= {name: weights[other] for name, other in manifest["aliases"].items()}
+    for part, stateful in parts.items():
+        if part not in state:
+            raise RunError(f"{path} holds no {part!r}; it holds {', '.join(state)}")
+        named = {n.removeprefix(f"{part}."): w for n, w in weights.items() if n.startswith(f"{part}.")}
+        try:
+            stateful.load_state_dict(_join(named, state[part]))
+        except (KeyError, RuntimeError) as error:
+            raise RunError(f"{path} does not fit this {part}: {error}") from error
+    return int(manifest["t"])
+
+
+def newest(folder: str | Path) -> Path:
+    """The checkpoint written last into ``folder`` of those whose files are all there and as they were written.
+
+    Raises:
+        RunError: if there is none; the message names the damaged ones.
+    """
+    damaged: list[Path] = []
+    present = found(folder)
+    while present != damaged:  # a run that goes on may have removed what was there, and written others
+        for path in sorted(present, key=_order, reverse=True):
+            if is_whole(path):
+                return path
+        damaged, present = present, found(folder)
+    names = f"; damaged: {', '.join(path.name for path in damaged)}" if damaged else ""
+    raise RunError(f"no whole checkpoint in {folder}{names}")
+
+
+def found(folder: str | Path) -> list[Path]:
+    """The checkpoints in ``folder``, damaged ones too, by name; files of a user's own are none."""
+    paths = Path(folder).glob("checkpoint-*")
+    return sorted(path for path in paths if _NAME.fullmatch(path.name) and path.is_dir())
+
+
+def is_whole(path: Path) -> bool:
+    """Whether every file of a checkpoint is there with the checksum of its manifest."""
+    try:
+        manifest = json.loads((path / MANIFEST).read_text())
+        check = manifest.pop("check", None)  # version 0.1 wrote none
+        same = check is None or check == _check(manifest)
+        return same and all(_sha256(path / name) == digest for name, digest in manifest["sha256"].items())
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        return False
+
+
+def _stored(parts: dict[str, Stateful]) -> tuple[dict[str, Tensor], dict[str, str], dict[str, Any]]:
+    """Each tensor once, by name; the other names of some; and what is no tensor, by part."""
     weights: dict[str, Tensor] = {}
     aliases: dict[str, str] = {}
     state: dict[str, Any] = {}
@@ -67,73 +167,7 @@ def save(folder: str | Path, *, t: int, **parts: Stateful) -> Path:
             else:
                 seen[place] = name
                 weights[name] = tensor.detach().cpu().contiguous().clone()
-    target = folder / f"checkpoint-{t:08d}"
-    new = folder / f".new-{target.name}-{os.getpid()}"
-    try:
-        new.mkdir(parents=True)
-        save_file(weights, new / WEIGHTS)
-        torch.save(state, new / STATE)
-        files = {name: _sha256(new / name) for name in (WEIGHTS, STATE)}
-        (new / MANIFEST).write_text(json.dumps({"t": t, "aliases": aliases, "sha256": files}))
-        for path in (*new.iterdir(), new):
-            _flush(path)
-        if target.exists():
-            _remove(target)
-        new.rename(target)
-        _flush(folder)
-    except OSError as error:
-        raise RunError(f"cannot write a checkpoint into {folder}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
-    for old in sorted(folder.glob("checkpoint-*"))[:-KEEP]:
-        _remove(old)
-    return target
-
-
-def load(folder: str | Path, **parts: Stateful) -> int:
-    """Put the newest whole checkpoint's state back into the named parts; return its step ``t``.
-
-    Raises:
-        RunError: if there is no whole checkpoint, or it does not fit the parts.
-    """
-    path = newest(folder)
-    manifest = json.loads((path / MANIFEST).read_text())
-    weights = load_file(path / WEIGHTS)
-    weights |= {name: weights[other] for name, other in manifest["aliases"].items()}
-    state = torch.load(path / STATE, weights_only=True, map_location="cpu")
-    for part, stateful in parts.items():
-        if part not in state:
-            raise RunError(f"{path} holds no {part!r}; it holds {', '.join(state)}")
-        named = {n.removeprefix(f"{part}."): w for n, w in weights.items() if n.startswith(f"{part}.")}
-        try:
-            stateful.load_state_dict(_join(named, state[part]))
-        except (KeyError, RuntimeError) as error:
-            raise RunError(f"{path} does not fit this {part}: {error}") from error
-    return int(manifest["t"])
-
-
-def newest(folder: str | Path) -> Path:
-    """The newest checkpoint in ``folder`` whose files are all there and as they were written.
-
-    Raises:
-        RunError: if there is none; the message names the damaged ones.
-    """
-    damaged = []
-    for path in sorted(Path(folder).glob("checkpoint-*"), reverse=True):
-        if is_whole(path):
-            return path
-        damaged.append(path.name)
-    found = f"; damaged: {', '.join(damaged)}" if damaged else ""
-    raise RunError(f"no whole checkpoint in {folder}{found}")
-
-
-def is_whole(path: Path) -> bool:
-    """Whether every file of a checkpoint is there with the checksum of its manifest."""
-    try:
-        manifest = json.loads((path / MANIFEST).read_text())
-        return all(_sha256(path / name) == digest for name, digest in manifest["sha256"].items())
-    except (OSError, ValueError, KeyError):
-        return False
+    return weights, aliases, state
 
 
 def _split(state: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
@@ -152,6 +186,20 @@ def _join(weights: dict[str, Tensor], rest: dict[str, Any] | None) -> dict[str, 
     return {"weights": weights, **rest} if weights else rest
 
 
+def _order(path: Path) -> tuple[int, int, str]:
+    """The place of a checkpoint in the order of writing; one whose manifest cannot be read comes first."""
+    try:
+        manifest = json.loads((path / MANIFEST).read_text())
+        return int(manifest.get("write", 0)), int(manifest["t"]), path.name  # version 0.1 gave no number
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        return -1, 0, path.name
+
+
+def _check(manifest: dict[str, Any]) -> str:
+    """The checksum of a manifest itself."""
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+
+
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -165,9 +213,67 @@ def _flush(path: Path) -> None:
         os.close(handle)
 
 
+@contextmanager
+def _new_folder(folder: Path) -> Iterator[Path]:
+    """A folder to write into, named after this process; gone at the end unless renamed."""
+    new = folder / f".new-{os.getpid()}-{next(_serial)}"
+    _in_use.add(new.name)
+    try:
+        new.mkdir()
+        yield new
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+        _in_use.discard(new.name)
+
+
+def _rename(new: Path, target: Path, write: int) -> Path:
+    """Give a finished folder its name, or that with a number if it is taken; nothing is ever replaced."""
+    numbers = count(write)
+    path = target
+    while True:
+        try:
+            if not path.exists():  # else an empty folder of that name would be replaced
+                return new.rename(path)
+        except OSError:
+            if not path.exists():
+                raise
+        path = target.with_name(f"{target.name}-{next(numbers)}")
+
+
 def _remove(path: Path) -> None:
     """Remove a folder so that a crash on the way leaves nothing that looks like a checkpoint."""
-    gone = path.with_name(f".old-{path.name}")
+    gone = path.with_name(f".old-{path.name}-{os.getpid()}-{next(_serial)}")
+    try:
+        path.rename(gone)
+    except FileNotFoundError:
+        return  # another process was faster
+    except OSError as error:
+        raise RunError(f"the checkpoint is written, but {path} cannot be removed: {error.strerror}") from error
     shutil.rmtree(gone, ignore_errors=True)
-    path.rename(gone)
-    shutil.rmtree(gone, ignore_errors=True)
+
+
+def _clear(folder: Path) -> None:
+    """Remove what processes that died have left: halves of new checkpoints, and of removed ones."""
+    for path in folder.glob(".old-checkpoint-*"):
+        shutil.rmtree(path, ignore_errors=True)
+    for path in folder.glob(".new-*"):
+        if path.name not in _in_use and not _is_another(path.name):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_another(name: str) -> bool:
+    """Whether a folder being written is that of another living process; its name holds the process's number."""
+    # ``.new-<process>-<serial>``; in version 0.1 ``.new-checkpoint-<t>-<process>``.
+    words = name.split("-")
+    number = words[-1] if words[1] == "checkpoint" else words[1]
+    if not number.isdigit():
+        return True  # not ours
+    if int(number) == os.getpid():
+        return False
+    try:
+        os.kill(int(number), 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        return True  # alive, and somebody else's
+    return True
