@@ -5,13 +5,19 @@ too, in one call.
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from math import inf
+from types import SimpleNamespace
 from typing import Any
 
 from pyro import poutine
+from pyro.distributions import Delta
 from pyro.poutine import Trace
 from pyro.poutine.indep_messenger import CondIndepStackFrame
 from pyro.poutine.messenger import Messenger
+from pyro.util import check_site_shape
 from torch import Tensor
+
+from pyrogen.errors import ConfigError
 
 Site = dict[str, Any]
 
@@ -57,6 +63,86 @@ def data_dim(site: Site, data: Collection[str]) -> int | None:
         data: the names of the plates of the data.
     """
     return next((f.dim for f in site["cond_indep_stack"] if f.name in data), None)
+
+
+def check_shape(site: Site, shape: Sequence[int]) -> None:
+    """Refuse a site whose log-probability has other dimensions than its plates: it would count more than once.
+
+    Pyro's own check, made whether or not Pyro's validation is on; it looks at shapes alone.
+
+    Args:
+        site: of a trace.
+        shape: of its log-probability, without dimensions of enumeration.
+
+    Raises:
+        ConfigError: naming the site, what was found and what its plates say.
+    """
+    try:
+        check_site_shape({**site, "log_prob": SimpleNamespace(shape=shape)}, inf)  # type: ignore[typeddict-item]
+    except ValueError as error:
+        frames = [f for f in site["cond_indep_stack"] if f.vectorized]
+        if len({f.dim for f in frames}) < len(frames):
+            raise ConfigError(
+                f"site {site['name']!r} stands in two plates of one dimension: pass them `dim=`"
+            ) from error
+        expected = [1] * max((-f.dim for f in frames), default=0)
+        for frame in frames:
+            expected[frame.dim] = frame.size
+        value = site["value"]
+        raise ConfigError(
+            f"site {site['name']!r} has a log-probability of shape {tuple(shape)} where its plates "
+            f"({', '.join(f.name for f in frames) or 'none'}) say {tuple(expected)}: its distribution has batch shape "
+            f"{tuple(site['fn'].batch_shape)}, its value shape {tuple(getattr(value, 'shape', ()))}; "
+            f"give obs= the batch shape, or use .to_event(…) or another plate"
+        ) from error
+
+
+def following(few: Iterable[Site], more: Iterable[Site], rows: tuple[int, int]) -> frozenset[str]:
+    """The names of the plates whose size follows the number of rows.
+
+    Args:
+        few, more: the sites of two runs of the same programs.
+        rows: how many rows each run had.
+    """
+    sizes = [{f.name: f.size for s in sites for f in s["cond_indep_stack"] if f.vectorized} for sites in (few, more)]
+    return frozenset(name for name, size in sizes[1].items() if (sizes[0].get(name), size) == rows)
+
+
+def check_follows(few: Iterable[Site], more: Iterable[Site], data: Collection[str]) -> None:
+    """Refuse a site that grows with the number of rows other than by the plate of the data.
+
+    Its event holds something for each datum, but its probability is one for all: it would be taken for a variable
+    that all data share.
+
+    Args:
+        few, more: the sites of two runs of one program on different numbers of rows.
+        data: the names of the plates of the data.
+
+    Raises:
+        ConfigError: naming the site.
+    """
+    known = {site["name"]: site for site in few}
+    for site in more:
+        name, other = site["name"], known.get(site["name"])
+        place = "put it into the plate of the data, `with pyro.plate('data', len(x))`, and take less into .to_event(…)"
+        if other is None:
+            raise ConfigError(f"site {name!r} is there only where there are more rows: {place}")
+        before, after = other["fn"].event_shape, site["fn"].event_shape
+        if before != after:
+            raise ConfigError(
+                f"the event of site {name!r} follows the number of rows, {tuple(before)} became {tuple(after)}: {place}"
+            )
+        if data_dim(site, data) is None and other["fn"].batch_shape != site["fn"].batch_shape:
+            raise ConfigError(f"site {name!r} follows the number of rows outside the plate of the data: {place}")
+
+
+def is_delta(fn: Any) -> bool:
+    """Whether a distribution is a ``Delta``, however expanded, masked or reinterpreted."""
+    while not isinstance(fn, Delta):
+        fn = getattr(fn, "base_dist", None)
+        if fn is None:
+            return False
+    return True
 
 
 def over_plates(term: Tensor, dim: int, depth: int, keepdim: bool = False) -> Tensor:
@@ -137,9 +223,12 @@ class _ManyDraws(Messenger):
             return
         if self.value is not None or msg["is_observed"] or not plates or -plates[0].dim != len(fn.batch_shape):
             raise _NotSingle
+        if is_delta(fn):  # a value that may come of chance elsewhere in the guide
+            raise _NotSingle
         self.value = fn.rsample((self.k,)) if fn.has_rsample else fn.sample((self.k,))
         # Now, while they are the values that a flow remembers the inverse of.
         self.log_prob = fn.log_prob(self.value)
+        check_shape({**msg, "value": self.value[0]}, self.log_prob.shape[1:])
         msg["value"], msg["done"] = self.value[0], True
 
 

@@ -1,5 +1,6 @@
 """Measure one model by all that its capabilities allow."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -7,6 +8,7 @@ from torch import Tensor
 
 from pyrogen.data.dataset import Dataset, Split
 from pyrogen.errors import ConfigError
+from pyrogen.infer.programs import places, taking
 from pyrogen.measure.c2st import c2st
 from pyrogen.measure.coverage import mode_scores
 from pyrogen.measure.kde import kde_score
@@ -47,7 +49,7 @@ def evaluate(model: Any, data: Dataset | Split, *, k: int = 100, seed: int = 0) 
         scores = likelihood_scores(model, data, k=k, seed=seed)
         if isinstance(model, Reconstructing):
             test = (data.test if isinstance(data, Dataset) else data).tensors(seed)
-            scores["reconstruction"] = reconstruction_score(model.reconstruct, *test)
+            scores["reconstruction"] = reconstruction_score(model.reconstruct, *test[:2])
         if isinstance(data, Dataset) and isinstance(model, Sampler):
             scores |= sample_scores(draw(model, data, SAMPLES, seed), data, seed)
         return scores
@@ -62,7 +64,7 @@ def likelihood_scores(model: Any, data: Dataset | Split, *, k: int = 100, seed: 
         declared = getattr(model, "kind", None)
         if measure is not None and declared is not None and declared != measure.kind:
             raise ConfigError(f"the model has a {declared}, but the data set's measure is a {measure}")
-        scores, values = density_scores(model.log_prob, x, *rest)
+        scores, values = density_scores(taking(model.log_prob, places(model.log_prob)), x, *rest)
     elif callable(getattr(model, "model", None)) and callable(getattr(model, "guide", None)):
         scores, values = pair_scores(model, x, *rest, measure=measure, k=k, seed=seed)
     elif isinstance(model, Sampler):
@@ -70,7 +72,7 @@ def likelihood_scores(model: Any, data: Dataset | Split, *, k: int = 100, seed: 
             return {}  # a kernel estimate is a density: on this data nothing here compares with a mass
         valid = data.valid.tensors(seed)[0] if isinstance(data, Dataset) else x[: len(x) // 2]
         with scoped_seed(derive(seed, "kde")):
-            samples = in_chunks(model, KDE_SAMPLES)
+            samples = in_chunks(model, KDE_SAMPLES, shape=x.shape[1:])
         estimate = kde_score(x if isinstance(data, Dataset) else x[len(x) // 2 :], samples, valid)
         return {"log_likelihood": estimate, "kde": estimate}
     elif isinstance(model, Reconstructing):
@@ -81,7 +83,10 @@ def likelihood_scores(model: Any, data: Dataset | Split, *, k: int = 100, seed: 
         )
     whole = (data if isinstance(data, Split) else data.test).side is None  # else the likelihood is of a part of x
     if measure is not None and measure.levels and whole:
-        scores["bits_per_dim"] = mean_score(measure.bits_per_dim(values, x), "upper_bound", "bits/dim")
+        best = scores["log_likelihood"]
+        kind = "estimate" if best.kind == "estimate" else "upper_bound"
+        note = {name: best.detail[name] for name in ("note",) if name in best.detail}
+        scores["bits_per_dim"] = mean_score(measure.bits_per_dim(values, x), kind, "bits/dim", **note)
     return scores
 
 
@@ -117,15 +122,35 @@ def draw(model: Sampler, data: Dataset, n: int, seed: int) -> Tensor:
     """``n`` samples under a seed; where y is side information of the data, that of test rows."""
     with scoped_seed(derive(seed, "samples")):
         if data.test.side is None:
-            return in_chunks(model, n)
-        _, y = data.test.tensors(seed)
-        return in_chunks(model, min(n, len(y)), y)
+            return in_chunks(model, n, shape=data.shape)
+        _, y, *_ = data.test.tensors(seed)
+        return in_chunks(model, min(n, len(y)), y, shape=data.shape)
 
 
-def in_chunks(model: Sampler, n: int, y: Tensor | None = None, rows: int = 1000) -> Tensor:
-    """``model.sample`` in chunks that bound the memory."""
-    counts = [min(rows, n - i) for i in range(0, n, rows)]
-    parts = [model.sample(c, None if y is None else y[i * rows : i * rows + c]) for i, c in enumerate(counts)]
+def in_chunks(
+    model: Sampler, n: int, y: Tensor | None = None, rows: int = 1000, shape: Sequence[int] | None = None
+) -> Tensor:
+    """``model.sample`` in chunks that bound the memory.
+
+    Args:
+        model: what draws.
+        n: how many data.
+        y: side information with ``n`` rows, or ``None``.
+        rows: the most in one call.
+        shape: of one datum; any, if ``None``.
+
+    Raises:
+        ConfigError: if ``sample`` gives another number of rows, or data of another shape.
+    """
+    parts = []
+    for start in range(0, n, rows):
+        count = min(rows, n - start)
+        part = model.sample(count, None if y is None else y[start : start + count])
+        given = tuple(part.shape) if isinstance(part, Tensor) else type(part).__name__
+        expected = (count, *(shape if shape is not None else given[1:])) if isinstance(given, tuple) else (count,)
+        if given != expected:
+            raise ConfigError(f"sample({count}) of a {type(model).__name__} gave {given}: expected shape {expected}")
+        parts.append(part)
     return torch.cat(parts)
 
 

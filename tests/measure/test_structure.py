@@ -199,16 +199,8 @@ def test_enumeration_outside_the_data_is_named():
         with pyro.plate("data", len(x)):
             pyro.sample("x", dist.Normal(LOCS[k], 1.0), obs=x)
 
-    @config_enumerate
-    def nested(x):
-        with pyro.plate("data", len(x), dim=-1), pyro.plate("pixels", 3, dim=-2):
-            k = pyro.sample("k", dist.Categorical(MIX))
-            pyro.sample("x", dist.Normal(LOCS[k], 1.0), obs=x.T)
-
     with pytest.raises(ConfigError, match=r"'k' is enumerated outside the data plate"):
         bounds(Couple(shared), points(5))
-    with pytest.raises(ConfigError, match=r"'k' is enumerated inside a further plate"):
-        bounds(Couple(nested), points(5, 3))
 
 
 def test_guide_that_is_not_amortised_is_named():

@@ -1,0 +1,84 @@
+"""Sum discrete latent variables out of a trace by Pyro's tensor contraction, for each datum apart.
+
+    log p(x_i) = log Σ_s Π_j p(s_j | …) Π_t p(x_it | s, …)
+
+A dimension of enumeration may serve several sites in turn (``pyro.markov`` gives it back), so terms are packed: each
+dimension has the name of the site it stands for. Plates within a datum are products, that of the data is neither
+summed nor multiplied over.
+"""
+
+from collections import OrderedDict
+from collections.abc import Collection
+from typing import Any
+
+import torch
+from opt_einsum import get_symbol  # type: ignore[import-untyped]
+from pyro.distributions import MaskedDistribution
+from pyro.distributions.util import scale_and_mask
+from pyro.ops.contract import contract_to_tensor
+from pyro.ops.packed import pack
+from pyro.poutine import Trace
+from torch import Tensor
+
+from pyrogen.errors import ConfigError
+from pyrogen.traces import Site, data_dim, log_prob, samples
+
+
+def enumerated(trace: Trace) -> bool:
+    """Whether some site of a trace stands for all of its values."""
+    return any(site["infer"].get("_enumerate_dim") is not None for site in samples(trace))
+
+
+def summed_out(trace: Trace, data: Collection[str], rows: int) -> Tensor:
+    """The log-probability of each row, all enumerated sites summed out.
+
+    A masked enumerated site keeps its probabilities, which sum to one, as in Pyro's ``TraceEnum_ELBO``: if what
+    depends on it is masked too it counts nothing.
+
+    Args:
+        trace: of the model, run under ``poutine.enum``.
+        data: the names of the plates of the data.
+        rows: their size.
+
+    Returns:
+        Nats, ``(rows,)``. Sites outside the plates of the data are left out.
+
+    Raises:
+        ConfigError: if the sum would be exponential in the size of a plate, or a site has a dimension that belongs
+            to no plate and no enumerated site.
+    """
+    inside = [site for site in samples(trace) if data_dim(site, data) is not None]
+    row = get_symbol(0)
+    trace.symbolize_dims(dict.fromkeys(sorted(data), row))
+    terms: OrderedDict[frozenset[str], list[Tensor]] = OrderedDict()
+    sums = {s["infer"]["_enumerate_symbol"] for s in inside if s["infer"].get("_enumerate_dim") is not None}
+    for site in inside:
+        plates = {trace.plate_to_symbol[f.name] for f in site["cond_indep_stack"] if f.vectorized} - {row}
+        terms.setdefault(frozenset(plates), []).append(_packed(site))
+    try:
+        total = contract_to_tensor(terms, sums)
+    except NotImplementedError as error:
+        names = ", ".join(repr(s["name"]) for s in inside if s["infer"].get("_enumerate_dim") is not None)
+        raise ConfigError(
+            f"the enumerated sites ({names}) depend on each other across plates: no sum is feasible"
+        ) from error
+    return total.expand(rows) if total.ndim == 0 else total
+
+
+def _packed(site: Site) -> Tensor:
+    """A site's term with its dimensions named."""
+    if site["infer"].get("_enumerate_dim") is not None:
+        fn: Any = site["fn"]
+        while isinstance(fn, MaskedDistribution):
+            fn = fn.base_dist
+        term = fn.log_prob(site["value"])
+    else:
+        term = scale_and_mask(log_prob(site), 1.0, site["mask"])
+    try:
+        named: Tensor = pack(term[...], site["infer"]["_dim_to_symbol"])
+    except ValueError as error:
+        raise ConfigError(
+            f"site {site['name']!r} has a log-probability of shape {tuple(term.shape)}: "
+            f"a dimension of it belongs to no plate and no enumerated site"
+        ) from error
+    return named if torch.is_tensor(named) else torch.as_tensor(named)
