@@ -165,7 +165,12 @@ def log_prob(site: Site) -> Tensor:
 
 
 def particles(
-    model: Callable[..., Any], guide: Callable[..., Any], batch: Any, k: int, at_once: bool = False
+    model: Callable[..., Any],
+    guide: Callable[..., Any],
+    batch: Any,
+    k: int,
+    at_once: bool = False,
+    data: Collection[str] | None = None,
 ) -> tuple[Trace, Trace]:
     """Traces of the model and the guide in which the rows of the batch stand k times, one particle after another.
 
@@ -174,9 +179,10 @@ def particles(
         batch: its arguments; tensors have a row for each datum.
         k: how many draws for each datum.
         at_once: run a guide with a single latent variable once, on the batch itself, and draw k times from it.
+        data: the names of the plates of the data, where they are known; else that of a latent variable is one.
     """
     many = batch if k == 1 else tuple(_repeated(t, k) for t in batch)
-    given = _at_once(guide, k, batch) if at_once and k > 1 else None
+    given = _at_once(guide, k, batch, data) if at_once and k > 1 else None
     given = given or poutine.trace(guide).get_trace(*many)
     with _Particles(k):
         return poutine.trace(poutine.replay(model, trace=given)).get_trace(*many), given
@@ -187,9 +193,9 @@ def _repeated(t: Any, k: int) -> Any:
     return t.expand(k, *t.shape).flatten(0, 1) if isinstance(t, Tensor) and t.ndim else t
 
 
-def _at_once(guide: Callable[..., Any], k: int, batch: tuple[Any, ...]) -> Trace | None:
+def _at_once(guide: Callable[..., Any], k: int, batch: tuple[Any, ...], data: Collection[str] | None) -> Trace | None:
     """The trace of a guide with a single latent variable, run once and drawn from k times; ``None`` for others."""
-    draws = _ManyDraws(k)
+    draws = _ManyDraws(k, data)
     try:
         with draws:
             given = poutine.trace(guide).get_trace(*batch)
@@ -212,9 +218,9 @@ class _NotSingle(Exception):
 class _ManyDraws(Messenger):
     """Draws k values of a guide's only latent variable, ``value`` ``(k, n, …)``; the guide goes on with the first."""
 
-    def __init__(self, k: int) -> None:
+    def __init__(self, k: int, data: Collection[str] | None) -> None:
         super().__init__()
-        self.k = k
+        self.k, self.data = k, data
         self.value: Tensor | None = None
 
     def _pyro_sample(self, msg: Any) -> None:
@@ -222,6 +228,8 @@ class _ManyDraws(Messenger):
         if msg["done"] or type(fn).__name__ == "_Subsample":
             return
         if self.value is not None or msg["is_observed"] or not plates or -plates[0].dim != len(fn.batch_shape):
+            raise _NotSingle
+        if self.data is not None and plates[0].name not in self.data:
             raise _NotSingle
         if is_delta(fn):  # a value that may come of chance elsewhere in the guide
             raise _NotSingle

@@ -20,11 +20,13 @@ from pyro.poutine import Trace
 from torch import Tensor, nn
 
 from pyrogen.errors import ConfigError
-from pyrogen.infer.draws import Draws, collect
+from pyrogen.infer.draws import Draws, RowPlates, ambiguous, collect, rows_of
 from pyrogen.infer.programs import Program
 from pyrogen.traces import particles
 
 Weight = Callable[[Tensor], Tensor]
+ROW_PLATES = RowPlates()
+"""What was seen of the pairs that objectives of several particles were asked about."""
 
 
 class Objective(ELBO, nn.Module):
@@ -39,7 +41,9 @@ class Objective(ELBO, nn.Module):
 
     Raises:
         ConfigError: for less than one particle. When called: if a latent variable of the model is not in the
-            guide, or one that all data share cannot be reparameterised.
+            guide, or one that all data share cannot be reparameterised; if a site has other dimensions than its
+            plates; with several particles, if a plate of the data, or a site outside it, does not follow the rows as
+            it should.
     """
 
     def __init__(self, particles: int = 1, analytic: bool = True) -> None:
@@ -88,12 +92,26 @@ class Objective(ELBO, nn.Module):
         return -(draws.scale * value.mean(0).sum() + draws.shared)
 
     def _draw(self, model: Program, guide: Program, batch: tuple[Any, ...]) -> Draws:
-        joint, given = self._get_trace(model, guide, batch, {})
-        return collect(joint, given, self.particles, self.analytic)
+        rows, following = rows_of(batch), None
+        if rows is None and self.particles > 1:
+            raise ConfigError(
+                f"{self.particles} particles stand as rows of the batch: pass the data as an argument, or use one"
+            )
+        if self.particles > 1:
+            following = ROW_PLATES(self, model, guide, batch)
+        joint, given = self._particles(model, guide, batch, following)
+        if self.particles == 1 and ambiguous(joint, given, rows):
+            following = ROW_PLATES(self, model, guide, batch)
+        return collect(joint, given, self.particles, self.analytic, rows, following)
 
     def _get_trace(self, model: Program, guide: Program, args: Any, kwargs: Any) -> tuple[Trace, Trace]:
         """Traces of the model and the guide whose rows are k particles of the data."""
-        return particles(model, guide, args, self.particles, at_once=not self.analytic)
+        return self._particles(model, guide, args, None)
+
+    def _particles(
+        self, model: Program, guide: Program, batch: tuple[Any, ...], following: frozenset[str] | None
+    ) -> tuple[Trace, Trace]:
+        return particles(model, guide, batch, self.particles, at_once=not self.analytic, data=following)
 
 
 class BetaELBO(Objective):

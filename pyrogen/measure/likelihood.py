@@ -51,7 +51,7 @@ def log_weights(pair: Pair, x: Tensor, *rest: Tensor, what: Structure | None = N
     what = what or structure(pair, x, *rest)
     model, guide = programs(pair)
     enumerating = poutine.enum(model, first_available_dim=-1 - what.depth)
-    joint, given = particles(enumerating, guide, (x, *rest), k, at_once=True)
+    joint, given = particles(enumerating, guide, (x, *rest), k, at_once=True, data=what.data)
     many = k * len(x)
     if enumerated(joint):
         total = summed_out(joint, what.data, many) - _rows(given, what, x.new_zeros(()))

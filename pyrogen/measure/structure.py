@@ -62,7 +62,8 @@ def programs(pair: Pair) -> tuple[Program, Program]:
     """The model and the guide, each blind to side information that it has no place for."""
     takes = getattr(pair, "takes", None) or {}
     model, guide = (
-        taking(f, takes.get(name) or places(f)) for name, f in (("model", pair.model), ("guide", pair.guide))
+        taking(f, takes[name] if name in takes else places(f))
+        for name, f in (("model", pair.model), ("guide", pair.guide))
     )
     return model, guide
 
