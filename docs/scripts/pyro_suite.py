@@ -21,6 +21,7 @@ from typing import Any
 HERE = Path(__file__).parent
 NAMES = ("gradient", "inference", "svi", "autoguide", "valid_models", "multi_sample_elbos", "enum", "jit", "predictive")
 FILES = [*(f"tests/infer/test_{name}.py" for name in NAMES), "tests/nn/test_module.py"]
+JIT = "`torch.jit.trace` is deprecated"
 GOOD = ("passed", "skipped", "xfailed")
 
 
@@ -36,6 +37,7 @@ def run_file(checkout: Path, file: str, asked: argparse.Namespace) -> dict[str, 
             "PYTHONDONTWRITEBYTECODE": "1",
         }
         command = [sys.executable, "-m", "pytest", file, "-q", "-x" if asked.exit_first else "--tb=short"]
+        command += ["-W", f"ignore:{JIT}:FutureWarning"]  # Pyro's tests take every other warning for an error
         command += ["-p", "pyro_suite_plugin", "-p", "no:cacheprovider", f"--timeout={asked.timeout}"]
         command += ["-k", asked.k] if asked.k else []
         start = time.perf_counter()

@@ -1,0 +1,77 @@
+"""Programs of Pyro's users: a compiled step gives the losses of Pyro's own SVI, or says in a line why it is eager."""
+
+import logging
+from functools import partial
+
+import pyro
+import pytest
+import torch
+from pyro import infer
+from torch.optim import Adam
+from user_programs import USER_PROGRAMS
+
+from pyrogen import SVI
+
+QUICK = [
+    "Bayesian neural network",
+    "causal effect VAE",
+    "conditional spline",
+    "EasyGuide",
+    "factor analysis",
+    "horseshoe regression",
+    "multimodal VAE",
+    "ProdLDA",
+    "sparse Gaussian process",
+    "survival with censoring",
+]
+"""What compiles within seconds, and what is refused."""
+
+
+def made(name):
+    torch.manual_seed(0)
+    pyro.clear_param_store()
+    model, guide, batch, loss = USER_PROGRAMS[name]()
+    return model, guide, batch, loss or infer.Trace_ELBO()
+
+
+def stock(name, steps):
+    model, guide, batch, loss = made(name)
+    step = infer.SVI(model, guide, pyro.optim.Adam({"lr": 1e-2}), loss)
+    torch.manual_seed(1)
+    return torch.tensor([step.step(*batch) for _ in range(steps)], dtype=torch.float64)
+
+
+def ours(name, steps, compile):
+    """The losses of whole batches, for a batch's count of data is pyrogen's and not Pyro's."""
+    model, guide, batch, loss = made(name)
+    step = SVI(model, guide, partial(Adam, lr=1e-2), loss, compile=compile)
+    torch.manual_seed(1)
+    values = [step(*batch)["loss"].double() for _ in range(steps)]
+    return torch.stack(values) * step._data_in(batch), step
+
+
+def agree(name, steps, tolerance, caplog):
+    expected = stock(name, steps)
+    eager, _ = ours(name, steps, False)
+    torch.testing.assert_close(eager, expected, rtol=tolerance, atol=0)
+    with caplog.at_level(logging.WARNING, "pyrogen"):
+        compiled, step = ours(name, steps, True)
+    torch.testing.assert_close(compiled, expected, rtol=tolerance, atol=0)
+    lines = [record.getMessage() for record in caplog.records if record.name.startswith("pyrogen")]
+    if step._compiled.refused is None:
+        assert lines == []
+    else:
+        assert len(lines) == 1
+        assert step._compiled.refused in lines[0]
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_a_few_steps(name, caplog):
+    agree(name, 12, 1e-4, caplog)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("name", USER_PROGRAMS)
+def test_three_hundred_steps(name, caplog):
+    agree(name, 300, 1e-5, caplog)
