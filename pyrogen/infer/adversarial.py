@@ -4,7 +4,7 @@ What the players minimise is a loss (``pyrogen.infer.losses``), and what keeps t
 (``pyrogen.infer.lipschitz``); any generator and any critic play.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any
 
@@ -18,8 +18,9 @@ from pyrogen.errors import ConfigError
 from pyrogen.infer.health import advise
 from pyrogen.infer.lipschitz import GradientPenalty, clip_weights
 from pyrogen.infer.losses import AdversarialLoss, Minimax, NonSaturating, Wasserstein
+from pyrogen.infer.optimizers import MakeOptimizer, follow, make_optimizer
 from pyrogen.infer.parameters import assign, weights_of
-from pyrogen.infer.programs import MakeOptimizer, make_optimizer, places, taking
+from pyrogen.infer.programs import places, taking
 from pyrogen.infer.trusted import Gradients, Trusted, compiles
 from pyrogen.nn.modes import evaluating
 
@@ -54,6 +55,7 @@ class AdversarialGame:
         schedule: makes a learning-rate schedule of each optimiser, stepped once for each batch.
         compile: whether each player's loss and gradients run as one compiled graph (see ``Trusted``); by default
             after ``COMPILE_AFTER`` steps.
+        constant: names of attributes and variables of what is played that never change (see ``Trusted``).
 
     Each call returns ``critic_loss`` (without the penalty), ``penalty`` where there is one, ``generator_loss`` (the
     latest, once there is one), and what tells early of a game that goes wrong (see ``advise``): ``spread``, the
@@ -81,6 +83,7 @@ class AdversarialGame:
         noise: Callable[[int], float] | None = None,
         schedule: Callable[[Optimizer], LRScheduler] | None = None,
         compile: bool | None = None,
+        constant: Collection[str] = (),
     ) -> None:
         if isinstance(critic_steps, int) and critic_steps < 1:
             raise ConfigError(f"critic_steps must be at least 1; got {critic_steps}")
@@ -102,9 +105,10 @@ class AdversarialGame:
         self.t = self.moves = self.waited = 0
         self.latest: dict[str, Tensor] = {}
         self.compile = compile
-        played = generator, critic, prior, self.loss, penalty
-        self._trusted = {"generator": Trusted(*played), "critic": Trusted(*played)}
-        self._logged: list[str] = []
+        self._trusted = {
+            "generator": Trusted(self._generator_terms, constant=constant),
+            "critic": Trusted(self._critic_terms, constant=constant),
+        }
         self._clip_critic()
 
     @torch.enable_grad()
@@ -114,7 +118,7 @@ class AdversarialGame:
         sigma, ease = self._now(self.noise, x), self._now(self.easing, x)
         _, *logged, _ = self._move("critic", self._critic_terms, x, sigma, ease, *rest)
         self._clip_critic()
-        logs = dict(zip(self._logged, logged, strict=True))
+        logs = dict(zip(self._logged(), logged, strict=True))
         self.t, self.waited = self.t + 1, self.waited + 1
         if self.waited >= (self.critic_steps if isinstance(self.critic_steps, int) else self.critic_steps(self.moves)):
             loss, norm = self._move("generator", self._generator_terms, x, sigma, *rest)
@@ -133,17 +137,20 @@ class AdversarialGame:
         x, fake = _noisy(x, sigma), _noisy(fake, sigma)
         on_real, on_fake = self._criticise(x, *rest), self._criticise(fake, *rest)
         loss = self.loss.critic(on_real, on_fake)
-        logs = {"critic_loss": loss.detach()}
+        logs = [loss.detach()]
         boundary = getattr(self.loss, "boundary", None)
         if boundary is not None:
-            logs["critic_right"] = 0.5 * ((on_real > boundary).float().mean() + (on_fake < boundary).float().mean())
+            logs.append(0.5 * ((on_real > boundary).float().mean() + (on_fake < boundary).float().mean()))
         if self.penalty is not None:
             penalty = self.penalty(self._criticise, x, fake, *rest) * (1.0 if ease is None else ease)
             loss = loss + penalty
-            logs["penalty"] = penalty.detach()
-        logs["spread"] = spread
-        self._logged = list(logs)
-        return loss, *logs.values()
+            logs.append(penalty.detach())
+        return loss, *logs, spread
+
+    def _logged(self) -> list[str]:
+        """The names of what the critic's terms are logged as."""
+        sides = ["critic_right"] if getattr(self.loss, "boundary", None) is not None else []
+        return ["critic_loss", *sides, *(["penalty"] if self.penalty is not None else []), "spread"]
 
     def _generator_terms(self, x: Tensor, sigma: Tensor | None, *rest: Tensor) -> tuple[Tensor]:
         """What the generator minimises."""
@@ -158,7 +165,11 @@ class AdversarialGame:
         """Move one player downhill; its terms, detached, and the norm of its gradient."""
         optimizer = self.optimizers[player]
         weights = [p for p in self._networks[player].parameters() if p.requires_grad]
-        found = self._trusted[player](terms, args, by=weights) if compiles(self.compile, self.t) else None
+        follow(optimizer, self._networks[player].parameters())
+        begun = (self.t if player == "critic" else self.moves) > 0
+        found = None
+        if begun and compiles(self.compile, self.t):
+            found = self._trusted[player](terms, args, by=weights, begun=True)
         if found is None:
             # The other player's weights are constants of the move.
             values = terms(*args)

@@ -6,15 +6,22 @@ hand-written compiled code costs. Nothing is trusted before it was compared with
 random state, and what cannot be compiled runs eagerly, after one line that says why.
 """
 
+import copy
+from collections.abc import Collection
 from typing import Any
 
 import pyro
+import torch
 from pyro import poutine
-from pyro.infer import ELBO, Trace_ELBO
+from pyro.infer import ELBO, Trace_ELBO, TraceEnum_ELBO, TraceMeanField_ELBO
 from torch import Tensor
 
+from pyrogen.infer.data_rows import DataRows
 from pyrogen.infer.tracing import differentiable
 from pyrogen.infer.trusted import Gradients, Trusted
+
+REPEATED = (Trace_ELBO, TraceMeanField_ELBO, TraceEnum_ELBO)
+"""Losses whose sequential particles are means of independent draws: the graph of one particle is run for each."""
 
 
 class CompiledELBO(ELBO):
@@ -24,18 +31,24 @@ class CompiledELBO(ELBO):
 
     Args:
         loss: what to compile: a Pyro ELBO, or any loss with ``differentiable_loss(model, guide, *args)``.
+        constant: names of attributes and variables of model and guide that never change (see ``Trusted``).
     """
 
-    def __init__(self, loss: ELBO) -> None:
+    def __init__(self, loss: ELBO, constant: Collection[str] = ()) -> None:
         super().__init__(num_particles=getattr(loss, "num_particles", 1))
         self.eager: Any = loss
+        self.constant = constant
         self._trusted: dict[Any, Trusted] = {}
+        self._cannot = self.refused
 
     @property
     def refused(self) -> str | None:
         """Why the loss runs eagerly; ``None`` while it is compiled."""
+        name = type(self.eager).__name__
+        if name.startswith("Jit"):
+            return f"{name} compiles by itself: use {name.removeprefix('Jit')}"
         if not hasattr(self.eager, "differentiable_loss"):
-            return f"{type(self.eager).__name__} has no differentiable_loss"
+            return f"{name} has no differentiable_loss"
         return next((trusted.refused for trusted in self._trusted.values() if trusted.refused), None)
 
     def loss(self, model: Any, guide: Any, *args: Any, **kwargs: Any) -> float:
@@ -45,7 +58,7 @@ class CompiledELBO(ELBO):
 
     def loss_and_grads(self, model: Any, guide: Any, *args: Any, **kwargs: Any) -> float:
         """Add the gradients to the parameters and return the loss, as ``pyro.infer.SVI`` wants it."""
-        found = self.gradients(model, guide, *args, **kwargs)
+        found = self.gradients(model, guide, args, kwargs)
         if found is None:
             value: float = self.eager.loss_and_grads(model, guide, *args, **kwargs)
             return value
@@ -56,28 +69,71 @@ class CompiledELBO(ELBO):
                 pyro.param(name)  # for whoever listens: Pyro's SVI finds its parameters so
         return float(found.values[0])
 
-    def differentiable_loss(self, model: Any, guide: Any, *args: Any, **kwargs: Any) -> Tensor:
-        """The loss as a tensor to differentiate, eagerly."""
-        return differentiable(self.eager, model, guide, args, kwargs)
+    def __getattr__(self, name: str) -> Any:
+        """What else the loss has, such as ``compute_marginals``."""
+        if name == "eager":
+            raise AttributeError(name)
+        return getattr(self.eager, name)
 
-    def gradients(self, model: Any, guide: Any, *args: Any, **kwargs: Any) -> Gradients | None:
-        """The loss and its gradients by the compiled graph, all on the device; ``None`` to compute them eagerly."""
-        if not hasattr(self.eager, "differentiable_loss"):
+    def gradients(
+        self,
+        model: Any,
+        guide: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        rows: DataRows | None = None,
+        begun: bool = False,
+    ) -> Gradients | None:
+        """The loss and its gradients by the compiled graph, all on the device; ``None`` to compute them eagerly.
+
+        Args:
+            model, guide: the pair.
+            args, kwargs: their arguments.
+            rows: counts the data that the loss speaks of; the count is then the second value.
+            begun: whether the pair has run before, so that its parameters are there.
+        """
+        if self._cannot:
             return None
         pair = tuple((getattr(f, "__func__", f), id(getattr(f, "__self__", None))) for f in (model, guide))
         trusted = self._trusted.get(pair)
         if trusted is None:
-            trusted = self._trusted[pair] = Trusted(model, guide, self.eager)
+            trusted = self._trusted[pair] = Trusted(model, guide, self.eager, constant=self.constant)
+        loss, times = self.eager, 1
+        if type(loss) in REPEATED and loss.num_particles > 1 and not loss.vectorize_particles:
+            times = loss.num_particles
+            loss = copy.copy(loss)
+            loss.num_particles = 1
 
-        def value(*xs: Any) -> tuple[Tensor]:
+        def value(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, ...]:
             with poutine.block(hide_types=["param"]):
-                return (differentiable(self.eager, model, guide, xs, kwargs),)
+                result = differentiable(loss, model, guide, args, kwargs)
+            return (result,) if rows is None else (result, torch.full((), float(rows.count(args))))
 
-        sites = tuple(map(id, pyro.get_param_store()._params.values()))
-        return trusted(value, args, around=(sites, *sorted(kwargs.items())))
+        def positional(*args: Any) -> tuple[Tensor, ...]:
+            return value(args, {})
+
+        store = pyro.get_param_store()
+        call = (value, (args, kwargs)) if kwargs else (positional, args)
+        found: Gradients | None = None
+        for i in range(times):
+            one = trusted(*call, sites=store._params, constraints=store._constraints, begun=begun or i > 0)
+            if one is None:
+                return None
+            found = one if times == 1 else _mean(found, one, times)
+        return found
 
     def _get_trace(self, model: Any, guide: Any, args: Any, kwargs: Any) -> Any:
         return self.eager._get_trace(model, guide, args, kwargs)
+
+
+def _mean(before: Gradients | None, one: Gradients, times: int) -> Gradients:
+    """Add one of ``times`` particles to the mean of all."""
+    values = [value / times for value in one.values]
+    gradients = [gradient / times for gradient in one.gradients]  # new memory: a replayed graph writes over its own
+    if before is not None:
+        torch._foreach_add_(values, before.values)
+        torch._foreach_add_(gradients, before.gradients)
+    return Gradients(tuple(values), one.weights, gradients)
 
 
 class CompiledTrace_ELBO(CompiledELBO):  # noqa: N801 (Pyro's form of the name)

@@ -1,6 +1,6 @@
 """Plain gradient descent as a step: for a network that is trained by a loss of its own."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import torch
@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from pyrogen.infer.parameters import assign, modules_of, weights_of
-from pyrogen.infer.programs import MakeOptimizer, make_optimizer
+from pyrogen.infer.optimizers import MakeOptimizer, follow, make_optimizer
 from pyrogen.infer.trusted import Trusted, compiles
 from pyrogen.nn.modes import evaluating
 
@@ -23,6 +23,7 @@ class Descent:
         schedule: makes a learning-rate schedule of the optimiser, stepped after each update.
         compile: whether the losses and their gradients run as one compiled graph (see ``Trusted``); by default after
             ``COMPILE_AFTER`` steps.
+        constant: names of attributes and variables of the losses that never change (see ``Trusted``).
     """
 
     def __init__(
@@ -32,22 +33,26 @@ class Descent:
         *,
         schedule: Callable[[Optimizer], LRScheduler] | None = None,
         compile: bool | None = None,
+        constant: Collection[str] = (),
     ) -> None:
         self.losses, self.compile, self.t = losses, compile, 0
-        self._trusted = Trusted(losses)
+        self._trusted = Trusted(losses, constant=constant)
         self._names: list[str] = []
         self._modules = modules_of(losses, "model")
-        trained = [p for p in weights_of(self._modules).values() if p.requires_grad]
-        self.optimizer = make_optimizer(optim or torch.optim.Adam, trained)
+        self.optimizer = make_optimizer(optim or torch.optim.Adam, self._parameters())
         self.schedule = schedule(self.optimizer) if schedule else None
 
     @torch.enable_grad()
     def __call__(self, *batch: Tensor) -> dict[str, Tensor]:
         """Take one optimiser step on the batch; return the losses before it."""
-        found = self._trusted(self._terms, batch) if compiles(self.compile, self.t) else None
+        follow(self.optimizer, self._parameters())
+        compiled = bool(self._names) and compiles(self.compile, self.t)
+        found = self._trusted(self._terms, batch, begun=True) if compiled else None
         self.optimizer.zero_grad()
         if found is None:
-            values = self._terms(*batch)
+            losses = dict(self.losses(*batch))
+            self._names = ["loss", *(name for name in losses if name != "loss")]
+            values = tuple(losses[name] for name in self._names)
             values[0].backward()
         else:
             values = found.values
@@ -61,9 +66,10 @@ class Descent:
     def _terms(self, *batch: Tensor) -> tuple[Tensor, ...]:
         """The loss, then what else is logged."""
         losses = dict(self.losses(*batch))
-        values = losses.pop("loss"), *losses.values()
-        self._names = ["loss", *losses]
-        return values
+        return losses.pop("loss"), *losses.values()
+
+    def _parameters(self) -> list[Tensor]:
+        return list({id(p): p for module in self._modules.values() for p in module.parameters()}.values())
 
     def evaluate(self, *batch: Tensor) -> dict[str, Tensor]:
         """The losses with every network in evaluation mode and nothing moved."""
@@ -81,6 +87,7 @@ class Descent:
             "weights": {name: t.detach() for name, t in weights_of(self._modules).items()},
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict() if self.schedule else None,
+            "names": self._names,
             "t": self.t,
         }
 
@@ -94,4 +101,4 @@ class Descent:
         self.optimizer.load_state_dict(state["optimizer"])
         if self.schedule is not None:
             self.schedule.load_state_dict(state["schedule"])
-        self.t = state["t"]
+        self._names, self.t = state.get("names", []), state["t"]

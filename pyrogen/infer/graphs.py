@@ -22,18 +22,18 @@ from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from pyrogen.infer.arithmetic import FORMULAS, use_onednn
 from pyrogen.infer.parameters import leaves
-from pyrogen.infer.tracing import unchecked
+from pyrogen.infer.tracing import LibraryChecks
 
 aten = torch.ops.aten
 
 
-@dataclass(frozen=True)
+@dataclass
 class Graph:
     """``value, *extra, gradients = graph(*args)`` of the function that it was made of.
 
     Args:
         run: the compiled code, of ``captured`` and the arguments.
-        captured: every tensor that the function read from its surroundings; the live ones.
+        captured: every tensor that the function reads from its surroundings; the live ones.
         weights: the leaves that the value is differentiated by, in the order of the gradients.
         replayed: whether the code is a CUDA graph, whose outputs lie in memory that its next run writes over.
     """
@@ -70,7 +70,7 @@ def compile_gradient(
     weights: list[Tensor] = []
 
     def joint(*xs: Tensor) -> tuple[Tensor, ...]:
-        with unchecked():
+        with LibraryChecks():
             value, *extra = function(*xs)
         weights[:] = by if by is not None else leaves(value)
         unused = by is not None
@@ -120,7 +120,7 @@ def _no_cached_casts() -> Iterator[None]:
 def _lift(traced: GraphModule) -> list[Tensor]:
     """Make an input of every tensor that the graph holds, but for constants that the function itself made."""
     graph = traced.graph
-    first = next(iter(graph.nodes))
+    last = None
     captured: dict[int, tuple[Tensor, Any]] = {}
     for node in [n for n in graph.nodes if n.op == "get_attr"]:
         tensor = getattr(traced, node.target)
@@ -139,8 +139,8 @@ def _lift(traced: GraphModule) -> list[Tensor]:
             graph.erase_node(node)
             continue
         if id(tensor) not in captured:
-            with graph.inserting_before(first):
-                place = graph.placeholder(f"captured_{len(captured)}")
+            with graph.inserting_after(last) if last else graph.inserting_before(None):
+                last = place = graph.placeholder(f"captured_{len(captured)}")
                 place.meta = dict(node.meta)
             captured[id(tensor)] = tensor, place
         node.replace_all_uses_with(captured[id(tensor)][1])

@@ -1,32 +1,12 @@
 """Calling Pyro programs with as many arguments as they have places for."""
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor, nn
-from torch.optim import SGD, Adam, AdamW, Optimizer
+from torch import nn
 
 Program = Callable[..., Any]
-MakeOptimizer = Callable[[Iterable[Tensor]], Optimizer]
-"""Makes a torch optimiser of parameters, e.g. ``partial(Adam, lr=1e-3)``."""
-
-
-def make_optimizer(make: MakeOptimizer, parameters: Iterable[Tensor]) -> Optimizer:
-    """The optimiser, which updates all parameters in one call if it is of a kind that can and was not told otherwise.
-
-    The arithmetic is that of torch's loop over parameters, which on a CPU costs several times as much.
-    """
-    optimizer = make(parameters)
-    if type(optimizer) in (SGD, Adam, AdamW):
-        for group in optimizer.param_groups:
-            apart = any(group.get(way) for way in ("foreach", "capturable", "differentiable"))
-            plain = all(p.is_floating_point() and p.device.type in ("cpu", "cuda") for p in group["params"])
-            if group["fused"] is None and plain and not apart:
-                group["fused"] = True
-    return optimizer
-
-
 def places(program: Program) -> int:
     """How many of ``(x, y, …)`` ``program`` takes; a large number for ``*args``.
 

@@ -6,52 +6,59 @@ With an empty guide this is maximum likelihood. The signature is Pyro's; the dif
 step owns its parameters, so that two models never share one by the accident of a name.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
-import pyro
 import torch
 from pyro.infer import ELBO, Trace_ELBO
-from pyro.poutine.messenger import Messenger
+from pyro.optim import PyroOptim
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from pyrogen.errors import ConfigError
+from pyrogen.infer import template
 from pyrogen.infer.compiled import CompiledELBO
-from pyrogen.infer.parameters import assign, leaves, modules_of, unique, weights_of
+from pyrogen.infer.learning import Learning
+from pyrogen.infer.losses_of_pyro import as_loss
+from pyrogen.infer.optimizers import MakeOptimizer
 from pyrogen.infer.predictive import draw
-from pyrogen.infer.programs import MakeOptimizer, Program, make_optimizer, places, taking
-from pyrogen.infer.trusted import compiles
+from pyrogen.infer.programs import Program, places
 from pyrogen.nn.modes import evaluating
-from pyrogen.random import scoped_seed
 
 
-def no_guide(*_: Any) -> None:
+def no_guide(*_: Any, **__: Any) -> None:
     """The guide of a model without latent variables: SVI is then maximum likelihood."""
 
 
 class SVI:
-    """One step of stochastic variational inference: ``step(*batch) -> {"loss": …}``.
+    """One step of stochastic variational inference: ``step(*args, **kwargs) -> {"loss": …}``.
 
-    Trained are the parameters of every network that ``model`` and ``guide`` are, are methods of or refer
-    to, every ``pyro.param`` and ``pyro.module`` site, and any other leaf that the loss depends on. They
-    are collected when the first batch is seen, because a guide may make its own then.
+    Model and guide are given exactly what the step is given. Trained are the parameters of every network that
+    ``model`` and ``guide`` are, are methods of or refer to, every ``pyro.param`` and ``pyro.module`` site, and any
+    other leaf that the loss depends on. They are collected when the first batch is seen, because a guide may make its
+    own then; those that appear or are unfrozen later join them.
 
-    ``svi.model``, ``svi.guide`` and ``svi.sample`` see the trained parameters from anywhere, so the
-    step itself can be evaluated and compared like a model of the library.
+    ``svi.model``, ``svi.guide`` and ``svi.sample`` see the trained parameters from anywhere, so the step itself can
+    be evaluated and compared like a model of the library. ``step``, ``evaluate_loss`` and ``run`` are those of
+    ``pyro.infer.SVI``, whose values are sums over the data.
 
     Args:
-        model: a Pyro program ``model(x, y=None)``. Trailing arguments that it has no place for (the
-            labels, for a model of ``x`` alone) are not passed to it.
+        model: a Pyro program ``model(x, y=None)``.
         guide: its guide, with the same arguments; empty by default.
-        optim: makes a torch optimiser of parameters, e.g. ``partial(Adam, lr=1e-3)``; ``Adam`` by default.
-        loss: a Pyro ELBO; ``Trace_ELBO()`` by default.
+        optim: makes a torch optimiser of parameters, e.g. ``partial(Adam, lr=1e-3)``, or one of ``pyro.optim``, whose
+            arguments may depend on the parameter's name; ``Adam`` by default.
+        loss: a Pyro ELBO, or a function ``loss(model, guide, *args, **kwargs)``; ``Trace_ELBO()`` by default.
+        loss_and_grads: with a function as loss, what computes it and adds its gradients; by default it is
+            differentiated.
         clip_norm: the largest norm of the whole gradient; ``None`` leaves it alone.
         schedule: makes a learning-rate schedule of the optimiser, stepped after each update, e.g.
             ``partial(CosineAnnealingLR, T_max=steps)``.
         compile: whether the loss and its gradients run as one compiled graph (see ``CompiledELBO``), after the
             first step; by default after ``COMPILE_AFTER`` steps, so that a short run does not wait for a compiler.
+        constant: names of attributes and variables of the programs that never change; a compiled step does not look
+            at them.
+        store: ``"own"``, or ``"global"`` to keep the sites in Pyro's global parameter store.
 
     Raises:
         ConfigError: if ``optim`` is no maker of torch optimisers, or nothing can be trained.
@@ -61,160 +68,87 @@ class SVI:
         self,
         model: Program,
         guide: Program | None = None,
-        optim: MakeOptimizer | None = None,
-        loss: ELBO | None = None,
+        optim: MakeOptimizer | PyroOptim | None = None,
+        loss: ELBO | Callable[..., Any] | None = None,
+        loss_and_grads: Callable[..., Any] | None = None,
         *,
         clip_norm: float | None = None,
         schedule: Callable[[Optimizer], LRScheduler] | None = None,
         compile: bool | None = None,
+        constant: Collection[str] = (),
+        store: str = "own",
     ) -> None:
-        if optim is not None and (not callable(optim) or hasattr(optim, "pt_optim_constructor")):
-            given = f"{type(optim).__module__}.{type(optim).__name__}"
-            raise ConfigError(
-                f"optim must make a torch optimiser, e.g. partial(torch.optim.Adam, lr=1e-3); got {given}"
-            )
-        guide = guide or no_guide
-        most = places(model)
-        self._model = taking(model, most)
-        self._guide = taking(guide, min(most, places(guide)))
-        self._modules = modules_of(model, "model")
-        owned = {id(m) for m in self._modules.values()}
-        self._modules |= {name: m for name, m in modules_of(guide, "guide").items() if id(m) not in owned}
+        if store not in ("own", "global"):
+            raise ConfigError(f"store must be 'own' or 'global'; got {store!r}")
+        self._model, self._guide = model, guide or no_guide
+        self.takes = {"model": places(model), "guide": places(self._guide)}
         owner = getattr(model, "__self__", model)
         self._sample = getattr(owner, "sample", None)
         if hasattr(owner, "log_prob_label"):
             self.log_prob_label = owner.log_prob_label
-        self._sites: dict[str, Any] = {"params": {}, "constraints": {}}  # a parameter store of our own
-        self._strays: dict[str, Tensor] = {}  # leaves of the loss that no network and no site owns
-        self._known_sites = 0
-        self._rows = _DataRows()
-        self._counts: dict[Any, int] = {}  # data in a batch, by its shapes
-        self.t = 0
-        self._like: Tensor | None = None
-        self._pending: dict[str, Any] | None = None
-        self._make_optimizer = optim or torch.optim.Adam
-        self._make_schedule = schedule
-        self.loss = loss or Trace_ELBO()
+        self.loss = as_loss(loss or Trace_ELBO(), loss_and_grads)
+        compiled = self.loss if isinstance(self.loss, CompiledELBO) else CompiledELBO(self.loss, constant)
+        self._learning = Learning(
+            self._model, self._guide, compiled, optim or torch.optim.Adam, schedule, clip_norm, shared=store == "global"
+        )
+        self._compiled = compiled
         self.compile = compile
-        self._compiled = self.loss if isinstance(self.loss, CompiledELBO) else CompiledELBO(self.loss)
-        if isinstance(self._compiled.eager, nn.Module):  # an objective with a schedule keeps its place in it
-            self._modules["loss"] = self._compiled.eager
-        self.clip_norm = clip_norm
-        self.optimizer: Optimizer | None = None
-        self.schedule: LRScheduler | None = None
 
-    @torch.enable_grad()
-    def __call__(self, *batch: Tensor) -> dict[str, Tensor]:
+    def __call__(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
         """Take one optimiser step on the batch; return the negative ELBO before it, in nats per datum."""
-        if self._pending is not None:
-            self.setup(*batch)
-        loss = self._differentiate(batch)
-        assert self.optimizer is not None
-        if self.clip_norm is not None:
-            nn.utils.clip_grad_norm_([p for g in self.optimizer.param_groups for p in g["params"]], self.clip_norm)
-        self.optimizer.step()
-        if self.schedule is not None:
-            self.schedule.step()
-        self.t += 1
-        return {"loss": loss / self._data_in(batch)}
+        loss, count = self._learning.step(args, kwargs, self.compile)
+        if isinstance(loss, tuple):  # wake-sleep: the model's loss and the guide's
+            return {"loss": torch.as_tensor(loss[0]) / count, "guide_loss": torch.as_tensor(loss[1]) / count}
+        return {"loss": torch.as_tensor(loss) / count}
 
-    def evaluate(self, *batch: Tensor) -> dict[str, Tensor]:
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
         """The negative ELBO in nats per datum, with every network in evaluation mode and nothing moved."""
-        if self._pending is not None:
-            self.setup(*batch)
-        with torch.no_grad(), self._store(), evaluating(self), self._rows:
-            loss = self.loss.loss(self._model, self._guide, *batch)
-        return {"loss": torch.as_tensor(loss) / self._data_in(batch)}
+        with evaluating(self):
+            loss, count = self._learning.loss(self.loss.loss, args, kwargs)
+        if isinstance(loss, tuple):
+            return {"loss": torch.as_tensor(loss[0]) / count, "guide_loss": torch.as_tensor(loss[1]) / count}
+        return {"loss": torch.as_tensor(loss) / count}
 
-    def setup(self, *batch: Tensor) -> None:
-        """Make the parameters and the optimiser without learning, and take up a loaded state.
+    def setup(self, *args: Any, **kwargs: Any) -> None:
+        """Make the parameters and the optimiser without learning: ``step`` does it by itself."""
+        self._learning.setup(args, kwargs)
 
-        Only needed to use a loaded step before its first batch: ``__call__`` and ``evaluate`` do it.
+    # What Pyro's users call it by.
+
+    def step(self, *args: Any, **kwargs: Any) -> Any:
+        """One optimiser step; return the loss summed over the data, a float, as ``pyro.infer.SVI.step`` does."""
+        return _number(self._learning.step(args, kwargs, self.compile)[0])
+
+    def evaluate_loss(self, *args: Any, **kwargs: Any) -> Any:
+        """The loss summed over the data, a float, without learning; in the mode that the networks are in."""
+        return _number(self._learning.loss(self.loss.loss, args, kwargs)[0])
+
+    def run(self, *args: Any, num_steps: int = 1, **kwargs: Any) -> "SVI":
+        """Take ``num_steps`` steps on the same arguments; return the step."""
+        for _ in range(num_steps):
+            self.step(*args, **kwargs)
+        return self
+
+    def param(self, name: str) -> Tensor:
+        """The constrained value of a ``pyro.param`` site.
+
+        Raises:
+            ConfigError: if there is none of that name; the message lists those there are.
         """
-        if self.optimizer is None:
-            with scoped_seed(0):
-                self._differentiate(batch)
-            assert self.optimizer is not None
-            self.optimizer.zero_grad()
-        if self._pending is not None:
-            state, self._pending = self._pending, None
-            self.load_state_dict(state)
-
-    def _differentiate(self, batch: tuple[Tensor, ...]) -> Tensor:
-        """The loss, with its gradients added to the parameters."""
-        first = self.optimizer is None
-        if self.optimizer is not None:
-            self.optimizer.zero_grad()  # of all weights: another step may have left gradients on shared ones
-        with self._store(), self._rows:
-            if not first and compiles(self.compile, self.t):
-                found = self._compiled.gradients(self._model, self._guide, *batch)
-                if found is not None:
-                    found.store()
-                    return found.values[0]
-            eager = self._compiled.eager
-            if not hasattr(eager, "differentiable_loss"):  # RenyiELBO and its like differentiate by themselves
-                loss = torch.as_tensor(eager.loss_and_grads(self._registered, self._guide, *batch))
-            else:
-                loss = eager.differentiable_loss(self._model, self._guide, *batch)
-        if first:
-            self._begin(batch, loss)
-        elif len(self._sites["params"]) != self._known_sites:
-            self._adopt_new_sites()
-        if loss.requires_grad:
-            loss.backward()
-        return loss.detach()
-
-    def _data_in(self, batch: tuple[Tensor, ...]) -> int:
-        """How many data the loss of a batch speaks of; a compiled step meets no plate, and remembers."""
-        shapes = tuple(getattr(t, "shape", None) for t in batch)
-        if self._rows.count is not None:
-            self._counts[shapes], self._rows.count = self._rows.count, None
-        return self._counts.get(shapes, 1)
-
-    def _registered(self, *args: Any) -> Any:
-        """The model with every network at a parameter site: without one, Pyro takes no gradient by itself."""
-        for name, module in self._modules.items():
-            pyro.module(name, module)
-        return self._model(*args)
-
-    def _begin(self, batch: tuple[Tensor, ...], loss: Tensor) -> None:
-        if batch and isinstance(batch[0], Tensor) and batch[0].ndim:
-            self._like = batch[0][0].detach().clone()
-        owned = {id(t) for t in self.weights().values()}
-        strays = [t for t in leaves(loss) if id(t) not in owned]
-        self._strays = {f"leaf.{i}": t for i, t in enumerate(strays)}
-        trained = [t for t in self.weights().values() if t.requires_grad]
-        if not trained:
-            raise ConfigError(
-                "nothing to train: model and guide have no network, pyro.param or autoguide that requires a gradient"
-            )
-        self.optimizer = make_optimizer(self._make_optimizer, trained)
-        self.schedule = self._make_schedule(self.optimizer) if self._make_schedule else None
-        self._known_sites = len(self._sites["params"])
-
-    def _adopt_new_sites(self) -> None:
-        """Train what a ``pyro.param`` statement made that no earlier step had reached."""
-        assert self.optimizer is not None
-        had = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
-        new = [t for t in self.weights().values() if t.requires_grad and id(t) not in had]
-        if new:
-            self.optimizer.add_param_group({"params": new})
-        self._known_sites = len(self._sites["params"])
-
-    def _store(self) -> Any:
-        return pyro.get_param_store().scope(self._sites)
+        sites = self._learning.sites
+        if name not in sites.params:
+            raise ConfigError(f"there is no parameter site {name!r} (known: {', '.join(sites.params) or 'none yet'})")
+        return sites.value(name)
 
     # What follows lets the step stand for the trained model.
 
-    def model(self, *args: Any) -> Any:
+    def model(self, *args: Any, **kwargs: Any) -> Any:
         """The model under the trained parameters."""
-        with self._store():
-            return self._model(*args)
+        return self._learning.run(self._model, args, kwargs)
 
-    def guide(self, *args: Any) -> Any:
+    def guide(self, *args: Any, **kwargs: Any) -> Any:
         """The guide under the trained parameters."""
-        with self._store():
-            return self._guide(*args)
+        return self._learning.run(self._guide, args, kwargs)
 
     def sample(self, n: int, y: Tensor | None = None) -> Tensor:
         """Draw ``n`` data, ``(n, *event)``: local latents from the prior, shared ones from the guide.
@@ -224,56 +158,57 @@ class SVI:
         Raises:
             ConfigError: before the first step, when the shape of the data is not known.
         """
-        if self._sample is not None:
-            with self._store(), evaluating(self):
+        self._learning.require_state()
+        with self._learning.sites, evaluating(self):
+            if self._sample is not None:
                 return self._sample(n, y)
-        if self._like is None:
-            raise ConfigError("the shape of the data is not known before the first step: train, then sample")
-        with self._store(), evaluating(self):
-            return draw(self._model, self._guide, self._like, n, y)
+            like = template.datum(self._learning.template)
+            if like is None:
+                raise ConfigError("the shape of the data is not known before the first step: train, then sample")
+            return draw(self._model, self._guide, like.to(self._learning.device), n, y)
+
+    @property
+    def t(self) -> int:
+        """The number of steps taken."""
+        return self._learning.t
+
+    @property
+    def optimizer(self) -> Optimizer | None:
+        """The torch optimiser; ``None`` before the first step."""
+        return self._learning.optimizer.optimizer
+
+    @property
+    def schedule(self) -> LRScheduler | None:
+        """The schedule of the learning rate, if there is one."""
+        return self._learning.optimizer.schedule
+
+    @property
+    def refused(self) -> str | None:
+        """Why the loss runs eagerly although it was to be compiled; ``None`` if it does not."""
+        return self._learning.compiled.refused
 
     def modules(self) -> Iterator[nn.Module]:
-        """Every network that is trained, and its parts."""
-        for module in self._modules.values():
-            yield from module.modules()
+        """Every network that model, guide and loss reach, and its parts."""
+        return self._learning.modules()
 
     def weights(self) -> dict[str, Tensor]:
         """All that was learned, by name: parameters, buffers, unconstrained sites; the live tensors."""
-        sites = {f"param.{name}": t for name, t in self._sites["params"].items()}
-        return unique(weights_of(self._modules) | sites | self._strays)
+        return self._learning.weights()
 
     def state_dict(self) -> dict[str, Any]:
-        """The weights, the state of the optimiser and of its schedule, and the number of steps."""
-        return {
-            "weights": {name: t.detach() for name, t in self.weights().items()},
-            "optimizer": self.optimizer.state_dict() if self.optimizer else None,
-            "schedule": self.schedule.state_dict() if self.schedule else None,
-            "t": self.t,
-        }
+        """All that is needed to go on exactly, or to stand for the trained model, without the data."""
+        return self._learning.state_dict()
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back ``state_dict``; before the first batch it waits until the parameters exist.
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back ``state_dict``: the step is then the one that it was taken of.
 
         Raises:
             KeyError: if the weights are not those of this model.
         """
-        if self.optimizer is None:
-            self._pending = state if state["optimizer"] is not None else None
-            return
-        assign({name: t.detach() for name, t in self.weights().items()}, state["weights"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        if self.schedule is not None:
-            self.schedule.load_state_dict(state["schedule"])
-        self.t = state["t"]
+        self._learning.load_state_dict(dict(state))
 
 
-class _DataRows(Messenger):
-    """Counts the data that a loss speaks of: the full size of the outermost plate around what is observed."""
-
-    count: int | None = None
-
-    def _pyro_post_sample(self, msg: Any) -> None:
-        if msg["is_observed"]:
-            plates = [f for f in msg["cond_indep_stack"] if f.name != "num_particles_vectorized"]
-            if plates:
-                self.count = plates[0].full_size or plates[0].size
+def _number(loss: Any) -> Any:
+    if isinstance(loss, tuple):
+        return type(loss)(map(_number, loss))
+    return loss.item() if isinstance(loss, Tensor) else loss

@@ -2,21 +2,27 @@
 
 import inspect
 import logging
+import random
+import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyro
 import torch
+from pyro.poutine.runtime import _PYRO_STACK
 from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
 import pyrogen
+from pyrogen.infer.fingerprint import PLAIN, Fingerprint, Opaque, meta
 from pyrogen.infer.graphs import Graph, compile_gradient
-from pyrogen.infer.settings import Settings
+from pyrogen.infer.tracing import DependsOnValue
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +36,9 @@ LIBRARIES = ("<", *(str(Path(inspect.getfile(module)).parent) for module in (tor
 """Where no code of the user is."""
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.1}
 """How far compiled gradients may be from eager ones, in norm and relative to all of them together."""
+
+TRACING = threading.RLock()
+"""One thread at a time looks at programs and traces them: each puts back what it moved."""
 
 Function = Callable[..., tuple[Tensor, ...]]
 
@@ -63,57 +72,82 @@ class Gradients:
 
 
 class Trusted:
-    """Values and gradients of a function by compiled graphs, one for each kind of arguments.
+    """Values and gradients of a function by compiled graphs, one for each kind of arguments and surroundings.
 
-    The first call gives nothing: what the function makes for itself when it first runs, it shall make eagerly. Then
-    a graph is made for the shapes, types and device of the tensors, the settings of the programs behind the function,
-    and the arguments that are no tensors; when one of these changes, another. A graph's values and gradients are
-    compared with the eager ones, under the same random state, at its 1st, 2nd, 4th, 8th … call. If they differ, or
-    the function is no fixed graph, nothing is given from then on, and one logged line names the cause.
+    A graph is made for the shapes, types and device of the tensors, the arguments that are no tensors, and the
+    ``Fingerprint`` of the programs behind the function, which is looked at in each call. Where tensors of the
+    programs were replaced by others of the same kind, the graph is given these. Its values and gradients are compared
+    with the eager ones, under the same random state, at its 1st, 2nd, 4th, 8th … call. If they differ, if the programs
+    cannot be followed, or if the function is no fixed graph, nothing is given from then on, and one logged line names
+    the cause.
 
     Args:
-        programs: what the function runs, for its settings.
+        programs: what the function runs.
+        constant: names of attributes and variables of the programs that never change, and are not looked at.
 
     Attributes:
         refused: why nothing is given; ``None`` while graphs are.
     """
 
-    def __init__(self, *programs: Any) -> None:
+    def __init__(self, *programs: Any, constant: Collection[str] = ()) -> None:
         self.refused: str | None = None
         self.graphs: dict[Any, _Checked] = {}
-        self._programs = programs
-        self._settings: Settings | None = None
+        self._programs, self._constant = programs, constant
+        self._fingerprints: dict[tuple[int, ...], Fingerprint] = {}
+        self._begun = False
 
     def __call__(
-        self, function: Function, args: tuple[Any, ...], by: Sequence[Tensor] | None = None, around: Any = None
+        self,
+        function: Function,
+        args: Any,
+        by: Sequence[Tensor] | None = None,
+        sites: Mapping[str, Tensor] | None = None,
+        constraints: Mapping[str, Any] | None = None,
+        begun: bool = False,
     ) -> Gradients | None:
         """``function(*args) -> (scalar, *extra)`` and its gradients; ``None`` if it must run eagerly.
 
         Args:
             function: the same one in every call.
-            args: tensors, and hashable settings.
+            args: tensors, other values, and lists, tuples and dicts of them.
             by: the leaves to differentiate by; all that the scalar depends on by default.
-            around: hashable; what else a graph is made for.
+            sites, constraints: of the parameter store in use, if there is one.
+            begun: whether the function has run before. If not, the first call gives ``None``: what the programs make
+                for themselves when they first run, they make eagerly.
         """
-        if self.refused is not None:
+        if self.refused is not None or not can_follow():
             return None
-        if self._settings is None:
-            self._settings = Settings(*self._programs)
+        if not (begun or self._begun):
+            self._begun = True
             return None
         graph = None
         try:
-            kinds = tuple((a.shape, a.dtype, a.device) if isinstance(a, Tensor) else (type(a), a) for a in args)
-            cast = torch.is_autocast_enabled("cpu"), torch.is_autocast_enabled("cuda"), torch.get_default_dtype()
-            key = kinds, cast, around, self._settings()
+            leaves, spec = tree_flatten(args)
+            kinds = tuple([_kind(leaf) for leaf in leaves])
+            seen = self._look([leaf for leaf, kind in zip(leaves, kinds, strict=True) if kind is None])
+            if seen.update(sites or {}, constraints or {}):
+                for known in self.graphs.values():
+                    known.stands = False
+            key = kinds, spec, _globals(), by is None, seen.key
             graph = self.graphs.get(key)
             if graph is None:
                 if len(self.graphs) == GRAPHS:
-                    raise _Unfit(f"arguments or settings came in more than {GRAPHS} kinds")
-                # Tracing alone moves a scalar buffer, such as a count of calls.
-                with _unmoved([b for m in self._settings.modules for b in m._buffers.values() if b is not None]):
-                    graph = self.graphs[key] = _Checked(function, args, by)
-            return graph(args)
-        except _Unfit as error:
+                    raise Unfit(f"arguments or settings came in more than {GRAPHS} kinds")
+                known_sites = set(sites or {})
+                with TRACING:
+                    try:
+                        graph = _Checked(function, leaves, spec, by, seen)
+                    finally:
+                        made = [name for name in sites or {} if name not in known_sites]
+                        for name in made:
+                            del pyro.get_param_store()[name]
+                if made:  # a parameter is made eagerly, with a value; the next call makes the graph
+                    return None
+                self.graphs[key] = graph
+            if not graph.stands:
+                graph.bind(function, spec, seen.tensors)
+            return graph(leaves)
+        except (Unfit, Opaque) as error:
             self._refuse(str(error))
         except Exception as error:
             if graph is not None and graph.calls > WARM_UP:
@@ -121,39 +155,109 @@ class Trusted:
             self._refuse(_why(error))
         return None
 
+    def _look(self, objects: list[Any]) -> Fingerprint:
+        """The fingerprint of the programs together with the arguments that are neither tensors nor plain values."""
+        mark = tuple(map(id, objects))
+        seen = self._fingerprints.get(mark)
+        if seen is None:
+            if len(self._fingerprints) == GRAPHS:
+                raise Unfit(f"arguments came in more than {GRAPHS} kinds")
+            seen = self._fingerprints[mark] = Fingerprint(*self._programs, *objects, constant=self._constant)
+        return seen
+
     def _refuse(self, why: str) -> None:
         self.refused = why
         self.graphs.clear()
         log.warning("the loss runs eagerly, not compiled: %s", why)
 
 
-class _Unfit(Exception):
+def can_follow() -> bool:
+    """Whether no handler of the caller's stands around the programs: a graph would not run it."""
+    return all(getattr(h, "param_only", False) or getattr(h, "changes_nothing", False) for h in _PYRO_STACK)
+
+
+def _kind(leaf: Any) -> Any:
+    """What a graph is specialised to of an argument; ``None`` for one that a fingerprint has to look into."""
+    if isinstance(leaf, Tensor):
+        return meta(leaf)
+    if isinstance(leaf, PLAIN):
+        return type(leaf), leaf
+    if isinstance(leaf, float):
+        return float, leaf.hex()
+    return None
+
+
+def _globals() -> tuple[Any, ...]:
+    """Settings of torch that a graph has built in."""
+    return (
+        torch.is_autocast_enabled("cpu"),
+        torch.is_autocast_enabled("cuda"),
+        torch.get_autocast_dtype("cpu"),
+        torch.get_default_dtype(),
+        torch.get_default_device(),
+    )
+
+
+class Unfit(Exception):
     """The graph is not, or no longer, what the eager function is."""
 
 
 class _Checked:
-    """A graph for arguments of one kind."""
+    """A graph for arguments of one kind.
 
-    def __init__(self, function: Function, args: tuple[Any, ...], by: Sequence[Tensor] | None) -> None:
-        self.calls = 0
-        self.tensors = [i for i, value in enumerate(args) if isinstance(value, Tensor)]
+    Attributes:
+        stands: whether the tensors of the surroundings are those that the graph was last given.
+    """
 
+    def __init__(
+        self, function: Function, leaves: list[Any], spec: Any, by: Sequence[Tensor] | None, seen: Fingerprint
+    ) -> None:
+        self.calls, self.stands = 0, True
+        self.tensors = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]
+        self.rest = [None if isinstance(leaf, Tensor) else leaf for leaf in leaves]
+        self.function = self._of_tensors(function, spec)
+        batch = tuple(leaves[i] for i in self.tensors)
+        snapshot = seen.snapshot
+        assert snapshot is not None
+        before = random.getstate(), np.random.get_state()[1].tobytes()
+        try:
+            # Tracing alone moves a scalar buffer, such as a count of calls.
+            with unmoved([t for t in seen.tensors if not t.requires_grad and t.is_leaf]):
+                self.graph: Graph = compile_gradient(self.function, batch, by)
+            written = next(snapshot.written(), None)
+        finally:
+            snapshot.restore()
+        if written is not None:
+            raise Opaque(f"the program changes {written!r} when it runs, which a graph would not do")
+        if before != (random.getstate(), np.random.get_state()[1].tobytes()):
+            raise Opaque("the program draws by Python's or numpy's generator, which a graph would repeat for ever")
+        # Where each tensor stands among those that the programs reach; the rest are constants of libraries.
+        places = {id(t): i for i, t in enumerate(seen.tensors)}
+        self.places = [[places.get(id(t)) for t in ts] for ts in (self.graph.captured, self.graph.weights)]
+
+    def _of_tensors(self, function: Function, spec: Any) -> Callable[..., tuple[Tensor, ...]]:
         def of_tensors(*tensors: Tensor) -> tuple[Tensor, ...]:
-            full = list(args)
+            full = list(self.rest)
             for i, tensor in zip(self.tensors, tensors, strict=True):
                 full[i] = tensor
-            return function(*full)
+            return function(*tree_unflatten(full, spec))
 
-        self.function = of_tensors
-        self.graph: Graph = compile_gradient(of_tensors, tuple(args[i] for i in self.tensors), by)
+        return of_tensors
 
-    def __call__(self, args: tuple[Any, ...]) -> Gradients:
-        batch = [args[i] for i in self.tensors]
+    def bind(self, function: Function, spec: Any, tensors: Sequence[Tensor]) -> None:
+        """Give the graph the tensors that now stand where those stood that it was made with."""
+        self.function = self._of_tensors(function, spec)
+        for held, places in zip((self.graph.captured, self.graph.weights), self.places, strict=True):
+            held[:] = [t if place is None else tensors[place] for t, place in zip(held, places, strict=True)]
+        self.stands = True
+
+    def __call__(self, leaves: list[Any]) -> Gradients:
+        batch = [leaves[i] for i in self.tensors]
         self.calls += 1
         if self.calls & (self.calls - 1) == 0:
-            with _unmoved(self.graph.captured):
+            with unmoved(self.graph.captured):
                 values, gradients = self.graph(*batch)
-            with _unmoved(self.graph.captured), torch.enable_grad(), pyro.validation_enabled(False):
+            with unmoved(self.graph.captured), torch.enable_grad():
                 eager, *_ = self.function(*batch)
                 self._compare(values[0], gradients, eager)
         values, gradients = self.graph(*batch)
@@ -170,23 +274,29 @@ class _Checked:
         if not (isfinite(value) and isfinite(total)):
             return  # nothing to compare by; the loop stops at such a loss
         if not abs(other - value) <= tolerance * max(abs(value), 1.0):
-            raise _Unfit(f"the compiled loss is {other:.6g}, the eager one {value:.6g}")
+            raise Unfit(f"the compiled loss is {other:.6g}, the eager one {value:.6g}")
         if not apart <= tolerance * total:
-            raise _Unfit(f"compiled and eager gradients are {apart:.2g} apart, of {total:.2g} in norm")
+            raise Unfit(f"compiled and eager gradients are {apart:.2g} apart, of {total:.2g} in norm")
 
 
 def _why(error: Exception) -> str:
     """An error of torch's tracer in one line, with the line of the program that it stands at."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(LIBRARIES)]
-    where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    where = _place(frames[-1]) if frames else ""
     name = type(error).__name__
-    if "DataDependent" in name:
-        return f"Python depends on the value of a tensor{where}"
+    if isinstance(error, DependsOnValue) or "DataDependent" in name:
+        library = traceback.extract_tb(error.__traceback__)
+        inside = [f for f in library if f.filename.startswith(LIBRARIES[2])]  # Pyro's
+        return f"Python depends on the value of a tensor{where or (_place(inside[-1]) if inside else '')}"
     return f"{name}: {next(iter(str(error).strip().splitlines()), '')}{where}"
 
 
+def _place(frame: traceback.FrameSummary) -> str:
+    return f" ({Path(frame.filename).name}, line {frame.lineno})"
+
+
 @contextmanager
-def _unmoved(tensors: Sequence[Tensor]) -> Iterator[None]:
+def unmoved(tensors: Sequence[Tensor]) -> Iterator[None]:
     """Put random state, and what a program writes into, back as they were."""
     kept = [(t, t.detach().clone()) for t in tensors]
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):

@@ -20,7 +20,7 @@ from pyrogen.infer.adversarial import AdversarialGame
 from pyrogen.infer.adversarial import bursts as wgan_bursts
 from pyrogen.infer.lipschitz import GradientPenalty, ZeroPenalty, spectral
 from pyrogen.infer.losses import AdversarialLoss, Hinge, LeastSquares, Minimax, NonSaturating, Wasserstein
-from pyrogen.infer.programs import MakeOptimizer
+from pyrogen.infer.optimizers import MakeOptimizer
 from pyrogen.recipes.plan import (
     Plan,
     cosine,
