@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 import pyrogen
-from pyrogen.infer.fingerprint import PLAIN, Fingerprint, Opaque, meta
+from pyrogen.infer.fingerprint import PLAIN, Fingerprint, Meta, Opaque, meta
 from pyrogen.infer.graphs import Graph, compile_gradient
 from pyrogen.infer.tracing import DependsOnValue
 
@@ -95,6 +95,7 @@ class Trusted:
         self._programs, self._constant = programs, constant
         self._fingerprints: dict[tuple[int, ...], Fingerprint] = {}
         self._begun = False
+        self._changed: str | None = None
 
     def __call__(
         self,
@@ -125,14 +126,15 @@ class Trusted:
             leaves, spec = tree_flatten(args)
             kinds = tuple([_kind(leaf) for leaf in leaves])
             seen = self._look([leaf for leaf, kind in zip(leaves, kinds, strict=True) if kind is None])
+            before = seen.snapshot
             if seen.update(sites or {}, constraints or {}):
+                self._changed = next(before.written(), None) if before else None
                 for known in self.graphs.values():
                     known.stands = False
             key = kinds, spec, _globals(), by is None, seen.key
             graph = self.graphs.get(key)
             if graph is None:
-                if len(self.graphs) == GRAPHS:
-                    raise Unfit(f"arguments or settings came in more than {GRAPHS} kinds")
+                self._check_reuse(kinds)
                 known_sites = set(sites or {})
                 with TRACING:
                     try:
@@ -154,6 +156,18 @@ class Trusted:
                 raise
             self._refuse(_why(error))
         return None
+
+    def _check_reuse(self, kinds: tuple[Any, ...]) -> None:
+        """Raise ``Unfit`` where another graph would serve one call only, as two before it did."""
+        if len(self.graphs) == GRAPHS:
+            raise Unfit(f"arguments or settings came in more than {GRAPHS} kinds")
+        latest = list(self.graphs.items())[-2:]
+        if len(latest) < 2 or any(graph.calls > 1 for _, graph in latest):
+            return
+        for i, (old, new) in enumerate(zip(latest[-1][0][0], kinds, strict=False)):
+            if old != new and isinstance(new, tuple) and not isinstance(new, Meta):
+                raise Unfit(f"argument {i + 1} is another {new[0].__name__} in each call: pass it as a tensor")
+        raise Unfit(f"{self._changed or 'something'} is another one in each call")
 
     def _look(self, objects: list[Any]) -> Fingerprint:
         """The fingerprint of the programs together with the arguments that are neither tensors nor plain values."""
