@@ -18,6 +18,7 @@ from pyrogen.errors import ConfigError, DataError, unknown
 from pyrogen.nn.conv import ConvDown, ConvUp
 from pyrogen.nn.mlp import mlp
 from pyrogen.nn.pooling import PoolDown, PoolUp
+from pyrogen.precision import dtype_of, widened
 
 NETWORKS = ("mlp", "conv", "max", "average")
 
@@ -96,7 +97,7 @@ class Autoencoder(nn.Module):
         return {"loss": F.mse_loss(self.reconstruct(seen), x)}
 
     def _shown(self, h: Tensor) -> Tensor:
-        h = h.float() + self.offset
+        h = widened(h) + self.offset
         return torch.sigmoid(h) if self.squashed else h
 
 
@@ -129,7 +130,7 @@ class PCA(nn.Module):
             ConfigError: for more components than dimensions.
             DataError: for no data, or some that are not finite.
         """
-        fitted = cls(x.shape[1:], latent).to(x.device)
+        fitted = cls(x.shape[1:], latent).to(x.device, dtype_of(x))
         flat = x.flatten(1).double()
         if not len(flat) or not bool(flat.isfinite().all()):
             raise DataError(f"expected finite data to fit; got shape {tuple(x.shape)}")

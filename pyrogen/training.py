@@ -10,6 +10,7 @@ import pyrogen.train.checkpoint as checkpoint
 from pyrogen.data.checks import check_enough
 from pyrogen.data.dataset import Dataset
 from pyrogen.data.datasets import load
+from pyrogen.data.passing import batch_for
 from pyrogen.errors import ConfigError
 from pyrogen.measure.evaluate import evaluate
 from pyrogen.nn.modes import evaluating
@@ -240,7 +241,7 @@ def _due(t: int, steps: int, times: int) -> bool:
 
 
 def _validate(plan: Plan, seed: int) -> float:
-    batch = [part[:VALID_ROWS] for part in plan.data.valid.tensors(seed)]
+    batch = batch_for(plan.step, tuple(part[:VALID_ROWS] for part in plan.data.valid.tensors(seed)))
     with scoped_seed(derive(seed, "valid")):
         return float(plan.step.evaluate(*batch)["loss"])
 

@@ -10,16 +10,17 @@ import pytest
 import pyrogen
 
 ROOT = Path(pyrogen.__file__).parent
-GROUND = {"protocols", "errors", "files", "random", "options", "nn", "data", "traces"}
+GROUND = {"protocols", "errors", "files", "random", "precision", "options", "nn", "data", "traces"}
 ALLOWED = {
     "protocols": set(),
     "errors": set(),
     "files": {"errors"},
     "random": set(),
+    "precision": set(),
     "traces": set(),
     "options": {"errors"},
-    "nn": {"errors", "random", "protocols"},
-    "data": {"errors", "random", "protocols", "files"},
+    "nn": {"errors", "random", "precision", "protocols"},
+    "data": {"errors", "random", "precision", "protocols", "files"},
     "explicit": GROUND,
     "implicit": GROUND,
     "hybrid": GROUND | {"explicit", "implicit"},

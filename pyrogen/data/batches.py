@@ -16,13 +16,13 @@ from torch.utils.data import Dataset as TorchDataset
 from pyrogen.data.checks import check_enough
 from pyrogen.data.dataset import Dataset, Split
 from pyrogen.data.mapped import Mapped
+from pyrogen.data.passing import Batch, moved
 from pyrogen.data.pictures import Pictures
 from pyrogen.data.prefetch import default_workers, prefetched
 from pyrogen.errors import DataError
 from pyrogen.random import derive, generator, scoped_seed
 
 Source = Split | Tensor | tuple[Tensor, ...] | DataLoader[Any] | TorchDataset[Any]
-Batch = tuple[Tensor, ...]
 
 
 def batches(
@@ -39,7 +39,8 @@ def batches(
 
     Args:
         source: a ``Split`` (``data.train``), a tensor or tuple of tensors with equal first dimension,
-            or a torch ``Dataset`` or ``DataLoader``, whose order is then theirs under a seed per epoch.
+            or a torch ``Dataset`` or ``DataLoader``, whose order is then theirs under a seed per epoch. A batch of
+            theirs that is a tuple or a list is one of several arguments; any other, as a dict, is the only one.
         batch_size: rows per batch; a ``DataLoader`` keeps its own.
         seed: with the step's number, the only thing the batches depend on.
         start: the number of batches already seen.
@@ -78,10 +79,14 @@ def steps_per_epoch(source: Split, batch_size: int) -> int:
 
 
 def _as_split(tensors: tuple[Tensor, ...]) -> Split:
-    if len(tensors) not in (1, 2) or len({len(t) for t in tensors}) != 1:
+    if not tensors or not all(isinstance(t, Tensor) for t in tensors):
+        given = ", ".join(type(t).__name__ for t in tensors) or "none"
+        raise DataError(f"expected tensors (x, y, …); got {given}")
+    if not all(t.ndim for t in tensors) or len({len(t) for t in tensors}) != 1:
         sizes = [tuple(t.shape) for t in tensors]
-        raise DataError(f"expected one tensor x or two, (x, y), with as many rows; got shapes {sizes}")
-    return Split(tensors[0], tensors[1] if len(tensors) > 1 else None)
+        raise DataError(f"expected one tensor x, or several, (x, y, …), with as many rows; got shapes {sizes}")
+    x, y, *more = tensors if len(tensors) > 1 else (tensors[0], None)
+    return Split(x, y, more=tuple(more))
 
 
 def _from_split(split: Split, batch_size: int, seed: int, start: int, workers: int | None) -> Iterator[Batch]:
@@ -129,8 +134,8 @@ def _from_loader(
                 break
             t += 1
             if t > start:
-                parts = batch if isinstance(batch, tuple | list) else (batch,)
-                yield tuple(part.to(device) if device else part for part in parts)
+                parts = tuple(batch) if isinstance(batch, tuple | list) else (batch,)
+                yield moved(parts, device) if device else parts
         if t == before:
             raise DataError("the data loader gave no batch: is its data set smaller than one batch?")
         epoch += 1

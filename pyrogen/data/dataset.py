@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pyrogen.data.mapped import Mapped
 from pyrogen.data.measure import Measure
+from pyrogen.errors import DataError
 
 Noise = Callable[[Tensor, torch.Generator], Tensor]
 """How a stored row becomes a datum: dequantisation, binarisation; ``(stored, generator) -> x``."""
@@ -25,6 +26,10 @@ class Split:
         noise: turns stored rows into data, drawn anew at each reading; ``None`` if rows are the data.
         side: computes the side information from the data that were drawn, ``(x, y) -> y``.
         measure: the space in which likelihoods on these rows are compared, where that is known.
+        more: further tensors with ``n`` rows each (lengths, weights, masks), which come after x and y in every batch.
+
+    Raises:
+        DataError: if one of ``more`` has another number of rows.
     """
 
     x: Tensor | Mapped
@@ -32,6 +37,12 @@ class Split:
     noise: Noise | None = None
     side: Callable[[Tensor, Tensor | None], Tensor] | None = None
     measure: Measure | None = None
+    more: tuple[Tensor, ...] = ()
+
+    def __post_init__(self) -> None:
+        for i, part in enumerate(self.more):
+            if part.ndim == 0 or len(part) != len(self.x):
+                raise DataError(f"more[{i}]: expected {len(self.x)} rows, as x has; got shape {tuple(part.shape)}")
 
     def __len__(self) -> int:
         return len(self.x)
@@ -43,10 +54,11 @@ class Split:
 
     def to(self, device: torch.device | str) -> Self:
         """The same split on another device."""
-        return replace(self, x=self.x.to(device), y=None if self.y is None else self.y.to(device))
+        y, more = None if self.y is None else self.y.to(device), tuple(part.to(device) for part in self.more)
+        return replace(self, x=self.x.to(device), y=y, more=more)
 
     def read(self, index: Tensor | slice, generator: torch.Generator) -> tuple[Tensor, ...]:
-        """The data at ``index`` as ``(x, y)``, or ``(x,)`` where there is no side information."""
+        """The data at ``index`` as ``(x, y, *more)``, without y where there is none."""
         return self.drawn(self.x[index], index, generator)
 
     def drawn(self, stored: Tensor, index: Tensor | slice, generator: torch.Generator) -> tuple[Tensor, ...]:
@@ -54,7 +66,8 @@ class Split:
         x = self.noise(stored, generator) if self.noise else stored
         y = None if self.y is None else self.y[index]
         y = self.side(x, y) if self.side else y
-        return (x,) if y is None else (x, y)
+        more = tuple(part[index] for part in self.more)
+        return (x, *more) if y is None else (x, y, *more)
 
     @property
     def shown(self) -> Tensor | slice:

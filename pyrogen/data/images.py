@@ -19,6 +19,7 @@ from pyrogen.data.mapped import Mapped, extremes, held, mapped
 from pyrogen.data.measure import Measure
 from pyrogen.data.pictures import Pictures
 from pyrogen.errors import DataError
+from pyrogen.precision import standard
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
 """The files of a folder that are read as pictures, in upper or lower case."""
@@ -170,14 +171,14 @@ def _is_binary(x: NDArray[Any]) -> bool:
 
 
 def _vectors(x: NDArray[Any], where: str) -> tuple[Tensor, Measure]:
-    stored = _float32(x)
+    stored = _floats(x)
     check_finite(stored, where)
     return stored, Measure("binary" if _is_binary(x) else "real")
 
 
 def _images(x: NDArray[Any], where: str) -> tuple[Tensor, Measure]:
     if _is_binary(x):
-        stored = _float32(x)
+        stored = _floats(x)
         check_images(stored, where)
         return stored, Measure("binary")
     if x.dtype.kind == "u" and x.dtype.itemsize == 2:
@@ -186,14 +187,16 @@ def _images(x: NDArray[Any], where: str) -> tuple[Tensor, Measure]:
         if x.min() < 0 or x.max() > 255:
             raise DataError(f"{where}: expected {x.dtype} images from 0 to 255, got {x.min()} to {x.max()}")
         x = x.astype(np.uint8)
-    stored = torch.from_numpy(np.ascontiguousarray(x)) if x.dtype == np.uint8 else _float32(x)
+    stored = torch.from_numpy(np.ascontiguousarray(x)) if x.dtype == np.uint8 else _floats(x)
     check_images(stored, where)
     return _eight_bit(stored)
 
 
-def _float32(x: NDArray[Any]) -> Tensor:
+def _floats(x: NDArray[Any]) -> Tensor:
+    """The values in torch's default type."""
+    kind = np.float64 if standard() == torch.float64 else np.float32
     with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused as such
-        return torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32))
+        return torch.from_numpy(np.ascontiguousarray(x, dtype=kind))
 
 
 def _eight_bit(x: Tensor) -> tuple[Tensor, Measure]:

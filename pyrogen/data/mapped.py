@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pyrogen.data.pictures import Pictures
+from pyrogen.precision import standard
 
 FROM_BYTES = 2**31
 """Arrays and folders of images that take as much memory, or more, stay on disk."""
@@ -46,7 +47,7 @@ class Mapped:
     def __getitem__(self, index: Tensor | slice) -> Tensor:
         """The rows at ``index``, read from disk."""
         where = self.rows[index.cpu() if isinstance(index, Tensor) else index]
-        return torch.from_numpy(self.array[where.numpy()]).to(self.device, non_blocking=True)
+        return floats(torch.from_numpy(self.array[where.numpy()])).to(self.device, non_blocking=True)
 
     def part(self, rows: Tensor) -> "Mapped":
         """Some of the rows, still on disk."""
@@ -67,7 +68,12 @@ class Mapped:
 
 def held(array: Pictures) -> Tensor | Mapped:
     """The rows in memory, or on disk if they are large."""
-    return Mapped(array) if array.nbytes >= FROM_BYTES else torch.from_numpy(array[:])
+    return Mapped(array) if array.nbytes >= FROM_BYTES else floats(torch.from_numpy(array[:]))
+
+
+def floats(rows: Tensor) -> Tensor:
+    """Rows as they are stored, but floats in torch's default type."""
+    return rows.to(standard()) if rows.is_floating_point() else rows
 
 
 def mapped(file: Path) -> NDArray[Any] | None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pyrogen.data.measure import Measure
+from pyrogen.precision import standard
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Dequantise:
     measure: Measure
 
     def __call__(self, stored: Tensor, generator: torch.Generator) -> Tensor:
-        """Data of the shape of ``stored``, float32; ``stored`` and ``generator`` on one device."""
+        """Data of the shape of ``stored``, of torch's default type; all on the generator's device."""
         u = _uniform(stored.shape, generator, bits=13)
         return self.measure.from_unit(u.add_(stored).div_(self.measure.levels))
 
@@ -42,7 +43,7 @@ class Binarise:
     top: int
 
     def __call__(self, stored: Tensor, generator: torch.Generator) -> Tensor:
-        """Zeros and ones of the shape of ``stored``, float32; ``stored`` and ``generator`` on one device."""
+        """Zeros and ones of the shape of ``stored``, of torch's default type; all on the generator's device."""
         return _uniform(stored.shape, generator, bits=16).mul_(self.top).lt_(stored)
 
 
@@ -52,4 +53,4 @@ def _uniform(shape: torch.Size, generator: torch.Generator, bits: int) -> Tensor
     words = torch.empty(-(-n // 4), dtype=torch.int64, device=generator.device)
     words.random_(-(2**63), None, generator=generator)
     whole = words.view(torch.int16)[:n].view(shape) >> (16 - bits)
-    return whole.float().add_(0.5).mul_(2.0**-bits).add_(0.5)
+    return whole.to(standard()).add_(0.5).mul_(2.0**-bits).add_(0.5)

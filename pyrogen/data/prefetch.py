@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from pyrogen.data.mapped import Mapped
+from pyrogen.data.mapped import Mapped, floats
 from pyrogen.errors import DataError
 
 _MOST_WORKERS = 8
@@ -50,7 +50,7 @@ def prefetched(rows: Mapped, order: Iterator[Tensor], workers: int) -> Iterator[
     for batch in loader:
         if isinstance(batch, DataError):
             raise batch
-        yield batch.to(rows.device, non_blocking=True)
+        yield floats(batch).to(rows.device, non_blocking=True)
 
 
 class _Reader(TorchDataset[Any]):

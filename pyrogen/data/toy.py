@@ -35,7 +35,7 @@ class Toy(Protocol):
         ...
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """Draw ``n`` points, float32 ``(n, 2)``, on the generator's device."""
+        """Draw ``n`` points ``(n, 2)``, in torch's default type, on the generator's device."""
         ...
 
 
@@ -67,7 +67,7 @@ class Mixture:
     @property
     def modes(self) -> Tensor | None:
         """The centres, ``(k, 2)``; ``None`` for a single Gaussian, of which no mode can be missed."""
-        return self.means if len(self.means) > 1 else None
+        return self.means.to(torch.get_default_dtype()) if len(self.means) > 1 else None
 
     @property
     def std(self) -> float | None:
@@ -90,7 +90,7 @@ class Mixture:
         device = _device(generator)
         which = torch.randint(len(self.means), (n,), generator=generator, device=device)
         noise = torch.randn(n, 2, generator=generator, device=device)
-        return self.means.to(device)[which] + noise @ self.scale.T.to(device)
+        return self.means.to(noise)[which] + noise @ self.scale.T.to(noise)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pyrogen.errors import DataError
+from pyrogen.precision import widened
 
 
 class Condition(Protocol):
@@ -43,7 +44,7 @@ class Label(nn.Module):
     def __init__(self, classes: int, weights: Tensor | None = None) -> None:
         super().__init__()
         self.features = classes
-        weights = torch.ones(classes) if weights is None else weights.float()
+        weights = torch.ones(classes) if weights is None else weights.to(torch.get_default_dtype())
         weights = (weights / weights.sum()).clamp_min(1e-6)
         self.register_buffer("probs", weights / weights.sum())
 
@@ -51,7 +52,7 @@ class Label(nn.Module):
         """One-hot indicators, ``(batch, classes)``."""
         if y.is_floating_point() or y.ndim != 1:
             raise DataError(f"labels must be a long tensor of shape (batch,); got {y.dtype} of shape {tuple(y.shape)}")
-        return F.one_hot(y, self.features).float()
+        return F.one_hot(y, self.features).to(self.probs.dtype)
 
     def hidden(self, y: Tensor) -> None:
         """A label gives away no pixel."""
@@ -74,7 +75,7 @@ class Attributes(nn.Module):
 
     def forward(self, y: Tensor) -> Tensor:
         """The vector as it is."""
-        return y.float()
+        return widened(y) if y.is_floating_point() else y.to(torch.get_default_dtype())
 
     def hidden(self, y: Tensor) -> None:
         """Attributes give away no pixel."""
@@ -89,7 +90,7 @@ class PartialImage(nn.Module):
 
     def forward(self, y: Tensor) -> Tensor:
         """The observed values (0 elsewhere) beside the mask of what is observed."""
-        return torch.cat([y.nan_to_num(0.0), (~y.isnan()).float()], 1).flatten(1)
+        return torch.cat([y.nan_to_num(0.0), (~y.isnan()).to(y)], 1).flatten(1)
 
     def hidden(self, y: Tensor) -> Tensor:
         """True where y is NaN."""

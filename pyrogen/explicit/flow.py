@@ -42,7 +42,7 @@ class NormalNoise(nn.Module):
 
     def sample(self, n: int) -> Tensor:
         """``(n, dims)``."""
-        return torch.randn(n, len(self.loc), device=self.loc.device)
+        return torch.randn(n, len(self.loc), device=self.loc.device, dtype=self.loc.dtype)
 
 
 class Flow(nn.Module):

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from pyrogen.errors import DataError, unknown
+from pyrogen.precision import dtype_of
 
 COVARIANCES = ("diagonal", "full")
 
@@ -89,7 +90,7 @@ class Gaussian(nn.Module):
             return log_prob
         e = (x.flatten(1) - self.mean) / self.scale @ self.whitening.T - self.shift
         log_det = self.log_diagonal.sum() - self.scale.log().sum()
-        return log_det - 0.5 * (e.square() + torch.log(torch.tensor(2 * torch.pi))).sum(1)
+        return log_det - 0.5 * (e.square() + torch.log(torch.tensor(2 * torch.pi, dtype=e.dtype))).sum(1)
 
     @torch.no_grad()
     def sample(self, n: int, y: Tensor | None = None) -> Tensor:
@@ -118,7 +119,7 @@ class Gaussian(nn.Module):
         scale = (centred.square().mean(0) + jitter).sqrt()
         if not bool((scale > 0).all()):
             raise DataError(f"{int((scale == 0).sum())} of {len(scale)} dimensions are constant: give a jitter > 0")
-        fitted = cls(x.shape[1:], covariance, mean.float(), scale.float()).to(x.device)
+        fitted = cls(x.shape[1:], covariance, mean, scale).to(x.device, dtype_of(x))
         if covariance == "full":
             z = centred / scale
             correlation = z.T @ z / len(z)

@@ -17,6 +17,7 @@ from torch.distributions import Normal
 
 from pyrogen.data.checks import check_finite
 from pyrogen.errors import ConfigError
+from pyrogen.precision import dtype_of
 
 MOST_CELLS = 2**22
 """How many cells are still counted; with twice as many a histogram is the wrong model."""
@@ -85,7 +86,7 @@ class Histogram(nn.Module):
         """Draw ``(n, *shape)``: a cell by its frequency and a place within it, or from q."""
         cell = torch.multinomial(self.frequency, n, replacement=True)
         strides = self.bins ** torch.arange(self.dims - 1, -1, -1, device=cell.device)
-        place = (cell[:, None] // strides % self.bins).float()
+        place = (cell[:, None] // strides % self.bins).to(self.low)
         if self.kind == "mass":
             counted, other = place, torch.randint_like(place, 2)
         else:
@@ -98,7 +99,7 @@ class Histogram(nn.Module):
     def from_data(cls, x: Tensor, bins: int, kind: str = "density", background: float = 1e-3) -> Self:
         """Count ``x``, ``(n, *shape)``; the grid spans its range."""
         check_finite(x, "histogram")
-        model = cls(x.shape[1:], bins, kind, background).to(x.device)
+        model = cls(x.shape[1:], bins, kind, background).to(x.device, dtype_of(x))
         flat = x.flatten(1)
         if kind == "density":
             margin = 1e-4 * (flat.amax(0) - flat.amin(0)).clamp_min(1e-6)  # so that the largest datum is inside

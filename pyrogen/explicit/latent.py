@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from pyrogen.explicit.likelihoods import BernoulliLikelihood, Likelihood
 from pyrogen.nn.modes import evaluating
+from pyrogen.precision import widened
 
 
 class LatentModel(nn.Module, ABC):
@@ -52,7 +53,7 @@ class LatentModel(nn.Module, ABC):
 
     def hidden(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """The decoder's output h, from which the likelihood makes p(x | z)."""
-        h: Tensor = self.decoder(z).float() + self.offset
+        h: Tensor = widened(self.decoder(z)) + self.offset
         return h
 
     def side(self, n: int, y: Tensor | None, drawn: bool = False) -> Tensor | None:

@@ -164,12 +164,13 @@ class DiscretizedLogistic(TorchDistribution):
         below = F.logsigmoid((self.loc - k / self.levels) / self.scale)
         inside = (-torch.expm1(-1 / (self.levels * self.scale))).clamp_min(1e-30).log()
         mass = torch.where(k == 0, above, torch.where(k == self.levels - 1, below, above + below + inside))
-        return mass + torch.tensor(float(self.levels)).log()
+        return mass + torch.tensor(float(self.levels), dtype=mass.dtype).log()
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         """Draw a level, and a place within its bin."""
         with torch.no_grad():
-            u = torch.rand(self._extended_shape(torch.Size(sample_shape)), device=self.loc.device).clamp(1e-6, 1 - 1e-6)
+            shape = self._extended_shape(torch.Size(sample_shape))
+            u = torch.rand(shape, device=self.loc.device, dtype=self.loc.dtype).clamp(1e-6, 1 - 1e-6)
             k = ((self.loc + self.scale * torch.logit(u)) * self.levels).floor().clamp(0, self.levels - 1)
             return ((k + torch.rand_like(k)) / self.levels).clamp_max(1 - 2**-24)
 

@@ -46,7 +46,7 @@ class CausalConv(nn.Conv2d):
             mask[:, :, -1] = not strict
         else:
             seeing, seen = torch.arange(outputs)[:, None] % channels, torch.arange(inputs) % channels
-            mask[:, :, 0, -1] = (seeing > seen if strict else seeing >= seen).float()
+            mask[:, :, 0, -1] = seeing > seen if strict else seeing >= seen
         self.register_buffer("mask", mask, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:

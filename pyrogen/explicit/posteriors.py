@@ -9,6 +9,7 @@ from pyro.nn import ConditionalAutoRegressiveNN
 from torch import Tensor, nn
 
 from pyrogen.errors import unknown
+from pyrogen.precision import widened
 
 
 class Posterior(Protocol):
@@ -42,7 +43,7 @@ class DiagonalNormal(nn.Module):
 
     def centre(self, h: Tensor) -> Tensor:
         """μ."""
-        return h.float().chunk(2, -1)[0]
+        return widened(h).chunk(2, -1)[0]
 
 
 class FlowPosterior(nn.Module):
@@ -94,7 +95,7 @@ class FlowPosterior(nn.Module):
         return z
 
     def _parts(self, h: Tensor) -> tuple[Any, list[Any]]:
-        h = h.float()
+        h = widened(h)
         context = h[..., : self.context]
         flows: Any = self.flows
         return normal(h[..., self.context :]), [flow.condition(context) for flow in flows]
@@ -102,5 +103,5 @@ class FlowPosterior(nn.Module):
 
 def normal(h: Tensor) -> Any:
     """N(μ, diag σ²) with μ and log σ the two halves of h, ``(batch, 2 latent)``."""
-    loc, log_scale = h.float().chunk(2, -1)
+    loc, log_scale = widened(h).chunk(2, -1)
     return dist.Normal(loc, log_scale.exp(), validate_args=False).to_event(1)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from pyrogen.data.checks import check_finite
 from pyrogen.errors import ConfigError, DataError
 from pyrogen.explicit.tractable import observe
+from pyrogen.precision import dtype_of
 
 
 class PPCA(nn.Module):
@@ -89,7 +90,7 @@ class PPCA(nn.Module):
         """
         check_finite(x, "PPCA")
         flat = x.flatten(1).double()
-        fitted = cls(x.shape[1:], latent).to(x.device)
+        fitted = cls(x.shape[1:], latent).to(x.device, dtype_of(x))
         mean = flat.mean(0)
         centred = flat - mean
         values, vectors = torch.linalg.eigh(centred.T @ centred / len(flat))

@@ -23,6 +23,7 @@ from pyrogen.nn.causal import CausalTransformer
 from pyrogen.nn.codebook import Codebook, perplexity
 from pyrogen.nn.conv import halvings, image_shape
 from pyrogen.nn.modes import evaluating
+from pyrogen.precision import widened
 
 
 class VQVAE(nn.Module):
@@ -86,7 +87,7 @@ class VQVAE(nn.Module):
 
     def hidden(self, e: Tensor) -> Tensor:
         """The decoder's output, from which the likelihood makes p(x | c)."""
-        h: Tensor = self.decoder(e).float() + self.offset
+        h: Tensor = widened(self.decoder(e)) + self.offset
         return h
 
     def losses(self, x: Tensor, y: Tensor | None = None) -> dict[str, Tensor]:
@@ -210,7 +211,7 @@ class Sequences(TorchDistribution):
 
 def _rows(h: Tensor) -> Tensor:
     """``(batch, dim, h, w) -> (batch, h w, dim)``."""
-    return h.flatten(2).transpose(1, 2).float()
+    return widened(h.flatten(2).transpose(1, 2))
 
 
 def _grid(e: Tensor, grid: tuple[int, int]) -> Tensor:

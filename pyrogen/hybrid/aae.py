@@ -19,6 +19,7 @@ from pyrogen.implicit.mlp import MLPCritic
 from pyrogen.nn.conv import ConvDown, ConvUp
 from pyrogen.nn.mlp import mlp
 from pyrogen.nn.modes import evaluating
+from pyrogen.precision import widened
 
 
 class LabelMixture(nn.Module):
@@ -54,7 +55,8 @@ class LabelMixture(nn.Module):
     def forward(self, n: int, y: Tensor | None = None) -> Tensor:
         """Draw ``(n, latent)`` given labels ``(n,)``, drawn by ``shares`` if there are none."""
         y = torch.multinomial(self.shares, n, replacement=True) if y is None else y
-        return self.centres[y] + self.deviation * torch.randn(n, self.centres.shape[1], device=self.centres.device)
+        noise = torch.randn(n, self.centres.shape[1], device=self.centres.device, dtype=self.centres.dtype)
+        return self.centres[y] + self.deviation * noise
 
 
 class StandardNormal(nn.Module):
@@ -68,7 +70,7 @@ class StandardNormal(nn.Module):
 
     def forward(self, n: int, y: Tensor | None = None) -> Tensor:
         """Draw ``(n, latent)``."""
-        return torch.randn(n, len(self.origin), device=self.origin.device)
+        return torch.randn(n, len(self.origin), device=self.origin.device, dtype=self.origin.dtype)
 
 
 class AAE(nn.Module):
@@ -116,7 +118,7 @@ class AAE(nn.Module):
         pyro.module("encoder", self.encoder)
         pyro.module("decoder", self.decoder)
         with pyro.plate("data", len(x)):
-            h = self.decoder(self.encoder(x)).float()
+            h = widened(self.decoder(self.encoder(x)))
             pyro.sample("x", self.likelihood(h).to_event(len(self.shape)), obs=x)
 
     def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
@@ -126,7 +128,7 @@ class AAE(nn.Module):
 
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """E[x | z], ``(batch, *shape)``."""
-        return self.likelihood.mean(self.decoder(z).float())
+        return self.likelihood.mean(widened(self.decoder(z)))
 
     @torch.no_grad()
     def sample(self, n: int, y: Tensor | None = None) -> Tensor:

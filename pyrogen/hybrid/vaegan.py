@@ -21,6 +21,7 @@ from pyrogen.implicit.mlp import MLPGenerator
 from pyrogen.nn.conv import ConvDown
 from pyrogen.nn.mlp import mlp
 from pyrogen.nn.modes import evaluating
+from pyrogen.precision import widened
 
 
 class FeatureCritic(nn.Module):
@@ -38,7 +39,7 @@ class FeatureCritic(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Score; labels are accepted and ignored."""
-        score: Tensor = self.head(self.features(2 * x - 1)).float().squeeze(1)
+        score: Tensor = widened(self.head(self.features(2 * x - 1))).squeeze(1)
         return score
 
 
@@ -95,7 +96,7 @@ class VAEGAN(nn.Module):
 
     def prior(self, n: int) -> Tensor:
         """Draw z ~ N(0, I), ``(n, latent)``."""
-        return torch.randn(n, self.latent, device=self.origin.device)
+        return torch.randn(n, self.latent, device=self.origin.device, dtype=self.origin.dtype)
 
     def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """The posterior mean μ(x), ``(batch, latent)``."""
@@ -137,14 +138,14 @@ class FeaturePair(nn.Module):
 
     def posterior(self, x: Tensor) -> dist.TorchDistribution:
         """q(z | x) = N(μ(x), diag σ²(x))."""
-        mean, log_scale = self.encoder(x).float().chunk(2, -1)
+        mean, log_scale = widened(self.encoder(x)).chunk(2, -1)
         return dist.Normal(mean, log_scale.exp(), validate_args=False).to_event(1)
 
     def features(self, x: Tensor) -> Tensor:
         """What the critic sees in x, ``(batch, features)``."""
         network = self._critic[0].features
         f: Tensor = functional_call(network, {n: p.detach() for n, p in network.state_dict().items()}, (2 * x - 1,))
-        return f.float()
+        return widened(f)
 
     def model(self, x: Tensor, y: Tensor | None = None) -> None:
         """p(f(x), z) over a batch ``(batch, *shape)``; labels are accepted and ignored."""

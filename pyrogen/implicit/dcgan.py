@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from pyrogen.implicit.base import Adversarial, Range, one_hot
 from pyrogen.nn.conv import ConvDown, ConvUp, dcgan_init, halvings, image_shape
+from pyrogen.precision import widened
 
 
 def depth(shape: Sequence[int]) -> int:
@@ -53,7 +54,7 @@ class ConvGenerator(nn.Module):
         """Generate."""
         if self.classes:
             z = torch.cat([z, one_hot(y, self.classes).to(z)], 1)
-        x: Tensor = self.layers(z).float()
+        x: Tensor = widened(self.layers(z))
         return x
 
 
@@ -90,7 +91,7 @@ class ConvCritic(nn.Module):
         if self.classes:
             planes = one_hot(y, self.classes).to(x)[:, :, None, None].expand(-1, -1, *x.shape[2:])
             x = torch.cat([x, planes], 1)
-        score: Tensor = self.layers(x).float().squeeze(1)
+        score: Tensor = widened(self.layers(x)).squeeze(1)
         return score
 
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from pyrogen.implicit.base import Range, Scale, one_hot
 from pyrogen.nn.mlp import mlp
+from pyrogen.precision import widened
 
 
 class MLPGenerator(nn.Module):
@@ -42,7 +43,7 @@ class MLPGenerator(nn.Module):
         """Generate."""
         if self.classes:
             z = torch.cat([z, one_hot(y, self.classes).to(z)], 1)
-        x: Tensor = self.layers(z).float()
+        x: Tensor = widened(self.layers(z))
         return x
 
 
@@ -75,5 +76,5 @@ class MLPCritic(nn.Module):
         x = self.scale.into(x).flatten(1)
         if self.classes:
             x = torch.cat([x, one_hot(y, self.classes).to(x)], 1)
-        score: Tensor = self.layers(x).float().squeeze(1)
+        score: Tensor = widened(self.layers(x)).squeeze(1)
         return score

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from pyrogen.implicit.base import Adversarial, Range, given, one_hot
 from pyrogen.nn.conv import halvings, image_shape
+from pyrogen.precision import widened
 
 
 class UpBlock(nn.Module):
@@ -82,7 +83,7 @@ class ResGenerator(nn.Module):
         """Generate."""
         if self.classes:
             z = torch.cat([z, one_hot(y, self.classes).to(z)], 1)
-        x: Tensor = self.layers(z).float()
+        x: Tensor = widened(self.layers(z))
         return x
 
 
@@ -113,7 +114,7 @@ class ResCritic(nn.Module):
         score: Tensor = self.linear(phi).squeeze(1)
         if self.embedding is not None:
             score = score + (self.embedding(given(y)) * phi).sum(1)
-        return score.float()
+        return widened(score)
 
 
 class ResGAN(Adversarial):

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pyrogen.precision import widened
+
 
 class CausalTransformer(nn.Module):
     """p(c) = Π_i p(c_i | c_1 … c_{i-1}), each factor a softmax, by self-attention to what came before.
@@ -32,7 +34,7 @@ class CausalTransformer(nn.Module):
         seen = F.pad(c, (1, 0), value=self.tokens)[:, : self.length]
         h = self.embedding(seen) + self.place[: seen.shape[1]]
         mask = nn.Transformer.generate_square_subsequent_mask(seen.shape[1], h.device, h.dtype)
-        return self.head(self.body(h, mask, is_causal=True)).float()
+        return widened(self.head(self.body(h, mask, is_causal=True)))
 
     def log_prob(self, c: Tensor) -> Tensor:
         """Log p(c) in nats, ``(batch,)``, of ``c``, ``long (batch, L)``."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pyrogen.data.dataset import Dataset, Split
+from pyrogen.data.passing import batch_for
 from pyrogen.measure.evaluate import evaluate
 from pyrogen.protocols import Density, Pair, Sampler, Step
 from pyrogen.random import scoped_seed
@@ -65,7 +66,7 @@ def check_trains(make: Make, data: Dataset, precision: str = "32") -> tuple[Any,
     moved = any(name in a and not equal(a[name], w) for a, b in pairwise(weights) for name, w in b.items())
     hold(moved, f"{STEPS} steps moved none of {len(weights[-1])} weights; expected training to move some")
     with unchanged("evaluate(*batch)", family.model, family.step), scoped_seed(0):
-        hold_scalars("evaluate(*batch)", family.step.evaluate(*rows(family.data)))
+        hold_scalars("evaluate(*batch)", family.step.evaluate(*batch_for(family.step, rows(family.data))))
     return family
 
 

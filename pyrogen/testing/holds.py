@@ -69,7 +69,8 @@ def told(what: str = "") -> Iterator[None]:
 def few(data: Dataset | Split) -> Any:
     """The first rows of each split."""
     if isinstance(data, Split):
-        return replace(data, x=data.x[:ROWS], y=None if data.y is None else data.y[:ROWS])
+        more = tuple(part[:ROWS] for part in data.more)
+        return replace(data, x=data.x[:ROWS], y=None if data.y is None else data.y[:ROWS], more=more)
     return replace(data, train=few(data.train), valid=few(data.valid), test=few(data.test))
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from pyrogen.data.batches import Source, batches
+from pyrogen.data.passing import Batch, batch_for, tensors_in, types_named
 from pyrogen.protocols import Step
 from pyrogen.random import derive, scoped_seed
 from pyrogen.train.device import autocast
@@ -39,8 +40,10 @@ def fit(
     state is as the body left it.
 
     Args:
-        step: ``step(*batch) -> {name: scalar}``.
-        data: ``data.train``, tensors, or a torch ``Dataset`` or ``DataLoader``.
+        step: ``step(*batch) -> {name: scalar}``. Side information that it has no place for (labels, for a program of
+            ``x`` alone) is left out, where it tells so by ``takes``, as ``SVI`` does.
+        data: ``data.train``, tensors ``x`` or ``(x, y, …)``, or a torch ``Dataset`` or ``DataLoader``: what a loader
+            gives as a tuple or list is passed as positional arguments, and anything else, as a dict, as the only one.
         steps: the number of the last step.
         batch_size: rows per batch.
         seed: the seed of the run.
@@ -54,6 +57,7 @@ def fit(
 
     Raises:
         DataError: before the first step, if the data cannot be batched.
+        ConfigError: in the turn of a step whose weights are of another floating type than the data.
     """
     keep_freed_memory()
     source = batches(data, batch_size, seed, start, device, workers)
@@ -61,11 +65,12 @@ def fit(
 
 
 def _steps(
-    step: Step, source: Iterator[tuple[Tensor, ...]], steps: int, seed: int, start: int, precision: str
+    step: Step, source: Iterator[Batch], steps: int, seed: int, start: int, precision: str
 ) -> Iterator[tuple[int, Mapping[str, Tensor]]]:
     for t in range(start + 1, steps + 1):
-        batch = next(source)
-        with scoped_seed(derive(seed, "step", t)), autocast(precision, batch[0].device):
+        batch = batch_for(step, next(source))
+        device = next((part.device for part in tensors_in(batch)), torch.device("cpu"))
+        with scoped_seed(derive(seed, "step", t)), autocast(precision, device), types_named(step, batch):
             logs = step(*batch)
         yield t, logs
 

@@ -6,7 +6,7 @@ import pyro
 import pyro.distributions as dist
 import torch
 from pyro import poutine
-from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
+from pyro.infer import Trace_ELBO
 from torch import nn
 from torch.distributions import constraints
 from torch.nn import functional as F
@@ -77,7 +77,7 @@ class Layers(nn.Module):
 
 def three_layers():
     net = Layers()
-    return net.model, net.guide, (torch.bernoulli(torch.full((8, 9), 0.4)),), TraceMeanField_ELBO()
+    return net.model, net.guide, (torch.bernoulli(torch.full((8, 9), 0.4)),), Trace_ELBO()
 
 
 class Modalities(nn.Module):

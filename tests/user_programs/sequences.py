@@ -25,8 +25,8 @@ def hidden_markov():
                     pyro.sample(f"x{t}", dist.Categorical(emit[z]), obs=x[:, t])
 
     guide = AutoDelta(poutine.block(model, expose=["move", "emit"]))
-    lengths = torch.tensor([6, 2, 5, 6, 3, 1, 4])
-    return model, guide, (torch.randint(kinds, (7, 6)), lengths), TraceEnum_ELBO(max_plate_nesting=1)
+    lengths = torch.tensor([5, 2, 5, 4, 3, 1, 4])
+    return model, guide, (torch.randint(kinds, (7, 5)), lengths), TraceEnum_ELBO(max_plate_nesting=1)
 
 
 def linear_gaussian():
@@ -42,7 +42,7 @@ def linear_gaussian():
         with pyro.plate("sequences", len(x)):
             pyro.sample("x", dist.GaussianHMM(start, turn, moved, look, seen, duration=x.shape[1]), obs=x)
 
-    return model, lambda x: None, (torch.randn(4, 8, 3).cumsum(1),), None
+    return model, lambda x: None, (torch.randn(4, 6, 3).cumsum(1),), None
 
 
 class Sentences(nn.Module):
