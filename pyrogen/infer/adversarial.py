@@ -20,7 +20,7 @@ from pyrogen.infer.lipschitz import GradientPenalty, clip_weights
 from pyrogen.infer.losses import AdversarialLoss, Minimax, NonSaturating, Wasserstein
 from pyrogen.infer.optimizers import MakeOptimizer, follow, make_optimizer
 from pyrogen.infer.parameters import assign, weights_of
-from pyrogen.infer.programs import places, taking
+from pyrogen.infer.players import Players
 from pyrogen.infer.trusted import Gradients, Trusted, compiles
 from pyrogen.nn.modes import evaluating
 
@@ -92,10 +92,8 @@ class AdversarialGame:
         optim = optim or partial(Adam, lr=2e-4, betas=(0.5, 0.999))
         make_g, make_c = optim if isinstance(optim, tuple) else (optim, optim)
         self._networks = {"generator": generator, "critic": critic}
-        self._generate = taking(generator, places(generator))
-        self._criticise = taking(critic, places(critic))
-        self.prior, self.loss = prior, loss or NonSaturating()
-        self.penalty, self.clip, self.critic_steps = penalty, clip, critic_steps
+        self.players = Players(generator, critic, prior, loss or NonSaturating(), penalty)
+        self.clip, self.critic_steps = clip, critic_steps
         self.noise, self.easing = noise, easing
         self.optimizers = {
             "generator": make_optimizer(make_g, generator.parameters()),
@@ -106,8 +104,8 @@ class AdversarialGame:
         self.latest: dict[str, Tensor] = {}
         self.compile = compile
         self._trusted = {
-            "generator": Trusted(self._generator_terms, constant=constant),
-            "critic": Trusted(self._critic_terms, constant=constant),
+            "generator": Trusted(self.players.generator_terms, constant=constant),
+            "critic": Trusted(self.players.critic_terms, constant=constant),
         }
         self._clip_critic()
 
@@ -116,46 +114,18 @@ class AdversarialGame:
         """Learn from one batch of data, ``(batch, *event)``, and its labels if the networks take them."""
         x, *rest = batch
         sigma, ease = self._now(self.noise, x), self._now(self.easing, x)
-        _, *logged, _ = self._move("critic", self._critic_terms, x, sigma, ease, *rest)
+        _, *logged, _ = self._move("critic", self.players.critic_terms, x, sigma, ease, *rest)
         self._clip_critic()
-        logs = dict(zip(self._logged(), logged, strict=True))
+        logs = dict(zip(self.players.logged(), logged, strict=True))
         self.t, self.waited = self.t + 1, self.waited + 1
         if self.waited >= (self.critic_steps if isinstance(self.critic_steps, int) else self.critic_steps(self.moves)):
-            loss, norm = self._move("generator", self._generator_terms, x, sigma, *rest)
+            loss, norm = self._move("generator", self.players.generator_terms, x, sigma, *rest)
             self.latest = {"gradient": norm, "generator_loss": loss}
             self.moves, self.waited = self.moves + 1, 0
         for player, schedule in self.schedules.items():
             if player == "critic" or self.moves:  # torch wants the first move before
                 schedule.step()
         return logs | self.latest
-
-    def _critic_terms(self, x: Tensor, sigma: Tensor | None, ease: Tensor | None, *rest: Tensor) -> tuple[Tensor, ...]:
-        """What the critic minimises, then what is logged of it."""
-        with torch.no_grad():
-            fake = self._generate(self.prior(len(x)), *rest)
-            spread = _deviation(fake) / _deviation(x).clamp_min(1e-12)
-        x, fake = _noisy(x, sigma), _noisy(fake, sigma)
-        on_real, on_fake = self._criticise(x, *rest), self._criticise(fake, *rest)
-        loss = self.loss.critic(on_real, on_fake)
-        logs = [loss.detach()]
-        boundary = getattr(self.loss, "boundary", None)
-        if boundary is not None:
-            logs.append(0.5 * ((on_real > boundary).float().mean() + (on_fake < boundary).float().mean()))
-        if self.penalty is not None:
-            penalty = self.penalty(self._criticise, x, fake, *rest) * (1.0 if ease is None else ease)
-            loss = loss + penalty
-            logs.append(penalty.detach())
-        return loss, *logs, spread
-
-    def _logged(self) -> list[str]:
-        """The names of what the critic's terms are logged as."""
-        sides = ["critic_right"] if getattr(self.loss, "boundary", None) is not None else []
-        return ["critic_loss", *sides, *(["penalty"] if self.penalty is not None else []), "spread"]
-
-    def _generator_terms(self, x: Tensor, sigma: Tensor | None, *rest: Tensor) -> tuple[Tensor]:
-        """What the generator minimises."""
-        fake = _noisy(self._generate(self.prior(len(x)), *rest), sigma)
-        return (self.loss.generator(self._criticise(fake, *rest)),)
 
     def _now(self, schedule: Callable[[int], float] | None, x: Tensor) -> Tensor | None:
         """The value of a schedule in this step, as a tensor: a graph would take a number for a constant."""
@@ -185,11 +155,8 @@ class AdversarialGame:
     @torch.no_grad()
     def evaluate(self, *batch: Tensor) -> dict[str, Tensor]:
         """Both losses on a batch, without learning or noise and with every network in evaluation mode."""
-        x, *rest = batch
         with evaluating(*self._networks.values()):
-            fake = self._criticise(self._generate(self.prior(len(x)), *rest), *rest)
-            real = self._criticise(x, *rest)
-        return {"critic_loss": self.loss.critic(real, fake), "generator_loss": self.loss.generator(fake)}
+            return self.players.losses(*batch)
 
     def _clip_critic(self) -> None:
         if self.clip is not None:
@@ -220,12 +187,3 @@ class AdversarialGame:
             schedule.load_state_dict(state["schedules"][name])
         self.t, self.moves, self.waited = state["turn"]
         self.latest = state["latest"]
-
-
-def _noisy(x: Tensor, sigma: Tensor | None) -> Tensor:
-    return x if sigma is None else x + sigma * torch.randn_like(x)
-
-
-def _deviation(x: Tensor) -> Tensor:
-    """The root mean square distance from the mean, over all coordinates."""
-    return (x - x.mean(0)).square().mean().sqrt()

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from pyrogen.infer.parameters import assign, modules_of, weights_of
 from pyrogen.infer.optimizers import MakeOptimizer, follow, make_optimizer
+from pyrogen.infer.parameters import assign, modules_of, weights_of
 from pyrogen.infer.trusted import Trusted, compiles
 from pyrogen.nn.modes import evaluating
 

@@ -7,6 +7,8 @@ from typing import Any
 from torch import nn
 
 Program = Callable[..., Any]
+
+
 def places(program: Program) -> int:
     """How many of ``(x, y, …)`` ``program`` takes; a large number for ``*args``.
 

@@ -67,7 +67,8 @@ class LibraryChecks(TorchFunctionMode):
             if func is BOOL and line.startswith("assert ") and place.startswith(LIBRARIES):
                 return True
         result = func(*args, **(kwargs or {}))
-        if isinstance(result, SYMBOLS) or (isinstance(result, Tensor) and any(type(n) is not int for n in result.shape)):
+        shape = result.shape if isinstance(result, Tensor) else ()
+        if isinstance(result, SYMBOLS) or any(type(n) is not int for n in shape):
             raise DependsOnValue
         return result
 

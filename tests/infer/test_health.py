@@ -16,13 +16,13 @@ def test_spread_and_right_side_in_closed_form():
     generator = nn.Linear(1, 1, bias=False)
     nn.init.constant_(generator.weight, 0.5)
     step = AdversarialGame(generator, nn.Identity(), torch.zeros, optim=lambda _: SGD([nn.Parameter(torch.zeros(()))]))
-    step.prior = lambda n: torch.linspace(-1, 1, n)[:, None]
+    step.players.prior = lambda n: torch.linspace(-1, 1, n)[:, None]
     step._update = lambda player, loss: torch.zeros(())
     logs = step(torch.linspace(-1, 3, 4)[:, None])
     x, z = torch.linspace(-1, 3, 4), torch.linspace(-1, 1, 4)
     assert logs["spread"].item() == pytest.approx(float(0.5 * z.std() / x.std()))
     assert logs["critic_right"].item() == pytest.approx(0.5 * (3 / 4 + 2 / 4))
-    step.loss = Wasserstein()
+    step.players.loss = Wasserstein()
     assert "critic_right" not in step(torch.linspace(-1, 3, 4)[:, None])
 
 

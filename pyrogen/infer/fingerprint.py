@@ -1,0 +1,468 @@
+"""All that a program can reach beside its arguments: what a compiled graph was made for.
+
+A graph has numbers, flags, structure and code built in, and takes tensors as inputs. So it may be used only while the
+former are as they were, and with the tensors that now stand where the former ones stood. ``Fingerprint`` walks from
+the programs through closures, globals, attributes, containers, class attributes and the functions that their code
+names. What it cannot see into, or what changes by itself, makes a program *opaque*.
+"""
+
+import enum
+import functools
+import inspect
+import logging
+import random
+import re
+import sys
+import weakref
+from collections import OrderedDict, defaultdict, deque
+from collections.abc import Collection, Iterator, Mapping
+from datetime import date, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import PurePath
+from types import BuiltinFunctionType, CellType, FunctionType, MethodType, ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from pyro.poutine import Trace
+from torch import Tensor, nn
+from torch.distributions import Transform
+
+from pyrogen.infer.code_reads import Reads, reads
+from pyrogen.infer.snapshot import Snapshot
+
+LIBRARIES = frozenset({"torch", "torchvision", "pyro", "numpy", "opt_einsum", "scipy", "sklearn"}) | (
+    sys.stdlib_module_names - {"__main__"}
+)
+"""Packages whose code is taken to depend on its arguments and on the attributes of its objects alone."""
+IMPURE = frozenset(
+    [
+        "random",
+        "time",
+        "datetime",
+        "os",
+        "sys",
+        "secrets",
+        "uuid",
+        "io",
+        "socket",
+        "subprocess",
+        "shutil",
+        "tempfile",
+        "glob",
+        "threading",
+        "multiprocessing",
+        "asyncio",
+        "urllib",
+        "requests",
+        "numpy.random",
+    ]
+)
+"""Modules whose functions give another answer when they are asked again."""
+IMPURE_BUILTINS = frozenset({"open", "input", "eval", "exec", "globals", "locals", "compile", "__import__"})
+PLAIN = (
+    *(bool, int, complex, str, bytes, type(None), type(...), type(NotImplemented), range),
+    *(torch.dtype, torch.device, torch.Size, torch.layout, torch.memory_format),
+    *(Decimal, Fraction, timedelta),
+)
+RANDOM = (random.Random, np.random.Generator, np.random.RandomState, torch.Generator)
+TOKENS = (logging.Logger, re.Pattern, Trace, property)
+"""Objects that are compared by identity: what they hold is not read, or does not change."""
+HOLDERS = re.compile(r"\._(?:modules|parameters|buffers)\['([^']*)'\]")
+"""Where a network keeps what its user knows as an attribute."""
+MOST_ITEMS = 50_000
+LARGEST_ARRAY = 1 << 16
+"""Bytes of a numpy array whose content is compared at each call."""
+NON_PERSISTENT = "_non_persistent_buffers_set"
+CODE = (FunctionType, staticmethod, classmethod, property)
+NOT_CALLED = frozenset(
+    [
+        "__init__",
+        "__new__",
+        "__repr__",
+        "__str__",
+        "__del__",
+        "__reduce__",
+        "__reduce_ex__",
+        "__getstate__",
+        "__setstate__",
+        "__init_subclass__",
+        "__class_getitem__",
+        "__set_name__",
+        "__subclasshook__",
+        "__instancecheck__",
+        "__dir__",
+        "__copy__",
+        "__deepcopy__",
+    ]
+)
+"""Methods that Python calls, but not where an object is used."""
+
+
+class Opaque(Exception):
+    """A program cannot be followed; the message says what it reads."""
+
+
+class Meta(NamedTuple):
+    """What a graph is specialised to of a tensor."""
+
+    dtype: torch.dtype
+    shape: torch.Size
+    stride: tuple[int, ...]
+    device: torch.device
+    requires_grad: bool
+    kind: type
+
+
+def meta(tensor: Tensor) -> Meta:
+    """A tensor without its values."""
+    stride = tensor.stride() if tensor.layout is torch.strided else ()
+    return Meta(tensor.dtype, tensor.shape, stride, tensor.device, tensor.requires_grad, type(tensor))
+
+
+class Fingerprint:
+    """What programs reach now: ``key``, hashable and equal while it is the same, and ``tensors``, in a fixed order.
+
+    Args:
+        programs: functions, bound methods, modules, partials, objects that can be called.
+        constant: names of attributes and variables that are not looked at, because the user says that they never
+            change.
+
+    Raises:
+        Opaque: when called, if a program reaches something that cannot be followed.
+    """
+
+    def __init__(self, *programs: Any, constant: Collection[str] = ()) -> None:
+        self.programs, self.constant = programs, frozenset(constant)
+        self.key: Any = None
+        self.tensors: list[Tensor] = []
+        self.paths: list[str] = []
+        self.modules: list[nn.Module] = []
+        self.names: frozenset[str] = frozenset()
+        self.dynamic = False
+        self.snapshot: Snapshot | None = None
+
+    def update(self, sites: Mapping[str, Tensor], constraints: Mapping[str, Any]) -> bool:
+        """Look again; whether anything is another object than at the last look.
+
+        Args:
+            sites, constraints: of the parameter store in use.
+        """
+        if self.snapshot is not None and self.snapshot.holds(sites):
+            return False
+        while True:
+            walk = _Walk(self.constant, self.names, self.dynamic)
+            key = walk.run(self.programs, sites, constraints)
+            if walk.names == self.names and walk.dynamic == self.dynamic:
+                break
+            self.names, self.dynamic = walk.names, walk.dynamic
+        self.key, self.tensors, self.snapshot = key, walk.tensors, walk.snapshot
+        self.paths, self.modules = walk.paths, walk.modules
+        return True
+
+    def named_tensors(self) -> dict[str, Tensor]:
+        """Every tensor by where the programs hold it, e.g. ``nets[0].weight``."""
+        named: dict[str, Tensor] = {}
+        for path, tensor in zip(self.paths, self.tensors, strict=True):
+            name, n = path, 1
+            while name in named:
+                n += 1
+                name = f"{path}#{n}"
+            named[name] = tensor
+        return named
+
+
+class _Walk:
+    """One walk, with the names that reachable code was known to read when it began."""
+
+    def __init__(self, constant: frozenset[str], names: frozenset[str], dynamic: bool) -> None:
+        self.constant, self.known, self.names, self.dynamic = constant, names, names, dynamic
+        self.tensors: list[Tensor] = []
+        self.paths: list[str] = []
+        self.modules: list[nn.Module] = []
+        self.snapshot = Snapshot()
+        self.seen: dict[Any, int] = {}
+
+    def run(self, programs: tuple[Any, ...], sites: Mapping[str, Tensor], constraints: Mapping[str, Any]) -> Any:
+        try:
+            key = [self.visit(program, _name(program), called=True) for program in programs]
+            for name, site in sites.items():
+                key += [name, self.visit(site, name), self.visit(constraints.get(name), name)]
+        except RecursionError:
+            raise Opaque("its objects are nested too deep") from None
+        self.snapshot.note_sites(sites)
+        return tuple(key)
+
+    def visit(self, value: Any, where: str, called: bool = False) -> Any:
+        """The key of a value. ``where`` names it in messages; ``called`` says that code may call it."""
+        kind = type(value)
+        if kind in PLAIN:
+            return kind, value
+        if kind is float:
+            return kind, value.hex()
+        if kind is slice:
+            return kind, repr(value)
+        mark = (id(value), called and isinstance(value, type))
+        if mark in self.seen:
+            return "again", self.seen[mark]
+        if len(self.seen) > MOST_ITEMS:
+            raise Opaque(f"{where!r} holds more than {MOST_ITEMS} Python objects: keep them in a tensor")
+        self.seen[mark] = len(self.seen)
+        self.snapshot.keep(value)
+        if isinstance(value, Tensor):
+            self.tensors.append(value)
+            self.paths.append(HOLDERS.sub(r".\1", where))
+            self.snapshot.note_tensor(value)
+            if value._backward_hooks:
+                raise Opaque(f"{where!r} has a hook on its gradient, which a graph would not call")
+            return "tensor", meta(value)
+        if isinstance(value, (str, int, float, bytes)):
+            return kind, (str if isinstance(value, str) else repr)(value)
+        if isinstance(value, np.ndarray):
+            return self._array(value, where)
+        if isinstance(value, (np.generic, enum.Enum, date, PurePath)):
+            return kind, str(value)
+        if isinstance(value, nn.Module):
+            self.modules.append(value)
+        if isinstance(value, RANDOM):
+            raise Opaque(f"{where!r} is a {kind.__name__}: a graph would repeat one draw for ever")
+        if isinstance(value, TOKENS):
+            return _Token(value)
+        for types, look in self._kinds():
+            if isinstance(value, types):
+                return kind, look(value, where, called)
+        if kind.__dictoffset__ == 0 and not _slots(kind):
+            raise Opaque(f"{where!r} is a {kind.__module__}.{kind.__qualname__}, which cannot be looked into")
+        return kind, self._object(value, where)
+
+    def _kinds(self) -> Iterator[tuple[Any, Any]]:
+        yield (tuple, list, deque), self._sequence
+        yield (set, frozenset), self._set
+        yield Mapping, self._mapping
+        yield ModuleType, self._module
+        yield FunctionType, self._function
+        yield MethodType, self._method
+        yield BuiltinFunctionType, self._builtin
+        yield functools.partial, self._partial
+        yield (staticmethod, classmethod), self._wrapped
+        yield functools.cached_property, self._cached
+        yield type, self._class
+        yield weakref.ReferenceType, lambda reference, where, _: self.visit(reference(), where)
+        yield (type(Mapping.get), type(str.join), type(len.__call__), type(type.__dict__["__dict__"])), _token
+
+    def _array(self, value: np.ndarray[Any, Any], where: str) -> Any:
+        if value.dtype.hasobject or value.nbytes > LARGEST_ARRAY:
+            raise Opaque(
+                f"{where!r} is a numpy array of shape {value.shape}: only up to {LARGEST_ARRAY} bytes are compared "
+                "at each call; make it a tensor"
+            )
+        self.snapshot.note_array(value)
+        return "array", value.dtype.str, value.shape, value.tobytes()
+
+    def _sequence(self, value: Any, where: str, called: bool) -> Any:
+        if not isinstance(value, tuple):
+            self.snapshot.note_list(value, where)
+        items = [self.visit(v, f"{where}[{i}]", called) for i, v in enumerate(value)]
+        return tuple(items), self._object(value, where) if hasattr(value, "__dict__") else None
+
+    def _set(self, value: Any, where: str, called: bool) -> Any:
+        if not all(isinstance(v, PLAIN) for v in value):
+            raise Opaque(f"{where!r} is a set of objects whose order is not fixed")
+        self.snapshot.note_set(value, where)
+        return frozenset((type(v), v) for v in value)
+
+    def _mapping(self, value: Any, where: str, called: bool) -> Any:
+        if not isinstance(value, dict):
+            if hasattr(value, "__dict__"):
+                return self._object(value, where)
+            value = dict(value)
+        self.snapshot.note_dict(value, where, None, _is_library(type(value)))
+        items = [
+            (self.visit(k, f"a key of {where}"), self.visit(v, f"{where}[{k!r}]", called))
+            for k, v in value.items()
+            if not isinstance(k, str) or k not in self.constant
+        ]
+        plain = type(value) in (dict, OrderedDict, defaultdict) or not hasattr(value, "__dict__")
+        return tuple(items), None if plain else self._object(value, where)
+
+    def _module(self, module: ModuleType, where: str, called: bool) -> Any:
+        name = module.__name__
+        if name in IMPURE or name.partition(".")[0] in IMPURE:
+            raise Opaque(f"it uses Python's {name!r}, whose answers a graph would repeat for ever")
+        if _from_library(name):
+            return name
+        held = {n: v for n, v in vars(module).items() if n in self.known and n not in self.constant}
+        self.snapshot.note_dict(vars(module), name, frozenset(self.known), False)
+        return name, tuple((n, self.visit(v, f"{name}.{n}", True)) for n, v in sorted(held.items()))
+
+    def _function(self, function: FunctionType, where: str, called: bool) -> Any:
+        code = function.__code__
+        self.snapshot.note_function(function)
+        inner = [self.visit(v, f"a default of {where}") for v in function.__defaults__ or ()]
+        inner += [self.visit(v, f"{where}({k})") for k, v in (function.__kwdefaults__ or {}).items()]
+        for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
+            if name not in self.constant:
+                self.snapshot.note_cell(cell, name)
+                inner.append(self.visit(_content(cell), name, True))
+        if vars(function):
+            inner.append(self.visit(vars(function), where))
+        if _from_library(function.__module__):
+            return _Token(code), tuple(inner)
+        read = reads(code)
+        self.names |= read.names
+        self.dynamic |= read.dynamic
+        inner += [self._chain(function, chain) for chain in read.chains]
+        inner += [self.visit(sys.modules[name], name) for name in read.imports if name in sys.modules]
+        return _Token(code), tuple(inner)
+
+    def _chain(self, function: FunctionType, chain: tuple[str, ...]) -> Any:
+        """A global that a function reads, with its attributes as long as these are modules'."""
+        names, name = function.__globals__, chain[0]
+        if not self.constant.isdisjoint(chain[:2]):
+            return None
+        self.snapshot.note_global(names, name)
+        if name not in names:
+            if name in IMPURE_BUILTINS:
+                raise Opaque(f"it calls {name!r}, which can read anything")
+            return name
+        value = names[name]
+        for i in range(1, len(chain)):
+            if not isinstance(value, ModuleType):
+                self.names |= set(chain[i:])
+                break
+            module, value = value, getattr(value, chain[i], None)
+            if not isinstance(value, ModuleType):
+                if module.__name__ in IMPURE or module.__name__.partition(".")[0] in IMPURE:
+                    raise Opaque(f"it uses {'.'.join(chain[: i + 1])}, whose answers a graph would repeat for ever")
+                if _from_library(module.__name__):
+                    return chain
+                self.snapshot.note_global(vars(module), chain[i])
+        return chain[0], self.visit(value, name, True)
+
+    def _method(self, method: MethodType, where: str, called: bool) -> Any:
+        return self.visit(method.__func__, where, True), self.visit(method.__self__, _name(method.__self__), True)
+
+    def _builtin(self, function: Any, where: str, called: bool) -> Any:
+        owner = function.__self__
+        if owner is None or isinstance(owner, ModuleType | type):
+            return _Token(function)
+        return function.__name__, self.visit(owner, where)
+
+    def _partial(self, partial: Any, where: str, called: bool) -> Any:
+        return tuple(self.visit(v, where, True) for v in (partial.func, partial.args, partial.keywords))
+
+    def _wrapped(self, method: Any, where: str, called: bool) -> Any:
+        return self.visit(method.__func__, where, True)
+
+    def _cached(self, cached: Any, where: str, called: bool) -> Any:
+        return self.visit(cached.func, where, True)
+
+    def _class(self, cls: type, where: str, called: bool) -> Any:
+        parts: list[Any] = [_Token(cls)]
+        for base in cls.__mro__:
+            if _from_library(base.__module__):
+                continue
+            held = dict(vars(base))
+            names = frozenset(n for n, v in held.items() if self._is_used(n, v, called))
+            self.snapshot.note_class(base, names)
+            for name in sorted(names):
+                value = held[name]
+                parts.append(name)
+                getters = (value.fget, value.fset) if isinstance(value, property) else (value,)
+                parts += [self.visit(g, f"{base.__name__}.{name}", True) for g in getters]
+        return tuple(parts)
+
+    def _is_used(self, name: str, value: Any, called: bool) -> bool:
+        """Whether code that is reached can read a class's attribute."""
+        if name in self.constant or name.startswith("_abc_"):
+            return False
+        if name.startswith("__") and name.endswith("__"):
+            made = called and name in ("__init__", "__new__")
+            return isinstance(value, CODE) and (made or name not in NOT_CALLED)
+        return self.dynamic or name in self.known or name == "forward"
+
+    def _object(self, value: Any, where: str) -> Any:
+        cls = type(value)
+        library = _is_library(cls)
+        parts = [self.visit(cls, cls.__name__)]
+        self.snapshot.note_type(value)
+        for name in _slots(cls):
+            if hasattr(value, name) and name not in self.constant:
+                self.snapshot.note_slot(value, name)
+                parts += [name, self.visit(getattr(value, name), f"{where}.{name}")]
+        if hasattr(value, "__dict__"):
+            names = None if library or self.dynamic else self.known | _library_names(cls)
+            self.snapshot.note_dict(vars(value), where, names, library)
+            for name, held in vars(value).items():
+                if name in self.constant or (names is not None and name not in names) or _is_cache(name, cls):
+                    continue
+                parts += [name, self.visit(held, f"{where}.{name}", True)]
+        return tuple(parts)
+
+
+class _Token:
+    """Stands for an object in a key: equal to itself alone, which it keeps alive."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Token) and self.value is other.value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+
+def _token(value: Any, where: str, called: bool) -> Any:
+    return _Token(value)
+
+
+def _is_cache(name: str, cls: type) -> bool:
+    """Whether a transform only remembers its last result there, or a network what its state is read and written by."""
+    if issubclass(cls, Transform) and (name.startswith("_cached") or name == "_inv"):
+        return True
+    return issubclass(cls, nn.Module) and (name.startswith(("_state_dict", "_load_state")) or name == NON_PERSISTENT)
+
+
+def _from_library(name: str | None) -> bool:
+    return (name or "").partition(".")[0] in LIBRARIES
+
+
+@functools.cache
+def _is_library(cls: type) -> bool:
+    return _from_library(cls.__module__)
+
+
+@functools.cache
+def _slots(cls: type) -> tuple[str, ...]:
+    found = [getattr(base, "__slots__", ()) for base in cls.__mro__ if base.__module__ != "builtins"]
+    names = [n for slots in found for n in ((slots,) if isinstance(slots, str) else slots)]
+    return tuple(n for n in names if n not in ("__dict__", "__weakref__"))
+
+
+@functools.cache
+def _library_names(cls: type) -> frozenset[str]:
+    """The attributes that the methods which a class inherits from a library can read."""
+    found: set[str] = set()
+    for base in cls.__mro__:
+        if _is_library(base) and base is not object:
+            for value in vars(base).values():
+                functions = (value.fget, value.fset) if isinstance(value, property) else (value,)
+                for function in functions:
+                    function = inspect.unwrap(function) if callable(function) else function
+                    code = getattr(getattr(function, "__func__", function), "__code__", None)
+                    read: Reads | None = reads(code) if code is not None else None
+                    found |= read.names if read else set()
+    return frozenset(found)
+
+
+def _content(cell: CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return NotImplemented
+
+
+def _name(program: Any) -> str:
+    return getattr(program, "__qualname__", type(program).__name__)

@@ -1,0 +1,209 @@
+"""Optimisers of named parameters, from a maker of torch optimisers or from one of ``pyro.optim``."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from pyro.optim import PyroOptim
+from pyro.optim.lr_scheduler import PyroLRScheduler
+from torch import Tensor, nn
+from torch.optim import SGD, Adam, AdamW, Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from pyrogen.errors import ConfigError
+
+MakeOptimizer = Callable[[Iterable[Tensor]], Optimizer]
+"""Makes a torch optimiser of parameters, e.g. ``partial(Adam, lr=1e-3)``."""
+
+
+def make_optimizer(make: MakeOptimizer, parameters: Iterable[Any]) -> Optimizer:
+    """The optimiser, which updates all parameters in one call if it is of a kind that can and was not told otherwise.
+
+    The arithmetic is that of torch's loop over parameters, which on a CPU costs several times as much.
+    """
+    optimizer = make(parameters)
+    if type(optimizer) in (SGD, Adam, AdamW):
+        for group in optimizer.param_groups:
+            apart = any(group.get(way) for way in ("foreach", "capturable", "differentiable"))
+            plain = all(p.is_floating_point() and p.device.type in ("cpu", "cuda") for p in group["params"])
+            if group["fused"] is None and plain and not apart:
+                group["fused"] = True
+    return optimizer
+
+
+def follow(optimizer: Optimizer, parameters: Iterable[Tensor]) -> None:
+    """Train what a network has now: parameters that it got since, in the place of those that it no longer has."""
+    current = {id(p): p for p in parameters}
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    fresh = [p for mark, p in current.items() if p.requires_grad and mark not in held]
+    if fresh:
+        for group in optimizer.param_groups:
+            group["params"] = [p for p in group["params"] if id(p) in current]
+        optimizer.add_param_group({"params": fresh})
+
+
+class NamedOptimizer:
+    """An optimiser, its schedule and its clipping, whose parameters are known by name and can become more.
+
+    Args:
+        make: a maker of torch optimisers, or a ``pyro.optim`` optimiser. The latter's arguments may be a function of
+            the parameter's name, and its schedule is stepped by its owner, ``scheduler.step()``, as in Pyro.
+        schedule: makes a learning-rate schedule of the optimiser, stepped after each update.
+        clip_norm: the largest norm of the whole gradient; ``None`` leaves it alone.
+
+    Raises:
+        ConfigError: if ``make`` is neither.
+
+    Attributes:
+        optimizer, schedule: ``None`` before ``begin``.
+        groups: the names of the parameters that it began with, and of those that each ``add`` brought.
+    """
+
+    def __init__(
+        self,
+        make: MakeOptimizer | PyroOptim,
+        schedule: Callable[[Optimizer], LRScheduler] | None = None,
+        clip_norm: float | None = None,
+    ) -> None:
+        if not callable(make) or isinstance(make, Optimizer):
+            given = f"{type(make).__module__}.{type(make).__name__}"
+            raise ConfigError(
+                f"optim must make a torch optimiser, e.g. partial(torch.optim.Adam, lr=1e-3), or be one of pyro.optim, "
+                f"e.g. pyro.optim.Adam({{'lr': 1e-3}}); got {given}"
+            )
+        self._make, self._make_schedule, self.clip_norm = make, schedule, clip_norm
+        self.optimizer: Optimizer | None = None
+        self.schedule: LRScheduler | None = None
+        self.groups: list[list[str]] = []
+        self._clips: list[tuple[Tensor, Mapping[str, float]]] = []
+        self._tensors: dict[str, Tensor] = {}
+        self._known: set[int] = set()
+
+    def begin(self, named: Mapping[str, Tensor], sites: Mapping[str, Tensor]) -> None:
+        """Make the optimiser of the parameters ``named``; ``sites`` are Pyro's names for some of them."""
+        if isinstance(self._make, PyroOptim):
+            self.optimizer = make_optimizer(self._make.pt_optim_constructor, self._arguments(named, sites))
+            if isinstance(self._make, PyroLRScheduler):
+                self.schedule = self._make.pt_scheduler_constructor(self.optimizer, **self._make.kwargs)
+                self._make.optim_objs = {next(iter(named.values())): self.schedule}
+        else:
+            self.optimizer = make_optimizer(self._make, named.values())
+        if self._make_schedule is not None:
+            self.schedule = self._make_schedule(self.optimizer)
+        self._note(named)
+
+    def add(self, named: Mapping[str, Tensor], sites: Mapping[str, Tensor]) -> None:
+        """Train further parameters, or others in the place of those of the same names."""
+        assert self.optimizer is not None
+        for name in [name for name in named if name in self._tensors]:
+            self._replace(self._tensors[name], named[name])
+            self._known.discard(id(self._tensors[name]))
+        replaced = {name: t for name, t in named.items() if name in self._tensors}
+        self._remember(replaced)
+        named = {name: t for name, t in named.items() if name not in replaced}
+        if not named:
+            return
+        if isinstance(self._make, PyroOptim):
+            for group in self._arguments(named, sites):
+                self.optimizer.add_param_group(group)
+        else:
+            self.optimizer.add_param_group({"params": list(named.values())})
+        self._note(named)
+
+    def _replace(self, old: Tensor, new: Tensor) -> None:
+        """Train a new tensor in the place of one that its owner no longer holds, from a fresh state."""
+        assert self.optimizer is not None
+        for group in self.optimizer.param_groups:
+            group["params"] = [new if p is old else p for p in group["params"]]
+        self.optimizer.state.pop(old, None)
+
+    def trains(self, parameter: Tensor) -> bool:
+        """Whether a parameter is one of the optimiser's."""
+        return id(parameter) in self._known
+
+    def step(self) -> None:
+        """Clip the gradients, update the parameters and move the schedule on."""
+        assert self.optimizer is not None
+        if self.clip_norm is not None:
+            nn.utils.clip_grad_norm_([p for g in self.optimizer.param_groups for p in g["params"]], self.clip_norm)
+        for parameter, limits in self._clips:
+            if "clip_norm" in limits:
+                nn.utils.clip_grad_norm_(parameter, limits["clip_norm"])
+            if "clip_value" in limits:
+                nn.utils.clip_grad_value_(parameter, limits["clip_value"])
+        self.optimizer.step()
+        if self._make_schedule is not None and self.schedule is not None:
+            self.schedule.step()
+
+    def _note(self, named: Mapping[str, Tensor]) -> None:
+        self.groups.append(list(named))
+        self._remember(named)
+
+    def _remember(self, named: Mapping[str, Tensor]) -> None:
+        self._tensors |= named
+        self._known |= {id(t) for t in named.values()}
+
+    def _arguments(self, named: Mapping[str, Tensor], sites: Mapping[str, Tensor]) -> list[dict[str, Any]]:
+        """Parameter groups with Pyro's arguments: one, or one for each parameter where they depend on the name."""
+        optim = self._make
+        assert isinstance(optim, PyroOptim)
+        called = {id(t): name for name, t in sites.items()}
+        pyro_names = {name: called.get(id(t), name.partition(".")[2]) for name, t in named.items()}
+        for name, parameter in named.items():
+            limits = optim.pt_clip_args
+            limits = limits(*_split(pyro_names[name])) if callable(limits) else limits
+            if limits:
+                self._clips.append((parameter, limits))
+        given = optim.pt_optim_args
+        if not callable(given):
+            return [{"params": list(named.values()), **given}]
+        found = []
+        for name, parameter in named.items():
+            plain = pyro_names[name].replace("$$$", ".")
+            settings = given(plain) if optim.pt_optim_args_argc == 1 else given(*_split(pyro_names[name]))
+            if not isinstance(settings, dict):
+                raise ConfigError(
+                    f"the optimiser's arguments for {plain!r} must be a dict; got {type(settings).__name__}"
+                )
+            found.append({"params": [parameter], **settings})
+        return found
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state of the optimiser and its schedule, and the names of its parameters."""
+        return {
+            "optimizer": self.optimizer.state_dict() if self.optimizer else None,
+            "schedule": self.schedule.state_dict() if self.schedule else None,
+            "groups": self.groups,
+        }
+
+    def load_state_dict(
+        self, state: Mapping[str, Any], named: Mapping[str, Tensor], sites: Mapping[str, Tensor]
+    ) -> None:
+        """Make the optimiser that ``state`` is of.
+
+        Args:
+            state: what ``state_dict`` gave; without ``groups``, the parameters are those ``named`` that require a
+                gradient.
+            named: every parameter, by name.
+            sites: Pyro's names for some of them.
+
+        Raises:
+            KeyError: if a parameter of the state is not among those ``named``.
+        """
+        if state["optimizer"] is None:
+            return
+        groups = state.get("groups") or [[name for name, t in named.items() if t.requires_grad]]
+        fresh = NamedOptimizer(self._make, self._make_schedule, self.clip_norm)
+        fresh.begin({name: named[name] for name in groups[0]}, sites)
+        for group in groups[1:]:
+            fresh.add({name: named[name] for name in group}, sites)
+        assert fresh.optimizer is not None
+        fresh.optimizer.load_state_dict(state["optimizer"])
+        if fresh.schedule is not None and state["schedule"] is not None:
+            fresh.schedule.load_state_dict(state["schedule"])
+        self.__dict__.update(fresh.__dict__)
+
+
+def _split(name: str) -> tuple[str, str]:
+    """A module's name and a parameter's, from Pyro's name of a site."""
+    module, _, parameter = name.rpartition("$$$")
+    return module, parameter

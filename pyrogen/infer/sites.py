@@ -1,0 +1,182 @@
+"""The parameter store of one step: its sites, and what is needed to make them again without running a program."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import pyro
+import torch
+from pyro.distributions import constraints
+from pyro.poutine.messenger import Messenger
+from torch import Tensor
+from torch.distributions.constraints import Constraint, real
+
+Description = dict[str, Any]
+
+
+def _classes() -> dict[str, type[Constraint]]:
+    """The classes of torch's and Pyro's constraints by name."""
+    found = [*vars(torch.distributions.constraints).values(), *vars(constraints).values()]
+    return {c.__name__: c for c in found if isinstance(c, type) and issubclass(c, Constraint)}
+
+
+def describe(constraint: Any) -> Description | None:
+    """A constraint of torch or Pyro as plain values; ``None`` for one of the user's own."""
+    if type(constraint) is not _classes().get(type(constraint).__name__):
+        return None
+    attributes: Description = {}
+    for name, value in vars(constraint).items():
+        if isinstance(value, Constraint):
+            attributes[name] = {"constraint": describe(value)}
+        elif isinstance(value, list | tuple) and all(isinstance(v, Constraint) for v in value):
+            attributes[name] = {"constraints": [describe(v) for v in value]}
+        elif isinstance(value, bool | int | float | str | Tensor | type(None)) or value is NotImplemented:
+            attributes[name] = None if value is NotImplemented else value
+        elif isinstance(value, list | tuple) and all(isinstance(v, int) for v in value):
+            attributes[name] = {"numbers": list(value)}
+        else:
+            return None
+    return {"class": type(constraint).__name__, "attributes": attributes}
+
+
+def rebuild(description: Description) -> Constraint:
+    """The constraint that ``describe`` described.
+
+    Raises:
+        KeyError: if there is no such class of constraints here.
+    """
+    cls = _classes()[description["class"]]
+    constraint: Constraint = cls.__new__(cls)
+    for name, value in description["attributes"].items():
+        if isinstance(value, dict):
+            if "constraint" in value:
+                value = rebuild(value["constraint"])
+            elif "constraints" in value:
+                value = [rebuild(v) for v in value["constraints"]]
+            else:
+                value = value["numbers"]
+        vars(constraint)[name] = value
+    return constraint
+
+
+class Sites:
+    """Parameter sites that belong to one step, or, if asked, Pyro's global ones.
+
+    Args:
+        shared: whether the store is Pyro's global one.
+
+    Attributes:
+        params: the unconstrained values, the live tensors by name.
+        constraints: the constraint of each.
+    """
+
+    def __init__(self, shared: bool = False) -> None:
+        self.shared = shared
+        self._own: dict[str, Any] = {"params": {}, "constraints": {}}
+        self._unknown: set[str] = set()
+        self._inside = 0
+        self._contexts = ExitStack()
+
+    @property
+    def params(self) -> dict[str, Tensor]:
+        live = self.shared or self._inside
+        found: dict[str, Tensor] = pyro.get_param_store()._params if live else self._own["params"]
+        return found
+
+    @property
+    def constraints(self) -> dict[str, Any]:
+        live = self.shared or self._inside
+        found: dict[str, Any] = pyro.get_param_store()._constraints if live else self._own["constraints"]
+        return found
+
+    def __enter__(self) -> "Sites":
+        """Make these the sites that ``pyro.param`` finds."""
+        self._inside += 1
+        if self._inside == 1:
+            if not self.shared:
+                self._contexts.enter_context(_scope(self._own))
+            if self._unknown:
+                self._contexts.enter_context(_LateConstraints(self._unknown))
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._inside -= 1
+        if not self._inside:
+            self._contexts.close()
+
+    def value(self, name: str) -> Tensor:
+        """A site's constrained value.
+
+        Raises:
+            KeyError: if there is no such site.
+        """
+        with self:
+            found: Tensor = pyro.get_param_store()[name]
+        return found
+
+    def forget(self, name: str) -> None:
+        """Remove a site, if there is one of that name."""
+        value = self.params.pop(name, None)
+        self.constraints.pop(name, None)
+        if self.shared and value is not None:
+            pyro.get_param_store()._param_to_name.pop(value, None)
+
+    def state_dict(self, names: dict[int, str]) -> dict[str, dict[str, Any]]:
+        """The constraint of each site, and the name of the weight that is its tensor.
+
+        Args:
+            names: of all weights, by the identity of their tensors.
+        """
+        return {
+            name: {"constraint": describe(self.constraints[name]), "weight": names[id(tensor)]}
+            for name, tensor in self.params.items()
+        }
+
+    def load_state_dict(self, state: dict[str, dict[str, Any]], weights: dict[str, Tensor], device: Any) -> None:
+        """Make the sites that are not there yet.
+
+        Args:
+            state: what ``state_dict`` gave.
+            weights: the tensors of networks, by name, which sites of networks become again; and the values of other
+                sites, which are copied.
+            device: where the latter shall lie.
+        """
+        for name, site in state.items():
+            if name in self.params or site["weight"] not in weights:
+                continue
+            value = weights[site["weight"]]
+            if site["weight"] == f"param.{name}":
+                value = value.detach().clone().to(device).requires_grad_(value.is_floating_point())
+            if site["constraint"] is None:
+                self._unknown.add(name)
+            self.params[name] = value
+            self.constraints[name] = real if site["constraint"] is None else rebuild(site["constraint"])
+            if self.shared:
+                pyro.get_param_store()._param_to_name[value] = name
+
+
+@contextmanager
+def _scope(state: dict[str, Any]) -> Iterator[None]:
+    """Pyro's parameter store holds ``state`` inside, which has what was made there after, also after an error."""
+    store = pyro.get_param_store()
+    with store.scope(state):
+        try:
+            yield
+        finally:
+            state.update(store.get_state())
+
+
+class _LateConstraints(Messenger):
+    """Takes a constraint that a checkpoint could not hold from the ``pyro.param`` statement that names its site."""
+
+    changes_nothing = True
+
+    def __init__(self, names: set[str]) -> None:
+        super().__init__()
+        self.names = names
+
+    def _pyro_param(self, msg: Any) -> None:
+        constraint = msg["kwargs"].get("constraint")
+        if msg["name"] in self.names and constraint is not None:
+            pyro.get_param_store()._constraints[msg["name"]] = constraint
+            self.names.discard(msg["name"])
