@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from threading import RLock
 from typing import Any, Protocol
 
 import torch
@@ -34,7 +35,19 @@ MANIFEST, WEIGHTS, STATE = "manifest.json", "weights.safetensors", "state.pt"
 
 _NAME = re.compile(r"checkpoint-\d+(-\d+)?")
 _serial = count()
+_saving = (
+    RLock()
+)  # one thread at a time, which a signal may interrupt to save; of processes, one is to save in a folder
 _in_use: set[str] = set()  # names of folders that this process is writing
+
+
+def _renew() -> None:
+    """A process that was forked in the middle of a save waits for nobody."""
+    global _saving
+    _saving = RLock()
+
+
+os.register_at_fork(after_in_child=_renew)
 
 
 class Stateful(Protocol):
@@ -65,8 +78,13 @@ def save(folder: str | Path, *, t: int, **parts: Stateful) -> Path:
     Raises:
         RunError: if the folder cannot be written; the checkpoints that were there are untouched.
     """
-    folder = Path(folder)
     weights, aliases, state = _stored(parts)
+    with _saving:
+        return _write(Path(folder), t, weights, aliases, state)
+
+
+def _write(folder: Path, t: int, weights: dict[str, Tensor], aliases: dict[str, str], state: dict[str, Any]) -> Path:
+    """Write, flush, give it its name, and only then remove older ones."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _clear(folder)

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from pyrogen.errors import RunError
+from pyrogen.train import checkpoint
 from pyrogen.train.checkpoint import KEEP, is_whole, load, newest, save
 
 
@@ -217,10 +219,22 @@ def test_threads_that_save_at_once_take_nothing_from_each_other(tmp_path):
     nets = [nn.Linear(200, 200) for _ in range(4)]
     with ThreadPoolExecutor(4) as pool:
         paths = list(pool.map(lambda i: save(tmp_path, t=1, model=nets[i % 4]), range(40)))
-    assert len(set(paths)) > 1
     left = list(tmp_path.iterdir())
-    assert len(left) >= KEEP
+    assert len(left) == KEEP
+    assert set(left) <= set(paths)
     assert all(is_whole(path) for path in left)
+
+
+def test_a_save_in_the_middle_of_a_save_as_of_a_signal(tmp_path, net, monkeypatch):
+    def interrupted(weights, path):
+        monkeypatch.setattr(checkpoint, "save_file", save_file)
+        save(tmp_path, t=2, model=net)
+        save_file(weights, path)
+
+    monkeypatch.setattr(checkpoint, "save_file", interrupted)
+    save(tmp_path, t=1, model=net)
+    assert load(tmp_path, model=net) == 1
+    assert {p.name for p in tmp_path.iterdir()} == {"checkpoint-00000001", "checkpoint-00000002"}
 
 
 def test_a_full_disk_costs_no_checkpoint(tmp_path):
@@ -228,6 +242,7 @@ def test_a_full_disk_costs_no_checkpoint(tmp_path):
 import resource, signal, sys
 from torch import nn
 from pyrogen.errors import RunError
+from pyrogen.train import checkpoint
 from pyrogen.train.checkpoint import load, save
 small, large = nn.Linear(10, 10), nn.Linear(600, 600)
 save(sys.argv[1], t=7, model=small)
