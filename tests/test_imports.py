@@ -10,14 +10,15 @@ import pytest
 import pyrogen
 
 ROOT = Path(pyrogen.__file__).parent
-GROUND = {"protocols", "errors", "files", "random", "precision", "options", "nn", "data", "traces"}
+GROUND = {"protocols", "errors", "files", "random", "precision", "options", "nn", "data", "programs", "traces"}
 ALLOWED = {
     "protocols": set(),
     "errors": set(),
     "files": {"errors"},
     "random": set(),
     "precision": set(),
-    "traces": set(),
+    "programs": set(),
+    "traces": {"errors"},
     "options": {"errors"},
     "nn": {"errors", "random", "precision", "protocols"},
     "data": {"errors", "random", "precision", "protocols", "files"},

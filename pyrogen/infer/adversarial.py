@@ -15,13 +15,14 @@ from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from pyrogen.errors import ConfigError
+from pyrogen.infer.checked import Gradients
 from pyrogen.infer.health import advise
 from pyrogen.infer.lipschitz import GradientPenalty, clip_weights
 from pyrogen.infer.losses import AdversarialLoss, Minimax, NonSaturating, Wasserstein
 from pyrogen.infer.optimizers import MakeOptimizer, follow, make_optimizer
 from pyrogen.infer.parameters import assign, weights_of
 from pyrogen.infer.players import Players
-from pyrogen.infer.trusted import Gradients, Trusted, compiles
+from pyrogen.infer.trusted import Trusted, compiles
 from pyrogen.nn.modes import evaluating
 
 __all__ = ["AdversarialGame", "AdversarialLoss", "GradientPenalty", "Minimax", "NonSaturating", "Wasserstein", "bursts"]

@@ -16,9 +16,10 @@ from pyro import poutine
 from pyro.infer import ELBO, Trace_ELBO, TraceEnum_ELBO, TraceMeanField_ELBO
 from torch import Tensor
 
+from pyrogen.infer.checked import Gradients
 from pyrogen.infer.data_rows import DataRows
 from pyrogen.infer.tracing import differentiable
-from pyrogen.infer.trusted import Gradients, Trusted
+from pyrogen.infer.trusted import Trusted
 
 REPEATED = (Trace_ELBO, TraceMeanField_ELBO, TraceEnum_ELBO)
 """Losses whose sequential particles are means of independent draws: the graph of one particle is run for each."""
@@ -113,10 +114,10 @@ class CompiledELBO(ELBO):
             return value(args, {})
 
         store = pyro.get_param_store()
-        call = (value, (args, kwargs)) if kwargs else (positional, args)
+        function, given = (value, (args, kwargs)) if kwargs else (positional, args)
         found: Gradients | None = None
         for i in range(times):
-            one = trusted(*call, sites=store._params, constraints=store._constraints, begun=begun or i > 0)
+            one = trusted(function, given, sites=store._params, constraints=store._constraints, begun=begun or i > 0)
             if one is None:
                 return None
             found = one if times == 1 else _mean(found, one, times)
@@ -131,8 +132,8 @@ def _mean(before: Gradients | None, one: Gradients, times: int) -> Gradients:
     values = [value / times for value in one.values]
     gradients = [gradient / times for gradient in one.gradients]  # new memory: a replayed graph writes over its own
     if before is not None:
-        torch._foreach_add_(values, before.values)
-        torch._foreach_add_(gradients, before.gradients)
+        torch._foreach_add_(values, list(before.values))
+        torch._foreach_add_(gradients, list(before.gradients))
     return Gradients(tuple(values), one.weights, gradients)
 
 

@@ -16,8 +16,8 @@ from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from pyrogen.errors import ConfigError
 from pyrogen.infer.parameters import modules_of
-from pyrogen.infer.programs import Program
 from pyrogen.nn.modes import evaluating
+from pyrogen.programs import Program
 from pyrogen.traces import (
     Site,
     check_follows,

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from pyrogen.errors import ConfigError
 from pyrogen.infer.draws import Draws, RowPlates, ambiguous, collect, rows_of
-from pyrogen.infer.programs import Program
+from pyrogen.programs import Program
 from pyrogen.traces import particles
 
 Weight = Callable[[Tensor], Tensor]

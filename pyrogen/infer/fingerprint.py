@@ -8,117 +8,43 @@ names. What it cannot see into, or what changes by itself, makes a program *opaq
 
 import enum
 import functools
-import inspect
-import logging
-import random
-import re
 import sys
 import weakref
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Collection, Iterator, Mapping
-from datetime import date, timedelta
-from decimal import Decimal
-from fractions import Fraction
+from datetime import date
 from pathlib import PurePath
-from types import BuiltinFunctionType, CellType, FunctionType, MethodType, ModuleType
-from typing import Any, NamedTuple
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from typing import Any
 
 import numpy as np
-import torch
-from pyro.poutine import Trace
 from torch import Tensor, nn
-from torch.distributions import Transform
 
-from pyrogen.infer.code_reads import Reads, reads
+from pyrogen.infer.code_reads import reads
+from pyrogen.infer.kinds import (
+    CODE,
+    HOLDERS,
+    IMPURE,
+    IMPURE_BUILTINS,
+    LARGEST_ARRAY,
+    MOST_ITEMS,
+    NOT_CALLED,
+    PLAIN,
+    RANDOM,
+    TOKENS,
+    Opaque,
+    Token,
+    content,
+    from_library,
+    is_cache,
+    is_library,
+    library_names,
+    meta,
+    name_of,
+    slots,
+    token,
+)
 from pyrogen.infer.snapshot import Snapshot
-
-LIBRARIES = frozenset({"torch", "torchvision", "pyro", "numpy", "opt_einsum", "scipy", "sklearn"}) | (
-    sys.stdlib_module_names - {"__main__"}
-)
-"""Packages whose code is taken to depend on its arguments and on the attributes of its objects alone."""
-IMPURE = frozenset(
-    [
-        "random",
-        "time",
-        "datetime",
-        "os",
-        "sys",
-        "secrets",
-        "uuid",
-        "io",
-        "socket",
-        "subprocess",
-        "shutil",
-        "tempfile",
-        "glob",
-        "threading",
-        "multiprocessing",
-        "asyncio",
-        "urllib",
-        "requests",
-        "numpy.random",
-    ]
-)
-"""Modules whose functions give another answer when they are asked again."""
-IMPURE_BUILTINS = frozenset({"open", "input", "eval", "exec", "globals", "locals", "compile", "__import__"})
-PLAIN = (
-    *(bool, int, complex, str, bytes, type(None), type(...), type(NotImplemented), range),
-    *(torch.dtype, torch.device, torch.Size, torch.layout, torch.memory_format),
-    *(Decimal, Fraction, timedelta),
-)
-RANDOM = (random.Random, np.random.Generator, np.random.RandomState, torch.Generator)
-TOKENS = (logging.Logger, re.Pattern, Trace, property)
-"""Objects that are compared by identity: what they hold is not read, or does not change."""
-HOLDERS = re.compile(r"\._(?:modules|parameters|buffers)\['([^']*)'\]")
-"""Where a network keeps what its user knows as an attribute."""
-MOST_ITEMS = 50_000
-LARGEST_ARRAY = 1 << 16
-"""Bytes of a numpy array whose content is compared at each call."""
-NON_PERSISTENT = "_non_persistent_buffers_set"
-CODE = (FunctionType, staticmethod, classmethod, property)
-NOT_CALLED = frozenset(
-    [
-        "__init__",
-        "__new__",
-        "__repr__",
-        "__str__",
-        "__del__",
-        "__reduce__",
-        "__reduce_ex__",
-        "__getstate__",
-        "__setstate__",
-        "__init_subclass__",
-        "__class_getitem__",
-        "__set_name__",
-        "__subclasshook__",
-        "__instancecheck__",
-        "__dir__",
-        "__copy__",
-        "__deepcopy__",
-    ]
-)
-"""Methods that Python calls, but not where an object is used."""
-
-
-class Opaque(Exception):
-    """A program cannot be followed; the message says what it reads."""
-
-
-class Meta(NamedTuple):
-    """What a graph is specialised to of a tensor."""
-
-    dtype: torch.dtype
-    shape: torch.Size
-    stride: tuple[int, ...]
-    device: torch.device
-    requires_grad: bool
-    kind: type
-
-
-def meta(tensor: Tensor) -> Meta:
-    """A tensor without its values."""
-    stride = tensor.stride() if tensor.layout is torch.strided else ()
-    return Meta(tensor.dtype, tensor.shape, stride, tensor.device, tensor.requires_grad, type(tensor))
 
 
 class Fingerprint:
@@ -186,7 +112,7 @@ class _Walk:
 
     def run(self, programs: tuple[Any, ...], sites: Mapping[str, Tensor], constraints: Mapping[str, Any]) -> Any:
         try:
-            key = [self.visit(program, _name(program), called=True) for program in programs]
+            key = [self.visit(program, name_of(program), called=True) for program in programs]
             for name, site in sites.items():
                 key += [name, self.visit(site, name), self.visit(constraints.get(name), name)]
         except RecursionError:
@@ -196,7 +122,7 @@ class _Walk:
 
     def visit(self, value: Any, where: str, called: bool = False) -> Any:
         """The key of a value. ``where`` names it in messages; ``called`` says that code may call it."""
-        kind = type(value)
+        kind: Any = type(value)
         if kind in PLAIN:
             return kind, value
         if kind is float:
@@ -228,11 +154,11 @@ class _Walk:
         if isinstance(value, RANDOM):
             raise Opaque(f"{where!r} is a {kind.__name__}: a graph would repeat one draw for ever")
         if isinstance(value, TOKENS):
-            return _Token(value)
+            return Token(value)
         for types, look in self._kinds():
             if isinstance(value, types):
                 return kind, look(value, where, called)
-        if kind.__dictoffset__ == 0 and not _slots(kind):
+        if kind.__dictoffset__ == 0 and not slots(kind):
             raise Opaque(f"{where!r} is a {kind.__module__}.{kind.__qualname__}, which cannot be looked into")
         return kind, self._object(value, where)
 
@@ -249,7 +175,7 @@ class _Walk:
         yield functools.cached_property, self._cached
         yield type, self._class
         yield weakref.ReferenceType, lambda reference, where, _: self.visit(reference(), where)
-        yield (type(Mapping.get), type(str.join), type(len.__call__), type(type.__dict__["__dict__"])), _token
+        yield (type(Mapping.get), type(str.join), type(object().__str__), type(type.__dict__["__dict__"])), token
 
     def _array(self, value: np.ndarray[Any, Any], where: str) -> Any:
         if value.dtype.hasobject or value.nbytes > LARGEST_ARRAY:
@@ -277,20 +203,21 @@ class _Walk:
             if hasattr(value, "__dict__"):
                 return self._object(value, where)
             value = dict(value)
-        self.snapshot.note_dict(value, where, None, _is_library(type(value)))
+        cls: Any = type(value)
+        self.snapshot.note_dict(value, where, None, is_library(cls))
         items = [
             (self.visit(k, f"a key of {where}"), self.visit(v, f"{where}[{k!r}]", called))
             for k, v in value.items()
             if not isinstance(k, str) or k not in self.constant
         ]
-        plain = type(value) in (dict, OrderedDict, defaultdict) or not hasattr(value, "__dict__")
+        plain = cls in (dict, OrderedDict, defaultdict) or not hasattr(value, "__dict__")
         return tuple(items), None if plain else self._object(value, where)
 
     def _module(self, module: ModuleType, where: str, called: bool) -> Any:
         name = module.__name__
         if name in IMPURE or name.partition(".")[0] in IMPURE:
             raise Opaque(f"it uses Python's {name!r}, whose answers a graph would repeat for ever")
-        if _from_library(name):
+        if from_library(name):
             return name
         held = {n: v for n, v in vars(module).items() if n in self.known and n not in self.constant}
         self.snapshot.note_dict(vars(module), name, frozenset(self.known), False)
@@ -304,17 +231,17 @@ class _Walk:
         for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
             if name not in self.constant:
                 self.snapshot.note_cell(cell, name)
-                inner.append(self.visit(_content(cell), name, True))
+                inner.append(self.visit(content(cell), name, True))
         if vars(function):
             inner.append(self.visit(vars(function), where))
-        if _from_library(function.__module__):
-            return _Token(code), tuple(inner)
+        if from_library(function.__module__):
+            return Token(code), tuple(inner)
         read = reads(code)
         self.names |= read.names
         self.dynamic |= read.dynamic
         inner += [self._chain(function, chain) for chain in read.chains]
         inner += [self.visit(sys.modules[name], name) for name in read.imports if name in sys.modules]
-        return _Token(code), tuple(inner)
+        return Token(code), tuple(inner)
 
     def _chain(self, function: FunctionType, chain: tuple[str, ...]) -> Any:
         """A global that a function reads, with its attributes as long as these are modules'."""
@@ -335,18 +262,18 @@ class _Walk:
             if not isinstance(value, ModuleType):
                 if module.__name__ in IMPURE or module.__name__.partition(".")[0] in IMPURE:
                     raise Opaque(f"it uses {'.'.join(chain[: i + 1])}, whose answers a graph would repeat for ever")
-                if _from_library(module.__name__):
+                if from_library(module.__name__):
                     return chain
                 self.snapshot.note_global(vars(module), chain[i])
         return chain[0], self.visit(value, name, True)
 
     def _method(self, method: MethodType, where: str, called: bool) -> Any:
-        return self.visit(method.__func__, where, True), self.visit(method.__self__, _name(method.__self__), True)
+        return self.visit(method.__func__, where, True), self.visit(method.__self__, name_of(method.__self__), True)
 
     def _builtin(self, function: Any, where: str, called: bool) -> Any:
         owner = function.__self__
         if owner is None or isinstance(owner, ModuleType | type):
-            return _Token(function)
+            return Token(function)
         return function.__name__, self.visit(owner, where)
 
     def _partial(self, partial: Any, where: str, called: bool) -> Any:
@@ -359,9 +286,9 @@ class _Walk:
         return self.visit(cached.func, where, True)
 
     def _class(self, cls: type, where: str, called: bool) -> Any:
-        parts: list[Any] = [_Token(cls)]
+        parts: list[Any] = [Token(cls)]
         for base in cls.__mro__:
-            if _from_library(base.__module__):
+            if from_library(base.__module__):
                 continue
             held = dict(vars(base))
             names = frozenset(n for n, v in held.items() if self._is_used(n, v, called))
@@ -383,86 +310,19 @@ class _Walk:
         return self.dynamic or name in self.known or name == "forward"
 
     def _object(self, value: Any, where: str) -> Any:
-        cls = type(value)
-        library = _is_library(cls)
+        cls: Any = type(value)
+        library = is_library(cls)
         parts = [self.visit(cls, cls.__name__)]
         self.snapshot.note_type(value)
-        for name in _slots(cls):
+        for name in slots(cls):
             if hasattr(value, name) and name not in self.constant:
                 self.snapshot.note_slot(value, name)
                 parts += [name, self.visit(getattr(value, name), f"{where}.{name}")]
         if hasattr(value, "__dict__"):
-            names = None if library or self.dynamic else self.known | _library_names(cls)
+            names = None if library or self.dynamic else self.known | library_names(cls)
             self.snapshot.note_dict(vars(value), where, names, library)
             for name, held in vars(value).items():
-                if name in self.constant or (names is not None and name not in names) or _is_cache(name, cls):
+                if name in self.constant or (names is not None and name not in names) or is_cache(name, cls):
                     continue
                 parts += [name, self.visit(held, f"{where}.{name}", True)]
         return tuple(parts)
-
-
-class _Token:
-    """Stands for an object in a key: equal to itself alone, which it keeps alive."""
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Token) and self.value is other.value
-
-    def __hash__(self) -> int:
-        return id(self.value)
-
-
-def _token(value: Any, where: str, called: bool) -> Any:
-    return _Token(value)
-
-
-def _is_cache(name: str, cls: type) -> bool:
-    """Whether a transform only remembers its last result there, or a network what its state is read and written by."""
-    if issubclass(cls, Transform) and (name.startswith("_cached") or name == "_inv"):
-        return True
-    return issubclass(cls, nn.Module) and (name.startswith(("_state_dict", "_load_state")) or name == NON_PERSISTENT)
-
-
-def _from_library(name: str | None) -> bool:
-    return (name or "").partition(".")[0] in LIBRARIES
-
-
-@functools.cache
-def _is_library(cls: type) -> bool:
-    return _from_library(cls.__module__)
-
-
-@functools.cache
-def _slots(cls: type) -> tuple[str, ...]:
-    found = [getattr(base, "__slots__", ()) for base in cls.__mro__ if base.__module__ != "builtins"]
-    names = [n for slots in found for n in ((slots,) if isinstance(slots, str) else slots)]
-    return tuple(n for n in names if n not in ("__dict__", "__weakref__"))
-
-
-@functools.cache
-def _library_names(cls: type) -> frozenset[str]:
-    """The attributes that the methods which a class inherits from a library can read."""
-    found: set[str] = set()
-    for base in cls.__mro__:
-        if _is_library(base) and base is not object:
-            for value in vars(base).values():
-                functions = (value.fget, value.fset) if isinstance(value, property) else (value,)
-                for function in functions:
-                    function = inspect.unwrap(function) if callable(function) else function
-                    code = getattr(getattr(function, "__func__", function), "__code__", None)
-                    read: Reads | None = reads(code) if code is not None else None
-                    found |= read.names if read else set()
-    return frozenset(found)
-
-
-def _content(cell: CellType) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:
-        return NotImplemented
-
-
-def _name(program: Any) -> str:
-    return getattr(program, "__qualname__", type(program).__name__)

@@ -12,13 +12,14 @@ from pyrogen.errors import ConfigError
 from pyrogen.infer import template
 from pyrogen.infer.compiled import CompiledELBO
 from pyrogen.infer.data_rows import DataRows
-from pyrogen.infer.fingerprint import Fingerprint, Opaque
+from pyrogen.infer.fingerprint import Fingerprint
+from pyrogen.infer.kinds import Opaque
 from pyrogen.infer.optimizers import NamedOptimizer
 from pyrogen.infer.parameters import assign, leaves, modules_of, unique, weights_of
-from pyrogen.infer.programs import Program
 from pyrogen.infer.sites import Sites
 from pyrogen.infer.trusted import compiles
 from pyrogen.nn.modes import evaluating
+from pyrogen.programs import Program
 from pyrogen.random import scoped_seed
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
@@ -70,6 +71,8 @@ class Learning:
         if self.optimizer.optimizer is not None:
             self.optimizer.optimizer.zero_grad()  # of all weights: another step may have left gradients on shared ones
         found = None
+        loss: Any
+        count: Any
         rows = DataRows()
         with torch.enable_grad(), self.sites, rows:
             if not first and self._refused is None and compiles(compile, self.t):

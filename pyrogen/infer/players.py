@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from pyrogen.infer.losses import AdversarialLoss
-from pyrogen.infer.programs import places, taking
+from pyrogen.programs import places, taking
 
 
 class Players:

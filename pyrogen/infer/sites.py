@@ -64,10 +64,6 @@ class Sites:
 
     Args:
         shared: whether the store is Pyro's global one.
-
-    Attributes:
-        params: the unconstrained values, the live tensors by name.
-        constraints: the constraint of each.
     """
 
     def __init__(self, shared: bool = False) -> None:
@@ -79,12 +75,14 @@ class Sites:
 
     @property
     def params(self) -> dict[str, Tensor]:
+        """The unconstrained values, the live tensors by name."""
         live = self.shared or self._inside
         found: dict[str, Tensor] = pyro.get_param_store()._params if live else self._own["params"]
         return found
 
     @property
     def constraints(self) -> dict[str, Any]:
+        """The constraint of each site."""
         live = self.shared or self._inside
         found: dict[str, Any] = pyro.get_param_store()._constraints if live else self._own["constraints"]
         return found

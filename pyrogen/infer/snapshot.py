@@ -210,16 +210,16 @@ class Snapshot:
 
     def restore(self) -> None:
         """Put every object back where it stood."""
-        for held in self.dicts:
-            if any(held.live.get(k, ABSENT) is not held.items.get(k, ABSENT) for k in {**held.live, **held.items}):
-                held.live.clear()
-                held.live.update(held.items)
-        for live in self.empty:
-            live.clear()
-        for live, _, before in self.lists:
-            if len(live) != len(before) or not all(map(is_, live, before)):
+        for entry in self.dicts:
+            if any(entry.live.get(k, ABSENT) is not entry.items.get(k, ABSENT) for k in {**entry.live, **entry.items}):
+                entry.live.clear()
+                entry.live.update(entry.items)
+        for filled in self.empty:
+            filled.clear()
+        for live, _, items in self.lists:
+            if len(live) != len(items) or not all(map(is_, live, items)):
                 live.clear()
-                live.extend(before)
+                live.extend(items)
         for cell, _, before in self.cells:
             if before is not ABSENT:
                 cell.cell_contents = before

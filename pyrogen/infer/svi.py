@@ -23,8 +23,8 @@ from pyrogen.infer.learning import Learning
 from pyrogen.infer.losses_of_pyro import as_loss
 from pyrogen.infer.optimizers import MakeOptimizer
 from pyrogen.infer.predictive import draw
-from pyrogen.infer.programs import Program, places
 from pyrogen.nn.modes import evaluating
+from pyrogen.programs import Program, places
 
 
 def no_guide(*_: Any, **__: Any) -> None:

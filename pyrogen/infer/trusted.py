@@ -1,27 +1,23 @@
-"""A compiled graph that is compared with the eager function before it is trusted, and now and then afterwards."""
+"""When a function may be run by a compiled graph, and by which one."""
 
 import inspect
 import logging
-import random
 import threading
 import traceback
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from math import isfinite
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyro
 import torch
 from pyro.poutine.runtime import _PYRO_STACK
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_unflatten
+from torch.utils._pytree import tree_flatten
 
 import pyrogen
-from pyrogen.infer.fingerprint import PLAIN, Fingerprint, Meta, Opaque, meta
-from pyrogen.infer.graphs import Graph, compile_gradient
+from pyrogen.infer.checked import CheckedGraph, Function, Gradients, Unfit
+from pyrogen.infer.fingerprint import Fingerprint
+from pyrogen.infer.kinds import PLAIN, Meta, Opaque, meta
 from pyrogen.infer.tracing import DependsOnValue
 
 log = logging.getLogger(__name__)
@@ -34,41 +30,14 @@ WARM_UP = 4
 """Calls of a graph after which what it raises is an error of its own: on CUDA it is recorded in the second."""
 LIBRARIES = ("<", *(str(Path(inspect.getfile(module)).parent) for module in (torch, pyro, pyrogen)))
 """Where no code of the user is."""
-TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.1}
-"""How far compiled gradients may be from eager ones, in norm and relative to all of them together."""
 
 TRACING = threading.RLock()
 """One thread at a time looks at programs and traces them: each puts back what it moved."""
-
-Function = Callable[..., tuple[Tensor, ...]]
 
 
 def compiles(asked: bool | None, t: int) -> bool:
     """Whether a step compiles at its ``t``-th call: as asked, or once it has run long."""
     return t >= COMPILE_AFTER if asked is None else asked
-
-
-@dataclass(frozen=True)
-class Gradients:
-    """What a function gave: its values, the first of which is differentiated, and its gradients by ``weights``."""
-
-    values: tuple[Tensor, ...]
-    weights: Sequence[Tensor]
-    gradients: Sequence[Tensor]
-
-    def store(self, add: bool = False) -> None:
-        """Put each gradient where an optimiser looks for it, or add it to what is there.
-
-        It is laid out in memory as its weight is: a fused optimiser walks through both side by side, and a second
-        derivative often comes transposed.
-        """
-        for weight, gradient in zip(self.weights, self.gradients, strict=True):
-            if add and weight.grad is not None:
-                weight.grad.add_(gradient)
-            elif gradient.stride() == weight.stride():
-                weight.grad = gradient
-            else:
-                weight.grad = torch.empty_like(weight).copy_(gradient)
 
 
 class Trusted:
@@ -91,7 +60,7 @@ class Trusted:
 
     def __init__(self, *programs: Any, constant: Collection[str] = ()) -> None:
         self.refused: str | None = None
-        self.graphs: dict[Any, _Checked] = {}
+        self.graphs: dict[Any, CheckedGraph] = {}
         self._programs, self._constant = programs, constant
         self._fingerprints: dict[tuple[int, ...], Fingerprint] = {}
         self._begun = False
@@ -138,7 +107,7 @@ class Trusted:
                 known_sites = set(sites or {})
                 with TRACING:
                     try:
-                        graph = _Checked(function, leaves, spec, by, seen)
+                        graph = CheckedGraph(function, leaves, spec, by, seen)
                     finally:
                         made = [name for name in sites or {} if name not in known_sites]
                         for name in made:
@@ -212,87 +181,6 @@ def _globals() -> tuple[Any, ...]:
     )
 
 
-class Unfit(Exception):
-    """The graph is not, or no longer, what the eager function is."""
-
-
-class _Checked:
-    """A graph for arguments of one kind.
-
-    Attributes:
-        stands: whether the tensors of the surroundings are those that the graph was last given.
-    """
-
-    def __init__(
-        self, function: Function, leaves: list[Any], spec: Any, by: Sequence[Tensor] | None, seen: Fingerprint
-    ) -> None:
-        self.calls, self.stands = 0, True
-        self.tensors = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]
-        self.rest = [None if isinstance(leaf, Tensor) else leaf for leaf in leaves]
-        self.function = self._of_tensors(function, spec)
-        batch = tuple(leaves[i] for i in self.tensors)
-        snapshot = seen.snapshot
-        assert snapshot is not None
-        before = random.getstate(), np.random.get_state()[1].tobytes()
-        try:
-            # Tracing alone moves a scalar buffer, such as a count of calls.
-            with unmoved([t for t in seen.tensors if not t.requires_grad and t.is_leaf]):
-                self.graph: Graph = compile_gradient(self.function, batch, by)
-            written = next(snapshot.written(), None)
-        finally:
-            snapshot.restore()
-        if written is not None:
-            raise Opaque(f"the program changes {written!r} when it runs, which a graph would not do")
-        if before != (random.getstate(), np.random.get_state()[1].tobytes()):
-            raise Opaque("the program draws by Python's or numpy's generator, which a graph would repeat for ever")
-        # Where each tensor stands among those that the programs reach; the rest are constants of libraries.
-        places = {id(t): i for i, t in enumerate(seen.tensors)}
-        self.places = [[places.get(id(t)) for t in ts] for ts in (self.graph.captured, self.graph.weights)]
-
-    def _of_tensors(self, function: Function, spec: Any) -> Callable[..., tuple[Tensor, ...]]:
-        def of_tensors(*tensors: Tensor) -> tuple[Tensor, ...]:
-            full = list(self.rest)
-            for i, tensor in zip(self.tensors, tensors, strict=True):
-                full[i] = tensor
-            return function(*tree_unflatten(full, spec))
-
-        return of_tensors
-
-    def bind(self, function: Function, spec: Any, tensors: Sequence[Tensor]) -> None:
-        """Give the graph the tensors that now stand where those stood that it was made with."""
-        self.function = self._of_tensors(function, spec)
-        for held, places in zip((self.graph.captured, self.graph.weights), self.places, strict=True):
-            held[:] = [t if place is None else tensors[place] for t, place in zip(held, places, strict=True)]
-        self.stands = True
-
-    def __call__(self, leaves: list[Any]) -> Gradients:
-        batch = [leaves[i] for i in self.tensors]
-        self.calls += 1
-        if self.calls & (self.calls - 1) == 0:
-            with unmoved(self.graph.captured):
-                values, gradients = self.graph(*batch)
-            with unmoved(self.graph.captured), torch.enable_grad():
-                eager, *_ = self.function(*batch)
-                self._compare(values[0], gradients, eager)
-        values, gradients = self.graph(*batch)
-        return Gradients(values, self.graph.weights, gradients)
-
-    def _compare(self, compiled: Tensor, gradients: Sequence[Tensor], eager: Tensor) -> None:
-        expected = torch.autograd.grad(eager, self.graph.weights, allow_unused=True)
-        low = torch.is_autocast_enabled(eager.device.type)
-        tolerance = TOLERANCE[torch.get_autocast_dtype(eager.device.type) if low else eager.dtype]
-        pairs = [(g, torch.zeros_like(g) if e is None else e) for g, e in zip(gradients, expected, strict=True)]
-        total = float(torch.stack([e.norm() for _, e in pairs]).norm())
-        apart = float(torch.stack([(g - e).norm() for g, e in pairs]).norm())
-        value, other = float(eager.detach()), float(compiled)
-        if not (isfinite(value) and isfinite(total)):
-            return  # nothing to compare by; the loop stops at such a loss
-        if not abs(other - value) <= tolerance * max(abs(value), 1.0):
-            raise Unfit(f"the compiled loss is {other:.6g}, the eager one {value:.6g}")
-        if not apart <= tolerance * total:
-            raise Unfit(f"compiled and eager gradients are {apart:.2g} apart, of {total:.2g} in norm")
-
-
 def _why(error: Exception) -> str:
     """An error of torch's tracer in one line, with the line of the program that it stands at."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(LIBRARIES)]
@@ -307,15 +195,3 @@ def _why(error: Exception) -> str:
 
 def _place(frame: traceback.FrameSummary) -> str:
     return f" ({Path(frame.filename).name}, line {frame.lineno})"
-
-
-@contextmanager
-def unmoved(tensors: Sequence[Tensor]) -> Iterator[None]:
-    """Put random state, and what a program writes into, back as they were."""
-    kept = [(t, t.detach().clone()) for t in tensors]
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        yield
-    with torch.no_grad():
-        for tensor, before in kept:
-            if not torch.equal(tensor, before):
-                tensor.copy_(before)

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from pyrogen.data.dataset import Dataset, Split
 from pyrogen.errors import ConfigError
-from pyrogen.infer.programs import places, taking
 from pyrogen.measure.c2st import c2st
 from pyrogen.measure.coverage import mode_scores
 from pyrogen.measure.kde import kde_score
@@ -17,6 +16,7 @@ from pyrogen.measure.mmd import mmd2
 from pyrogen.measure.neighbours import nearest_neighbour
 from pyrogen.measure.reconstruction import reconstruction_score
 from pyrogen.nn.modes import evaluating
+from pyrogen.programs import places, taking
 from pyrogen.protocols import Reconstructing, Sampler, Score
 from pyrogen.random import derive, scoped_seed
 

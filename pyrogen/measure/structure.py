@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.distributions import biject_to
 
 from pyrogen.errors import ConfigError
-from pyrogen.infer.programs import places, taking
+from pyrogen.programs import places, taking
 from pyrogen.protocols import Kind, Pair
 from pyrogen.random import scoped_seed
 from pyrogen.traces import Site, check_follows, check_shape, data_dim, following, is_delta, log_prob, samples

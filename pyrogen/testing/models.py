@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from pyrogen.data.dataset import Dataset, Split
-from pyrogen.infer.programs import places, taking
 from pyrogen.measure.likelihood import bounds
 from pyrogen.nn.modes import evaluating
+from pyrogen.programs import places, taking
 from pyrogen.protocols import Density, Implicit, LatentVariable, Pair, Reconstructing, Sampler
 from pyrogen.random import scoped_seed
 from pyrogen.testing.holds import ROWS, hold, hold_able, hold_tensor, rows, told, unchanged
