@@ -25,6 +25,13 @@ JIT = "`torch.jit.trace` is deprecated"
 GOOD = ("passed", "skipped", "xfailed")
 
 
+def slow(asked: argparse.Namespace) -> list[str]:
+    """The tests that took longer than was asked for in a run before."""
+    if asked.below is None:
+        return []
+    return [name for name, row in flat(asked.before).items() if row["seconds"] > asked.below]
+
+
 def run_file(checkout: Path, file: str, asked: argparse.Namespace) -> dict[str, Any]:
     """The outcome of each test of a file, in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
@@ -33,6 +40,7 @@ def run_file(checkout: Path, file: str, asked: argparse.Namespace) -> dict[str, 
             "PYROGEN_JUDGE": getattr(asked, "with"),
             "PYROGEN_JUDGE_OUT": str(out),
             "PYROGEN_JUDGE_CODE": asked.code,
+            "PYROGEN_JUDGE_LEFT_OUT": json.dumps(slow(asked)),
             "PYTHONPATH": str(HERE),
             "PYTHONDONTWRITEBYTECODE": "1",
         }
@@ -112,6 +120,8 @@ def main() -> None:
     parser.add_argument("--with", choices=["stock", "compiled", "svi", "svi-compiled"], default="stock")
     parser.add_argument("--code", choices=["inductor", "nodes"], default="inductor", help="how traced graphs run")
     parser.add_argument("-k", help="pytest's choice of tests")
+    parser.add_argument("--before", type=Path, help="the JSON file of a run before")
+    parser.add_argument("--below", type=float, help="leave out tests that took more seconds in the run before")
     parser.add_argument("--exit-first", action="store_true", help="stop a file at its first failure")
     parser.add_argument("--timeout", type=int, default=900, help="seconds for one test")
     parser.add_argument("--out", type=Path, help="a JSON file to write")
@@ -119,8 +129,8 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.compare:
         sys.exit(compare(*asked.compare) > 0)
-    if asked.checkout is None:
-        parser.error("give a checkout, or --compare")
+    if asked.checkout is None or (asked.below is not None and asked.before is None):
+        parser.error("give a checkout, or --compare; --below goes with --before")
     judge(asked)
 
 

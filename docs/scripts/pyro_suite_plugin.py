@@ -10,7 +10,6 @@ import inspect
 import json
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -26,6 +25,7 @@ from pyrogen.infer import CompiledELBO
 MODE = os.environ["PYROGEN_JUDGE"]
 OUT = os.environ["PYROGEN_JUDGE_OUT"]
 CODE = os.environ.get("PYROGEN_JUDGE_CODE", "inductor")
+LEFT_OUT = set(json.loads(os.environ.get("PYROGEN_JUDGE_LEFT_OUT", "[]")))
 STOCK_SVI = pyro.infer.SVI
 CALLS = {"graph": 0, "eager": 0}
 """How many losses the present test took from a graph, and how many eagerly."""
@@ -158,6 +158,14 @@ def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:
     return (yield)
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what was asked to be left out."""
+    gone = [item for item in items if item.nodeid in LEFT_OUT]
+    if gone:
+        items[:] = [item for item in items if item.nodeid not in LEFT_OUT]
+        config.hook.pytest_deselected(items=gone)
+
+
 def pytest_configure() -> None:
     """Leave out the generation of code, if asked: the traced graph runs node by node."""
     if CODE == "nodes":
@@ -173,13 +181,6 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Count anew for each test."""
     CALLS.update(graph=0, eager=0)
     REFUSED.clear()
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """Write one line for each test when it is over."""
-    item.stash_seconds = time.perf_counter()  # type: ignore[attr-defined]
-    return (yield)
 
 
 REPORTS: dict[str, dict[str, Any]] = {}
