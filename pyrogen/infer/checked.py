@@ -139,7 +139,7 @@ class CheckedGraph:
 
 def _python_draws() -> tuple[Any, ...]:
     """The state of Python's and numpy's global generators."""
-    kind, key, *rest = np.random.get_state(legacy=True)
+    _kind, key, *rest = np.random.get_state(legacy=True)
     return random.getstate(), np.asarray(key).tobytes(), *rest
 
 

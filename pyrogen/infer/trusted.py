@@ -127,11 +127,11 @@ class Trusted:
         return None
 
     def _check_reuse(self, kinds: tuple[Any, ...]) -> None:
-        """Raise ``Unfit`` where another graph would serve one call only, as two before it did."""
+        """Raise ``Unfit`` where another graph would serve one call only, as three before it did."""
         if len(self.graphs) == GRAPHS:
             raise Unfit(f"arguments or settings came in more than {GRAPHS} kinds")
-        latest = list(self.graphs.items())[-2:]
-        if len(latest) < 2 or any(graph.calls > 1 for _, graph in latest):
+        latest = list(self.graphs.items())[-3:]
+        if len(latest) < 3 or any(graph.calls > 1 for _, graph in latest):
             return
         for i, (old, new) in enumerate(zip(latest[-1][0][0], kinds, strict=False)):
             if old != new and isinstance(new, tuple) and not isinstance(new, Meta):
