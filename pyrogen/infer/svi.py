@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from pyrogen.data.passing import types_named
 from pyrogen.errors import ConfigError
 from pyrogen.infer import template
 from pyrogen.infer.compiled import CompiledELBO
@@ -96,14 +97,15 @@ class SVI:
 
     def __call__(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
         """Take one optimiser step on the batch; return the negative ELBO before it, in nats per datum."""
-        loss, count = self._learning.step(args, kwargs, self.compile)
+        with types_named(self, args):
+            loss, count = self._learning.step(args, kwargs, self.compile)
         if isinstance(loss, tuple):  # wake-sleep: the model's loss and the guide's
             return {"loss": torch.as_tensor(loss[0]) / count, "guide_loss": torch.as_tensor(loss[1]) / count}
         return {"loss": torch.as_tensor(loss) / count}
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
         """The negative ELBO in nats per datum, with every network in evaluation mode and nothing moved."""
-        with evaluating(self):
+        with evaluating(self), types_named(self, args):
             loss, count = self._learning.loss(self.loss.loss, args, kwargs)
         if isinstance(loss, tuple):
             return {"loss": torch.as_tensor(loss[0]) / count, "guide_loss": torch.as_tensor(loss[1]) / count}

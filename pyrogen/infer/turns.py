@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from pyrogen.data.passing import batch_for
 from pyrogen.infer.adversarial import AdversarialGame
 from pyrogen.infer.health import advise
 from pyrogen.protocols import Step
@@ -39,14 +40,14 @@ class InTurn:
         """Let every step learn from the batch."""
         logs: dict[str, Tensor] = {}
         for step in self.steps.values():
-            logs |= step(*batch)
+            logs |= step(*batch_for(step, batch))
         return logs
 
     def evaluate(self, *batch: Tensor) -> dict[str, Tensor]:
         """The scalars of all steps without learning."""
         logs: dict[str, Tensor] = {}
         for step in self.steps.values():
-            logs |= step.evaluate(*batch)
+            logs |= step.evaluate(*batch_for(step, batch))
         return logs
 
     advise = staticmethod(advise)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from pyrogen.data.dataset import Dataset, Split
+from pyrogen.data.passing import types_named
 from pyrogen.errors import ConfigError
 from pyrogen.measure.c2st import c2st
 from pyrogen.measure.coverage import mode_scores
@@ -45,10 +46,10 @@ def evaluate(model: Any, data: Dataset | Split, *, k: int = 100, seed: int = 0) 
         ConfigError: if the model can neither give a likelihood nor sample nor reconstruct, or gives a mass where the
             data set's measure is one of densities (or the reverse).
     """
-    with torch.no_grad(), evaluating(model):
+    test = (data.test if isinstance(data, Dataset) else data).tensors(seed)
+    with torch.no_grad(), evaluating(model), types_named(model, test):
         scores = likelihood_scores(model, data, k=k, seed=seed)
         if isinstance(model, Reconstructing):
-            test = (data.test if isinstance(data, Dataset) else data).tensors(seed)
             scores["reconstruction"] = reconstruction_score(model.reconstruct, *test[:2])
         if isinstance(data, Dataset) and isinstance(model, Sampler):
             scores |= sample_scores(draw(model, data, SAMPLES, seed), data, seed)
