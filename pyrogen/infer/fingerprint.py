@@ -14,7 +14,14 @@ from collections import OrderedDict, defaultdict, deque
 from collections.abc import Collection, Iterator, Mapping
 from datetime import date
 from pathlib import PurePath
-from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from types import (
+    BuiltinFunctionType,
+    FunctionType,
+    GetSetDescriptorType,
+    MemberDescriptorType,
+    MethodType,
+    ModuleType,
+)
 from typing import Any
 
 import numpy as np
@@ -32,6 +39,7 @@ from pyrogen.infer.kinds import (
     PLAIN,
     RANDOM,
     TOKENS,
+    Key,
     Opaque,
     Token,
     content,
@@ -83,7 +91,7 @@ class Fingerprint:
             if walk.names == self.names and walk.dynamic == self.dynamic:
                 break
             self.names, self.dynamic = walk.names, walk.dynamic
-        self.key, self.tensors, self.snapshot = key, walk.tensors, walk.snapshot
+        self.key, self.tensors, self.snapshot = Key(key), walk.tensors, walk.snapshot
         self.paths, self.modules = walk.paths, walk.modules
         return True
 
@@ -140,8 +148,8 @@ class _Walk:
             self.tensors.append(value)
             self.paths.append(HOLDERS.sub(r".\1", where))
             self.snapshot.note_tensor(value)
-            if value._backward_hooks:
-                raise Opaque(f"{where!r} has a hook on its gradient, which a graph would not call")
+            if value._backward_hooks or value._post_accumulate_grad_hooks:
+                raise Opaque(f"{self.paths[-1]!r} has a hook on its gradient, which a graph would not call")
             return "tensor", meta(value)
         if isinstance(value, (str, int, float, bytes)):
             return kind, (str if isinstance(value, str) else repr)(value)
@@ -175,7 +183,7 @@ class _Walk:
         yield functools.cached_property, self._cached
         yield type, self._class
         yield weakref.ReferenceType, lambda reference, where, _: self.visit(reference(), where)
-        yield (type(Mapping.get), type(str.join), type(object().__str__), type(type.__dict__["__dict__"])), token
+        yield (type(str.join), type(object().__str__), GetSetDescriptorType, MemberDescriptorType), token
 
     def _array(self, value: np.ndarray[Any, Any], where: str) -> Any:
         if value.dtype.hasobject or value.nbytes > LARGEST_ARRAY:
@@ -227,7 +235,8 @@ class _Walk:
         code = function.__code__
         self.snapshot.note_function(function)
         inner = [self.visit(v, f"a default of {where}") for v in function.__defaults__ or ()]
-        inner += [self.visit(v, f"{where}({k})") for k, v in (function.__kwdefaults__ or {}).items()]
+        if function.__kwdefaults__:
+            inner.append(self.visit(function.__kwdefaults__, f"a default of {where}"))
         for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
             if name not in self.constant:
                 self.snapshot.note_cell(cell, name)
@@ -315,9 +324,10 @@ class _Walk:
         parts = [self.visit(cls, cls.__name__)]
         self.snapshot.note_type(value)
         for name in slots(cls):
-            if hasattr(value, name) and name not in self.constant:
+            if name not in self.constant:
                 self.snapshot.note_slot(value, name)
-                parts += [name, self.visit(getattr(value, name), f"{where}.{name}")]
+                if hasattr(value, name):
+                    parts += [name, self.visit(getattr(value, name), f"{where}.{name}")]
         if hasattr(value, "__dict__"):
             names = None if library or self.dynamic else self.known | library_names(cls)
             self.snapshot.note_dict(vars(value), where, names, library)

@@ -74,6 +74,19 @@ def meta(tensor: Tensor) -> Meta:
     return Meta(tensor.dtype, tensor.shape, stride, tensor.device, tensor.requires_grad, type(tensor))
 
 
+class Key:
+    """A value that is hashed once: a fingerprint is looked up at each step, and has hundreds of parts."""
+
+    def __init__(self, value: Any) -> None:
+        self.value, self._hash = value, hash(value)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, Key) and self._hash == other._hash and self.value == other.value)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+
 class Token:
     """Stands for an object in a key: equal to itself alone, which it keeps alive."""
 

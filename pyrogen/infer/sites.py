@@ -1,7 +1,5 @@
 """The parameter store of one step: its sites, and what is needed to make them again without running a program."""
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pyro
@@ -12,6 +10,8 @@ from torch import Tensor
 from torch.distributions.constraints import Constraint, real
 
 Description = dict[str, Any]
+FIELDS = ("_params", "_param_to_name", "_constraints")
+"""What a parameter store of Pyro is made of."""
 
 
 def _classes() -> dict[str, type[Constraint]]:
@@ -68,23 +68,24 @@ class Sites:
 
     def __init__(self, shared: bool = False) -> None:
         self.shared = shared
-        self._own: dict[str, Any] = {"params": {}, "constraints": {}}
+        self._own: dict[str, Any] = {field: {} for field in FIELDS}
         self._unknown: set[str] = set()
         self._inside = 0
-        self._contexts = ExitStack()
+        self._late: Any = None
 
     @property
     def params(self) -> dict[str, Tensor]:
         """The unconstrained values, the live tensors by name."""
-        live = self.shared or self._inside
-        found: dict[str, Tensor] = pyro.get_param_store()._params if live else self._own["params"]
-        return found
+        return self._field("_params")
 
     @property
     def constraints(self) -> dict[str, Any]:
         """The constraint of each site."""
+        return self._field("_constraints")
+
+    def _field(self, name: str) -> dict[Any, Any]:
         live = self.shared or self._inside
-        found: dict[str, Any] = pyro.get_param_store()._constraints if live else self._own["constraints"]
+        found: dict[Any, Any] = getattr(pyro.get_param_store(), name) if live else self._own[name]
         return found
 
     def __enter__(self) -> "Sites":
@@ -92,15 +93,26 @@ class Sites:
         self._inside += 1
         if self._inside == 1:
             if not self.shared:
-                self._contexts.enter_context(_scope(self._own))
+                self._swap()
             if self._unknown:
-                self._contexts.enter_context(_LateConstraints(self._unknown))
+                self._late = _LateConstraints(self._unknown)
+                self._late.__enter__()
         return self
 
     def __exit__(self, *error: Any) -> None:
         self._inside -= 1
         if not self._inside:
-            self._contexts.close()
+            if self._late is not None:
+                self._late.__exit__(*error)
+                self._late = None
+            if not self.shared:
+                self._swap()
+
+    def _swap(self) -> None:
+        """Exchange the dictionaries of Pyro's store with those held here."""
+        store = vars(pyro.get_param_store())
+        for field in FIELDS:
+            store[field], self._own[field] = self._own[field], store[field]
 
     def value(self, name: str) -> Tensor:
         """A site's constrained value.
@@ -116,8 +128,8 @@ class Sites:
         """Remove a site, if there is one of that name."""
         value = self.params.pop(name, None)
         self.constraints.pop(name, None)
-        if self.shared and value is not None:
-            pyro.get_param_store()._param_to_name.pop(value, None)
+        if value is not None:
+            self._field("_param_to_name").pop(value, None)
 
     def state_dict(self, names: dict[int, str]) -> dict[str, dict[str, Any]]:
         """The constraint of each site, and the name of the weight that is its tensor.
@@ -149,19 +161,7 @@ class Sites:
                 self._unknown.add(name)
             self.params[name] = value
             self.constraints[name] = real if site["constraint"] is None else rebuild(site["constraint"])
-            if self.shared:
-                pyro.get_param_store()._param_to_name[value] = name
-
-
-@contextmanager
-def _scope(state: dict[str, Any]) -> Iterator[None]:
-    """Pyro's parameter store holds ``state`` inside, which has what was made there after, also after an error."""
-    store = pyro.get_param_store()
-    with store.scope(state):
-        try:
-            yield
-        finally:
-            state.update(store.get_state())
+            self._field("_param_to_name")[value] = name
 
 
 class _LateConstraints(Messenger):

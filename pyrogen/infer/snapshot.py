@@ -4,9 +4,10 @@ The look compares identities, in loops that run in C: it is made at each step of
 the walk is made again, and compares values.
 """
 
-from collections.abc import Iterator, Mapping, MutableSequence
+from collections.abc import Callable, Iterator, Mapping, MutableSequence
+from functools import partial
 from itertools import chain
-from operator import attrgetter, is_
+from operator import attrgetter, eq, getitem, is_
 from types import CellType, FunctionType
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-META = attrgetter("requires_grad", "dtype", "shape", "device")
+META = attrgetter("requires_grad", "dtype", "shape", "device", "_backward_hooks", "_post_accumulate_grad_hooks")
 CODE = attrgetter("__code__", "__defaults__", "__kwdefaults__")
 CONTENT = attrgetter("cell_contents")
 ABSENT = object()
@@ -42,9 +43,12 @@ class Held(NamedTuple):
         return self.names is None or key in self.names
 
     def changes(self) -> list[Any]:
-        """The keys that matter and whose values are other objects now."""
+        """The keys that matter and whose values are other objects now, or which stand in another place."""
         keys = [k for k in (*self.items, *(k for k in self.live if k not in self.items)) if self.matters(k)]
-        return [k for k in keys if self.live.get(k, ABSENT) is not self.items.get(k, ABSENT)]
+        changed = [k for k in keys if self.live.get(k, ABSENT) is not self.items.get(k, ABSENT)]
+        if changed or self.names is not None:
+            return changed
+        return [k for k, before in zip(self.live, self.items, strict=True) if k != before]
 
 
 class Snapshot:
@@ -64,8 +68,9 @@ class Snapshot:
         self.functions: list[FunctionType] = []
         self.arrays: list[np.ndarray[Any, Any]] = []
         self.tensors: list[Tensor] = []
-        self.sites: Mapping[str, Tensor] = {}
-        self._flat: tuple[Any, ...] | None = None
+        self._site_names: list[str] = []
+        self._site_tensors: list[Tensor] = []
+        self._checks: list[Callable[[], bool]] = []
 
     def keep(self, value: Any) -> None:
         """Keep an object alive, so that no other one gets its identity."""
@@ -102,8 +107,8 @@ class Snapshot:
         self.classes.append((cls, names, {n: v for n, v in vars(cls).items() if n in names}))
 
     def note_slot(self, owner: Any, name: str) -> None:
-        """Take down an attribute that lies in a slot."""
-        self.slots.append((owner, name, getattr(owner, name)))
+        """Take down an attribute that lies in a slot, also one that is not there."""
+        self.slots.append((owner, name, getattr(owner, name, ABSENT)))
 
     def note_type(self, value: Any) -> None:
         """Take down the class of an object."""
@@ -122,73 +127,90 @@ class Snapshot:
         self.tensors.append(tensor)
 
     def note_sites(self, sites: Mapping[str, Tensor]) -> None:
-        """Take down the tensors of the parameter store."""
-        self.sites = dict(sites)
+        """Take down the tensors of the parameter store, the last of all."""
+        self._site_names, self._site_tensors = list(sites), list(sites.values())
+        self._checks = self._make_checks()
 
     def holds(self, sites: Mapping[str, Tensor]) -> bool:
         """Whether every object stands where it stood, and no tensor has another type, shape or place."""
-        if self._flat is None:
-            self._flat = self._flatten()
-        lens, keys, values, lists, cells, names, classes, types, codes, arrays, metas = self._flat
         try:
-            return (
-                not any(self.empty)
-                and list(sites) == list(self.sites)
-                and all(map(is_, sites.values(), self.sites.values()))
-                and list(map(META, self.tensors)) == metas[0]
-                and [t.stride() for t in self.tensors if t.layout is torch.strided] == metas[1]
-                and (
-                    (
-                        list(map(len, self._live)) == lens
-                        and list(chain.from_iterable(self._live)) == keys
-                        and all(map(is_, chain.from_iterable(map(dict.values, self._live)), values))
-                    )
-                    or self._only_others_changed()
-                )
-                and [len(live) for live, *_ in self.lists] == lists[0]
-                and all(map(is_, chain.from_iterable(live for live, *_ in self.lists), lists[1]))
-                and all(live == before for live, _, before in self.sets)
-                and all(map(is_, map(CONTENT, cells[0]), cells[1]))
-                and all(map(_is_empty, cells[2]))
-                and all(held.get(name, ABSENT) is before for held, name, before in names)
-                and [len(vars(cls)) for cls in classes[0]] == classes[1]
-                and all(proxy[name] is before for proxy, name, before in classes[2])
-                and all(map(is_, map(type, self.objects), types))
-                and all(map(is_, chain.from_iterable(map(CODE, self.functions)), codes))
-                and all(getattr(owner, name, ABSENT) is before for owner, name, before in self.slots)
-                and [a.tobytes() for a in self.arrays] == arrays
-            )
-        except (KeyError, ValueError, RuntimeError):
+            same = list(sites) == self._site_names and all(map(is_, sites.values(), self._site_tensors))
+            return same and all(check() for check in self._checks)
+        except (AttributeError, KeyError, ValueError, RuntimeError):
             return False
 
-    def _flatten(self) -> tuple[Any, ...]:
-        """What ``holds`` compares with, each kind in one list."""
-        self._live = [held.live for held in self.dicts]
+    def _make_checks(self) -> list[Callable[[], bool]]:
+        """One comparison for each kind of thing that was noted; all items of a kind in one loop."""
+        checks: list[Callable[[], bool]] = []
+        metas = list(map(META, self.tensors))
+        strided = [t for t in self.tensors if t.layout is torch.strided]
+        strides = list(map(Tensor.stride, strided))
+        if self.tensors:
+            checks.append(
+                lambda: list(map(META, self.tensors)) == metas and list(map(Tensor.stride, strided)) == strides
+            )
+        if self.empty:
+            checks.append(lambda: not any(self.empty))
+        if self.dicts:
+            checks.append(self._dicts_hold)
+            self._flatten_dicts()
+        checks += [partial(_same_items, live, before) for live, _, before in self.lists]
+        checks += [partial(eq, live, before) for live, _, before in self.sets]
+        checks += self._pairwise_checks()
+        if self.objects:
+            types = list(map(type, self.objects))
+            checks.append(lambda: all(map(is_, map(type, self.objects), types)))
+        if self.functions:
+            codes = list(chain.from_iterable(map(CODE, self.functions)))
+            checks.append(lambda: all(map(is_, chain.from_iterable(map(CODE, self.functions)), codes)))
+        contents = [array.tobytes() for array in self.arrays]
+        if contents:
+            checks.append(lambda: [array.tobytes() for array in self.arrays] == contents)
+        return checks
+
+    def _pairwise_checks(self) -> list[Callable[[], bool]]:
+        """Comparisons of variables and attributes, each found by its holder and its name."""
+        checks: list[Callable[[], bool]] = []
         filled = [(cell, before) for cell, _, before in self.cells if before is not ABSENT]
-        return (
-            [len(held.items) for held in self.dicts],
-            [key for held in self.dicts for key in held.items],
-            [value for held in self.dicts for value in held.items.values()],
-            ([len(before) for *_, before in self.lists], [v for *_, before in self.lists for v in before]),
-            ([c for c, _ in filled], [b for _, b in filled], [c for c, _, before in self.cells if before is ABSENT]),
-            self.globals,
-            (
-                [cls for cls, *_ in self.classes],
-                [len(vars(cls)) for cls, *_ in self.classes],
-                [(vars(cls), name, before) for cls, _, held in self.classes for name, before in held.items()],
-            ),
-            list(map(type, self.objects)),
-            list(chain.from_iterable(map(CODE, self.functions))),
-            [array.tobytes() for array in self.arrays],
-            (list(map(META, self.tensors)), [t.stride() for t in self.tensors if t.layout is torch.strided]),
+        if filled:
+            cells, contents = zip(*filled, strict=True)
+            checks.append(lambda: all(map(is_, map(CONTENT, cells), contents)))
+        checks += [partial(_is_empty, cell) for cell, _, before in self.cells if before is ABSENT]
+        if self.globals:
+            spaces, names, _ = zip(*self.globals, strict=True)
+            values = list(map(dict.get, spaces, names))
+            checks.append(lambda: all(map(is_, map(dict.get, spaces, names), values)))
+        if self.classes:
+            owners = [vars(cls) for cls, *_ in self.classes]
+            sizes = list(map(len, owners))
+            held = [(vars(cls), name, value) for cls, _, items in self.classes for name, value in items.items()]
+            proxies, keys, attributes = zip(*held, strict=True) if held else ((), (), ())
+            checks.append(
+                lambda: list(map(len, owners)) == sizes and all(map(is_, map(getitem, proxies, keys), attributes))
+            )
+        checks += [partial(_same_slot, *slot) for slot in self.slots]
+        return checks
+
+    def _flatten_dicts(self) -> None:
+        self._live = [held.live for held in self.dicts]
+        self._sizes = [len(held.items) for held in self.dicts]
+        self._keys = [key for held in self.dicts for key in held.items]
+        self._values = [value for held in self.dicts for value in held.items.values()]
+
+    def _dicts_hold(self) -> bool:
+        same = (
+            list(map(len, self._live)) == self._sizes
+            and list(chain.from_iterable(self._live)) == self._keys
+            and all(map(is_, chain.from_iterable(map(dict.values, self._live)), self._values))
         )
+        return same or self._only_others_changed()
 
     def _only_others_changed(self) -> bool:
         """Whether what changed in the dictionaries are attributes that no code reads; they are taken anew."""
         if any(held.changes() for held in self.dicts):
             return False
         self.dicts = [held._replace(items=dict(held.live)) for held in self.dicts]
-        self._flat = self._flatten()
+        self._flatten_dicts()
         return True
 
     def written(self) -> Iterator[str]:
@@ -197,9 +219,8 @@ class Snapshot:
             if not held.library:
                 yield from (f"{held.where}.{key}" for key in held.changes())
         yield from (f"{sorted(map(str, live))[0]}" for live in self.empty if live)
-        for live, where, before in (*self.lists, *self.sets):
-            if len(live) != len(before) or not all(map(is_, live, before)):
-                yield where
+        yield from (where for live, where, before in self.lists if not _same_items(live, before))
+        yield from (where for live, where, before in self.sets if live != before)
         for cell, name, before in self.cells:
             if (ABSENT if _is_empty(cell) else cell.cell_contents) is not before:
                 yield name
@@ -211,13 +232,16 @@ class Snapshot:
     def restore(self) -> None:
         """Put every object back where it stood."""
         for entry in self.dicts:
-            if any(entry.live.get(k, ABSENT) is not entry.items.get(k, ABSENT) for k in {**entry.live, **entry.items}):
+            changed = any(
+                entry.live.get(k, ABSENT) is not entry.items.get(k, ABSENT) for k in {**entry.live, **entry.items}
+            )
+            if changed or list(entry.live) != list(entry.items):
                 entry.live.clear()
                 entry.live.update(entry.items)
         for filled in self.empty:
             filled.clear()
         for live, _, items in self.lists:
-            if len(live) != len(items) or not all(map(is_, live, items)):
+            if not _same_items(live, items):
                 live.clear()
                 live.extend(items)
         for cell, _, before in self.cells:
@@ -231,7 +255,18 @@ class Snapshot:
                 if vars(cls).get(name, ABSENT) is not before:
                     setattr(cls, name, before)
         for owner, name, before in self.slots:
-            setattr(owner, name, before)
+            if before is not ABSENT:
+                setattr(owner, name, before)
+            elif hasattr(owner, name):
+                delattr(owner, name)
+
+
+def _same_items(live: MutableSequence[Any], before: list[Any]) -> bool:
+    return len(live) == len(before) and all(map(is_, live, before))
+
+
+def _same_slot(owner: Any, name: str, before: Any) -> bool:
+    return getattr(owner, name, ABSENT) is before
 
 
 def _is_empty(cell: CellType) -> bool:

@@ -22,6 +22,8 @@ from pyrogen.infer.tracing import DependsOnValue
 
 log = logging.getLogger(__name__)
 
+TENSORS = [tree_flatten((0,) * n)[1] for n in range(5)]
+"""How so many plain arguments are nested."""
 COMPILE_AFTER = 2000
 """Eager steps before a step compiles by itself: they take about as long as the compiler does."""
 GRAPHS = 8
@@ -92,7 +94,7 @@ class Trusted:
             return None
         graph = None
         try:
-            leaves, spec = tree_flatten(args)
+            leaves, spec = _flatten(args)
             kinds = tuple([_kind(leaf) for leaf in leaves])
             seen = self._look([leaf for leaf, kind in zip(leaves, kinds, strict=True) if kind is None])
             before = seen.snapshot
@@ -159,6 +161,14 @@ def can_follow() -> bool:
     return all(getattr(h, "param_only", False) or getattr(h, "changes_nothing", False) for h in _PYRO_STACK)
 
 
+def _flatten(args: Any) -> tuple[list[Any], Any]:
+    """The leaves of nested arguments and what they were nested in, which takes no time for plain tensors."""
+    if all(type(arg) is Tensor for arg in args):
+        return list(args), TENSORS[len(args)] if len(args) < len(TENSORS) else tree_flatten(args)[1]
+    leaves, spec = tree_flatten(args)
+    return leaves, spec
+
+
 def _kind(leaf: Any) -> Any:
     """What a graph is specialised to of an argument; ``None`` for one that a fingerprint has to look into."""
     if isinstance(leaf, Tensor):
@@ -177,7 +187,7 @@ def _globals() -> tuple[Any, ...]:
         torch.is_autocast_enabled("cuda"),
         torch.get_autocast_dtype("cpu"),
         torch.get_default_dtype(),
-        torch.get_default_device(),
+        getattr(torch.utils._device, "CURRENT_DEVICE", None),
     )
 
 
