@@ -178,7 +178,7 @@ def train(root: Path, name: str, steps: int, way: str) -> tuple[list[float], str
         step: Any
         if way in ("eager", "compiled"):
             step = pyrogen.SVI(model, guide, optim, loss, compile=way == "compiled")
-            loss = step._compiled
+            loss = step
         else:
             loss = CompiledELBO(loss) if way == WAYS[-1] else loss
             step = infer.SVI(model, guide, optim, loss)

@@ -5,7 +5,6 @@ A test module sees the replaced names while it is imported, whichever module of 
 modules go on seeing their own classes.
 """
 
-import functools
 import inspect
 import json
 import os
@@ -45,19 +44,17 @@ def compiled_class(stock: type) -> type:
             super().__init__(stock(*args, **kwargs))
             self._rehearsed: set[Any] = set()
 
-        def __getattr__(self, name: str) -> Any:
-            if name == "eager":
-                raise AttributeError(name)
-            return getattr(self.eager, name)
-
-        def gradients(self, model: Any, guide: Any, *args: Any, **kwargs: Any) -> Any:
+        def loss_and_grads(self, model: Any, guide: Any, *args: Any, **kwargs: Any) -> float:
             pair = tuple((getattr(f, "__func__", f), id(getattr(f, "__self__", None))) for f in (model, guide))
             if pair not in self._rehearsed:
                 self._rehearsed.add(pair)
                 with torch.random.fork_rng(devices=[]):
                     self.eager.loss(model, guide, *args, **kwargs)
-                    super().gradients(model, guide, *args, **kwargs)
-            found = super().gradients(model, guide, *args, **kwargs)
+                    super().gradients(model, guide, args, kwargs)
+            return super().loss_and_grads(model, guide, *args, **kwargs)
+
+        def gradients(self, *args: Any, **kwargs: Any) -> Any:
+            found = super().gradients(*args, **kwargs)
             note(found, self)
             return found
 
@@ -73,46 +70,21 @@ def note(found: Any, loss: CompiledELBO) -> None:
 
 
 class JudgedSVI(pyrogen.SVI):
-    """``pyrogen.SVI`` called as Pyro's, on the global parameter store, as Pyro's tests read it."""
+    """``pyrogen.SVI`` on the global parameter store, as Pyro's tests read it, and with the loss where Pyro has it."""
 
-    def __init__(
-        self, model: Any, guide: Any, optim: Any, loss: Any, loss_and_grads: Any = None, **kwargs: Any
-    ) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs = {name: value for name, value in kwargs.items() if name not in ("num_samples", "num_steps")}
-        given = inspect.signature(pyrogen.SVI).parameters
-        if "store" in given:
-            kwargs["store"] = "global"
-        if loss_and_grads is not None:
-            kwargs["loss_and_grads"] = loss_and_grads
-        if "store" not in given and hasattr(optim, "pt_optim_constructor"):
-            optim = functools.partial(optim.pt_optim_constructor, **optim.pt_optim_args)
-        super().__init__(model, guide, optim, loss, compile=MODE == "svi-compiled", **kwargs)
-        if "store" not in given:
-            store = pyro.get_param_store()
-            self._sites = {"params": store._params, "constraints": store._constraints}
-        self.optim = optim
-        if not hasattr(self, "loss_and_grads"):
-            self.loss_and_grads = getattr(loss, "loss_and_grads", loss)
-        if MODE == "svi-compiled":
-            inner = self._compiled.gradients
-            self._compiled.gradients = lambda *a, **k: self._noted(inner(*a, **k))  # type: ignore[method-assign]
+        super().__init__(*args, **kwargs, compile=MODE == "svi-compiled", store="global")
+        self.loss_and_grads = getattr(self.loss, "loss_and_grads", self.loss)
+        compiled = self._learning.compiled
+        gradients = compiled.gradients
 
-    def _noted(self, found: Any) -> Any:
-        note(found, self._compiled)
-        return found
+        def noted(*args: Any, **kwargs: Any) -> Any:
+            found = gradients(*args, **kwargs)
+            note(found, compiled)
+            return found
 
-    if not hasattr(pyrogen.SVI, "step"):
-
-        def step(self, *args: Any, **kwargs: Any) -> float:
-            """One step; the loss of the whole batch."""
-            data = self(*args, **kwargs)["loss"]
-            return float(data) * self._data_in(args)
-
-    if not hasattr(pyrogen.SVI, "evaluate_loss"):
-
-        def evaluate_loss(self, *args: Any, **kwargs: Any) -> float:
-            """The loss of the whole batch, nothing moved."""
-            return float(self.evaluate(*args, **kwargs)["loss"]) * self._data_in(args)
+        compiled.gradients = noted  # type: ignore[method-assign]
 
 
 JudgedSVI.__name__ = JudgedSVI.__qualname__ = "SVI"
