@@ -40,7 +40,7 @@ TOKENS = (logging.Logger, re.Pattern, Trace, property)
 """Objects that are compared by identity: what they hold is not read, or does not change."""
 HOLDERS = re.compile(r"\._(?:modules|parameters|buffers)\['([^']*)'\]")
 """Where a network keeps what its user knows as an attribute."""
-MOST_ITEMS = 50_000
+MOST_ITEMS = 10_000
 LARGEST_ARRAY = 1 << 16
 """Bytes of a numpy array whose content is compared at each call."""
 NON_PERSISTENT = "_non_persistent_buffers_set"

@@ -15,33 +15,31 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 SYMBOLS = (torch.SymInt, torch.SymFloat, torch.SymBool)
-LIBRARIES = ("pyro/", "infer/", "distributions/", "ops/", "torch/", "contrib/", "poutine/", "nn/")
-"""How the places of Pyro's and torch's modules begin, whose assertions are taken to hold."""
 ITEM, BOOL = Tensor.item, Tensor.__bool__
 ANSWERS: dict[tuple[Any, str, str], Any] = {
     # The loss as a number: it stays a tensor.
-    (ITEM, "pyro/infer/util.py", "torch_item"): Tensor.detach,
+    (ITEM, "pyro.infer.util", "torch_item"): Tensor.detach,
     # Whether a tensor is the number zero or one: no tensor is known to be.
-    (ITEM, "pyro/distributions/util.py", "is_identically_zero"): lambda _: float("nan"),
-    (ITEM, "pyro/distributions/util.py", "is_identically_one"): lambda _: float("nan"),
+    (ITEM, "pyro.distributions.util", "is_identically_zero"): lambda _: float("nan"),
+    (ITEM, "pyro.distributions.util", "is_identically_one"): lambda _: float("nan"),
     # Warnings of NaN and infinity.
-    (BOOL, "pyro/util.py", "warn_if_nan"): lambda _: False,
-    (BOOL, "pyro/util.py", "warn_if_inf"): lambda _: False,
-    (BOOL, "pyro/util.py", "torch_isinf"): lambda _: False,
-    (Tensor.register_hook, "pyro/util.py", "warn_if_nan"): lambda *_: None,
-    (Tensor.register_hook, "pyro/util.py", "warn_if_inf"): lambda *_: None,
+    (BOOL, "pyro.util", "warn_if_nan"): lambda _: False,
+    (BOOL, "pyro.util", "warn_if_inf"): lambda _: False,
+    (BOOL, "pyro.util", "torch_isinf"): lambda _: False,
+    (Tensor.register_hook, "pyro.util", "warn_if_nan"): lambda *_: None,
+    (Tensor.register_hook, "pyro.util", "warn_if_inf"): lambda *_: None,
     # Whether all values of an enumerated site are possible. Impossible ones then add zero to the sum.
-    (BOOL, "pyro/infer/util.py", "compute_expectation"): lambda _: False,
-    (Tensor.masked_select, "pyro/infer/util.py", "compute_expectation"): lambda x, mask: x.where(mask, x.new_zeros(())),
+    (BOOL, "pyro.infer.util", "compute_expectation"): lambda _: False,
+    (Tensor.masked_select, "pyro.infer.util", "compute_expectation"): lambda x, mask: x.where(mask, x.new_zeros(())),
     # Validation of arguments and samples.
-    (BOOL, "torch/distributions/distribution.py", "__init__"): lambda _: True,
-    (BOOL, "torch/distributions/distribution.py", "_validate_sample"): lambda _: True,
-    (BOOL, "torch/distributions/constraints.py", "check"): lambda _: True,
-    (BOOL, "torch/distributions/geometric.py", "__init__"): lambda _: True,
-    (BOOL, "torch/distributions/continuous_bernoulli.py", "__init__"): lambda _: True,
-    (BOOL, "torch/distributions/wishart.py", "__init__"): lambda _: False,
+    (BOOL, "torch.distributions.distribution", "__init__"): lambda _: True,
+    (BOOL, "torch.distributions.distribution", "_validate_sample"): lambda _: True,
+    (BOOL, "torch.distributions.constraints", "check"): lambda _: True,
+    (BOOL, "torch.distributions.geometric", "__init__"): lambda _: True,
+    (BOOL, "torch.distributions.continuous_bernoulli", "__init__"): lambda _: True,
+    (BOOL, "torch.distributions.wishart", "__init__"): lambda _: False,
     # Whether the general formula, with a hole, is needed at all.
-    (BOOL, "pyro/distributions/stable.py", "_standard_stable"): lambda _: True,
+    (BOOL, "pyro.distributions.stable", "_standard_stable"): lambda _: True,
 }
 """What is answered to a question about a value, by the function of the library that asks it."""
 
@@ -60,11 +58,10 @@ class LibraryChecks(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run ``func``, unless it is one of the questions."""
         if func in QUESTIONS:
-            place, asking, line = _asked_by()
-            for part in (place, place.partition("/")[2]):
-                if (func, part, asking) in ANSWERS:
-                    return ANSWERS[func, part, asking](*args)
-            if func is BOOL and line.startswith("assert ") and place.startswith(LIBRARIES):
+            module, asking, line = _asked_by()
+            if (func, module, asking) in ANSWERS:
+                return ANSWERS[func, module, asking](*args)
+            if func is BOOL and line.startswith("assert ") and module.startswith(("pyro.", "torch.")):
                 return True
         result = func(*args, **(kwargs or {}))
         shape = result.shape if isinstance(result, Tensor) else ()
@@ -74,13 +71,13 @@ class LibraryChecks(TorchFunctionMode):
 
 
 def _asked_by() -> tuple[str, str, str]:
-    """The file, the function and the line of code that called torch, the file as its last three parts."""
+    """The module, the function and the line of code that called torch."""
     frame = sys._getframe(2)
-    while frame.f_back is not None and frame.f_code.co_filename.endswith(("overrides.py", "_tensor.py")):
+    while frame.f_back is not None and frame.f_globals.get("__name__") in ("torch.overrides", "torch._tensor"):
         frame = frame.f_back
-    file, code = frame.f_code.co_filename, frame.f_code
-    place = "/".join(file.replace("\\", "/").rsplit("/", 3)[-3:])
-    return place, code.co_name, linecache.getline(file, frame.f_lineno).strip()
+    code = frame.f_code
+    line = linecache.getline(code.co_filename, frame.f_lineno)
+    return frame.f_globals.get("__name__", ""), code.co_name, line.strip()
 
 
 QUESTIONS = frozenset(question for question, _, _ in ANSWERS)
