@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pyrogen.infer.parameters import assign
 from pyrogen.nn.modes import evaluating
 
 
@@ -46,6 +47,10 @@ class ClosedForm:
         return {"weights": self.network.state_dict(), "fitted": self.fitted}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back ``state_dict``."""
-        self.network.load_state_dict(state["weights"])
+        """Take back ``state_dict``.
+
+        Raises:
+            KeyError: if the weights are not those of this model.
+        """
+        assign(dict(self.network.state_dict(keep_vars=True)), state["weights"])
         self.fitted = state["fitted"]

@@ -62,13 +62,15 @@ class Fingerprint:
         programs: functions, bound methods, modules, partials, objects that can be called.
         constant: names of attributes and variables that are not looked at, because the user says that they never
             change.
+        lenient: pass over what cannot be followed.
 
     Raises:
         Opaque: when called, if a program reaches something that cannot be followed.
     """
 
-    def __init__(self, *programs: Any, constant: Collection[str] = ()) -> None:
+    def __init__(self, *programs: Any, constant: Collection[str] = (), lenient: bool = False) -> None:
         self.programs, self.constant = programs, frozenset(constant)
+        self._walk: type[_Walk] = _LenientWalk if lenient else _Walk
         self.key: Any = None
         self.tensors: list[Tensor] = []
         self.paths: list[str] = []
@@ -86,7 +88,7 @@ class Fingerprint:
         if self.snapshot is not None and self.snapshot.holds(sites):
             return False
         while True:
-            walk = _Walk(self.constant, self.names, self.dynamic)
+            walk = self._walk(self.constant, self.names, self.dynamic)
             key = walk.run(self.programs, sites, constraints)
             if walk.names == self.names and walk.dynamic == self.dynamic:
                 break
@@ -336,3 +338,19 @@ class _Walk:
                     continue
                 parts += [name, self.visit(held, f"{where}.{name}", True)]
         return tuple(parts)
+
+
+class _LenientWalk(_Walk):
+    """A walk that passes over what cannot be followed, and finds the rest."""
+
+    def visit(self, value: Any, where: str, called: bool = False) -> Any:
+        try:
+            return super().visit(value, where, called)
+        except Opaque:
+            return None
+
+    def _chain(self, function: FunctionType, chain: tuple[str, ...]) -> Any:
+        try:
+            return super()._chain(function, chain)
+        except Opaque:
+            return None

@@ -57,7 +57,7 @@ class Learning:
         self._modules |= {name: m for name, m in modules_of(guide, "guide").items() if id(m) not in owned}
         if isinstance(compiled.eager, nn.Module):  # an objective with a schedule keeps its place in it
             self._modules["loss"] = compiled.eager
-        self._reach = Fingerprint(model, guide, compiled.eager)
+        self._reach = Fingerprint(model, guide, compiled.eager, lenient=True)
         self._strays: dict[str, Tensor] = {}  # leaves of the loss that no network and no site owns
         self._pending: dict[str, Any] | None = None
         self._refused: str | None = None
@@ -206,7 +206,15 @@ class Learning:
     def weights(self) -> dict[str, Tensor]:
         """All that was learned, by name; the live tensors."""
         sites = {f"param.{name}": t for name, t in self.sites.params.items()}
-        return unique(weights_of(self._modules) | sites | self._strays)
+        return unique(weights_of(self._modules) | sites | self._strays | self._stray_buffers())
+
+    def _stray_buffers(self) -> dict[str, Tensor]:
+        """What networks that are only found by looking, in a list for example, keep beside their parameters."""
+        if not self._look():
+            return {}
+        parts = [(m, m._non_persistent_buffers_set) for m in self._reach.modules]
+        kept = {id(b) for m, passing in parts for n, b in m._buffers.items() if b is not None and n not in passing}
+        return {f"leaf.{path}": t for path, t in self._reach.named_tensors().items() if id(t) in kept}
 
     def state_dict(self) -> dict[str, Any]:
         """Weights, sites, optimiser, schedule, step number, and a template of the batch."""
@@ -223,9 +231,19 @@ class Learning:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Become the step that ``state`` was taken of."""
-        self._pending = None
-        self._take(state, None)
+        """Become the step that ``state`` was taken of; where that fails, nothing has changed."""
+        pending, self._pending = self._pending, None
+        strays, sites = dict(self._strays), self.sites.copy()
+        values = [(t, t.detach().clone()) for t in self.weights().values()]
+        try:
+            self._take(state, None)
+        except Exception:
+            self._pending, self._strays = pending, strays
+            self.sites.put_back(sites)
+            with torch.no_grad():
+                for tensor, value in values:
+                    tensor.copy_(value)
+            raise
 
     def _take(self, state: dict[str, Any], batch: Arguments | None) -> None:
         """Make what ``state`` has and this step has not yet, and copy the values.
@@ -234,6 +252,8 @@ class Learning:
         on ``batch``, or on the template of the one that they were trained on; without either, the state waits.
         """
         weights, extra = state["weights"], self.weights().keys() - state["weights"].keys()
+        if extra and weights.keys() - self.weights().keys():
+            assign(self.weights(), weights)  # another model's: it says which
         for name in extra:  # sites that a later step has made
             self.sites.forget(name.removeprefix("param."))
         if not self.weights().keys() - weights.keys():

@@ -187,7 +187,7 @@ class NamedOptimizer:
             sites: Pyro's names for some of them.
 
         Raises:
-            KeyError: if a parameter of the state is not among those ``named``.
+            KeyError: if a parameter of the state is not among those ``named``, or the optimiser is of another kind.
         """
         if state["optimizer"] is None:
             return
@@ -197,7 +197,10 @@ class NamedOptimizer:
         for group in groups[1:]:
             fresh.add({name: named[name] for name in group}, sites)
         assert fresh.optimizer is not None
-        fresh.optimizer.load_state_dict(state["optimizer"])
+        try:
+            fresh.optimizer.load_state_dict(state["optimizer"])
+        except ValueError as error:
+            raise KeyError(f"the saved optimiser is not of this kind: {error}") from error
         if fresh.schedule is not None and state["schedule"] is not None:
             fresh.schedule.load_state_dict(state["schedule"])
         self.__dict__.update(fresh.__dict__)

@@ -62,10 +62,14 @@ def leaves(loss: Tensor) -> Iterator[Tensor]:
 
 
 def assign(target: dict[str, Tensor], source: dict[str, Tensor]) -> None:
-    """Copy values into the tensors of the same names; raise ``KeyError`` when the names differ."""
+    """Copy values into tensors of the same names; raise ``KeyError``, and copy none, where names or shapes differ."""
     if target.keys() != source.keys():
         missing, extra = sorted(target.keys() - source.keys()), sorted(source.keys() - target.keys())
         raise KeyError(f"the saved weights do not fit this model: missing {missing}, not expected {extra}")
+    for name, tensor in target.items():
+        if tensor.shape != source[name].shape:
+            shapes = f"{tuple(source[name].shape)} for {tuple(tensor.shape)}"
+            raise KeyError(f"the saved weights do not fit this model: {name} has shape {shapes}")
     with torch.no_grad():
         for name, tensor in target.items():
             tensor.copy_(source[name])

@@ -1,13 +1,17 @@
 """The parameter store of one step: its sites, and what is needed to make them again without running a program."""
 
-from typing import Any
+import sys
+from typing import Any, NoReturn
 
 import pyro
 import torch
 from pyro.distributions import constraints
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
+from torch.distributions import transform_to
 from torch.distributions.constraints import Constraint, real
+
+from pyrogen.errors import ConfigError
 
 Description = dict[str, Any]
 FIELDS = ("_params", "_param_to_name", "_constraints")
@@ -20,23 +24,52 @@ def _classes() -> dict[str, type[Constraint]]:
     return {c.__name__: c for c in found if isinstance(c, type) and issubclass(c, Constraint)}
 
 
+class Unknown(Constraint):
+    """Stands for a constraint that a checkpoint could not hold, until a ``pyro.param`` statement says it."""
+
+
+@transform_to.register(Unknown)
+def _unknown(constraint: Unknown) -> NoReturn:
+    raise ConfigError(
+        "a checkpoint cannot hold this site's constraint, which is of a class of your own inside a function: call "
+        "`step.setup(*batch)` first, or define the class in a module"
+    )
+
+
+def _found(name: str) -> type[Constraint] | None:
+    """A class of constraints by its name, or of the user's own by that of an imported module before it."""
+    module, _, qualified = name.rpartition(":")
+    if not module:
+        return _classes().get(name)
+    found: Any = sys.modules.get(module)
+    for part in qualified.split("."):
+        found = getattr(found, part, None)
+    return found if isinstance(found, type) and issubclass(found, Constraint) else None
+
+
 def describe(constraint: Any) -> Description | None:
-    """A constraint of torch or Pyro as plain values; ``None`` for one of the user's own."""
-    if type(constraint) is not _classes().get(type(constraint).__name__):
+    """A constraint as plain values; ``None`` for one whose class or attributes cannot be found by name."""
+    cls = type(constraint)
+    name = next((n for n in (cls.__name__, f"{cls.__module__}:{cls.__qualname__}") if _found(n) is cls), None)
+    if name is None or cls is Unknown:
         return None
     attributes: Description = {}
-    for name, value in vars(constraint).items():
+    for attribute, value in vars(constraint).items():
         if isinstance(value, Constraint):
-            attributes[name] = {"constraint": describe(value)}
+            attributes[attribute] = {"constraint": describe(value)}
+            if attributes[attribute]["constraint"] is None:
+                return None
         elif isinstance(value, list | tuple) and all(isinstance(v, Constraint) for v in value):
-            attributes[name] = {"constraints": [describe(v) for v in value]}
+            attributes[attribute] = {"constraints": [describe(v) for v in value]}
+            if None in attributes[attribute]["constraints"]:
+                return None
         elif isinstance(value, bool | int | float | str | Tensor | type(None)) or value is NotImplemented:
-            attributes[name] = None if value is NotImplemented else value
+            attributes[attribute] = None if value is NotImplemented else value
         elif isinstance(value, list | tuple) and all(isinstance(v, int) for v in value):
-            attributes[name] = {"numbers": list(value)}
+            attributes[attribute] = {"numbers": list(value)}
         else:
             return None
-    return {"class": type(constraint).__name__, "attributes": attributes}
+    return {"class": name, "attributes": attributes}
 
 
 def rebuild(description: Description) -> Constraint:
@@ -45,7 +78,9 @@ def rebuild(description: Description) -> Constraint:
     Raises:
         KeyError: if there is no such class of constraints here.
     """
-    cls = _classes()[description["class"]]
+    cls = _found(description["class"])
+    if cls is None:
+        raise KeyError(f"there is no class of constraints {description['class']!r}: import its module, then restore")
     constraint: Constraint = cls.__new__(cls)
     for name, value in description["attributes"].items():
         if isinstance(value, dict):
@@ -124,6 +159,18 @@ class Sites:
             found: Tensor = pyro.get_param_store()[name]
         return found
 
+    def copy(self) -> tuple[dict[str, dict[Any, Any]], set[str]]:
+        """What is held, for ``put_back``."""
+        return {field: dict(self._field(field)) for field in FIELDS}, set(self._unknown)
+
+    def put_back(self, copy: tuple[dict[str, dict[Any, Any]], set[str]]) -> None:
+        """Hold again what was held when ``copy`` was called."""
+        fields, self._unknown = copy
+        for field, items in fields.items():
+            held = self._field(field)
+            held.clear()
+            held.update(items)
+
     def forget(self, name: str) -> None:
         """Remove a site, if there is one of that name."""
         value = self.params.pop(name, None)
@@ -160,7 +207,7 @@ class Sites:
             if site["constraint"] is None:
                 self._unknown.add(name)
             self.params[name] = value
-            self.constraints[name] = real if site["constraint"] is None else rebuild(site["constraint"])
+            self.constraints[name] = Unknown() if site["constraint"] is None else rebuild(site["constraint"])
             self._field("_param_to_name")[value] = name
 
 
@@ -175,6 +222,6 @@ class _LateConstraints(Messenger):
 
     def _pyro_param(self, msg: Any) -> None:
         constraint = msg["kwargs"].get("constraint")
-        if msg["name"] in self.names and constraint is not None:
+        if msg["name"] in self.names and constraint is not None and constraint is not real:
             pyro.get_param_store()._constraints[msg["name"]] = constraint
             self.names.discard(msg["name"])
