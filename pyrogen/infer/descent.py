@@ -46,9 +46,9 @@ class Descent:
     def __call__(self, *batch: Tensor) -> dict[str, Tensor]:
         """Take one optimiser step on the batch; return the losses before it."""
         follow(self.optimizer, self._parameters())
+        self.optimizer.zero_grad()
         compiled = bool(self._names) and compiles(self.compile, self.t)
         found = self._trusted(self._terms, batch, begun=True) if compiled else None
-        self.optimizer.zero_grad()
         if found is None:
             losses = dict(self.losses(*batch))
             self._names = ["loss", *(name for name in losses if name != "loss")]
