@@ -34,6 +34,7 @@ ANSWERS: dict[tuple[Any, str, str], Any] = {
     # Validation of arguments and samples.
     (BOOL, "torch.distributions.distribution", "__init__"): lambda _: True,
     (BOOL, "torch.distributions.distribution", "_validate_sample"): lambda _: True,
+    (BOOL, "torch.distributions.distribution", "_all_true_or_runtime_assert"): lambda _: True,  # from torch 2.15 on
     (BOOL, "torch.distributions.constraints", "check"): lambda _: True,
     (BOOL, "torch.distributions.geometric", "__init__"): lambda _: True,
     (BOOL, "torch.distributions.continuous_bernoulli", "__init__"): lambda _: True,
