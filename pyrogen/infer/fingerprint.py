@@ -31,7 +31,6 @@ from pyrogen.infer.code_reads import reads
 from pyrogen.infer.kinds import (
     CODE,
     HOLDERS,
-    IMPURE,
     IMPURE_BUILTINS,
     LARGEST_ARRAY,
     MOST_ITEMS,
@@ -44,7 +43,9 @@ from pyrogen.infer.kinds import (
     Token,
     content,
     from_library,
+    hides_state,
     is_cache,
+    is_impure,
     is_library,
     library_names,
     meta,
@@ -119,6 +120,8 @@ class _Walk:
         self.modules: list[nn.Module] = []
         self.snapshot = Snapshot()
         self.seen: dict[Any, int] = {}
+        self.in_library = False
+        """Whether what is looked at belongs to an object of a library, which may remember things there."""
 
     def run(self, programs: tuple[Any, ...], sites: Mapping[str, Tensor], constraints: Mapping[str, Any]) -> Any:
         try:
@@ -168,7 +171,7 @@ class _Walk:
         for types, look in self._kinds():
             if isinstance(value, types):
                 return kind, look(value, where, called)
-        if kind.__dictoffset__ == 0 and not slots(kind):
+        if hides_state(kind) or (kind.__dictoffset__ == 0 and not slots(kind)):
             raise Opaque(f"{where!r} is a {kind.__module__}.{kind.__qualname__}, which cannot be looked into")
         return kind, self._object(value, where)
 
@@ -193,7 +196,7 @@ class _Walk:
                 f"{where!r} is a numpy array of shape {value.shape}: only up to {LARGEST_ARRAY} bytes are compared "
                 "at each call; make it a tensor"
             )
-        self.snapshot.note_array(value)
+        self.snapshot.note_array(value, where)
         return "array", value.dtype.str, value.shape, value.tobytes()
 
     def _sequence(self, value: Any, where: str, called: bool) -> Any:
@@ -214,7 +217,7 @@ class _Walk:
                 return self._object(value, where)
             value = dict(value)
         cls: Any = type(value)
-        self.snapshot.note_dict(value, where, None, is_library(cls))
+        self.snapshot.note_dict(value, where, None, self.in_library)
         items = [
             (self.visit(k, f"a key of {where}"), self.visit(v, f"{where}[{k!r}]", called))
             for k, v in value.items()
@@ -225,7 +228,7 @@ class _Walk:
 
     def _module(self, module: ModuleType, where: str, called: bool) -> Any:
         name = module.__name__
-        if name in IMPURE or name.partition(".")[0] in IMPURE:
+        if is_impure(name):
             raise Opaque(f"it uses Python's {name!r}, whose answers a graph would repeat for ever")
         if from_library(name):
             return name
@@ -243,8 +246,10 @@ class _Walk:
             if name not in self.constant:
                 self.snapshot.note_cell(cell, name)
                 inner.append(self.visit(content(cell), name, True))
-        if vars(function):
+        if vars(function) or not from_library(function.__module__):
             inner.append(self.visit(vars(function), where))
+        if is_impure(function.__module__):
+            raise Opaque(f"it uses {where}, whose answers a graph would repeat for ever")
         if from_library(function.__module__):
             return Token(code), tuple(inner)
         read = reads(code)
@@ -271,11 +276,13 @@ class _Walk:
                 break
             module, value = value, getattr(value, chain[i], None)
             if not isinstance(value, ModuleType):
-                if module.__name__ in IMPURE or module.__name__.partition(".")[0] in IMPURE:
+                if is_impure(module.__name__):
                     raise Opaque(f"it uses {'.'.join(chain[: i + 1])}, whose answers a graph would repeat for ever")
                 if from_library(module.__name__):
                     return chain
                 self.snapshot.note_global(vars(module), chain[i])
+        if isinstance(value, type) and is_impure(value.__module__):
+            raise Opaque(f"it uses {'.'.join(chain)}, whose answers a graph would repeat for ever")
         return chain[0], self.visit(value, name, True)
 
     def _method(self, method: MethodType, where: str, called: bool) -> Any:
@@ -283,6 +290,8 @@ class _Walk:
 
     def _builtin(self, function: Any, where: str, called: bool) -> Any:
         owner = function.__self__
+        if isinstance(owner, ModuleType) and is_impure(owner.__name__):
+            raise Opaque(f"it uses {where}, whose answers a graph would repeat for ever")
         if owner is None or isinstance(owner, ModuleType | type):
             return Token(function)
         return function.__name__, self.visit(owner, where)
@@ -333,10 +342,12 @@ class _Walk:
         if hasattr(value, "__dict__"):
             names = None if library or self.dynamic else self.known | library_names(cls)
             self.snapshot.note_dict(vars(value), where, names, library)
+            before, self.in_library = self.in_library, library
             for name, held in vars(value).items():
                 if name in self.constant or (names is not None and name not in names) or is_cache(name, cls):
                     continue
                 parts += [name, self.visit(held, f"{where}.{name}", True)]
+            self.in_library = before
         return tuple(parts)
 
 

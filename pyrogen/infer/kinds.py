@@ -9,7 +9,7 @@ import sys
 from datetime import timedelta
 from decimal import Decimal
 from fractions import Fraction
-from types import CellType, FunctionType
+from types import CellType, FunctionType, SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +27,7 @@ LIBRARIES = frozenset({"torch", "torchvision", "pyro", "numpy", "opt_einsum", "s
 IMPURE = frozenset(
     {"random", "time", "datetime", "os", "sys", "secrets", "uuid", "io", "socket", "subprocess", "shutil", "tempfile"}
     | {"glob", "threading", "multiprocessing", "asyncio", "urllib", "requests", "numpy.random"}
+    | {"posix", "posixpath", "genericpath", "contextvars"}
 )
 """Modules whose functions give another answer when they are asked again."""
 IMPURE_BUILTINS = frozenset({"open", "input", "eval", "exec", "globals", "locals", "compile", "__import__"})
@@ -36,13 +37,15 @@ PLAIN = (
     *(Decimal, Fraction, timedelta),
 )
 RANDOM = (random.Random, np.random.Generator, np.random.RandomState, torch.Generator)
-TOKENS = (logging.Logger, re.Pattern, Trace, property)
+TOKENS = (logging.Logger, re.Pattern, Trace, property, np.ufunc)
 """Objects that are compared by identity: what they hold is not read, or does not change."""
 HOLDERS = re.compile(r"\._(?:modules|parameters|buffers)\['([^']*)'\]")
 """Where a network keeps what its user knows as an attribute."""
 MOST_ITEMS = 10_000
 LARGEST_ARRAY = 1 << 16
 """Bytes of a numpy array whose content is compared at each call."""
+HEAP_TYPE, IMMUTABLE_TYPE = 1 << 9, 1 << 8
+"""Flags of classes: made while Python runs, and written in C all the same."""
 NON_PERSISTENT = "_non_persistent_buffers_set"
 CODE = (FunctionType, staticmethod, classmethod, property)
 NOT_CALLED = frozenset(
@@ -121,6 +124,18 @@ def from_library(name: str | None) -> bool:
 def is_library(cls: Any) -> bool:
     """Whether a class belongs to a library."""
     return from_library(cls.__module__)
+
+
+def is_impure(name: str | None) -> bool:
+    """Whether what a module of this name defines gives another answer when it is asked again."""
+    return name in IMPURE or (name or "").partition(".")[0] in IMPURE
+
+
+@functools.cache
+def hides_state(cls: Any) -> bool:
+    """Whether objects of a class hold something outside their attributes: those of classes that are written in C."""
+    solid = next(b for b in cls.__mro__ if not b.__flags__ & HEAP_TYPE or b.__flags__ & IMMUTABLE_TYPE)
+    return solid not in (object, SimpleNamespace)
 
 
 @functools.cache

@@ -66,7 +66,7 @@ class Snapshot:
         self.slots: list[tuple[Any, str, Any]] = []
         self.objects: list[Any] = []
         self.functions: list[FunctionType] = []
-        self.arrays: list[np.ndarray[Any, Any]] = []
+        self.arrays: list[tuple[np.ndarray[Any, Any], str, np.ndarray[Any, Any]]] = []
         self.tensors: list[Tensor] = []
         self._site_names: list[str] = []
         self._site_tensors: list[Tensor] = []
@@ -118,9 +118,9 @@ class Snapshot:
         """Take down a function's code and defaults."""
         self.functions.append(function)
 
-    def note_array(self, array: np.ndarray[Any, Any]) -> None:
+    def note_array(self, array: np.ndarray[Any, Any], where: str) -> None:
         """Take down the content of an array."""
-        self.arrays.append(array)
+        self.arrays.append((array, where, array.copy()))
 
     def note_tensor(self, tensor: Tensor) -> None:
         """Take down the type, shape and place of a tensor."""
@@ -163,9 +163,9 @@ class Snapshot:
         if self.functions:
             codes = list(chain.from_iterable(map(CODE, self.functions)))
             checks.append(lambda: all(map(is_, chain.from_iterable(map(CODE, self.functions)), codes)))
-        contents = [array.tobytes() for array in self.arrays]
+        contents = [before.tobytes() for *_, before in self.arrays]
         if contents:
-            checks.append(lambda: [array.tobytes() for array in self.arrays] == contents)
+            checks.append(lambda: [array.tobytes() for array, *_ in self.arrays] == contents)
         return checks
 
     def _pairwise_checks(self) -> list[Callable[[], bool]]:
@@ -221,6 +221,7 @@ class Snapshot:
         yield from (f"{sorted(map(str, live))[0]}" for live in self.empty if live)
         yield from (where for live, where, before in self.lists if not _same_items(live, before))
         yield from (where for live, where, before in self.sets if live != before)
+        yield from (where for live, where, before in self.arrays if live.tobytes() != before.tobytes())
         for cell, name, before in self.cells:
             if (ABSENT if _is_empty(cell) else cell.cell_contents) is not before:
                 yield name
@@ -244,21 +245,32 @@ class Snapshot:
             if not _same_items(live, items):
                 live.clear()
                 live.extend(items)
+        for held, _, values in self.sets:
+            if held != values:
+                held.clear()
+                held.update(values)
+        for array, _, content in self.arrays:
+            if array.tobytes() != content.tobytes():
+                array[...] = content
         for cell, _, before in self.cells:
             if before is not ABSENT:
                 cell.cell_contents = before
+            elif not _is_empty(cell):
+                del cell.cell_contents
         for names, name, before in self.globals:
             if before is not ABSENT:
                 names[name] = before
+            else:
+                names.pop(name, None)
         for cls, _, held in self.classes:
             for name, before in held.items():
                 if vars(cls).get(name, ABSENT) is not before:
                     setattr(cls, name, before)
         for owner, name, before in self.slots:
-            if before is not ABSENT:
-                setattr(owner, name, before)
-            elif hasattr(owner, name):
-                delattr(owner, name)
+            if before is not ABSENT and not _same_slot(owner, name, before):
+                object.__setattr__(owner, name, before)
+            elif before is ABSENT and hasattr(owner, name):
+                object.__delattr__(owner, name)
 
 
 def _same_items(live: MutableSequence[Any], before: list[Any]) -> bool:
