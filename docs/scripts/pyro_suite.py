@@ -21,7 +21,7 @@ from typing import Any
 HERE = Path(__file__).parent
 NAMES = ("gradient", "inference", "svi", "autoguide", "valid_models", "multi_sample_elbos", "enum", "jit", "predictive")
 FILES = [*(f"tests/infer/test_{name}.py" for name in NAMES), "tests/nn/test_module.py"]
-JIT = "`torch.jit.trace` is deprecated"
+JIT = "`torch.jit.trace"  # and trace_method: both are said to be deprecated
 GOOD = ("passed", "skipped", "xfailed")
 
 

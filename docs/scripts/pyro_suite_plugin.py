@@ -10,7 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pyro.infer
@@ -46,9 +46,12 @@ def compiled_class(stock: type) -> type:
 
         def loss_and_grads(self, model: Any, guide: Any, *args: Any, **kwargs: Any) -> float:
             pair = tuple((getattr(f, "__func__", f), id(getattr(f, "__self__", None))) for f in (model, guide))
-            if pair not in self._rehearsed:
+            if pair not in self._rehearsed and self.refused is None:
                 self._rehearsed.add(pair)
-                with torch.random.fork_rng(devices=[]):
+                with (
+                    torch.random.fork_rng(devices=[]),
+                    suppress(NotImplementedError),
+                ):  # some have no loss without gradients
                     self.eager.loss(model, guide, *args, **kwargs)
                     super().gradients(model, guide, args, kwargs)
             return super().loss_and_grads(model, guide, *args, **kwargs)
