@@ -23,18 +23,28 @@ def generator(seed: int, *name: str | int, device: torch.device | str = "cpu") -
     return torch.Generator(device).manual_seed(derive(seed, *name))
 
 
+def random_state() -> tuple[torch.Tensor, torch.Tensor | None]:
+    """The state of torch's global generators: CPU and, where in use, CUDA."""
+    cuda = torch.cuda.is_available() and torch.cuda.is_initialized()
+    return torch.default_generator.get_state(), torch.cuda.get_rng_state() if cuda else None
+
+
+def set_random_state(state: tuple[torch.Tensor, torch.Tensor | None]) -> None:
+    """Take back ``random_state``."""
+    cpu, cuda = state
+    torch.default_generator.set_state(cpu)
+    if cuda is not None:
+        torch.cuda.set_rng_state(cuda)
+
+
 @contextmanager
 def scoped_seed(seed: int) -> Iterator[None]:
     """Seed torch's global generators (CPU and, where in use, CUDA) inside, and restore them after."""
-    cuda = torch.cuda.is_available() and torch.cuda.is_initialized()
-    before = torch.default_generator.get_state()
-    before_cuda = torch.cuda.get_rng_state() if cuda else None
+    before = random_state()
     torch.default_generator.manual_seed(seed)
-    if cuda:
+    if before[1] is not None:
         torch.cuda.manual_seed(seed)
     try:
         yield
     finally:
-        torch.default_generator.set_state(before)
-        if before_cuda is not None:
-            torch.cuda.set_rng_state(before_cuda)
+        set_random_state(before)

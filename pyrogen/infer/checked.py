@@ -24,11 +24,15 @@ Function = Callable[..., tuple[Tensor, ...]]
 
 @dataclass(frozen=True)
 class Gradients:
-    """What a function gave: its values, the first of which is differentiated, and its gradients by ``weights``."""
+    """What a function gave: its values, the first of which is differentiated, and its gradients by ``weights``.
+
+    ``noted`` is what was noted of the function while its graph was made.
+    """
 
     values: tuple[Tensor, ...]
     weights: Sequence[Tensor]
     gradients: Sequence[Tensor]
+    noted: Any = None
 
     def store(self, add: bool = False) -> None:
         """Put each gradient where an optimiser looks for it, or add it to what is there.
@@ -70,6 +74,7 @@ class CheckedGraph:
         self, function: Function, leaves: list[Any], spec: Any, by: Sequence[Tensor] | None, seen: Fingerprint
     ) -> None:
         self.calls, self.stands = 0, True
+        self.noted: Any = None
         self.tensors = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]
         self.rest = [None if isinstance(leaf, Tensor) else leaf for leaf in leaves]
         self.function = self._of_tensors(function, spec)
@@ -119,7 +124,7 @@ class CheckedGraph:
                 eager, *_ = self.function(*batch)
                 self._compare(values[0], gradients, eager)
         values, gradients = self.graph(*batch)
-        return Gradients(values, self.graph.weights, gradients)
+        return Gradients(values, self.graph.weights, gradients, self.noted)
 
     def _compare(self, compiled: Tensor, gradients: Sequence[Tensor], eager: Tensor) -> None:
         expected = torch.autograd.grad(eager, self.graph.weights, allow_unused=True)

@@ -16,10 +16,12 @@ from pyro import poutine
 from pyro.infer import ELBO, Trace_ELBO, TraceEnum_ELBO, TraceMeanField_ELBO
 from torch import Tensor
 
+from pyrogen.errors import ConfigError
 from pyrogen.infer.checked import Gradients
-from pyrogen.infer.data_rows import DataRows
+from pyrogen.infer.recorder import SiteRecorder
 from pyrogen.infer.tracing import differentiable
 from pyrogen.infer.trusted import Trusted
+from pyrogen.random import random_state, set_random_state
 
 REPEATED = (Trace_ELBO, TraceMeanField_ELBO, TraceEnum_ELBO)
 """Losses whose sequential particles are means of independent draws: the graph of one particle is run for each."""
@@ -33,9 +35,14 @@ class CompiledELBO(ELBO):
     Args:
         loss: what to compile: a Pyro ELBO, or any loss with ``differentiable_loss(model, guide, *args)``.
         constant: names of attributes and variables of model and guide that never change (see ``Trusted``).
+
+    Raises:
+        ConfigError: if the loss has not the methods of an ELBO.
     """
 
     def __init__(self, loss: ELBO, constant: Collection[str] = ()) -> None:
+        if not hasattr(loss, "loss_and_grads") and not hasattr(loss, "differentiable_loss"):
+            raise ConfigError(f"CompiledELBO takes a Pyro ELBO; a {type(loss).__name__} goes into SVI as it is")
         super().__init__(num_particles=getattr(loss, "num_particles", 1))
         self.eager: Any = loss
         self.constant = constant
@@ -64,10 +71,8 @@ class CompiledELBO(ELBO):
             value: float = self.eager.loss_and_grads(model, guide, *args, **kwargs)
             return value
         found.store(add=True)
-        trained = {id(weight) for weight in found.weights}
-        for name, site in list(pyro.get_param_store()._params.items()):
-            if id(site) in trained:
-                pyro.param(name)  # for whoever listens: Pyro's SVI finds its parameters so
+        for name in found.noted:
+            pyro.param(name)  # for whoever listens: Pyro's SVI finds its parameters so
         return float(found.values[0])
 
     def __getattr__(self, name: str) -> Any:
@@ -82,15 +87,15 @@ class CompiledELBO(ELBO):
         guide: Any,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
-        rows: DataRows | None = None,
         begun: bool = False,
     ) -> Gradients | None:
         """The loss and its gradients by the compiled graph, all on the device; ``None`` to compute them eagerly.
 
+        The second value is the number of data that the loss speaks of; noted are the parameter sites that were met.
+
         Args:
             model, guide: the pair.
             args, kwargs: their arguments.
-            rows: counts the data that the loss speaks of; the count is then the second value.
             begun: whether the pair has run before, so that its parameters are there.
         """
         if self._cannot:
@@ -99,16 +104,16 @@ class CompiledELBO(ELBO):
         trusted = self._trusted.get(pair)
         if trusted is None:
             trusted = self._trusted[pair] = Trusted(model, guide, self.eager, constant=self.constant)
-        loss, times = self.eager, 1
+        recorder, loss, times = SiteRecorder(), self.eager, 1
         if type(loss) in REPEATED and loss.num_particles > 1 and not loss.vectorize_particles:
             times = loss.num_particles
             loss = copy.copy(loss)
             loss.num_particles = 1
 
         def value(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, ...]:
-            with poutine.block(hide_types=["param"]):
+            with poutine.block(hide_types=["param"]), recorder:
                 result = differentiable(loss, model, guide, args, kwargs)
-            return (result,) if rows is None else (result, torch.full((), float(rows.count(args))))
+            return result, torch.full((), float(recorder.count(args)))
 
         def positional(*args: Any) -> tuple[Tensor, ...]:
             return value(args, {})
@@ -116,9 +121,18 @@ class CompiledELBO(ELBO):
         store = pyro.get_param_store()
         function, given = (value, (args, kwargs)) if kwargs else (positional, args)
         found: Gradients | None = None
+        before = random_state() if times > 1 else None
         for i in range(times):
-            one = trusted(function, given, sites=store._params, constraints=store._constraints, begun=begun or i > 0)
+            one = trusted(
+                *(function, given),
+                sites=store._params,
+                constraints=store._constraints,
+                begun=begun or i > 0,
+                note=lambda: frozenset(recorder.params),
+            )
             if one is None:
+                if before is not None:  # the eager loss draws all particles anew
+                    set_random_state(before)
                 return None
             found = one if times == 1 else _mean(found, one, times)
         return found
@@ -134,7 +148,7 @@ def _mean(before: Gradients | None, one: Gradients, times: int) -> Gradients:
     if before is not None:
         torch._foreach_add_(values, list(before.values))
         torch._foreach_add_(gradients, list(before.gradients))
-    return Gradients(tuple(values), one.weights, gradients)
+    return Gradients(tuple(values), one.weights, gradients, one.noted)
 
 
 class CompiledTrace_ELBO(CompiledELBO):  # noqa: N801 (Pyro's form of the name)

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch._guards import TracingContext, tracing
-from torch._subclasses import FakeTensorMode
+from torch._subclasses import FakeTensor, FakeTensorMode
 from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
@@ -54,6 +54,10 @@ class Graph:
         return tuple(values), list(out[split:])
 
 
+class NothingToTrain(Exception):
+    """A function's value depends on no leaf of its surroundings."""
+
+
 def compile_gradient(
     function: Callable[..., tuple[Tensor, ...]], args: tuple[Tensor, ...], by: Sequence[Tensor] | None = None
 ) -> Graph:
@@ -65,6 +69,7 @@ def compile_gradient(
         by: the leaves to differentiate by; all that the scalar depends on by default.
 
     Raises:
+        NothingToTrain: if the scalar depends on no leaf.
         Exception: whatever torch raises about a function that is no fixed graph.
     """
     weights: list[Tensor] = []
@@ -72,7 +77,10 @@ def compile_gradient(
     def joint(*xs: Tensor) -> tuple[Tensor, ...]:
         with LibraryChecks():
             value, *extra = function(*xs)
-        weights[:] = by if by is not None else leaves(value)
+        # A leaf that the function makes for itself is none of its surroundings.
+        weights[:] = by if by is not None else [t for t in leaves(value) if not isinstance(t, FakeTensor)]
+        if not weights:
+            raise NothingToTrain("the loss depends on no parameter")
         unused = by is not None
         gradients = torch.autograd.grad(value, weights, allow_unused=unused, materialize_grads=unused)
         return (value.detach(), *extra, *gradients)

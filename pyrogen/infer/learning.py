@@ -6,21 +6,22 @@ from typing import Any
 import pyro
 import torch
 from pyro import poutine
+from pyro.infer import TraceEnum_ELBO
 from torch import Tensor, nn
 
 from pyrogen.errors import ConfigError
 from pyrogen.infer import template
 from pyrogen.infer.compiled import CompiledELBO
-from pyrogen.infer.data_rows import DataRows
 from pyrogen.infer.fingerprint import Fingerprint
 from pyrogen.infer.kinds import Opaque
 from pyrogen.infer.optimizers import NamedOptimizer
 from pyrogen.infer.parameters import assign, leaves, modules_of, unique, weights_of
+from pyrogen.infer.recorder import SiteRecorder
 from pyrogen.infer.sites import Sites
 from pyrogen.infer.trusted import compiles
 from pyrogen.nn.modes import evaluating
 from pyrogen.programs import Program
-from pyrogen.random import scoped_seed
+from pyrogen.random import random_state, scoped_seed, set_random_state
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -64,8 +65,16 @@ class Learning:
         self.template: dict[str, Any] | None = None
         self.t = 0
 
-    def step(self, args: tuple[Any, ...], kwargs: dict[str, Any], compile: bool | None) -> tuple[Any, Any]:
-        """Update the parameters once; the loss before it, and how many data it speaks of."""
+    def step(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], compile: bool | None, lenient: bool = False
+    ) -> tuple[Any, Any]:
+        """Update the parameters once; the loss before it, and how many data it speaks of.
+
+        Args:
+            args, kwargs: of model and guide.
+            compile: as for ``SVI``.
+            lenient: whether a step with nothing to train is one that moves nothing, as in Pyro, and no error.
+        """
         self.setup_pending(args, kwargs)
         first = self.optimizer.optimizer is None
         if self.optimizer.optimizer is not None:
@@ -73,26 +82,29 @@ class Learning:
         found = None
         loss: Any
         count: Any
-        rows = DataRows()
-        with torch.enable_grad(), self.sites, rows:
+        with torch.enable_grad(), self.sites:
             if not first and self._refused is None and compiles(compile, self.t):
-                found = self.compiled.gradients(self.model, self.guide, args, kwargs, rows=rows, begun=self.t > 0)
+                found = self.compiled.gradients(self.model, self.guide, args, kwargs, begun=self.t > 0)
             if found is not None:
                 self._adopt(found.weights)
                 found.store()
-                loss, count = found.values
+                (loss, count), met = found.values, found.noted
             else:
-                loss, count = self._eager(args, kwargs, rows)
-        self.optimizer.step()
+                with SiteRecorder() as recorder:
+                    loss = self._eager(args, kwargs, lenient)
+                count, met = recorder.count(args), recorder.params
+            self.optimizer.complete(self.sites.params, met)
+        if self.optimizer.optimizer is not None:
+            self.optimizer.step()
         self.t += 1
         return loss, count
 
     def loss(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, int]:
         """``function(model, guide, *args, **kwargs)`` without gradients, and how many data it speaks of."""
         self.setup_pending(args, kwargs)
-        with torch.no_grad(), self.sites, DataRows() as rows:
+        with torch.no_grad(), self.sites, SiteRecorder() as recorder:
             loss = function(self.model, self.guide, *args, **kwargs)
-        return loss, rows.count(args)
+        return loss, recorder.count(args)
 
     def run(self, program: Program, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A program under the sites."""
@@ -104,8 +116,8 @@ class Learning:
         """Make the parameters and the optimiser without learning, and take up a loaded state."""
         self.setup_pending(args, kwargs)
         if self.optimizer.optimizer is None:
-            with scoped_seed(0), torch.enable_grad(), self.sites, DataRows() as rows:
-                self._eager(args, kwargs, rows)
+            with scoped_seed(0), torch.enable_grad(), self.sites:
+                self._eager(args, kwargs)
             assert self.optimizer.optimizer is not None
             self.optimizer.optimizer.zero_grad()
 
@@ -119,20 +131,27 @@ class Learning:
         if self._pending is not None:
             raise ConfigError(f"the restored step needs one batch, `step.setup(*batch)`, first: {self._why_pending}")
 
-    def _eager(self, args: tuple[Any, ...], kwargs: dict[str, Any], rows: DataRows) -> tuple[Any, int]:
+    def _eager(self, args: tuple[Any, ...], kwargs: dict[str, Any], lenient: bool = False) -> Any:
         """The loss, with its gradients added to the parameters."""
         loss = self.compiled.eager
         if hasattr(loss, "differentiable_loss"):
-            value = torch.as_tensor(loss.differentiable_loss(self.model, self.guide, *args, **kwargs))
-            self._meet(leaves(value), args, kwargs)
+            before = random_state() if isinstance(loss, TraceEnum_ELBO) else None
+            try:
+                value = torch.as_tensor(loss.differentiable_loss(self.model, self.guide, *args, **kwargs))
+            except ValueError as error:  # it depends on no parameter: all sites that do are summed out
+                if before is None or "differentiated" not in str(error):
+                    raise
+                set_random_state(before)
+                value = torch.as_tensor(loss.loss(self.model, self.guide, *args, **kwargs))
+            self._meet(leaves(value), args, kwargs, lenient)
             if value.requires_grad:
                 value.backward()
-            return value.detach(), rows.count(args)
+            return value.detach()
         with poutine.trace(param_only=True) as capture:
             value = loss.loss_and_grads(self._registered, self.guide, *args, **kwargs)
         met = [site["value"].unconstrained() for site in capture.trace.nodes.values()]
-        self._meet([*met, *(t for t in self._reached() if t.grad is not None)], args, kwargs)
-        return value, rows.count(args)
+        self._meet([*met, *(t for t in self._reached() if t.grad is not None)], args, kwargs, lenient)
+        return value
 
     def _registered(self, *args: Any, **kwargs: Any) -> Any:
         """The model with every network at a parameter site: without one, Pyro takes no gradient by itself."""
@@ -140,7 +159,7 @@ class Learning:
             pyro.module(name, module)
         return self.model(*args, **kwargs)
 
-    def _meet(self, found: Iterable[Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def _meet(self, found: Iterable[Tensor], args: tuple[Any, ...], kwargs: dict[str, Any], lenient: bool) -> None:
         """Train the leaves of a loss; at the first one, make the optimiser of all parameters."""
         if self.optimizer.optimizer is not None:
             self._adopt(found)
@@ -148,6 +167,8 @@ class Learning:
         self.template = template.describe(args, kwargs)
         self._name_strays(found)
         trained = {name: t for name, t in self.weights().items() if t.requires_grad}
+        if not trained and lenient:
+            return
         if not trained:
             raise ConfigError(
                 "nothing to train: model and guide have no network, pyro.param or autoguide that requires a gradient"

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import torch
 from pyro.optim import PyroOptim
 from pyro.optim.lr_scheduler import PyroLRScheduler
 from torch import Tensor, nn
@@ -77,6 +78,7 @@ class NamedOptimizer:
         self._clips: list[tuple[Tensor, Mapping[str, float]]] = []
         self._tensors: dict[str, Tensor] = {}
         self._known: set[int] = set()
+        self._moved: set[int] = set()
 
     def begin(self, named: Mapping[str, Tensor], sites: Mapping[str, Tensor]) -> None:
         """Make the optimiser of the parameters ``named``; ``sites`` are Pyro's names for some of them."""
@@ -119,6 +121,23 @@ class NamedOptimizer:
     def trains(self, parameter: Tensor) -> bool:
         """Whether a parameter is one of the optimiser's."""
         return id(parameter) in self._known
+
+    def complete(self, sites: Mapping[str, Tensor], met: Iterable[str]) -> None:
+        """Do as Pyro does with a parameter that was met and has no gradient: it is zero, if there ever was one.
+
+        So its momentum goes on moving it. A torch optimiser leaves such a parameter alone.
+
+        Args:
+            sites: the parameter sites.
+            met: the names of those that model and guide ran into.
+        """
+        if not isinstance(self._make, PyroOptim):
+            return
+        for site in (sites[name] for name in met if name in sites):
+            if site.grad is not None:
+                self._moved.add(id(site))
+            elif id(site) in self._moved:
+                site.grad = torch.zeros_like(site)
 
     def step(self) -> None:
         """Clip the gradients, update the parameters and move the schedule on."""
@@ -201,6 +220,7 @@ class NamedOptimizer:
             fresh.optimizer.load_state_dict(state["optimizer"])
         except ValueError as error:
             raise KeyError(f"the saved optimiser is not of this kind: {error}") from error
+        fresh._moved = {id(p) for p in fresh.optimizer.state}
         if fresh.schedule is not None and state["schedule"] is not None:
             fresh.schedule.load_state_dict(state["schedule"])
         self.__dict__.update(fresh.__dict__)

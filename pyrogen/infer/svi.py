@@ -119,7 +119,7 @@ class SVI:
 
     def step(self, *args: Any, **kwargs: Any) -> Any:
         """One optimiser step; return the loss summed over the data, a float, as ``pyro.infer.SVI.step`` does."""
-        return _number(self._learning.step(args, kwargs, self.compile)[0])
+        return _number(self._learning.step(args, kwargs, self.compile, lenient=True)[0])
 
     def evaluate_loss(self, *args: Any, **kwargs: Any) -> Any:
         """The loss summed over the data, a float, without learning; in the mode that the networks are in."""

@@ -35,6 +35,7 @@ ANSWERS: dict[tuple[Any, str, str], Any] = {
     (BOOL, "torch.distributions.distribution", "__init__"): lambda _: True,
     (BOOL, "torch.distributions.distribution", "_validate_sample"): lambda _: True,
     (BOOL, "torch.distributions.distribution", "_all_true_or_runtime_assert"): lambda _: True,  # from torch 2.15 on
+    (BOOL, "pyro.poutine.scale_messenger", "__init__"): lambda _: True,
     (BOOL, "torch.distributions.constraints", "check"): lambda _: True,
     (BOOL, "torch.distributions.geometric", "__init__"): lambda _: True,
     (BOOL, "torch.distributions.continuous_bernoulli", "__init__"): lambda _: True,

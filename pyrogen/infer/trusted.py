@@ -4,7 +4,7 @@ import inspect
 import logging
 import threading
 import traceback
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from torch.utils._pytree import tree_flatten
 import pyrogen
 from pyrogen.infer.checked import CheckedGraph, Function, Gradients, Unfit
 from pyrogen.infer.fingerprint import Fingerprint
+from pyrogen.infer.graphs import NothingToTrain
 from pyrogen.infer.kinds import PLAIN, Meta, Opaque, meta
 from pyrogen.infer.tracing import DependsOnValue
 
@@ -76,6 +77,7 @@ class Trusted:
         sites: Mapping[str, Tensor] | None = None,
         constraints: Mapping[str, Any] | None = None,
         begun: bool = False,
+        note: Callable[[], Any] | None = None,
     ) -> Gradients | None:
         """``function(*args) -> (scalar, *extra)`` and its gradients; ``None`` if it must run eagerly.
 
@@ -86,6 +88,7 @@ class Trusted:
             sites, constraints: of the parameter store in use, if there is one.
             begun: whether the function has run before. If not, the first call gives ``None``: what the programs make
                 for themselves when they first run, they make eagerly.
+            note: is called when a graph has been made; what it returns comes with the graph's gradients.
         """
         if self.refused is not None or not can_follow():
             return None
@@ -116,11 +119,12 @@ class Trusted:
                             del pyro.get_param_store()[name]
                 if made:  # a parameter is made eagerly, with a value; the next call makes the graph
                     return None
+                graph.noted = note() if note else None
                 self.graphs[key] = graph
             if not graph.stands:
                 graph.bind(function, spec, seen.tensors)
             return graph(leaves)
-        except (Unfit, Opaque) as error:
+        except (Unfit, Opaque, NothingToTrain) as error:
             self._refuse(str(error))
         except Exception as error:
             if graph is not None and graph.calls > WARM_UP:
@@ -196,6 +200,8 @@ def _why(error: Exception) -> str:
     frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(LIBRARIES)]
     where = _place(frames[-1]) if frames else ""
     name = type(error).__name__
+    if isinstance(error, ValueError) and "cannot be differentiated" in str(error):  # by TraceEnum_ELBO
+        return "the loss depends on no parameter"
     if isinstance(error, DependsOnValue) or "DataDependent" in name:
         library = traceback.extract_tb(error.__traceback__)
         inside = [f for f in library if f.filename.startswith(LIBRARIES[2])]  # Pyro's

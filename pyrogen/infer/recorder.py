@@ -1,4 +1,4 @@
-"""How many data a loss speaks of."""
+"""What a pair shows while it runs: how many data its loss speaks of, and which parameter sites it meets."""
 
 from typing import Any
 
@@ -8,23 +8,32 @@ from torch import Tensor
 from pyrogen.traces import data_plate
 
 
-class DataRows(Messenger):
-    """Notes the plates around what is observed while a pair runs; ``count`` says how many data they hold."""
+class SiteRecorder(Messenger):
+    """Notes the plates around what is observed, and the names of parameter sites, while a pair runs.
+
+    Attributes:
+        params: the names of the parameter sites.
+    """
 
     changes_nothing = True
 
     def __init__(self) -> None:
         super().__init__()
         self._stacks: list[Any] = []
+        self.params: set[str] = set()
 
-    def __enter__(self) -> "DataRows":
+    def __enter__(self) -> "SiteRecorder":
         self._stacks = []
+        self.params = set()
         super().__enter__()
         return self
 
     def _pyro_post_sample(self, msg: Any) -> None:
         if msg["is_observed"]:
             self._stacks.append(msg["cond_indep_stack"])
+
+    def _pyro_post_param(self, msg: Any) -> None:
+        self.params.add(msg["name"])
 
     def count(self, args: tuple[Any, ...]) -> int:
         """The number of data: the full size of their plate; 1 where nothing is observed inside a plate."""
