@@ -78,7 +78,7 @@ class JudgedSVI(pyrogen.SVI):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs = {name: value for name, value in kwargs.items() if name not in ("num_samples", "num_steps")}
         super().__init__(*args, **kwargs, compile=MODE == "svi-compiled", store="global")
-        self.loss_and_grads = getattr(self.loss, "loss_and_grads", self.loss)
+        self.loss_and_grads = getattr(self.loss, "loss_and_grads", self._differentiated)
         compiled = self._learning.compiled
         gradients = compiled.gradients
 
@@ -88,6 +88,11 @@ class JudgedSVI(pyrogen.SVI):
             return found
 
         compiled.gradients = noted  # type: ignore[method-assign]
+
+    def _differentiated(self, *args: Any, **kwargs: Any) -> Any:
+        loss = self.loss.differentiable_loss(*args, **kwargs)
+        loss.backward()
+        return loss
 
 
 JudgedSVI.__name__ = JudgedSVI.__qualname__ = "SVI"
