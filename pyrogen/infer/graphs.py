@@ -22,7 +22,7 @@ from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from pyrogen.infer.arithmetic import FORMULAS, use_onednn
 from pyrogen.infer.parameters import leaves
-from pyrogen.infer.tracing import LibraryChecks
+from pyrogen.infer.tracing import DependsOnValue, LibraryChecks, depends_on_value
 
 aten = torch.ops.aten
 
@@ -88,6 +88,8 @@ def compile_gradient(
     with _quiet():
         with torch.enable_grad(), _no_cached_casts():
             traced = make_fx(joint, FORMULAS, tracing_mode="fake", _allow_non_fake_inputs=True)(*args)
+        if any(depends_on_value(node.meta.get("val")) for node in traced.graph.nodes):
+            raise DependsOnValue
         captured = _lift(traced)
         use_onednn(traced)
         with torch.no_grad():

@@ -16,6 +16,23 @@ from torch.overrides import TorchFunctionMode
 
 SYMBOLS = (torch.SymInt, torch.SymFloat, torch.SymBool)
 ITEM, BOOL = Tensor.item, Tensor.__bool__
+
+
+def _lower_triangle(matrix: Tensor) -> tuple[Any, ...]:
+    """The index of a triangle by places, where a function of ``torch.distributions.utils`` has a mask."""
+    diagonal = sys._getframe(3).f_locals["diag"]
+    rows, columns = matrix.shape[-2:]
+    return ..., *torch.tril_indices(rows, columns, offset=diagonal, device=matrix.device)
+
+
+def _get_triangle(matrix: Tensor, _: Any) -> Tensor:
+    return matrix[_lower_triangle(matrix)]
+
+
+def _set_triangle(matrix: Tensor, _: Any, vector: Tensor) -> None:
+    matrix[_lower_triangle(matrix)] = vector
+
+
 ANSWERS: dict[tuple[Any, str, str], Any] = {
     # The loss as a number: it stays a tensor.
     (ITEM, "pyro.infer.util", "torch_item"): Tensor.detach,
@@ -40,6 +57,9 @@ ANSWERS: dict[tuple[Any, str, str], Any] = {
     (BOOL, "torch.distributions.geometric", "__init__"): lambda _: True,
     (BOOL, "torch.distributions.continuous_bernoulli", "__init__"): lambda _: True,
     (BOOL, "torch.distributions.wishart", "__init__"): lambda _: False,
+    # Which entries of a matrix lie below its diagonal: that follows from its shape.
+    (Tensor.__getitem__, "torch.distributions.utils", "tril_matrix_to_vec"): _get_triangle,
+    (Tensor.__setitem__, "torch.distributions.utils", "vec_to_tril_matrix"): _set_triangle,
     # Whether the general formula, with a hole, is needed at all.
     (BOOL, "pyro.distributions.stable", "_standard_stable"): lambda _: True,
 }
@@ -48,6 +68,12 @@ ANSWERS: dict[tuple[Any, str, str], Any] = {
 
 class DependsOnValue(Exception):
     """Python depends on the value of a tensor, which a graph does not know."""
+
+
+def depends_on_value(result: Any) -> bool:
+    """Whether a number, or the shape of a tensor, is known only when values are."""
+    shape = result.shape if isinstance(result, Tensor) else ()
+    return isinstance(result, SYMBOLS) or any(type(n) is not int for n in shape)
 
 
 class LibraryChecks(TorchFunctionMode):
@@ -66,8 +92,7 @@ class LibraryChecks(TorchFunctionMode):
             if func is BOOL and line.startswith("assert ") and module.startswith(("pyro.", "torch.")):
                 return True
         result = func(*args, **(kwargs or {}))
-        shape = result.shape if isinstance(result, Tensor) else ()
-        if isinstance(result, SYMBOLS) or any(type(n) is not int for n in shape):
+        if depends_on_value(result):
             raise DependsOnValue
         return result
 
