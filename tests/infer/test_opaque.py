@@ -3,18 +3,10 @@
 A stand-in for the code generator runs the traced graphs as they are (see ``hosts.interpret``), but in the last tests.
 """
 
-import contextvars
-import itertools
 import logging
-import os
 import random
 import re
-import threading
-import time
-import uuid
-from collections import OrderedDict
-from datetime import datetime
-from functools import cache, partial
+from functools import partial
 
 import numpy as np
 import pyro
@@ -22,6 +14,7 @@ import pytest
 import stale_networks  # noqa: F401 (its cases join the others)
 import torch
 from hosts import HOSTS, interpret, program
+from opaque_cases import OPAQUE
 from stale_cases import CASES
 from torch import nn
 from torch.optim import SGD
@@ -30,262 +23,11 @@ from pyrogen import SVI
 from pyrogen.random import scoped_seed
 
 X = torch.tensor([[0.5, -1.0], [2.0, 0.3], [-0.7, 1.5]])
-COUNT = 0
-OPAQUE = {}
 
 
 @pytest.fixture
 def quick(monkeypatch):
     monkeypatch.setattr("torch._inductor.compile", interpret)
-
-
-def opaque(why):
-    """``make() -> f`` and what the line must say."""
-
-    def mark(make):
-        OPAQUE[make.__name__.replace("_", " ")] = make, why
-        return make
-
-    return mark
-
-
-@opaque("it uses random.random, whose answers a graph would repeat for ever")
-def python_random():
-    return lambda x: x * random.random()
-
-
-@opaque("'generator' is a Random: a graph would repeat one draw for ever")
-def python_generator():
-    generator = random.Random(0)
-    return lambda x: x * generator.random()
-
-
-@opaque("it uses np.random.rand, whose answers a graph would repeat for ever")
-def numpy_random():
-    return lambda x: x * np.random.rand()
-
-
-@opaque("'generator' is a Generator: a graph would repeat one draw for ever")
-def numpy_generator():
-    generator = np.random.default_rng(0)
-    return lambda x: x * generator.random()
-
-
-@opaque("'generator' is a Generator: a graph would repeat one draw for ever")
-def torch_generator():
-    generator = torch.Generator().manual_seed(0)
-    return lambda x: x * torch.rand(2, generator=generator)
-
-
-@opaque("'numbers' is a builtins.list_iterator, which cannot be looked into")
-def iterator():
-    numbers = iter([float(i) for i in range(100)])
-    return lambda x: x + next(numbers)
-
-
-@opaque("'numbers' is a itertools.count, which cannot be looked into")
-def counter():
-    numbers = itertools.count()
-    return lambda x: x + next(numbers)
-
-
-@opaque("'numbers' is a builtins.generator, which cannot be looked into")
-def generator():
-    numbers = (float(i) for i in range(100))
-    return lambda x: x + next(numbers)
-
-
-@opaque("'file' is a _io.TextIOWrapper, which cannot be looked into")
-def open_file():
-    file = open(__file__)  # noqa: SIM115
-    return lambda x: x + len(file.readline())
-
-
-@opaque("it calls 'open', which can read anything")
-def opens_a_file():
-    def f(x):
-        with open(__file__) as file:
-            return x + len(file.readline())
-
-    return f
-
-
-@opaque("it calls 'eval', which can read anything")
-def evaluates_text():
-    return lambda x: eval("x + COUNT", globals(), {"x": x})
-
-
-@opaque("it uses time.time, whose answers a graph would repeat for ever")
-def clock():
-    return lambda x: x + (time.time() < 0)
-
-
-@opaque("it uses datetime.now, .*")
-def calendar():
-    return lambda x: x + (datetime.now().year < 0)
-
-
-@opaque("it uses os.environ, whose answers a graph would repeat for ever")
-def environment():
-    return lambda x: x + float(os.environ.get("NOT_THERE", 1.0))
-
-
-@opaque("it uses uuid.uuid4, whose answers a graph would repeat for ever")
-def identifier():
-    return lambda x: x + (uuid.uuid4().int < 0)
-
-
-@opaque("'local' is a _thread._local, which cannot be looked into")
-def of_a_thread():
-    local = threading.local()
-    local.scale = 1.0
-    return lambda x: x * local.scale
-
-
-@opaque("'variable' is a _contextvars.ContextVar, which cannot be looked into")
-def of_a_context():
-    variable = contextvars.ContextVar("scale", default=1.0)
-    return lambda x: x * variable.get()
-
-
-@opaque("'scale' is a functools._lru_cache_wrapper, which cannot be looked into")
-def cached_function():
-    @cache
-    def scale():
-        return 1.0
-
-    return lambda x: x * scale()
-
-
-@opaque("'content' is a builtins.bytearray, which cannot be looked into")
-def bytes_that_change():
-    content = bytearray(b"abc")
-    return lambda x: x + content[0]
-
-
-@opaque("the program changes 'P.t' when it runs, which a graph would not do")
-def writes_an_attribute():
-    class P:
-        t = 0
-
-        def f(self, x):
-            self.t = self.t + 1
-            return x + self.t
-
-    return P().f
-
-
-@opaque("the program changes '.*seen' when it runs, .*")
-def writes_an_attribute_of_a_function():
-    def f(x):
-        f.seen = getattr(f, "seen", 0) + 1
-        return x + f.seen
-
-    return f
-
-
-@opaque("the program changes 'P.t' when it runs, .*")
-def writes_an_attribute_of_a_class():
-    class P:
-        t = 0
-
-        def f(self, x):
-            P.t += 1
-            return x + self.t
-
-    return P().f
-
-
-@opaque("the program changes 'seen' when it runs, .*")
-def appends_to_a_list():
-    seen = []
-
-    def f(x):
-        seen.append(1)
-        return x + len(seen)
-
-    return f
-
-
-@opaque("the program changes 'seen.*' when it runs, .*")
-def fills_a_dict():
-    seen = {"first": 0}
-
-    def f(x):
-        seen[len(seen)] = 1
-        return x + len(seen)
-
-    return f
-
-
-@opaque("the program changes 'table.*' when it runs, .*")
-def moves_an_entry():
-    table = OrderedDict(a=1.0, b=2.0)
-
-    def f(x):
-        table.move_to_end(next(iter(table)))
-        return x + next(iter(table.values()))
-
-    return f
-
-
-@opaque("the program changes 'COUNT' when it runs, which a graph would not do")
-def counts_in_a_global():
-    global COUNT
-    COUNT = 0
-
-    def f(x):
-        global COUNT
-        COUNT += 1
-        return x + COUNT
-
-    return f
-
-
-@opaque("the program changes 't' when it runs, which a graph would not do")
-def counts_in_a_variable():
-    t = 0
-
-    def f(x):
-        nonlocal t
-        t += 1
-        return x + t
-
-    return f
-
-
-@opaque("the program changes 'array' when it runs, which a graph would not do")
-def writes_into_an_array():
-    array = np.zeros(3)
-
-    def f(x):
-        array[0] += 1
-        return x + float(array[0])
-
-    return f
-
-
-@opaque("'table' is a numpy array of shape \\(100000,\\): only up to .*")
-def large_array():
-    table = np.ones(100_000)
-    return lambda x: x * float(table[0])
-
-
-@opaque("'table' is a numpy array of shape \\(1,\\): .*")
-def array_of_objects():
-    table = np.array([{"scale": 1.0}], dtype=object)
-    return lambda x: x * table[0]["scale"]
-
-
-@opaque("'things' is a set of objects whose order is not fixed")
-def set_of_objects():
-    things = {lambda: 1.0, lambda: 2.0}
-    return lambda x: x * sum(thing() for thing in things)
-
-
-@opaque("Python depends on the value of a tensor \\(test_opaque.py, line \\d+\\)")
-def branches_on_a_value():
-    return lambda x: x if x.sum().item() < 0 else 2 * x
 
 
 def train(host, make, compile, steps=6):
