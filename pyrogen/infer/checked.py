@@ -84,7 +84,8 @@ class CheckedGraph:
         before = _python_draws()
         try:
             # Tracing alone moves a scalar buffer, such as a count of calls.
-            with unmoved([t for t in seen.tensors if not t.requires_grad and t.is_leaf]):
+            still = [t for t in seen.tensors if not t.requires_grad and t.is_leaf]
+            with unmoved(still), _no_gradients(seen.tensors):
                 self.graph: Graph = compile_gradient(self.function, batch, by)
             written = next(snapshot.written(), None)
         finally:
@@ -146,6 +147,20 @@ def _python_draws() -> tuple[Any, ...]:
     """The state of Python's and numpy's global generators."""
     _kind, key, *rest = np.random.get_state(legacy=True)
     return random.getstate(), np.asarray(key).tobytes(), *rest
+
+
+@contextmanager
+def _no_gradients(tensors: Sequence[Tensor]) -> Iterator[None]:
+    """Old gradients, perhaps of another type or shape than their tensors are now, are not looked at inside."""
+    kept = [(t, t.grad) for t in tensors if t.is_leaf and t.grad is not None]
+    for tensor, _ in kept:
+        tensor.grad = None
+    try:
+        yield
+    finally:
+        for tensor, gradient in kept:
+            if gradient.shape == tensor.shape and gradient.dtype == tensor.dtype:
+                tensor.grad = gradient
 
 
 @contextmanager

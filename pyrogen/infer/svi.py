@@ -137,7 +137,7 @@ class SVI:
         Raises:
             ConfigError: if there is none of that name; the message lists those there are.
         """
-        sites = self._learning.sites
+        sites = self._learning.owned.sites
         if name not in sites.params:
             raise ConfigError(f"there is no parameter site {name!r} (known: {', '.join(sites.params) or 'none yet'})")
         return sites.value(name)
@@ -161,13 +161,13 @@ class SVI:
             ConfigError: before the first step, when the shape of the data is not known.
         """
         self._learning.require_state()
-        with self._learning.sites, evaluating(self):
+        with self._learning.owned.sites, evaluating(self):
             if self._sample is not None:
                 return self._sample(n, y)
             like = template.datum(self._learning.template)
             if like is None:
                 raise ConfigError("the shape of the data is not known before the first step: train, then sample")
-            return draw(self._model, self._guide, like.to(self._learning.device), n, y)
+            return draw(self._model, self._guide, like.to(self._learning.owned.device), n, y)
 
     @property
     def t(self) -> int:
@@ -191,11 +191,11 @@ class SVI:
 
     def modules(self) -> Iterator[nn.Module]:
         """Every network that model, guide and loss reach, and its parts."""
-        return self._learning.modules()
+        return self._learning.owned.modules()
 
     def weights(self) -> dict[str, Tensor]:
         """All that was learned, by name: parameters, buffers, unconstrained sites; the live tensors."""
-        return self._learning.weights()
+        return self._learning.owned.weights()
 
     def state_dict(self) -> dict[str, Any]:
         """All that is needed to go on exactly, or to stand for the trained model, without the data."""
