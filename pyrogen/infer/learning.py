@@ -209,9 +209,10 @@ class Learning:
         if self._pending is not None:
             return self._pending
         weights = self.owned.weights()
+        names = {id(t): name for name, t in weights.items()}
         return {
             "weights": {name: t.detach() for name, t in weights.items()},
-            "sites": self.owned.sites.state_dict({id(t): name for name, t in weights.items()}),
+            "sites": self.owned.sites.state_dict(names, with_networks=self.optimizer.optimizer is not None),
             **self.optimizer.state_dict(),
             "template": self.template,
             "refused": self.refused,

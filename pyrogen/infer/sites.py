@@ -178,15 +178,17 @@ class Sites:
         if value is not None:
             self._field("_param_to_name").pop(value, None)
 
-    def state_dict(self, names: dict[int, str]) -> dict[str, dict[str, Any]]:
+    def state_dict(self, names: dict[int, str], with_networks: bool) -> dict[str, dict[str, Any]]:
         """The constraint of each site, and the name of the weight that is its tensor.
 
         Args:
             names: of all weights, by the identity of their tensors.
+            with_networks: whether sites are included whose tensors are networks' own.
         """
         return {
             name: {"constraint": describe(self.constraints[name]), "weight": names[id(tensor)]}
             for name, tensor in self.params.items()
+            if with_networks or names[id(tensor)] == f"param.{name}"
         }
 
     def load_state_dict(self, state: dict[str, dict[str, Any]], weights: dict[str, Tensor], device: Any) -> None:
