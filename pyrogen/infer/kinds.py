@@ -20,8 +20,10 @@ from torch.distributions import Transform
 
 from pyrogen.infer.code_reads import reads
 
-LIBRARIES = frozenset({"torch", "torchvision", "pyro", "numpy", "opt_einsum", "scipy", "sklearn"}) | (
-    sys.stdlib_module_names - {"__main__"}
+LIBRARIES = frozenset(
+    {"torch", "torchvision", "pyro", "numpy", "opt_einsum", "scipy", "sklearn"}
+    | {"pytest", "_pytest", "hypothesis"}  # which a test's assertions and arguments come from
+    | (sys.stdlib_module_names - {"__main__"})
 )
 """Packages whose code is taken to depend on its arguments and on the attributes of its objects alone."""
 IMPURE = frozenset(
