@@ -9,6 +9,7 @@ import pyro
 import torch
 from pyro import poutine
 from pyro.infer import TraceEnum_ELBO
+from pyro.nn import PyroModule
 from torch import Tensor
 
 from pyrogen.errors import ConfigError
@@ -61,6 +62,7 @@ class Learning:
         self._refused: str | None = None
         self.template: dict[str, Any] | None = None
         self.t = 0
+        self._known_model = self._registered  # one object, by which a loss may know it again
 
     def step(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], compile: bool | None, lenient: bool = False
@@ -145,7 +147,7 @@ class Learning:
                 value.backward()
             return value.detach()
         with poutine.trace(param_only=True) as capture:
-            value = loss.loss_and_grads(self._registered, self.guide, *args, **kwargs)
+            value = loss.loss_and_grads(self._known_model, self.guide, *args, **kwargs)
         met = [site["value"].unconstrained() for site in capture.trace.nodes.values()]
         self._meet([*met, *(t for t in self.owned.reached() if t.grad is not None)], args, kwargs, lenient)
         return value
@@ -153,7 +155,8 @@ class Learning:
     def _registered(self, *args: Any, **kwargs: Any) -> Any:
         """The model with every network at a parameter site: without one, Pyro takes no gradient by itself."""
         for name, module in self.owned.networks.items():
-            pyro.module(name, module)
+            if not isinstance(module, PyroModule):  # which has sites of its own
+                pyro.module(name, module)
         return self.model(*args, **kwargs)
 
     def _meet(self, found: Iterable[Tensor], args: tuple[Any, ...], kwargs: dict[str, Any], lenient: bool) -> None:
@@ -272,7 +275,7 @@ class Learning:
                     value = torch.as_tensor(loss.differentiable_loss(self.model, self.guide, *args, **kwargs))
                     self.owned.name_strays(leaves(value))
                 else:
-                    loss.loss(self._registered, self.guide, *args, **kwargs)
+                    loss.loss(self._known_model, self.guide, *args, **kwargs)
         except Exception as error:
             if batch is not None:
                 raise
