@@ -99,17 +99,13 @@ class SVI:
         """Take one optimiser step on the batch; return the negative ELBO before it, in nats per datum."""
         with types_named(self, args):
             loss, count = self._learning.step(args, kwargs, self.compile)
-        if isinstance(loss, tuple):  # wake-sleep: the model's loss and the guide's
-            return {"loss": torch.as_tensor(loss[0]) / count, "guide_loss": torch.as_tensor(loss[1]) / count}
-        return {"loss": torch.as_tensor(loss) / count}
+        return _per_datum(loss, count)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
         """The negative ELBO in nats per datum, with every network in evaluation mode and nothing moved."""
         with evaluating(self), types_named(self, args):
             loss, count = self._learning.loss(self.loss.loss, args, kwargs)
-        if isinstance(loss, tuple):
-            return {"loss": torch.as_tensor(loss[0]) / count, "guide_loss": torch.as_tensor(loss[1]) / count}
-        return {"loss": torch.as_tensor(loss) / count}
+        return _per_datum(loss, count)
 
     def setup(self, *args: Any, **kwargs: Any) -> None:
         """Make the parameters and the optimiser without learning: ``step`` does it by itself."""
@@ -208,6 +204,12 @@ class SVI:
             KeyError: if the weights are not those of this model.
         """
         self._learning.load_state_dict(dict(state))
+
+
+def _per_datum(loss: Any, count: Any) -> dict[str, Tensor]:
+    """A loss in nats per datum; of wake-sleep's two, the model's and the guide's."""
+    parts = loss if isinstance(loss, tuple) else (loss,)
+    return {name: torch.as_tensor(part) / count for name, part in zip(("loss", "guide_loss"), parts, strict=False)}
 
 
 def _number(loss: Any) -> Any:
