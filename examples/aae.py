@@ -18,9 +18,9 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 
 import pyrogen
 from pyrogen.hybrid import AAE
-from pyrogen.infer import ZeroPenalty
-from pyrogen.infer.turns import CodeGame, InTurn
+from pyrogen.objectives import ZeroPenalty
 from pyrogen.report import grid_png, scatter_png
+from pyrogen.steps.sequential import CodeGame, InTurn
 
 
 def main():

@@ -19,10 +19,10 @@ from torch.optim.swa_utils import AveragedModel
 
 import pyrogen
 from pyrogen.implicit import GAN
-from pyrogen.infer import Minimax, NonSaturating
 from pyrogen.measure.coverage import mode_scores
+from pyrogen.objectives import Minimax, NonSaturating
 from pyrogen.report import samples_png
-from pyrogen.train.keep import ema
+from pyrogen.training.averaging import ema
 
 
 def main():

@@ -24,9 +24,9 @@ from torch.optim.swa_utils import AveragedModel
 import pyrogen
 from pyrogen.files import write_whole
 from pyrogen.measure.coverage import mode_scores
-from pyrogen.options import bind
 from pyrogen.recipes import recipe
-from pyrogen.train.keep import ema
+from pyrogen.recipes.options import bind
+from pyrogen.training.averaging import ema
 
 SMALL = {"hidden": (128, 128, 128), "latent": 16}
 ANNEALED = {"steps": 8000, "batch_size": 512, "lr": 1.5e-3, "critic_rate": 2.0, "r1": 6e-4, "r1_start": 0.25, "bits": 8}

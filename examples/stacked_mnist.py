@@ -19,12 +19,12 @@ from torch.optim.swa_utils import AveragedModel
 
 import pyrogen
 from pyrogen.implicit import DCGAN, ConvCritic, Packed, packed_shape
-from pyrogen.infer import ZeroPenalty
 from pyrogen.measure.coverage import count_scores, stacked_modes
 from pyrogen.measure.evaluate import in_chunks
 from pyrogen.measure.features import classifier
+from pyrogen.objectives import ZeroPenalty
 from pyrogen.report import grid_png
-from pyrogen.train.keep import ema
+from pyrogen.training.averaging import ema
 
 
 def main():

@@ -19,8 +19,8 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 import pyrogen
 from pyrogen.explicit import VAE, GaussianLikelihood
 from pyrogen.hybrid import VAEGAN
-from pyrogen.infer.turns import InTurn
 from pyrogen.report import grid_png
+from pyrogen.steps.sequential import InTurn
 
 
 def contrast(images):

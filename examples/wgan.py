@@ -19,8 +19,8 @@ from torch.optim import Adam, RMSprop
 
 import pyrogen
 from pyrogen.implicit import WGAN
-from pyrogen.infer import GradientPenalty, Wasserstein
 from pyrogen.measure.divergence import w1_exact
+from pyrogen.objectives import GradientPenalty, Wasserstein
 from pyrogen.report import curves_png, scatter_png
 
 POINTS = 500

@@ -18,11 +18,11 @@ from torch.optim.swa_utils import AveragedModel
 
 import pyrogen
 from pyrogen.implicit import WGAN
-from pyrogen.infer import GradientPenalty, Wasserstein
 from pyrogen.measure.evaluate import in_chunks
 from pyrogen.measure.features import classifier, feature_scores
+from pyrogen.objectives import GradientPenalty, Wasserstein
 from pyrogen.report import grid_png
-from pyrogen.train.keep import ema
+from pyrogen.training.averaging import ema
 
 
 def main():

@@ -8,16 +8,35 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pyrogen import data, explicit, implicit, nn, testing
-    from pyrogen.comparing import compare
+    from pyrogen import (
+        bench,
+        cli,
+        comparison,
+        compile,
+        data,
+        explicit,
+        hybrid,
+        implicit,
+        measure,
+        nn,
+        objectives,
+        pyro_tools,
+        recipes,
+        reconstruction,
+        report,
+        steps,
+        testing,
+        training,
+    )
+    from pyrogen.comparison.compare import compare
     from pyrogen.data.datasets import load
-    from pyrogen.infer.adversarial import AdversarialGame
-    from pyrogen.infer.svi import SVI
     from pyrogen.measure.evaluate import evaluate
     from pyrogen.protocols import Density, Implicit, LatentVariable, Pair, Sampler, Score, Step
-    from pyrogen.train.checkpoint import load as restore
-    from pyrogen.train.checkpoint import save
-    from pyrogen.train.loop import EarlyStopping, fit
+    from pyrogen.steps.adversarial import AdversarialGame
+    from pyrogen.steps.svi import SVI
+    from pyrogen.training.checkpoint import load as restore
+    from pyrogen.training.checkpoint import save
+    from pyrogen.training.loop import EarlyStopping, fit
 
 __version__ = "0.1.0"
 __all__ = [
@@ -31,41 +50,64 @@ __all__ = [
     "Sampler",
     "Score",
     "Step",
+    "bench",
+    "cli",
     "compare",
+    "comparison",
+    "compile",
     "data",
     "evaluate",
     "explicit",
     "fit",
+    "hybrid",
     "implicit",
     "load",
+    "measure",
     "nn",
+    "objectives",
+    "pyro_tools",
+    "recipes",
+    "reconstruction",
+    "report",
     "restore",
     "save",
+    "steps",
     "testing",
+    "training",
 ]
 
+ROOMS = (
+    *("nn", "data"),
+    *("implicit", "reconstruction", "explicit", "hybrid"),
+    *("pyro_tools", "compile", "objectives", "steps"),
+    *("report", "recipes", "training", "measure", "comparison", "cli"),
+    *("testing", "bench"),
+)
+"""The sub-packages in order: each imports from those before it and from the modules at the top, and from no other."""
+
 _HOMES = {
-    "AdversarialGame": "infer.adversarial",
-    "EarlyStopping": "train.loop",
-    "SVI": "infer.svi",
-    "compare": "comparing",
+    "AdversarialGame": "steps.adversarial",
+    "EarlyStopping": "training.loop",
+    "SVI": "steps.svi",
+    "compare": "comparison.compare",
     "evaluate": "measure.evaluate",
-    "fit": "train.loop",
+    "fit": "training.loop",
     "load": "data.datasets",
-    "save": "train.checkpoint",
+    "save": "training.checkpoint",
 }
 _HOMES |= dict.fromkeys(("Density", "Implicit", "LatentVariable", "Pair", "Sampler", "Score", "Step"), "protocols")
 
+if not TYPE_CHECKING:  # a checker takes a module's ``__getattr__`` to have every name
 
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first asked for: torch takes seconds, and ``pyrogen --help`` none."""
-    if name == "restore":
-        return import_module("pyrogen.train.checkpoint").load
-    if name in _HOMES:
-        return getattr(import_module(f"pyrogen.{_HOMES[name]}"), name)
-    if name in ("data", "explicit", "implicit", "nn", "testing"):
-        return import_module(f"pyrogen.{name}")
-    raise AttributeError(f"module 'pyrogen' has no attribute {name!r}")
+    def __getattr__(name: str) -> Any:
+        """Import a public name when it is first asked for: torch takes seconds, and ``pyrogen --help`` none."""
+        if name == "restore":
+            return import_module("pyrogen.training.checkpoint").load
+        if name in _HOMES:
+            return getattr(import_module(f"pyrogen.{_HOMES[name]}"), name)
+        if name in ROOMS:
+            return import_module(f"pyrogen.{name}")
+        raise AttributeError(f"module 'pyrogen' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -9,8 +9,9 @@ from torch import nn
 from torch.optim import SGD
 
 from pyrogen import SVI, AdversarialGame
-from pyrogen.infer import CompiledTrace_ELBO, Descent
+from pyrogen.compile import CompiledTrace_ELBO
 from pyrogen.random import scoped_seed
+from pyrogen.steps import Descent
 
 
 def interpret(graph, inputs, options=None):

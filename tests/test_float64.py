@@ -8,10 +8,10 @@ import torch
 from test_families import DATA, SMALL
 
 import pyrogen
-from pyrogen.data import Split, images, mapped
+from pyrogen.data import Split, images, memmap
 from pyrogen.random import scoped_seed
 from pyrogen.recipes import RECIPES
-from pyrogen.testing.holds import few
+from pyrogen.testing.assertions import few
 
 VARIANTS = {"maf": "digits-logit", "mixture": "ring", "kde": "gaussian", "spline": "moons", "vae": "digits-binary"}
 OPTIONS = SMALL | {"kde": {"centres": 500}, "aae": {"prior": "label"}}
@@ -112,9 +112,9 @@ def test_a_file_is_read_in_the_default_type(tmp_path, kind, request, monkeypatch
     if kind is np.float64:  # as it is, not through float32
         assert np.array_equal(images.from_array(tmp_path / "x.npy").x.numpy(), x)
     if kind is np.float32:
-        monkeypatch.setattr(mapped, "FROM_BYTES", 0)
+        monkeypatch.setattr(memmap, "FROM_BYTES", 0)
         data = pyrogen.load(tmp_path / "x.npy")
-        assert isinstance(data.train.x, mapped.Mapped)
+        assert isinstance(data.train.x, memmap.Mapped)
         assert data.train.tensors()[0].dtype == data.test.x.dtype == torch.float64
         assert next(pyrogen.data.batches(data.train, 8))[0].dtype == torch.float64
 

@@ -12,9 +12,9 @@ from pyro.nn import PyroModule, PyroSample
 from torch.optim import Adam
 
 import pyrogen
-from pyrogen.comparing import compare_in
+from pyrogen.comparison.compare import compare_in
 from pyrogen.errors import ConfigError
-from pyrogen.train.runs import Run
+from pyrogen.training.run import Run
 
 
 def function_pair():

@@ -20,8 +20,8 @@ import pytest
 from PIL import Image
 
 from pyrogen.data import names
-from pyrogen.options import options_of
 from pyrogen.recipes import IMPLICIT, RECIPES
+from pyrogen.recipes.options import options_of
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -13,7 +13,7 @@ from user_programs import USER_PROGRAMS
 from pyrogen import SVI
 
 QUICK = ["factor analysis"]
-"""What a compiler is done with in seconds; tests/infer/test_compiled.py has more of the kind."""
+"""What a compiler is done with in seconds; tests/compile/test_compiled.py has more of the kind."""
 
 
 def made(name):

@@ -15,7 +15,7 @@ from PIL import Image
 from torch.optim import Adam
 
 import pyrogen
-from pyrogen.data import batches, mapped
+from pyrogen.data import batches, memmap
 from pyrogen.data.dataset import Dataset
 
 BATCH = 64
@@ -63,7 +63,7 @@ def main() -> None:
         began = time.perf_counter()
         memory = pyrogen.load(folder)
         print(f"loading: {chosen.images / (time.perf_counter() - began):,.0f} images/s")
-        mapped.FROM_BYTES = 0
+        memmap.FROM_BYTES = 0
         began = time.perf_counter()
         disk = pyrogen.load(folder)
         print(f"headers: {chosen.images / (time.perf_counter() - began):,.0f} images/s, with those held out decoded")

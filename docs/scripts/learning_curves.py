@@ -10,7 +10,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-from pyrogen.train.runs import Run
+from pyrogen.training.run import Run
 
 OUT = Path(__file__).parent.parent / "images" / "mnist-logit.png"
 

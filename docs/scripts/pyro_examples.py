@@ -27,7 +27,7 @@ from pyro.infer.autoguide import AutoDelta
 from pyro.optim import Adam, ClippedAdam
 
 import pyrogen
-from pyrogen.infer import CompiledELBO
+from pyrogen.compile import CompiledELBO
 
 Case = tuple[Any, Any, Any, Any, Callable[[int], tuple[tuple[Any, ...], dict[str, Any]]]]
 """Model, guide, Pyro's optimiser, loss, and the arguments of a step."""

@@ -19,7 +19,7 @@ import torch
 from pyro.infer import ELBO
 
 import pyrogen
-from pyrogen.infer import CompiledELBO
+from pyrogen.compile import CompiledELBO
 
 MODE = os.environ["PYROGEN_JUDGE"]
 OUT = os.environ["PYROGEN_JUDGE_OUT"]

@@ -18,9 +18,9 @@ import torch
 from pyrogen.bench import costs, sizes, steps
 from pyrogen.bench.plot import bench_png
 from pyrogen.bench.workloads import PAIRS, WORKLOADS
+from pyrogen.compile.decompositions import processor
 from pyrogen.errors import UserError
-from pyrogen.infer.arithmetic import processor
-from pyrogen.train.memory import keep_freed_memory
+from pyrogen.training.malloc import keep_freed_memory
 
 BATCH_SIZES = {"vae": (64, 256, 1024)}
 Row = dict[str, Any]

@@ -6,8 +6,8 @@ from pyrogen.bench.pairs import Pair
 from pyrogen.bench.timing import CHUNK
 from pyrogen.data.toy import Moons
 from pyrogen.explicit.autoregressive import MADE
-from pyrogen.explicit.conditionals import MixtureLikelihood
 from pyrogen.explicit.flow import Flow, autoregressive
+from pyrogen.explicit.mixture_likelihood import MixtureLikelihood
 from pyrogen.explicit.spline import Spline
 
 

@@ -16,11 +16,11 @@ from pyrogen.bench.pairs import ours
 from pyrogen.bench.timing import synchronise
 from pyrogen.bench.workloads import PAIRS
 from pyrogen.data.datasets import load
-from pyrogen.data.mapped import Mapped
+from pyrogen.data.memmap import Mapped
 from pyrogen.explicit.likelihoods import DiscretizedLogisticLikelihood
 from pyrogen.explicit.vae import VAE
-from pyrogen.infer.svi import SVI
-from pyrogen.train.loop import fit
+from pyrogen.steps.svi import SVI
+from pyrogen.training.loop import fit
 
 WARM_UP = 20
 """Steps that are not timed; the compiler does its work in them."""

@@ -11,9 +11,9 @@ from torch.optim import Adam
 from pyrogen.bench.timing import CHUNK, Contender, synchronise
 from pyrogen.implicit.dcgan import DCGAN
 from pyrogen.implicit.wgan import WGAN
-from pyrogen.infer.adversarial import AdversarialGame
-from pyrogen.infer.lipschitz import GradientPenalty
-from pyrogen.infer.losses import NonSaturating, Wasserstein
+from pyrogen.objectives.adversarial import NonSaturating, Wasserstein
+from pyrogen.objectives.penalties import GradientPenalty
+from pyrogen.steps.adversarial import AdversarialGame
 
 SHAPE = (1, 28, 28)
 

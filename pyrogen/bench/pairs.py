@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.optim import Adam
 
 from pyrogen.bench.timing import CHUNK, Contender, synchronise
-from pyrogen.infer.svi import SVI, no_guide
-from pyrogen.train.device import autocast
+from pyrogen.steps.svi import SVI, no_guide
+from pyrogen.training.device import autocast
 
 Maker = Callable[[], Contender]
 

@@ -4,8 +4,8 @@ from pyrogen.data.batches import batches
 from pyrogen.data.dataset import Dataset, Split
 from pyrogen.data.datasets import Entry, load, names
 from pyrogen.data.images import Rows, from_array, from_folder
-from pyrogen.data.measure import Measure
 from pyrogen.data.noise import Binarise, Dequantise
+from pyrogen.data.space import Measure
 from pyrogen.data.toy import TOYS, Toy
 
 __all__ = [

@@ -15,10 +15,10 @@ from torch.utils.data import Dataset as TorchDataset
 
 from pyrogen.data.checks import check_enough
 from pyrogen.data.dataset import Dataset, Split
-from pyrogen.data.mapped import Mapped
-from pyrogen.data.passing import Batch, moved
-from pyrogen.data.pictures import Pictures
+from pyrogen.data.image_files import Pictures
+from pyrogen.data.memmap import Mapped
 from pyrogen.data.prefetch import default_workers, prefetched
+from pyrogen.data.step_arguments import Batch, moved
 from pyrogen.errors import DataError
 from pyrogen.random import derive, generator, scoped_seed
 

@@ -8,8 +8,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from pyrogen.data.mapped import Mapped
-from pyrogen.data.measure import Measure
+from pyrogen.data.memmap import Mapped
+from pyrogen.data.space import Measure
 from pyrogen.errors import DataError
 
 Noise = Callable[[Tensor, torch.Generator], Tensor]

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from pyrogen.data.dataset import Dataset, Noise, Split
 from pyrogen.data.images import from_array, from_folder
-from pyrogen.data.mapped import Mapped
-from pyrogen.data.measure import Measure
+from pyrogen.data.memmap import Mapped
+from pyrogen.data.mnist_cifar import read_cifar10, read_idx
 from pyrogen.data.noise import Binarise, Dequantise
-from pyrogen.data.standard import read_cifar10, read_idx
+from pyrogen.data.space import Measure
 from pyrogen.data.toy import TOYS, Toy
 from pyrogen.errors import DataError, unknown
 from pyrogen.random import derive, generator

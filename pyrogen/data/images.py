@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pyrogen.data.checks import check_finite, check_images, check_labels
-from pyrogen.data.mapped import Mapped, extremes, held, mapped
-from pyrogen.data.measure import Measure
-from pyrogen.data.pictures import Pictures
+from pyrogen.data.image_files import Pictures
+from pyrogen.data.memmap import Mapped, extremes, held, mapped
+from pyrogen.data.space import Measure
 from pyrogen.errors import DataError
-from pyrogen.precision import standard
+from pyrogen.nn.precision import standard
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
 """The files of a folder that are read as pictures, in upper or lower case."""

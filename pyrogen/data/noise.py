@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pyrogen.data.measure import Measure
-from pyrogen.precision import standard
+from pyrogen.data.space import Measure
+from pyrogen.nn.precision import standard
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from pyrogen.data.mapped import Mapped, floats
+from pyrogen.data.memmap import Mapped, floats
 from pyrogen.errors import DataError
 
 _MOST_WORKERS = 8

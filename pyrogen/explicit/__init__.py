@@ -1,7 +1,6 @@
 """Models with a likelihood: exact, or bounded from below."""
 
 from pyrogen.explicit.autoregressive import MADE
-from pyrogen.explicit.conditionals import MixtureLikelihood
 from pyrogen.explicit.conditions import Attributes, Label, PartialImage, observe_quadrants
 from pyrogen.explicit.cvae import CVAE
 from pyrogen.explicit.flow import Flow
@@ -16,6 +15,7 @@ from pyrogen.explicit.likelihoods import (
     GaussianLikelihood,
 )
 from pyrogen.explicit.mixture import GaussianMixture
+from pyrogen.explicit.mixture_likelihood import MixtureLikelihood
 from pyrogen.explicit.pixelcnn import PixelCNN
 from pyrogen.explicit.posteriors import DiagonalNormal, FlowPosterior
 from pyrogen.explicit.ppca import PPCA

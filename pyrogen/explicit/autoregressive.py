@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pyrogen.explicit.conditionals import MixtureLikelihood
+from pyrogen.explicit.density_distribution import observe
 from pyrogen.explicit.likelihoods import Likelihood
-from pyrogen.explicit.tractable import observe
+from pyrogen.explicit.mixture_likelihood import MixtureLikelihood
 from pyrogen.nn.masked import MaskedMLP
 
 

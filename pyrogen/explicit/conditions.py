@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pyrogen.errors import DataError
-from pyrogen.precision import widened
+from pyrogen.nn.precision import widened
 
 
 class Condition(Protocol):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pyrogen.errors import ConfigError
-from pyrogen.explicit.tractable import observe
+from pyrogen.explicit.density_distribution import observe
 from pyrogen.explicit.transforms import (
     Affine,
     Autoregressive,

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from pyrogen.errors import DataError, unknown
-from pyrogen.precision import dtype_of
+from pyrogen.nn.precision import dtype_of
 
 COVARIANCES = ("diagonal", "full")
 

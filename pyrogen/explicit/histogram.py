@@ -17,7 +17,7 @@ from torch.distributions import Normal
 
 from pyrogen.data.checks import check_finite
 from pyrogen.errors import ConfigError
-from pyrogen.precision import dtype_of
+from pyrogen.nn.precision import dtype_of
 
 MOST_CELLS = 2**22
 """How many cells are still counted; with twice as many a histogram is the wrong model."""

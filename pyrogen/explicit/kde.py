@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from pyrogen.data.checks import check_finite
 from pyrogen.errors import ConfigError
-from pyrogen.nn.kernel import best_bandwidth, log_density
-from pyrogen.precision import dtype_of
+from pyrogen.nn.kernel_density import best_bandwidth, log_density
+from pyrogen.nn.precision import dtype_of
 
 
 class KernelDensity(nn.Module):

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from pyrogen.explicit.likelihoods import BernoulliLikelihood, Likelihood
-from pyrogen.nn.modes import evaluating
-from pyrogen.precision import widened
+from pyrogen.nn.eval_mode import evaluating
+from pyrogen.nn.precision import widened
 
 
 class LatentModel(nn.Module, ABC):

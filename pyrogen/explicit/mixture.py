@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from pyrogen.data.checks import check_finite
 from pyrogen.errors import ConfigError, unknown
+from pyrogen.explicit.density_distribution import observe
 from pyrogen.explicit.gaussian import COVARIANCES
-from pyrogen.explicit.tractable import observe
-from pyrogen.precision import dtype_of
+from pyrogen.nn.precision import dtype_of
 
 KMEANS_ROWS = 20_000
 """How many data are enough to find the first centres with."""

@@ -9,7 +9,7 @@ from pyro.nn import ConditionalAutoRegressiveNN
 from torch import Tensor, nn
 
 from pyrogen.errors import unknown
-from pyrogen.precision import widened
+from pyrogen.nn.precision import widened
 
 
 class Posterior(Protocol):

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from pyrogen.data.checks import check_finite
 from pyrogen.errors import ConfigError, DataError
-from pyrogen.explicit.tractable import observe
-from pyrogen.precision import dtype_of
+from pyrogen.explicit.density_distribution import observe
+from pyrogen.nn.precision import dtype_of
 
 
 class PPCA(nn.Module):

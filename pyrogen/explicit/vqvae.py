@@ -19,11 +19,11 @@ from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Tensor, nn
 
 from pyrogen.explicit.likelihoods import BernoulliLikelihood, Likelihood
-from pyrogen.nn.causal import CausalTransformer
 from pyrogen.nn.codebook import Codebook, perplexity
 from pyrogen.nn.conv import halvings, image_shape
-from pyrogen.nn.modes import evaluating
-from pyrogen.precision import widened
+from pyrogen.nn.eval_mode import evaluating
+from pyrogen.nn.precision import widened
+from pyrogen.nn.transformer import CausalTransformer
 
 
 class VQVAE(nn.Module):

@@ -17,9 +17,9 @@ from pyrogen.errors import ConfigError, unknown
 from pyrogen.explicit.likelihoods import GaussianLikelihood, Likelihood
 from pyrogen.implicit.mlp import MLPCritic
 from pyrogen.nn.conv import ConvDown, ConvUp
+from pyrogen.nn.eval_mode import evaluating
 from pyrogen.nn.mlp import mlp
-from pyrogen.nn.modes import evaluating
-from pyrogen.precision import widened
+from pyrogen.nn.precision import widened
 
 
 class LabelMixture(nn.Module):

@@ -19,9 +19,9 @@ from pyrogen.errors import unknown
 from pyrogen.implicit.dcgan import ConvGenerator, depth
 from pyrogen.implicit.mlp import MLPGenerator
 from pyrogen.nn.conv import ConvDown
+from pyrogen.nn.eval_mode import evaluating
 from pyrogen.nn.mlp import mlp
-from pyrogen.nn.modes import evaluating
-from pyrogen.precision import widened
+from pyrogen.nn.precision import widened
 
 
 class FeatureCritic(nn.Module):

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pyrogen.errors import ConfigError
-from pyrogen.nn.modes import evaluating
+from pyrogen.nn.eval_mode import evaluating
 
 
 class Adversarial(nn.Module):

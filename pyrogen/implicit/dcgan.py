@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pyrogen.implicit.base import Adversarial, Range, one_hot
 from pyrogen.nn.conv import ConvDown, ConvUp, dcgan_init, halvings, image_shape
-from pyrogen.precision import widened
+from pyrogen.nn.precision import widened
 
 
 def depth(shape: Sequence[int]) -> int:

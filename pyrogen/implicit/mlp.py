@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from pyrogen.implicit.base import Range, Scale, one_hot
 from pyrogen.nn.mlp import mlp
-from pyrogen.precision import widened
+from pyrogen.nn.precision import widened
 
 
 class MLPGenerator(nn.Module):

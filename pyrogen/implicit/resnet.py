@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from pyrogen.implicit.base import Adversarial, Range, given, one_hot
 from pyrogen.nn.conv import halvings, image_shape
-from pyrogen.precision import widened
+from pyrogen.nn.precision import widened
 
 
 class UpBlock(nn.Module):

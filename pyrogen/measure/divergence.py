@@ -15,8 +15,8 @@ from torch.optim import Adam
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from pyrogen.errors import ConfigError
+from pyrogen.nn.eval_mode import evaluating
 from pyrogen.nn.mlp import mlp
-from pyrogen.nn.modes import evaluating
 from pyrogen.protocols import Kind, Score
 from pyrogen.random import scoped_seed
 

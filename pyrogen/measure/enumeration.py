@@ -21,7 +21,7 @@ from pyro.poutine import Trace
 from torch import Tensor
 
 from pyrogen.errors import ConfigError
-from pyrogen.traces import Site, data_dim, log_prob, samples
+from pyrogen.pyro_tools.traces import Site, data_dim, log_prob, samples
 
 
 def enumerated(trace: Trace) -> bool:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from pyrogen.data.dataset import Dataset, Split
-from pyrogen.data.passing import types_named
+from pyrogen.data.step_arguments import types_named
 from pyrogen.errors import ConfigError
 from pyrogen.measure.c2st import c2st
 from pyrogen.measure.coverage import mode_scores
@@ -16,9 +16,9 @@ from pyrogen.measure.likelihood import density_scores, mean_score, pair_scores
 from pyrogen.measure.mmd import mmd2
 from pyrogen.measure.neighbours import nearest_neighbour
 from pyrogen.measure.reconstruction import reconstruction_score
-from pyrogen.nn.modes import evaluating
-from pyrogen.programs import places, taking
+from pyrogen.nn.eval_mode import evaluating
 from pyrogen.protocols import Reconstructing, Sampler, Score
+from pyrogen.pyro_tools.programs import places, taking
 from pyrogen.random import derive, scoped_seed
 
 SAMPLES = 1000

@@ -23,7 +23,7 @@ from pyrogen.errors import ConfigError
 from pyrogen.files import write_whole
 from pyrogen.measure.fid import fid, inception_score, kid, precision_recall
 from pyrogen.nn.conv import image_shape
-from pyrogen.nn.modes import evaluating
+from pyrogen.nn.eval_mode import evaluating
 from pyrogen.protocols import Score
 from pyrogen.random import derive, scoped_seed
 

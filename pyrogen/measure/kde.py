@@ -10,7 +10,7 @@ worse model first, and it is no bound. It is given because nothing else puts an 
 from torch import Tensor
 
 from pyrogen.measure.likelihood import mean_score
-from pyrogen.nn.kernel import best_bandwidth, log_density
+from pyrogen.nn.kernel_density import best_bandwidth, log_density
 from pyrogen.protocols import Score
 
 WARNING = "kernel-density estimate: misleads in many dimensions, compares with no bound and no exact value"

@@ -20,13 +20,13 @@ from pyro.distributions.util import scale_and_mask
 from pyro.poutine import Trace
 from torch import Tensor
 
-from pyrogen.data.measure import Measure, require
+from pyrogen.data.space import Measure, require
 from pyrogen.errors import ConfigError
 from pyrogen.measure.enumeration import enumerated, summed_out
 from pyrogen.measure.structure import Structure, programs, structure
 from pyrogen.protocols import Pair, Score
+from pyrogen.pyro_tools.traces import data_dim, log_prob, over_plates, particles, samples
 from pyrogen.random import derive, scoped_seed
-from pyrogen.traces import data_dim, log_prob, over_plates, particles, samples
 
 ROWS = 10_000
 """How many (datum, particle) rows are computed at once; bounds the memory."""

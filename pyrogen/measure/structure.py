@@ -18,10 +18,10 @@ from torch import Tensor
 from torch.distributions import biject_to
 
 from pyrogen.errors import ConfigError
-from pyrogen.programs import places, taking
 from pyrogen.protocols import Kind, Pair
+from pyrogen.pyro_tools.programs import places, taking
+from pyrogen.pyro_tools.traces import Site, check_follows, check_shape, data_dim, following, is_delta, log_prob, samples
 from pyrogen.random import scoped_seed
-from pyrogen.traces import Site, check_follows, check_shape, data_dim, following, is_delta, log_prob, samples
 
 Program = Callable[..., Any]
 

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from pyrogen.errors import unknown
 from pyrogen.recipes.adversarial import cgan, dcgan, gan, packed_gan, sngan, wgan, wgan_gp
 from pyrogen.recipes.autoencoders import autoencoder, conv_autoencoder, pca
-from pyrogen.recipes.chains import made, pixelcnn
+from pyrogen.recipes.autoregressive import made, pixelcnn
 from pyrogen.recipes.densities import gaussian, histogram, kde, mixture, ppca
 from pyrogen.recipes.flows import maf, realnvp, spline
 from pyrogen.recipes.hybrids import aae, vaegan
 from pyrogen.recipes.latent import cvae, iwae, ladder_vae, vae, vqvae, vqvae2
-from pyrogen.recipes.plan import Plan
+from pyrogen.recipes.setup import Plan
 
 __all__ = ["IMPLICIT", "RECIPES", "Plan", "Recipe", "describe", "recipe"]
 

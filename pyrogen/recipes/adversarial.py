@@ -16,12 +16,9 @@ from pyrogen.implicit.mlp import MLPCritic
 from pyrogen.implicit.packing import Packed, packed_shape
 from pyrogen.implicit.resnet import ResGAN
 from pyrogen.implicit.wgan import WGAN
-from pyrogen.infer.adversarial import AdversarialGame
-from pyrogen.infer.adversarial import bursts as wgan_bursts
-from pyrogen.infer.lipschitz import GradientPenalty, ZeroPenalty, spectral
-from pyrogen.infer.losses import AdversarialLoss, Hinge, LeastSquares, Minimax, NonSaturating, Wasserstein
-from pyrogen.infer.optimizers import MakeOptimizer
-from pyrogen.recipes.plan import (
+from pyrogen.objectives.adversarial import AdversarialLoss, Hinge, LeastSquares, Minimax, NonSaturating, Wasserstein
+from pyrogen.objectives.penalties import GradientPenalty, ZeroPenalty, spectral
+from pyrogen.recipes.setup import (
     Plan,
     cosine,
     in_unit_box,
@@ -31,6 +28,9 @@ from pyrogen.recipes.plan import (
     require_images,
     require_labels,
 )
+from pyrogen.steps.adversarial import AdversarialGame
+from pyrogen.steps.adversarial import bursts as wgan_bursts
+from pyrogen.steps.optimizers import MakeOptimizer
 
 LOSSES: dict[str, type[AdversarialLoss]] = {
     "non_saturating": NonSaturating,

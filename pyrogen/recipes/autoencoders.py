@@ -2,12 +2,12 @@
 
 from functools import partial
 
-from pyrogen.autoencoder import PCA, Autoencoder
 from pyrogen.data.dataset import Dataset
 from pyrogen.errors import unknown
-from pyrogen.infer.closed_form import ClosedForm
 from pyrogen.nn.pooling import POOLINGS
-from pyrogen.recipes.plan import Plan, descent, in_unit_box, mean_of, require_images
+from pyrogen.recipes.setup import Plan, descent, in_unit_box, mean_of, require_images
+from pyrogen.reconstruction import PCA, Autoencoder
+from pyrogen.steps.closed_form import ClosedForm
 
 
 def autoencoder(

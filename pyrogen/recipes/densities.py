@@ -5,15 +5,15 @@ from functools import partial
 from pyro.infer import TraceEnum_ELBO
 
 from pyrogen.data.dataset import Dataset
-from pyrogen.data.measure import require
+from pyrogen.data.space import require
 from pyrogen.errors import ConfigError, unknown
 from pyrogen.explicit.gaussian import Gaussian
 from pyrogen.explicit.histogram import Histogram
 from pyrogen.explicit.kde import KernelDensity
 from pyrogen.explicit.mixture import GaussianMixture
 from pyrogen.explicit.ppca import PPCA
-from pyrogen.infer.closed_form import ClosedForm
-from pyrogen.recipes.plan import Plan, svi
+from pyrogen.recipes.setup import Plan, svi
+from pyrogen.steps.closed_form import ClosedForm
 
 
 def gaussian(

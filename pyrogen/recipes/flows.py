@@ -3,14 +3,14 @@
 from torch import nn
 
 from pyrogen.data.dataset import Dataset
-from pyrogen.data.measure import require
+from pyrogen.data.space import require
 from pyrogen.errors import unknown
 from pyrogen.explicit.autoregressive import MADE
-from pyrogen.explicit.conditionals import MixtureLikelihood
 from pyrogen.explicit.flow import Flow, autoregressive, coupling, multiscale
+from pyrogen.explicit.mixture_likelihood import MixtureLikelihood
 from pyrogen.explicit.spline import Spline
 from pyrogen.explicit.transforms import Affine, Logit, Standardise
-from pyrogen.recipes.plan import Plan, require_images, svi
+from pyrogen.recipes.setup import Plan, require_images, svi
 
 
 def realnvp(

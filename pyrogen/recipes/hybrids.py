@@ -8,11 +8,8 @@ from pyrogen.data.dataset import Dataset
 from pyrogen.errors import ConfigError, unknown
 from pyrogen.hybrid.aae import AAE, LabelMixture
 from pyrogen.hybrid.vaegan import VAEGAN
-from pyrogen.infer.adversarial import AdversarialGame
-from pyrogen.infer.lipschitz import ZeroPenalty
-from pyrogen.infer.svi import SVI
-from pyrogen.infer.turns import CodeGame, InTurn
-from pyrogen.recipes.plan import (
+from pyrogen.objectives.penalties import ZeroPenalty
+from pyrogen.recipes.setup import (
     Plan,
     cosine,
     in_unit_box,
@@ -23,6 +20,9 @@ from pyrogen.recipes.plan import (
     require_labels,
     svi,
 )
+from pyrogen.steps.adversarial import AdversarialGame
+from pyrogen.steps.sequential import CodeGame, InTurn
+from pyrogen.steps.svi import SVI
 
 
 def aae(

@@ -13,8 +13,8 @@ from pyrogen.explicit.posteriors import FlowPosterior
 from pyrogen.explicit.priors import VampPrior
 from pyrogen.explicit.vae import VAE
 from pyrogen.explicit.vqvae import VQVAE, VQVAE2
-from pyrogen.infer.elbo import IWAE, BetaELBO, FreeBits, Objective, Warmup
-from pyrogen.recipes.plan import (
+from pyrogen.objectives.elbo import IWAE, BetaELBO, FreeBits, Objective, Warmup
+from pyrogen.recipes.setup import (
     Plan,
     descent,
     label_counts,

@@ -1,9 +1,7 @@
-"""Results as people look at them: pictures while a model learns, one page when several are compared."""
+"""Plots and pages: pictures of samples and curves while a model learns, one page when several are compared."""
 
-from pyrogen.report.html import write_report as write_report
-from pyrogen.report.plots import curves_png as curves_png
-from pyrogen.report.plots import curves_svg as curves_svg
-from pyrogen.report.plots import histogram_png as histogram_png
-from pyrogen.report.plots import samples_png as samples_png
-from pyrogen.report.plots import scatter_png as scatter_png
-from pyrogen.report.sheet import grid_png as grid_png
+from pyrogen.report.html import write_report
+from pyrogen.report.image_grid import grid_png
+from pyrogen.report.plots import curves_png, curves_svg, histogram_png, samples_png, scatter_png
+
+__all__ = ["curves_png", "curves_svg", "grid_png", "histogram_png", "samples_png", "scatter_png", "write_report"]

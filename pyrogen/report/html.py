@@ -14,11 +14,11 @@ from jinja2 import Environment, FunctionLoader
 from torch import Tensor
 
 from pyrogen.files import write_whole
-from pyrogen.report import words
+from pyrogen.report import formatting
+from pyrogen.report.curve_data import Rows, group_curves
+from pyrogen.report.image_grid import GAP, grid_png, image_scale
 from pyrogen.report.plots import GENERATED, PANEL, REAL, curves_svg, samples_png
 from pyrogen.report.ranking import best, groups, is_number
-from pyrogen.report.series import Rows, group_curves
-from pyrogen.report.sheet import GAP, grid_png, image_scale
 
 COLUMNS = ("log_likelihood", "bits_per_dim", "mmd2", "c2st", "nearest_neighbour")
 BESIDE = ("elbo", "iwae", "ais", "kde")
@@ -82,16 +82,16 @@ def _environment() -> Environment:
     loader = FunctionLoader(lambda name: folder.joinpath(name).read_text("utf-8"))
     environment = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {
-        "number": words.number,
-        "count": words.count,
-        "setting": words.setting,
-        "duration": words.duration,
-        "p_value": words.p_value,
-        "title_of": words.title,
-        "unit_of": words.unit,
-        "details": words.details,
-        "kind": words.KINDS.__getitem__,
-        "quantity": lambda score: words.quantity(score["value"], score.get("stderr")),
+        "number": formatting.number,
+        "count": formatting.count,
+        "setting": formatting.setting,
+        "duration": formatting.duration,
+        "p_value": formatting.p_value,
+        "title_of": formatting.title,
+        "unit_of": formatting.unit,
+        "details": formatting.details,
+        "kind": formatting.KINDS.__getitem__,
+        "quantity": lambda score: formatting.quantity(score["value"], score.get("stderr")),
         "memory": memory_reading,
         "c2st": _c2st,
     }
@@ -124,9 +124,9 @@ def _findings(models: Mapping[str, Any], failed: list[str]) -> list[tuple[str, s
         winners = [model for model in models if model in best(scores, name)]
         if winners:
             first = scores[winners[0]][name]
-            value, error = words.quantity(first["value"], first.get("stderr"))
+            value, error = formatting.quantity(first["value"], first.get("stderr"))
             kind = {"exact": "exactly ", "lower_bound": "at least "}.get(first["kind"], "")
-            note = f"{kind}{value}{f' ± {error}' if error else ''} {words.unit(first)}"
+            note = f"{kind}{value}{f' ± {error}' if error else ''} {formatting.unit(first)}"
             if len(winners) > 1:
                 note = f"{winners[0]}: {note}; the others are within two standard errors"
             found.append((question, ", ".join(winners), note))

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from pyrogen.errors import DataError
 from pyrogen.files import Target, keep
-from pyrogen.report.series import Rows, base_name, group_curves, robust_limits, summary
-from pyrogen.report.sheet import grid_png
+from pyrogen.report.curve_data import Rows, base_name, group_curves, robust_limits, summary
+from pyrogen.report.image_grid import grid_png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

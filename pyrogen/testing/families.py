@@ -10,15 +10,27 @@ import torch
 from torch import Tensor
 
 from pyrogen.data.dataset import Dataset, Split
-from pyrogen.data.passing import batch_for
+from pyrogen.data.step_arguments import batch_for
 from pyrogen.measure.evaluate import evaluate
 from pyrogen.protocols import Density, Pair, Sampler, Step
 from pyrogen.random import scoped_seed
-from pyrogen.recipes.plan import Plan
-from pyrogen.testing.holds import ROWS, differing, equal, few, hold, hold_scalars, kept, leaves, rows, told, unchanged
+from pyrogen.recipes.setup import Plan
+from pyrogen.testing.assertions import (
+    ROWS,
+    differing,
+    equal,
+    few,
+    hold,
+    hold_scalars,
+    kept,
+    leaves,
+    rows,
+    told,
+    unchanged,
+)
 from pyrogen.testing.models import CAPABILITIES, check_pair, draw
-from pyrogen.train import checkpoint
-from pyrogen.train.loop import fit
+from pyrogen.training.loop import fit
+from pyrogen.training.trainer import checkpoint
 
 Make = Callable[[Dataset], Any]
 """Makes a family for a data set, anew at each call: ``(model, step)``, a step, or a ``Plan``."""

@@ -8,11 +8,11 @@ from torch import Tensor
 
 from pyrogen.data.dataset import Dataset, Split
 from pyrogen.measure.likelihood import bounds
-from pyrogen.nn.modes import evaluating
-from pyrogen.programs import places, taking
+from pyrogen.nn.eval_mode import evaluating
 from pyrogen.protocols import Density, Implicit, LatentVariable, Pair, Reconstructing, Sampler
+from pyrogen.pyro_tools.programs import places, taking
 from pyrogen.random import scoped_seed
-from pyrogen.testing.holds import ROWS, hold, hold_able, hold_tensor, rows, told, unchanged
+from pyrogen.testing.assertions import ROWS, hold, hold_able, hold_tensor, rows, told, unchanged
 
 
 def check_sampler(model: Sampler, data: Dataset | Split) -> None:

@@ -15,13 +15,14 @@ import torch
 from PIL import Image
 
 import pyrogen
-from pyrogen.data import batches, from_folder, mapped
+from pyrogen.data import batches, from_folder, memmap
 from pyrogen.data.dataset import Dataset
-from pyrogen.data.mapped import Mapped
+from pyrogen.data.memmap import Mapped
 from pyrogen.errors import DataError
-from pyrogen.train.checkpoint import newest
-from pyrogen.train.runs import Run
-from pyrogen.training import configure, evaluate_run, train
+from pyrogen.measure.evaluate_run import evaluate_run
+from pyrogen.training.checkpoint import newest
+from pyrogen.training.run import Run
+from pyrogen.training.trainer import configure, train
 
 COLOURS = np.random.default_rng(0).integers(0, 256, (40, 6, 5, 3), dtype=np.uint8)
 GREYS = COLOURS[..., 0]
@@ -53,7 +54,7 @@ def on_disk(monkeypatch):
 
     def load(folder: str) -> Dataset:
         with monkeypatch.context() as small:
-            small.setattr(mapped, "FROM_BYTES", 0)
+            small.setattr(memmap, "FROM_BYTES", 0)
             return pyrogen.load(folder)
 
     return load
@@ -94,7 +95,7 @@ def test_workers_change_no_batch(on_disk, tmp_path, workers):
 def test_workers_read_arrays_ahead_too(tmp_path, monkeypatch):
     np.save(tmp_path / "a.npy", GREYS)
     memory = pyrogen.load(tmp_path / "a.npy")
-    monkeypatch.setattr(mapped, "FROM_BYTES", 0)
+    monkeypatch.setattr(memmap, "FROM_BYTES", 0)
     disk = pyrogen.load(tmp_path / "a.npy")
     assert isinstance(disk.train.x, Mapped)
     assert_equal(first(disk, workers=2), first(memory))
@@ -154,12 +155,12 @@ def test_only_headers_are_read(tmp_path, monkeypatch):
     save(tmp_path, PICTURES["grey"])
     for file in tmp_path.iterdir():
         file.write_bytes(file.read_bytes()[:60])
-    monkeypatch.setattr(mapped, "FROM_BYTES", 0)
+    monkeypatch.setattr(memmap, "FROM_BYTES", 0)
     assert from_folder(tmp_path).x.shape == (40, 1, 6, 5)
 
 
 def test_large_images_are_few_in_memory(on_disk, tmp_path, monkeypatch):
-    monkeypatch.setattr(mapped, "_SHOWN_BYTES", 4 * 30 * 3)
+    monkeypatch.setattr(memmap, "_SHOWN_BYTES", 4 * 30 * 3)
     data = on_disk(save(tmp_path, PICTURES["grey"]))
     assert (len(data.train), len(data.valid), len(data.test)) == (34, 3, 3)
     assert len(data.train.tensors()[0]) == 3
@@ -170,7 +171,7 @@ def config(folder: str, steps: int) -> dict:
 
 
 def test_a_model_trains_and_is_evaluated(tmp_path, monkeypatch):
-    monkeypatch.setattr(mapped, "FROM_BYTES", 0)
+    monkeypatch.setattr(memmap, "FROM_BYTES", 0)
     result = train(Run.create(tmp_path / "run", config(save(tmp_path / "images", PICTURES["colour"]), 9)))
     assert evaluate_run(result.run, k=2)["n"] == 4
     assert active_children() == []
@@ -178,8 +179,8 @@ def test_a_model_trains_and_is_evaluated(tmp_path, monkeypatch):
 
 STREAMED = """
 import sys
-from pyrogen.data import mapped
-mapped.FROM_BYTES = 0
+from pyrogen.data import memmap
+memmap.FROM_BYTES = 0
 from pyrogen.cli import main
 sys.exit(main())
 """
@@ -208,7 +209,7 @@ def test_a_signal_to_all_processes_ends_the_run_as_it_does_without_workers(tmp_p
 def test_a_program_that_keeps_its_batches_ends(tmp_path):
     folder = save(tmp_path, PICTURES["grey"])
     program = (
-        "import pyrogen; from pyrogen.data import batches, mapped; mapped.FROM_BYTES = 0\n"
+        "import pyrogen; from pyrogen.data import batches, memmap; memmap.FROM_BYTES = 0\n"
         f"source = batches(pyrogen.load({json.dumps(folder)}).train, 6, workers=2); next(source)"
     )
     subprocess.run([sys.executable, "-W", "error", "-c", program], check=True, timeout=60)

@@ -16,10 +16,10 @@ from pyrogen.explicit import (
     MixtureLikelihood,
     PixelCNN,
 )
-from pyrogen.explicit.conditionals import conditional
+from pyrogen.explicit.mixture_likelihood import conditional
 from pyrogen.nn.masked import MaskedMLP
 from pyrogen.random import scoped_seed
-from pyrogen.recipes.chains import made, pixelcnn
+from pyrogen.recipes.autoregressive import made, pixelcnn
 
 LIKELIHOODS = {
     "bernoulli": BernoulliLikelihood,

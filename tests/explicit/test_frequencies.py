@@ -7,10 +7,11 @@ import pyrogen
 from pyrogen.errors import ConfigError
 from pyrogen.explicit import Histogram, KernelDensity
 from pyrogen.explicit.histogram import MOST_CELLS
+from pyrogen.measure.evaluate_run import evaluate_run
 from pyrogen.random import scoped_seed
 from pyrogen.recipes.densities import histogram, kde
-from pyrogen.train.runs import Run
-from pyrogen.training import configure, evaluate_run, train
+from pyrogen.training.run import Run
+from pyrogen.training.trainer import configure, train
 
 
 def normal(n, d, seed=0):

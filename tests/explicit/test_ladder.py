@@ -14,8 +14,8 @@ from pyrogen import SVI
 from pyrogen.data import Split
 from pyrogen.errors import ConfigError
 from pyrogen.explicit import GaussianLikelihood, LadderVAE
-from pyrogen.infer import IWAE, BetaELBO, FreeBits
 from pyrogen.measure.likelihood import bounds
+from pyrogen.objectives import IWAE, BetaELBO, FreeBits
 from pyrogen.random import scoped_seed
 from pyrogen.recipes import recipe
 from pyrogen.testing import check_latent_variable, check_pair, check_sampler

@@ -8,9 +8,9 @@ import pyrogen
 from pyrogen import SVI, fit
 from pyrogen.errors import ConfigError, DataError
 from pyrogen.explicit import PPCA
-from pyrogen.infer import ClosedForm
 from pyrogen.random import scoped_seed
 from pyrogen.recipes.densities import ppca
+from pyrogen.steps import ClosedForm
 
 
 def plane(n=4000, d=6, k=2, sigma=0.3, seed=0):

@@ -9,12 +9,12 @@ from pyrogen import SVI
 from pyrogen.errors import ConfigError
 from pyrogen.explicit import VAE, DiagonalNormal, FlowPosterior, StandardNormal, VampPrior
 from pyrogen.explicit.priors import EvenMixture
-from pyrogen.infer import IWAE, BetaELBO, FreeBits, Warmup
 from pyrogen.measure.likelihood import bounds
-from pyrogen.options import bind
+from pyrogen.objectives import IWAE, BetaELBO, FreeBits, Warmup
 from pyrogen.random import scoped_seed
 from pyrogen.recipes import recipe
 from pyrogen.recipes.latent import objective
+from pyrogen.recipes.options import bind
 
 
 def make(prior=None, posterior=None):

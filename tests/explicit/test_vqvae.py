@@ -13,12 +13,12 @@ from pyrogen.data import Split
 from pyrogen.errors import ConfigError
 from pyrogen.explicit import VQVAE, VQVAE2, GaussianLikelihood
 from pyrogen.explicit.vqvae import Sequences
-from pyrogen.infer import Descent
 from pyrogen.measure.likelihood import bounds, pair_scores
-from pyrogen.nn.causal import CausalTransformer
 from pyrogen.nn.codebook import Codebook, perplexity
+from pyrogen.nn.transformer import CausalTransformer
 from pyrogen.random import scoped_seed
 from pyrogen.recipes import recipe
+from pyrogen.steps import Descent
 from pyrogen.testing import check_autoencoder, check_latent_variable, check_pair, check_sampler
 
 EVERY = [(make, shape) for make in (VQVAE, VQVAE2) for shape in ((1, 8, 8), (3, 17, 22))]

@@ -12,11 +12,11 @@ from pyrogen import Density, Pair
 from pyrogen.data import Split
 from pyrogen.errors import ConfigError
 from pyrogen.hybrid import AAE, VAEGAN, LabelMixture
-from pyrogen.infer import ZeroPenalty
-from pyrogen.infer.turns import CodeGame, InTurn
+from pyrogen.objectives import ZeroPenalty
 from pyrogen.random import scoped_seed
 from pyrogen.recipes import recipe
-from pyrogen.recipes.plan import cosine
+from pyrogen.recipes.setup import cosine
+from pyrogen.steps.sequential import CodeGame, InTurn
 from pyrogen.testing import check_sampler
 
 

@@ -5,7 +5,7 @@ import torch
 
 import pyrogen
 from pyrogen.data.dataset import Dataset, Split
-from pyrogen.data.measure import Measure
+from pyrogen.data.space import Measure
 from pyrogen.errors import ConfigError
 from pyrogen.measure import features
 

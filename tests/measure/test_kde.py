@@ -9,7 +9,7 @@ from helpers import points
 from sklearn.neighbors import KernelDensity
 
 from pyrogen.measure.kde import kde_score
-from pyrogen.nn.kernel import best_bandwidth, log_density
+from pyrogen.nn.kernel_density import best_bandwidth, log_density
 
 
 @pytest.mark.parametrize("bandwidth", [0.05, 0.4, 3.0])

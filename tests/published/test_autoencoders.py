@@ -8,8 +8,8 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 import pyrogen
-from pyrogen.autoencoder import PCA
 from pyrogen.measure.reconstruction import reconstruction_score
+from pyrogen.reconstruction import PCA
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 ERRORS = {2: 0.05567, 10: 0.03407, 16: 0.02686, 32: 0.01683}  # of x / 255; the data here are (x + u) / 256

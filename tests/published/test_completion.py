@@ -17,10 +17,10 @@ from torch.optim import Adam
 
 import pyrogen
 from pyrogen.explicit import CVAE, BernoulliLikelihood, PartialImage, observe_quadrants
-from pyrogen.infer import BetaELBO
 from pyrogen.measure.likelihood import bounds
+from pyrogen.objectives import BetaELBO
 from pyrogen.random import scoped_seed
-from pyrogen.recipes.plan import cosine
+from pyrogen.recipes.setup import cosine
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 PUBLISHED = {1: 71.8, 2: 51.0, 3: 24.2}

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from pyrogen.report.sheet import GAP_COLOUR
+from pyrogen.report.image_grid import GAP_COLOUR
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
 

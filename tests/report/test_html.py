@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from pyrogen.errors import RunError
+from pyrogen.report.formatting import KINDS, details, duration, p_value, quantity, setting
 from pyrogen.report.html import memory_reading
 from pyrogen.report.ranking import best, groups
-from pyrogen.report.words import KINDS, details, duration, p_value, quantity, setting
 
 Write = Callable[..., Path]
 

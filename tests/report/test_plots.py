@@ -14,9 +14,9 @@ from PIL import Image
 
 from pyrogen.errors import DataError, RunError
 from pyrogen.report import curves_png, curves_svg, grid_png, histogram_png, samples_png, scatter_png
+from pyrogen.report.curve_data import Rows, group_curves, robust_limits, summary
+from pyrogen.report.image_grid import GAP, GAP_COLOUR, UNSEEN_COLOUR
 from pyrogen.report.plots import GENERATED, PANEL
-from pyrogen.report.series import Rows, group_curves, robust_limits, summary
-from pyrogen.report.sheet import GAP, GAP_COLOUR, UNSEEN_COLOUR
 
 
 def pixels(png: bytes) -> np.ndarray:

@@ -1,0 +1,55 @@
+"""Progress on standard error: a bar on a terminal, plain lines elsewhere."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from pyrogen.training.trainer import Watcher
+
+LINE_SECONDS = 5.0
+"""Off a terminal, at most one line in so many seconds."""
+
+
+@contextmanager
+def showing(title: str, steps: int, console: Console) -> Iterator[Watcher]:
+    """A watcher for ``training.train`` that shows how far a run is, its losses and its speed.
+
+    Args:
+        title: what is being trained.
+        steps: the number of the last step.
+        console: where to.
+    """
+    if not console.is_terminal:
+        yield _Lines(title, steps, console)
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[logs]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task(title, total=steps, logs="")
+        yield lambda row: bar.update(task, completed=row["t"], logs=_summary(row))
+
+
+class _Lines:
+    def __init__(self, title: str, steps: int, console: Console) -> None:
+        self.title, self.steps, self.console, self.last = title, steps, console, 0.0
+
+    def __call__(self, row: dict[str, float]) -> None:
+        now = time.monotonic()
+        if row["t"] == self.steps or now - self.last > LINE_SECONDS:
+            self.last = now
+            text = f"{self.title}  step {row['t']:,.0f}/{self.steps:,}  {_summary(row)}"
+            self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _summary(row: dict[str, float]) -> str:
+    quiet = ("t", "seconds", "examples_per_second")
+    parts = [f"{name} {value:.4g}" for name, value in row.items() if name not in quiet]
+    return "  ".join([*parts, f"{row['examples_per_second']:,.0f} examples/s"])

@@ -1,0 +1,72 @@
+"""Conditional distributions of one value, for autoregressive models: mixtures, as observation models with K components.
+
+Each is a ``Likelihood``: ``h`` is ``(batch, outputs * channel, *rest)``, the K log-weights first, then the locations,
+then the log-scales.
+"""
+
+from typing import Any, Literal
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+from torch.distributions import Categorical, MixtureSameFamily
+
+from pyrogen.data.space import Measure
+from pyrogen.errors import ConfigError
+from pyrogen.explicit.likelihoods import BernoulliLikelihood, DiscretizedLogistic, Likelihood
+
+
+class MixtureLikelihood(nn.Module):
+    """p(x | h) = Σ_k w_k(h) f((x - m_k(h)) / s_k(h)), f a normal density or a discretised logistic one.
+
+    Bishop, "Mixture density networks", 1994; Salimans et al., "PixelCNN++", ICLR 2017. The components start side by
+    side over where standardised data, or data in [0, 1], lie.
+
+    Args:
+        components: K.
+        levels: grey levels of a discretised logistic, on [0, 1]; 0 for normal components.
+
+    Raises:
+        ConfigError: for no component.
+    """
+
+    kind: Literal["mass", "density"] = "density"
+
+    def __init__(self, components: int = 10, levels: int = 0) -> None:
+        super().__init__()
+        if components < 1:
+            raise ConfigError(f"a mixture needs at least 1 component; got {components}")
+        self.components, self.levels, self.outputs = components, levels, 3 * components
+        self.width = 3 / components  # of the range that each component starts with
+        spread = self.width * (torch.arange(components) + 0.5) - 1.5
+        self.register_buffer("spread", spread, persistent=False)
+        self.spread: Tensor
+
+    def forward(self, h: Tensor) -> Any:
+        """The distribution of independent values, its batch shape that of x."""
+        h = h.unflatten(1, (3, self.components, -1)).movedim(2, -1)
+        logits, loc, log_scale = h.unbind(1)
+        loc, scale = loc + self.spread, self.width * log_scale.clamp(-7, 7).exp()
+        component: Any
+        if self.levels:
+            component = DiscretizedLogistic(0.5 + loc / 3, scale / 6, self.levels)
+        else:
+            component = dist.Normal(loc, scale, validate_args=False)
+        return MixtureSameFamily(Categorical(logits=logits, validate_args=False), component, validate_args=False)
+
+    def mean(self, h: Tensor) -> Tensor:
+        """E[x | h], the shape of x; a discretised logistic's before it is cut off at 0 and 1."""
+        distribution = self(h)
+        loc: Tensor = distribution.component_distribution.loc
+        return (distribution.mixture_distribution.probs * loc).sum(-1)
+
+    def link(self, mean: Tensor) -> Tensor:
+        """All components as they are."""
+        return mean.new_zeros(self.outputs * mean.shape[0], *mean.shape[1:])
+
+
+def conditional(measure: Measure, components: int) -> Likelihood:
+    """The conditional distribution that suits a measure: Bernoulli, discretised logistics or Gaussians."""
+    if measure.kind == "mass":
+        return BernoulliLikelihood()
+    return MixtureLikelihood(components, measure.levels if measure.space == "unit" else 0)

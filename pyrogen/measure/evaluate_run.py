@@ -1,0 +1,45 @@
+"""Measure the model of a run folder."""
+
+from typing import Any
+
+from pyrogen.data.datasets import load
+from pyrogen.errors import ConfigError
+from pyrogen.measure.evaluate import evaluate
+from pyrogen.training.device import pick_device
+from pyrogen.training.malloc import keep_freed_memory
+from pyrogen.training.run import Run
+from pyrogen.training.trainer import restore
+
+
+def evaluate_run(run: Run, data: str | None = None, *, k: int = 100, seed: int = 0) -> dict[str, Any]:
+    """Measure the model of a run; the form of ``evaluate --json``.
+
+    Args:
+        run: the run folder.
+        data: a data set in place of the run's own; it must have the same shape and measure.
+        k: importance samples for each datum.
+        seed: of every random draw.
+
+    Raises:
+        ConfigError: if the other data set is of another shape or measure.
+    """
+    keep_freed_memory()
+    trained = restore(run)
+    judged = trained.data
+    if data is not None and data != run.config["data"]:
+        other = load(data, run.config.get("data_root"), run.config["seed"])
+        if (other.shape, other.measure) != (judged.shape, judged.measure):
+            raise ConfigError(
+                f"the model was trained on {judged.name!r}, {judged.shape}, {judged.measure}; "
+                f"{other.name!r} is {other.shape}, {other.measure}: their likelihoods do not compare"
+            )
+        side = judged.test.side
+        judged = (other.with_side(side) if side else other).to(pick_device(run.config["device"]))
+    scores = evaluate(trained.model, judged, k=k, seed=seed)
+    return {
+        "model": run.config["model"],
+        "data": judged.name,
+        "split": "test",
+        "n": len(judged.test),
+        "scores": {name: score.as_dict() for name, score in scores.items()},
+    }

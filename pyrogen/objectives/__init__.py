@@ -1,0 +1,23 @@
+"""What a step minimises: bounds on a log-likelihood, adversarial losses and penalties on a critic."""
+
+from pyrogen.objectives.adversarial import AdversarialLoss, Hinge, LeastSquares, Minimax, NonSaturating, Wasserstein
+from pyrogen.objectives.elbo import IWAE, BetaELBO, FreeBits, Objective, Warmup
+from pyrogen.objectives.penalties import GradientPenalty, ZeroPenalty, clip_weights, spectral
+
+__all__ = [
+    "IWAE",
+    "AdversarialLoss",
+    "BetaELBO",
+    "FreeBits",
+    "GradientPenalty",
+    "Hinge",
+    "LeastSquares",
+    "Minimax",
+    "NonSaturating",
+    "Objective",
+    "Warmup",
+    "Wasserstein",
+    "ZeroPenalty",
+    "clip_weights",
+    "spectral",
+]

@@ -1,0 +1,117 @@
+"""What a recipe makes, and what the recipes share."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Adam, Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+
+from pyrogen.data.dataset import Dataset
+from pyrogen.data.space import require
+from pyrogen.errors import ConfigError, unknown
+from pyrogen.explicit.likelihoods import Likelihood, make_likelihood
+from pyrogen.protocols import Step
+from pyrogen.steps.gradient import Descent
+from pyrogen.steps.svi import SVI
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a recipe makes.
+
+    Args:
+        model: the network, with the capabilities of ``pyrogen.protocols``.
+        step: trains it.
+        data: the data as this model sees them (a completion model sees a part of the image beside x).
+        average: decay of the average of weights that the run ends with; ``None`` keeps the best by validation.
+    """
+
+    model: nn.Module
+    step: Step
+    data: Dataset
+    average: float | None = None
+
+
+def svi(model: Any, lr: float, steps: int, **options: Any) -> SVI:
+    """The step of a Pyro pair by Adam; of a model without a guide, that of maximum likelihood."""
+    guide = getattr(model, "guide", None)
+    return SVI(model.model, guide, partial(Adam, lr=lr), schedule=cosine(steps), **options)
+
+
+def descent(model: Any, lr: float, steps: int, compile: bool | None = None) -> Descent:
+    """The step of a network that has losses of its own, by Adam."""
+    return Descent(model.losses, partial(Adam, lr=lr), schedule=cosine(steps), compile=compile)
+
+
+def no_momentum(lr: float) -> Callable[..., Optimizer]:
+    """Adam with β = (0, 0.9): against a player that moves, old gradients mislead."""
+    return partial(Adam, lr=lr, betas=(0.0, 0.9))
+
+
+def cosine(steps: int, warmup: int = 200) -> Callable[[Any], LRScheduler]:
+    """A short linear warm-up, then half a cosine down to zero at the last step."""
+    warmup = min(warmup, steps // 10 + 1)
+
+    def factor(t: int) -> float:
+        done = min(t / max(steps, 1), 1.0)
+        return min(1.0, (t + 1) / warmup) * 0.5 * (1 + torch.cos(torch.tensor(torch.pi * done)).item())
+
+    return partial(LambdaLR, lr_lambda=factor)
+
+
+def observation_model(data: Dataset, name: str, sigma: float | str) -> Likelihood:
+    """The likelihood called ``name`` for the measure of ``data``; ``auto`` picks the usual one."""
+    if name == "auto":
+        name = {"binary": "bernoulli", "unit": "gaussian"}.get(data.measure.space, "gaussian")
+        if data.measure.space == "unit" and data.measure.levels:
+            name = "discretized_logistic"
+    unit = data.measure.space == "unit"
+    if name == "discretized_logistic" and not (unit and data.measure.levels):
+        raise ConfigError(
+            f"the discretized_logistic likelihood wants dequantised grey levels; {data.name!r} is a {data.measure}"
+        )
+    chosen = make_likelihood(name, data.measure.levels, sigma, unit)
+    require(data.measure, chosen.kind, f"the {name} likelihood")
+    return chosen
+
+
+def require_images(data: Dataset, who: str) -> None:
+    """Raise ``ConfigError`` if ``who`` is given anything but images."""
+    if not data.is_image:
+        raise ConfigError(f"{who} needs images; {data.name!r} has data of shape {data.shape}")
+
+
+def require_labels(data: Dataset, who: str) -> None:
+    """Raise ``ConfigError`` if ``who`` is given data without labels."""
+    if not data.classes:
+        raise ConfigError(f"{who} needs labels, and {data.name!r} has none")
+
+
+def label_counts(data: Dataset) -> Tensor:
+    """How often each label occurs in training, ``(classes,)``."""
+    assert data.train.y is not None  # there are classes
+    return torch.bincount(data.train.y, minlength=len(data.classes))
+
+
+def network_for(data: Dataset, name: str) -> str:
+    """``mlp`` or ``conv``; ``auto`` is ``conv`` for images."""
+    if name not in ("auto", "mlp", "conv"):
+        raise unknown("network", name, ("auto", "mlp", "conv"))
+    if name == "conv":
+        require_images(data, "network=conv")
+    return ("conv" if data.is_image else "mlp") if name == "auto" else name
+
+
+def mean_of(data: Dataset) -> Tensor:
+    """The mean of the training data, the shape of one datum."""
+    x, *_ = data.train.tensors()
+    return x.mean(0)
+
+
+def in_unit_box(data: Dataset) -> bool:
+    """Whether the data lie in [0, 1]."""
+    return data.measure.space in ("unit", "binary")

@@ -1,0 +1,104 @@
+"""Plain gradient descent as a step: for a network that is trained by a loss of its own."""
+
+from collections.abc import Callable, Collection, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from pyrogen.compile.verified import Trusted, compiles
+from pyrogen.nn.eval_mode import evaluating
+from pyrogen.pyro_tools.parameters import assign, modules_of, weights_of
+from pyrogen.steps.optimizers import MakeOptimizer, follow, make_optimizer
+
+
+class Descent:
+    """One step down the gradient of ``losses(*batch)["loss"]``; what else it returns is logged.
+
+    Args:
+        losses: ``losses(*batch) -> {"loss": scalar, …}``, a network or a method of one.
+        optim: makes a torch optimiser of parameters; ``Adam`` by default.
+        schedule: makes a learning-rate schedule of the optimiser, stepped after each update.
+        compile: whether the losses and their gradients run as one compiled graph (see ``Trusted``); by default after
+            ``COMPILE_AFTER`` steps.
+        constant: names of attributes and variables of the losses that never change (see ``Trusted``).
+    """
+
+    def __init__(
+        self,
+        losses: Callable[..., dict[str, Tensor]],
+        optim: MakeOptimizer | None = None,
+        *,
+        schedule: Callable[[Optimizer], LRScheduler] | None = None,
+        compile: bool | None = None,
+        constant: Collection[str] = (),
+    ) -> None:
+        self.losses, self.compile, self.t = losses, compile, 0
+        self._trusted = Trusted(losses, constant=constant)
+        self._names: list[str] = []
+        self._modules = modules_of(losses, "model")
+        self.optimizer = make_optimizer(optim or torch.optim.Adam, self._parameters())
+        self.schedule = schedule(self.optimizer) if schedule else None
+
+    @torch.enable_grad()
+    def __call__(self, *batch: Tensor) -> dict[str, Tensor]:
+        """Take one optimiser step on the batch; return the losses before it."""
+        follow(self.optimizer, self._parameters())
+        self.optimizer.zero_grad()
+        compiled = bool(self._names) and compiles(self.compile, self.t)
+        found = self._trusted(self._terms, batch, begun=True) if compiled else None
+        if found is None:
+            losses = dict(self.losses(*batch))
+            self._names = ["loss", *(name for name in losses if name != "loss")]
+            values = tuple(losses[name] for name in self._names)
+            values[0].backward()
+        else:
+            values = found.values
+            found.store()
+        self.optimizer.step()
+        if self.schedule is not None:
+            self.schedule.step()
+        self.t += 1
+        return {name: value.detach() for name, value in zip(self._names, values, strict=True)}
+
+    def _terms(self, *batch: Tensor) -> tuple[Tensor, ...]:
+        """The loss, then what else is logged."""
+        losses = dict(self.losses(*batch))
+        return losses.pop("loss"), *losses.values()
+
+    def _parameters(self) -> list[Tensor]:
+        return list({id(p): p for module in self._modules.values() for p in module.parameters()}.values())
+
+    def evaluate(self, *batch: Tensor) -> dict[str, Tensor]:
+        """The losses with every network in evaluation mode and nothing moved."""
+        with torch.no_grad(), evaluating(self):
+            return dict(self.losses(*batch))
+
+    def modules(self) -> Iterator[nn.Module]:
+        """Every network that is trained, and its parts."""
+        for module in self._modules.values():
+            yield from module.modules()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The weights, the state of the optimiser and of its schedule, and the number of steps."""
+        return {
+            "weights": {name: t.detach() for name, t in weights_of(self._modules).items()},
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict() if self.schedule else None,
+            "names": self._names,
+            "t": self.t,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back ``state_dict``.
+
+        Raises:
+            KeyError: if the weights are not those of this network.
+        """
+        assign({name: t.detach() for name, t in weights_of(self._modules).items()}, state["weights"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.schedule is not None:
+            self.schedule.load_state_dict(state["schedule"])
+        self._names, self.t = state.get("names", []), state["t"]

@@ -1,1 +1,0 @@
-"""The loop, checkpoints, run folders, devices."""

@@ -1,0 +1,105 @@
+"""The loop is a generator: what else training does is the body of a ``for``.
+
+```python
+for t, logs in fit(step, data.train, steps=10_000, batch_size=256, seed=0):
+    if t % 1000 == 0:
+        save(run, model=vae, step=step, t=t)
+```
+"""
+
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor
+
+from pyrogen.data.batches import Source, batches
+from pyrogen.data.step_arguments import Batch, batch_for, tensors_in, types_named
+from pyrogen.protocols import Step
+from pyrogen.random import derive, scoped_seed
+from pyrogen.training.device import autocast
+from pyrogen.training.malloc import keep_freed_memory
+
+
+def fit(
+    step: Step,
+    data: Source,
+    *,
+    steps: int,
+    batch_size: int = 256,
+    seed: int = 0,
+    start: int = 0,
+    device: torch.device | str | None = None,
+    precision: str = "32",
+    workers: int | None = None,
+) -> Iterator[tuple[int, Mapping[str, Tensor]]]:
+    """Call ``step`` on one shuffled batch after another; yield ``(t, logs)`` after each.
+
+    Step ``t`` depends on the weights, ``seed`` and ``t`` alone: its batch and its random draws come from
+    streams of that name. What the body of the loop draws changes nothing, and a run continued with
+    ``start`` is, bit for bit on one machine, the run that was never interrupted. The global random
+    state is as the body left it.
+
+    Args:
+        step: ``step(*batch) -> {name: scalar}``. Side information that it has no place for (labels, for a program of
+            ``x`` alone) is left out, where it tells so by ``takes``, as ``SVI`` does.
+        data: ``data.train``, tensors ``x`` or ``(x, y, …)``, or a torch ``Dataset`` or ``DataLoader``: what a loader
+            gives as a tuple or list is passed as positional arguments, and anything else, as a dict, as the only one.
+        steps: the number of the last step.
+        batch_size: rows per batch.
+        seed: the seed of the run.
+        start: the steps already done; the first ``t`` is ``start + 1``.
+        device: where batches shall lie; by default where the data lie.
+        precision: ``32``, or ``bf16`` for networks in mixed precision.
+        workers: processes that read rows on disk ahead, as ``batches`` says.
+
+    Yields:
+        ``t`` from ``start + 1`` to ``steps``, and the step's scalars, detached and still on the device.
+
+    Raises:
+        DataError: before the first step, if the data cannot be batched.
+        ConfigError: in the turn of a step whose weights are of another floating type than the data.
+    """
+    keep_freed_memory()
+    source = batches(data, batch_size, seed, start, device, workers)
+    return _steps(step, source, steps, seed, start, precision)
+
+
+def _steps(
+    step: Step, source: Iterator[Batch], steps: int, seed: int, start: int, precision: str
+) -> Iterator[tuple[int, Mapping[str, Tensor]]]:
+    for t in range(start + 1, steps + 1):
+        batch = batch_for(step, next(source))
+        device = next((part.device for part in tensors_in(batch)), torch.device("cpu"))
+        with scoped_seed(derive(seed, "step", t)), autocast(precision, device), types_named(step, batch):
+            logs = step(*batch)
+        yield t, logs
+
+
+class EarlyStopping:
+    """Tells when a validation score has stopped falling: one line in the loop.
+
+    ```python
+    if stop.after(float(step.evaluate(*valid)["loss"])):
+        break
+    ```
+
+    Args:
+        patience: how many scores in a row may fail to improve on the best.
+    """
+
+    def __init__(self, patience: int) -> None:
+        self.patience, self.best, self.since = patience, float("inf"), 0
+
+    def after(self, score: float) -> bool:
+        """Whether to stop, given the newest score (lower is better)."""
+        self.since = 0 if score < self.best else self.since + 1
+        self.best = min(self.best, score)
+        return self.since >= self.patience
+
+    def state_dict(self) -> dict[str, float | int]:
+        """The best score and how long ago it was."""
+        return {"best": self.best, "since": self.since}
+
+    def load_state_dict(self, state: dict[str, float | int]) -> None:
+        """Take back ``state_dict``."""
+        self.best, self.since = state["best"], int(state["since"])

@@ -1,0 +1,348 @@
+"""The command line: what it prints and writes, and what it says of a mistake."""
+
+import json
+import re
+import sys
+from functools import partial
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pyrogen.cli import app as cli
+from pyrogen.recipes import RECIPES
+from pyrogen.training.run import Run
+
+
+@pytest.fixture
+def pyrogen(monkeypatch, capsys, tmp_path):
+    """Call the command line in this process: ``(status, stdout, stderr)``."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["pyrogen", *map(str, arguments)])
+        monkeypatch.setattr(cli, "err", cli.Console(stderr=True, width=200))
+        try:
+            cli.main()
+            status = 0
+        except SystemExit as stop:
+            status = stop.code or 0
+        out, err = capsys.readouterr()
+        assert "Traceback" not in err
+        return status, out, err
+
+    return call
+
+
+SMALL = ("--steps", 40, "--batch-size", 32)
+EXACT = ("gaussian", "ppca", "mixture", "kde", "realnvp", "maf", "spline", "made", "pixelcnn")
+BOUNDED = ("vae", "iwae", "cvae", "ladder-vae", "vqvae", "vqvae2")
+NARROW = {
+    "realnvp": ("--set", "hidden=16"),
+    "maf": ("--set", "hidden=16", "--set", "layers=1"),
+    "spline": ("--set", "hidden=16", "--set", "form=coupling", "--set", "components=1"),
+    "made": ("--set", "hidden=16"),
+    "pixelcnn": ("--set", "width=4", "--set", "layers=2"),
+    "mixture": ("--set", "components=3", "--set", "covariance=diagonal"),
+    "gaussian": ("--set", "covariance=diagonal"),
+    "vae": ("--set", "hidden=16", "--set", "latent=3"),
+    "iwae": ("--set", "hidden=16", "--set", "latent=3"),
+    "ladder-vae": ("--set", "hidden=16,8", "--set", "latents=4,2"),
+    "vqvae": ("--set", "codes=8", "--set", "dim=4", "--set", "width=4", "--set", "prior_width=8"),
+    "vqvae2": ("--set", "codes=8", "--set", "dim=4", "--set", "width=4", "--set", "prior_width=8"),
+    "autoencoder": ("--set", "hidden=16", "--set", "latent=3"),
+    "conv-autoencoder": ("--set", "width=4", "--set", "latent=3"),
+    "pca": ("--set", "latent=3"),
+    "cvae": ("--set", "hidden=16", "--set", "latent=3"),
+    "gan": ("--set", "hidden=16"),
+    "dcgan": ("--set", "width=4"),
+    "wgan": ("--set", "hidden=16"),
+}
+
+
+NOT_ON_DIGITS = {"histogram"}  # which has no place for 64 dimensions
+AUTOENCODERS = {"autoencoder", "conv-autoencoder", "pca"}
+
+
+@pytest.mark.parametrize("model", sorted(AUTOENCODERS))
+def test_what_cannot_sample_is_measured_by_its_reconstructions(pyrogen, tmp_path, model):
+    run = tmp_path / "run"
+    assert pyrogen("train", model, "--out", run, *SMALL, *NARROW[model])[0] == 0
+    assert (run / "samples/00000040.png").exists()
+    result = json.loads(pyrogen("evaluate", run, "--json")[1])
+    assert result["scores"].keys() == {"reconstruction"}
+    status, _, err = pyrogen("sample", run)
+    assert (status, err.count("\n")) == (2, 1)
+    assert f"{model} does not sample" in err
+    assert pyrogen("resume", run)[0] == 0
+
+
+@pytest.mark.parametrize("model", sorted(RECIPES.keys() - AUTOENCODERS - NOT_ON_DIGITS))
+def test_train_sample_evaluate_resume(pyrogen, tmp_path, model):
+    run = tmp_path / "run"
+    status, out, err = pyrogen("train", model, "--out", run, "--seed", 3, *SMALL, *NARROW.get(model, ()))
+    assert (status, out) == (0, "")
+    assert "40/40" in err
+    for name in ("config.toml", "metrics.jsonl", "curves.png", "samples/00000040.png", "checkpoint-00000040"):
+        assert (run / name).exists(), name
+    config = Run.open(run).config
+    assert (config["model"], config["data"], config["seed"], config["options"]["steps"]) == (model, "digits", 3, 40)
+    assert [row["t"] for row in Run.open(run).metrics()] == list(range(1, 41))
+
+    assert pyrogen("sample", run, "--n", 9, "--out", run / "a.png")[0] == 0
+    with Image.open(run / "a.png") as sheet:
+        assert sheet.size[0] > 100
+    assert pyrogen("sample", run, "--n", 9, "--seed", 1, "--out", run / "a.npy")[0] == 0
+    first = np.load(run / "a.npy")
+    assert first.shape == (9, 1, 8, 8)
+    pyrogen("sample", run, "--n", 9, "--seed", 1, "--out", run / "b.npy")
+    assert np.array_equal(first, np.load(run / "b.npy"))
+    pyrogen("sample", run, "--n", 9, "--seed", 2, "--out", run / "b.npy")
+    assert not np.array_equal(first, np.load(run / "b.npy"))
+
+    status, out, _ = pyrogen("evaluate", run, "--json", "--k", 5)
+    result = json.loads(out)
+    assert status == 0
+    assert {"model": model, "data": "digits", "split": "test", "n": 450}.items() <= result.items()
+    kinds = dict.fromkeys(EXACT, "exact") | dict.fromkeys(BOUNDED, "lower_bound")
+    assert result["scores"]["log_likelihood"]["kind"] == kinds.get(model, "estimate")
+    assert result["scores"]["log_likelihood"]["unit"] == "nats"
+    assert {"mmd2", "c2st", "nearest_neighbour"} <= result["scores"].keys()
+    assert json.loads((run / "scores.json").read_text()) == result
+    assert "log_likelihood" in pyrogen("evaluate", run, "--k", 5)[1]
+    assert pyrogen("resume", run)[0] == 0
+
+
+def test_compare_writes_one_scorecard(pyrogen, tmp_path):
+    status, out, _ = pyrogen("compare", "gaussian", "gan", "--out", tmp_path / "c", "--json", *SMALL)
+    assert status == 0
+    card = json.loads(out)
+    assert card == json.loads((tmp_path / "c" / "scores.json").read_text())
+    assert list(card["models"]) == ["gaussian", "gan"]
+    assert card["budget"] == {"steps": 40, "batch_size": 32, "seeds": [0]}
+    assert card["models"]["gaussian"]["family"] == "explicit"
+    assert card["models"]["gan"]["family"] == "implicit"
+    assert "misleads" in card["models"]["gan"]["scores"]["log_likelihood"]["note"]
+    for entry in card["models"].values():
+        assert {"scores", "train_seconds", "parameters", "sample_seconds"} <= entry.keys()
+    assert set(card["anchors"]) == {"train", "gaussian"}
+    page = (tmp_path / "c" / "report.html").read_text()
+    assert "gaussian" in page
+    assert "http" not in page.replace("http-equiv", "")
+    status, out, _ = pyrogen("resume", tmp_path / "c")  # all is trained: it only measures and writes again
+    assert status == 0
+    assert "gaussian" in out
+
+
+def test_compare_over_seeds_has_the_error_over_seeds(pyrogen, tmp_path):
+    _, out, _ = pyrogen("compare", "gaussian", "--seeds", 2, "--out", tmp_path / "c", "--json", *SMALL)
+    score = json.loads(out)["models"]["gaussian"]["scores"]["log_likelihood"]
+    assert score["seeds"] == 2
+    assert score["stderr"] > 0
+
+
+def test_settings_from_a_file_and_before_it(pyrogen, tmp_path):
+    pyrogen("train", "vae", "--out", tmp_path / "a", *SMALL, "--set", "hidden=8,6", "--set", "latent=2")
+    config = tmp_path / "a" / "config.toml"
+    status, _, err = pyrogen("train", "--config", config, "--out", tmp_path / "b", "--set", "latent=3")
+    assert status == 0, err
+    options = Run.open(tmp_path / "b").config["options"]
+    assert (options["hidden"], options["latent"], options["steps"]) == ([8, 6], 3, 40)
+    (tmp_path / "bad.toml").write_text("modle = 'vae'")
+    status, _, err = pyrogen("train", "--config", tmp_path / "bad.toml")
+    assert status == 2
+    assert "did you mean 'model'" in err
+
+
+def test_label_conditional_samples(pyrogen, tmp_path):
+    pyrogen("train", "cvae", "--out", tmp_path / "run", *SMALL, *NARROW["cvae"])
+    assert pyrogen("sample", tmp_path / "run", "--label", 3, "--n", 4)[0] == 0
+    assert (tmp_path / "run" / "samples.png").exists()
+    status, _, err = pyrogen("sample", tmp_path / "run", "--label", 10)
+    assert status == 2
+    assert "classes 0 to 9" in err
+    pyrogen("train", "vae", "--out", tmp_path / "vae", *SMALL, *NARROW["vae"])
+    status, _, err = pyrogen("sample", tmp_path / "vae", "--label", 1)
+    assert status == 2
+    assert "conditioned on a class" in err
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("cvae", "--precision", "bf16"),
+        ("dcgan", "--precision", "bf16"),
+        ("cvae", "--set", "condition=quadrants"),
+        ("wgan", "--compile", "--set", "lipschitz=penalty"),
+        ("cvae", "--compile"),
+    ],
+)
+def test_other_ways_to_compute(pyrogen, tmp_path, options):
+    model, *options = options
+    status, _, err = pyrogen("train", model, "--out", tmp_path / "run", *SMALL, *NARROW[model], *options)
+    assert status == 0, err
+    assert "eagerly" not in err
+    assert pyrogen("evaluate", tmp_path / "run", "--k", 2)[0] == 0
+    assert pyrogen("sample", tmp_path / "run")[0] == 0
+
+
+def test_another_data_set_of_another_measure_is_refused(pyrogen, tmp_path):
+    pyrogen("train", "vae", "--out", tmp_path / "run", *SMALL, *NARROW["vae"])
+    status, _, err = pyrogen("evaluate", tmp_path / "run", "--data", "digits-binary")
+    assert status == 2
+    assert "do not compare" in err
+
+
+def picture(path, size=(8, 8), value=100):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("L", size, value).save(path)
+
+
+def folder(tmp_path, spoil):
+    path = tmp_path / "pictures"
+    for i in range(60):
+        picture(path / f"{i}.png", value=i)
+    spoil(path)
+    return path
+
+
+def array(tmp_path, x, **more):
+    np.savez(tmp_path / "a.npz", x=x, **more)
+    return tmp_path / "a.npz"
+
+
+IMAGES = np.linspace(0, 1, 60 * 64, dtype=np.float32).reshape(60, 8, 8)
+
+
+def spoilt(value):
+    x = IMAGES.copy()
+    x[3, 2, 1] = value
+    return x
+
+
+def truncate(path):
+    Image.effect_noise((8, 8), 50).save(path / "z.png")
+    (path / "z.png").write_bytes((path / "z.png").read_bytes()[:60])
+
+
+BAD_DATA = {
+    "no such set": (lambda p: "mnits", "did you mean 'mnist'"),
+    "no such path": (lambda p: p / "nothing.npy", "nothing.npy"),
+    "empty folder": (lambda p: (p / "empty").mkdir() or p / "empty", "empty"),
+    "no images": (
+        partial(folder, spoil=lambda f: [p.rename(p.with_suffix(".doc")) for p in f.iterdir()]),
+        "expected image files",
+    ),
+    "truncated": (partial(folder, spoil=truncate), "z.png"),
+    "text": (partial(folder, spoil=lambda f: (f / "z.png").write_text("hello")), "z.png"),
+    "sizes": (partial(folder, spoil=lambda f: picture(f / "z.png", (9, 8))), "z.png"),
+    "nan": (lambda p: array(p, spoilt(np.nan)), "NaN|not finite"),
+    "range": (lambda p: array(p, spoilt(7.0)), r"\[0, 1\]"),
+    "labels": (lambda p: array(p, IMAGES, y=np.full(60, -1)), "expected classes"),
+    "label count": (lambda p: array(p, IMAGES, y=np.zeros(59, dtype=int)), "59"),
+    "too few": (lambda p: array(p, IMAGES[:5]), "batch"),
+    "one": (lambda p: array(p, IMAGES[:1]), "1"),
+    "none": (lambda p: array(p, IMAGES[:0]), "empty|no |0"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_DATA)
+def test_bad_data_is_one_clear_message(pyrogen, tmp_path, case):
+    make, message = BAD_DATA[case]
+    status, out, err = pyrogen("train", "vae", "--data", make(tmp_path), "--out", tmp_path / "run", *SMALL)
+    assert (status, out) == (2, "")
+    assert re.search(message, err), err
+    assert len(err.strip().splitlines()) == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_sixteen_bit_pictures_are_read_right(pyrogen, tmp_path):
+    from pyrogen.data import load
+
+    values = np.random.default_rng(0).integers(0, 2**16, (60, 8, 8), dtype=np.uint16)
+    (tmp_path / "deep").mkdir()
+    for i, value in enumerate(values):
+        Image.fromarray(value).save(tmp_path / "deep" / f"{i:02}.png")
+    data = load(tmp_path / "deep")
+    x = np.concatenate([split.tensors()[0].numpy() for split in (data.train, data.valid, data.test)])
+    assert np.allclose(np.sort(x.ravel()), np.sort(values.ravel() / 65535), atol=1e-6)
+    assert pyrogen("train", "vae", "--data", tmp_path / "deep", "--out", tmp_path / "r", *SMALL, *NARROW["vae"])[0] == 0
+
+
+BAD_REQUESTS = {
+    "model": (("train", "vea"), "did you mean 'vae'"),
+    "option": (("train", "vae", "--set", "latnt=3"), "did you mean 'latent'"),
+    "value": (("train", "vae", "--set", "latent=big"), "latent wants int; got 'big'"),
+    "form": (("train", "vae", "--set", "latent"), "KEY=VALUE"),
+    "batch": (("train", "vae", "--batch-size", "5000"), "--batch-size"),
+    "steps": (("train", "vae", "--steps", "0"), "steps must be positive"),
+    "lr": (("train", "vae", "--lr", "-1"), "lr must be positive"),
+    "size": (("train", "vae", "--set", "hidden=8,0"), "hidden must be positive"),
+    "device": (("train", "vae", "--device", "tpu"), "device"),
+    "precision": (("train", "vae", "--precision", "8"), "precision"),
+    "measure": (("train", "gaussian", "--data", "digits-binary"), "mass"),
+    "likelihood": (("train", "vae", "--set", "likelihood=bernoulli"), "mass"),
+    "dcgan": (("train", "dcgan", "--data", "ring"), "needs images"),
+    "dcgan r1": (("train", "dcgan", "--data", "digits", "--set", "r1=0.1"), "norm=layer"),
+    "labels": (("train", "cvae", "--data", "ring"), "needs labels"),
+    "no run": (("sample", "nowhere"), "no run folder"),
+    "compare": (("compare", "gaussian", "wgna"), "did you mean 'wgan'"),
+    "compare data": (("compare", "dcgan", "--data", "moons"), "needs images"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_REQUESTS)
+def test_a_mistaken_request_is_one_clear_message(pyrogen, tmp_path, case):
+    arguments, message = BAD_REQUESTS[case]
+    status, out, err = pyrogen(*arguments)
+    assert (status, out) == (2, "")
+    assert message in err
+    assert len(err.strip().splitlines()) == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_misspelt_flags_and_commands_name_the_nearest(pyrogen):
+    status, _, err = pyrogen("train", "vae", "--stepz", 3)
+    assert status == 2
+    assert "--steps" in err
+    status, _, err = pyrogen("trian")
+    assert status == 2
+    assert "train" in err
+
+
+def test_folders_that_cannot_be_used(pyrogen, tmp_path):
+    (tmp_path / "file").write_text("")
+    status, _, err = pyrogen("train", "vae", "--out", tmp_path / "file" / "run", *SMALL)
+    assert status == 2
+    assert "cannot write into" in err
+    pyrogen("train", "gaussian", "--out", tmp_path / "run", *SMALL)
+    status, _, err = pyrogen("train", "gaussian", "--out", tmp_path / "run", *SMALL)
+    assert status == 2
+    assert "pyrogen resume" in err
+
+
+def test_lists(pyrogen):
+    status, out, _ = pyrogen("models")
+    assert status == 0
+    assert all(name in out for name in RECIPES)
+    status, out, _ = pyrogen("data")
+    assert status == 0
+    for name in ("digits", "mnist-logit", "fashion-mnist-binary", "cifar10", "checkerboard"):
+        assert name in out
+    assert pyrogen("--help")[0] == 0
+    for command in ("models", "data", "train", "resume", "sample", "evaluate", "compare"):
+        status, out, _ = pyrogen(command, "--help")
+        assert status == 0
+        assert "Usage" in out
+
+
+def test_few_pictures_of_many_pixels_are_enough(pyrogen, tmp_path):
+    values = np.random.default_rng(0).integers(0, 256, (30, 20, 20), dtype=np.uint8)
+    np.save(tmp_path / "few.npy", values)
+    arguments = ("gaussian", "gan", "--data", tmp_path / "few.npy", "--steps", 10, "--batch-size", 8)
+    status, out, err = pyrogen("compare", *arguments, "--out", tmp_path / "c", "--json")
+    assert status == 0, err
+    scores = json.loads(out)["models"]["gan"]["scores"]
+    assert "nearest_neighbour" in scores
+    assert "c2st" not in scores

@@ -1,0 +1,73 @@
+"""Arrays that stay on disk give the batches that they would give from memory."""
+
+import numpy as np
+import pytest
+import torch
+
+import pyrogen
+from pyrogen.data import batches, memmap
+from pyrogen.data.memmap import Mapped
+from pyrogen.errors import DataError
+from pyrogen.measure.evaluate_run import evaluate_run
+from pyrogen.training.run import Run
+from pyrogen.training.trainer import configure, train
+
+
+@pytest.fixture
+def on_disk(tmp_path, monkeypatch):
+    """Save an array so that ``load`` maps it."""
+
+    def save(array):
+        monkeypatch.setattr(memmap, "FROM_BYTES", array.nbytes // 2)
+        np.save(tmp_path / "large.npy", array)
+        return tmp_path / "large.npy"
+
+    return save
+
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (300, 8, 8), dtype=np.uint8)
+FLOATS = IMAGES[:, None].astype(np.float32) / 300
+VECTORS = np.random.default_rng(1).standard_normal((300, 5)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    "array", [IMAGES, VECTORS, IMAGES[:, None].astype(np.float32) / 300], ids=["uint8", "vectors", "floats"]
+)
+def test_the_same_data_from_disk_and_from_memory(on_disk, monkeypatch, array):
+    disk = pyrogen.load(on_disk(array))
+    monkeypatch.undo()
+    memory = pyrogen.load(disk.name)
+    assert isinstance(disk.train.x, Mapped)
+    assert not isinstance(memory.train.x, Mapped)
+    assert (disk.shape, disk.measure, len(disk.train)) == (memory.shape, memory.measure, len(memory.train))
+    for _, (ours,), (theirs,) in zip(range(20), batches(disk.train, 32), batches(memory.train, 32), strict=False):
+        assert torch.equal(ours, theirs)
+    assert torch.equal(disk.test.tensors()[0], memory.test.tensors()[0])
+    assert torch.equal(disk.train.tensors()[0], memory.train.tensors()[0])
+
+
+def test_statistics_are_of_a_sample(on_disk, monkeypatch):
+    monkeypatch.setattr(memmap, "SHOWN", 50)
+    assert pyrogen.load(on_disk(IMAGES)).train.tensors()[0].shape == (50, 1, 8, 8)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1.5])
+def test_values_that_cannot_be_used_are_found(on_disk, bad):
+    array = FLOATS.copy()
+    array[250, 0, 3, 3] = bad
+    with pytest.raises(DataError, match="expected"):
+        pyrogen.load(on_disk(array))
+
+
+def test_a_damaged_file_is_refused(on_disk):
+    file = on_disk(IMAGES)
+    file.write_bytes(file.read_bytes()[:5000])
+    with pytest.raises(DataError, match=r"large\.npy"):
+        pyrogen.load(file)
+
+
+def test_a_model_trains_and_is_evaluated(on_disk, tmp_path):
+    options = {"steps": 5, "batch_size": 32, "hidden": (16,), "latent": 2}
+    config = configure("vae", str(on_disk(IMAGES)), options=options)
+    result = train(Run.create(tmp_path / "run", config))
+    assert evaluate_run(result.run, k=2)["n"] == 30

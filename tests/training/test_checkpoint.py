@@ -1,0 +1,279 @@
+"""Checkpoints are whole or not there, hold every tensor once, and are noticed when damaged."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from pyrogen.errors import RunError
+from pyrogen.training.checkpoint import KEEP, is_whole, load, newest, save
+from pyrogen.training.trainer import checkpoint
+
+
+@pytest.fixture
+def net():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 3))
+
+
+class Holder:
+    """A step that shares its weights with the model, and has a state of its own."""
+
+    def __init__(self, net):
+        self.net, self.count = net, 0
+
+    def state_dict(self):
+        return {"weights": self.net.state_dict(), "count": self.count, "nested": {"m": torch.ones(2)}}
+
+    def load_state_dict(self, state):
+        self.net.load_state_dict(state["weights"])
+        self.count = state["count"]
+
+
+def test_round_trip_and_shared_tensors_are_stored_once(tmp_path, net):
+    step = Holder(net)
+    step.count = 7
+    path = save(tmp_path, t=3, model=net, step=step)
+    kept = {k: v.clone() for k, v in net.state_dict().items()}
+    with torch.no_grad():
+        for p in net.parameters():
+            p.zero_()
+    step.count = 0
+    assert load(tmp_path, model=net, step=step) == 3
+    assert step.count == 7
+    assert all(torch.equal(v, kept[k]) for k, v in net.state_dict().items())
+    bytes_of_weights = sum(v.numel() * v.element_size() for v in kept.values())
+    assert (path / "weights.safetensors").stat().st_size < 1.5 * bytes_of_weights + 2000
+
+
+def test_tied_and_strided_tensors(tmp_path):
+    a = nn.Linear(4, 4)
+    b = nn.Linear(4, 4)
+    b.weight = a.weight
+    tied = nn.ModuleList([a, b])
+    tied.register_buffer("view", torch.arange(12.0).view(3, 4).T)
+    save(tmp_path, t=1, model=tied)
+    other = nn.ModuleList([nn.Linear(4, 4), nn.Linear(4, 4)])
+    other.register_buffer("view", torch.zeros(4, 3))
+    load(tmp_path, model=other)
+    assert torch.equal(other[1].weight, a.weight)
+    assert torch.equal(other.view, tied.view)
+
+
+def test_only_the_newest_are_kept(tmp_path, net):
+    for t in range(1, 6):
+        save(tmp_path, t=t, model=net)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [f"checkpoint-{t:08d}" for t in range(6 - KEEP, 6)]
+    assert newest(tmp_path).name == "checkpoint-00000005"
+
+
+def test_the_same_step_can_be_saved_again(tmp_path, net):
+    save(tmp_path, t=1, model=net)
+    with torch.no_grad():
+        net[0].bias.fill_(5)
+    save(tmp_path, t=1, model=net)
+    other = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 3))
+    load(tmp_path, model=other)
+    assert bool((other[0].bias == 5).all())
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "state.pt", "manifest.json"])
+@pytest.mark.parametrize("damage", ["flip", "truncate", "remove"])
+def test_damage_is_noticed_and_the_older_one_serves(tmp_path, net, name, damage):
+    save(tmp_path, t=1, model=net)
+    newer = save(tmp_path, t=2, model=net)
+    file = newer / name
+    content = bytearray(file.read_bytes())
+    if damage == "flip":
+        content[-5] ^= 1
+        file.write_bytes(content)
+    elif damage == "truncate":
+        file.write_bytes(content[: len(content) // 2])
+    else:
+        file.unlink()
+    assert not is_whole(newer)
+    assert load(tmp_path, model=net) == 1
+
+
+def test_none_whole_names_what_was_found(tmp_path, net):
+    with pytest.raises(RunError, match="no whole checkpoint in"):
+        newest(tmp_path)
+    path = save(tmp_path, t=4, model=net)
+    (path / "state.pt").unlink()
+    with pytest.raises(RunError, match="damaged: checkpoint-00000004"):
+        load(tmp_path, model=net)
+
+
+def test_other_model_is_refused(tmp_path, net):
+    save(tmp_path, t=1, model=net)
+    with pytest.raises(RunError, match="does not fit this model"):
+        load(tmp_path, model=nn.Linear(2, 2))
+    with pytest.raises(RunError, match="holds no 'step'"):
+        load(tmp_path, step=net)
+
+
+def test_state_never_runs_code(tmp_path, net):
+    class Evil:
+        def __reduce__(self):
+            return (os.system, ("true",))
+
+    path = save(tmp_path, t=1, model=net)
+    torch.save({"model": Evil()}, path / "state.pt")
+    manifest = json.loads((path / "manifest.json").read_text())
+    manifest["sha256"].pop("state.pt")
+    manifest.pop("check")
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(Exception, match=r"(?i)weights.only"):
+        load(tmp_path, model=net)
+
+
+def killed(folder, *options):
+    """What ``kills.py`` found."""
+    script = Path(__file__).with_name("kills.py")
+    done = subprocess.run([sys.executable, script, folder, *options], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    for times, found in result.items():
+        assert found["lost"] == found["calls"]["lost"] == 0, (times, found, done.stderr)
+        assert found["calls"]["left"] == ["check", "check"]
+        assert found["calls"]["points"] > 10
+    return result
+
+
+def test_killed_while_writing_leaves_the_newest_checkpoint_whole(tmp_path):
+    killed(tmp_path, "--kills", "10", "--wait", "0", "0.05")
+
+
+@pytest.mark.slow
+def test_hundred_kills_for_each_way_of_choosing_t(tmp_path):
+    print(killed(tmp_path, "--kills", "100"))
+
+
+@pytest.mark.parametrize("t", [50, 350, 375, 400, 500])
+def test_what_was_saved_last_is_what_is_restored(tmp_path, net, t):
+    for other in (350, 400):
+        save(tmp_path, t=other, model=net)
+    with torch.no_grad():
+        net[0].bias.fill_(5)
+    path = save(tmp_path, t=t, model=net)
+    assert newest(tmp_path) == path
+    assert path.name.startswith(f"checkpoint-{t:08d}")
+    with torch.no_grad():
+        net[0].bias.fill_(0)
+    assert load(tmp_path, model=net) == t
+    assert bool((net[0].bias == 5).all())
+    assert len(list(tmp_path.iterdir())) == KEEP
+
+
+def test_the_order_of_writing_needs_no_clock(tmp_path, net):
+    for t in (3, 1, 2):
+        path = save(tmp_path, t=t, model=net)
+        for file in (*tmp_path.iterdir(), *path.iterdir()):
+            os.utime(file, (0, 0))
+        assert load(tmp_path, model=net) == t
+    assert {p.name for p in tmp_path.iterdir()} == {"checkpoint-00000001", "checkpoint-00000002"}
+
+
+def of_version_0_1(path):
+    """Make a checkpoint one of version 0.1, which counted by ``t`` alone."""
+    manifest = json.loads((path / "manifest.json").read_text())
+    del manifest["write"], manifest["check"]
+    (path / "manifest.json").write_text(json.dumps(manifest))
+
+
+def test_checkpoints_of_version_0_1_are_older_than_all_new_ones(tmp_path, net):
+    for t in (350, 400):
+        of_version_0_1(save(tmp_path, t=t, model=net))
+    assert load(tmp_path, model=net) == 400
+    save(tmp_path, t=50, model=net)
+    assert load(tmp_path, model=net) == 50
+    assert {p.name for p in tmp_path.iterdir()} == {"checkpoint-00000050", "checkpoint-00000400"}
+
+
+def test_what_dead_processes_left_is_no_checkpoint_and_goes(tmp_path, net):
+    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
+    pid, alive = dead.stdout.strip(), os.getppid()
+    whole = save(tmp_path, t=9, model=net)
+    gone = [f".new-{pid}-0", f".new-{os.getpid()}-123456", f".new-checkpoint-00000008-{pid}"]
+    gone += [".old-checkpoint-00000007", f".old-checkpoint-00000006-{pid}-3"]
+    stay = [f".new-{alive}-0", ".new-ideas", "checkpoint-of-mine", "checkpoint-00000011-backup"]
+    for name in (*gone, *stay):
+        shutil.copytree(whole, tmp_path / name)
+    (tmp_path / "checkpoint-notes.txt").write_text("mine")
+    assert load(tmp_path, model=net) == 9
+    for t in (10, 11, 12):
+        save(tmp_path, t=t, model=net)
+    left = {"checkpoint-00000011", "checkpoint-00000012", "checkpoint-notes.txt", *stay}
+    assert {p.name for p in tmp_path.iterdir()} == left
+
+
+def test_threads_that_save_at_once_take_nothing_from_each_other(tmp_path):
+    nets = [nn.Linear(200, 200) for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        paths = list(pool.map(lambda i: save(tmp_path, t=1, model=nets[i % 4]), range(40)))
+    left = list(tmp_path.iterdir())
+    assert len(left) == KEEP
+    assert set(left) <= set(paths)
+    assert all(is_whole(path) for path in left)
+
+
+def test_a_save_in_the_middle_of_a_save_as_of_a_signal(tmp_path, net, monkeypatch):
+    def interrupted(weights, path):
+        monkeypatch.setattr(checkpoint, "save_file", save_file)
+        save(tmp_path, t=2, model=net)
+        save_file(weights, path)
+
+    monkeypatch.setattr(checkpoint, "save_file", interrupted)
+    save(tmp_path, t=1, model=net)
+    assert load(tmp_path, model=net) == 1
+    assert {p.name for p in tmp_path.iterdir()} == {"checkpoint-00000001", "checkpoint-00000002"}
+
+
+def test_a_full_disk_costs_no_checkpoint(tmp_path):
+    script = """
+import resource, signal, sys
+from torch import nn
+from pyrogen.errors import RunError
+from pyrogen.training.trainer import checkpoint
+from pyrogen.training.checkpoint import load, save
+small, large = nn.Linear(10, 10), nn.Linear(600, 600)
+save(sys.argv[1], t=7, model=small)
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+class State:
+    def state_dict(self): return {"a": list(range(100_000))}
+for thing in (large, State()):
+    try:
+        save(sys.argv[1], t=8, model=thing)
+    except RunError as error:
+        print(error)
+print(load(sys.argv[1], model=small))
+"""
+    done = subprocess.run([sys.executable, "-c", script, tmp_path], capture_output=True, text=True, check=False)
+    lines = done.stdout.splitlines()
+    assert [line.startswith("cannot write a checkpoint into") for line in lines] == [True, True, False], done
+    assert lines[-1] == "7"
+    assert [p.name for p in tmp_path.iterdir()] == ["checkpoint-00000007"]
+
+
+@pytest.mark.parametrize("key", ["t", "write", "aliases"])
+def test_a_changed_manifest_is_noticed(tmp_path, net, key):
+    save(tmp_path, t=1, model=net)
+    file = save(tmp_path, t=2, model=net) / "manifest.json"
+    manifest = json.loads(file.read_text())
+    file.write_text(json.dumps({**manifest, key: {} if key == "aliases" else 7, "aliases": {"a": "b"}}))
+    assert load(tmp_path, model=net) == 1
+
+
+def test_unwritable_folder(tmp_path, net):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="cannot write a checkpoint"):
+        save(tmp_path / "file", t=1, model=net)

@@ -1,0 +1,263 @@
+"""The loop: order and noise are a pure function of (seed, t), whatever else is drawn."""
+
+from collections import namedtuple
+from typing import ClassVar
+
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import Dataset as TorchDataset
+
+import pyrogen
+from pyrogen import EarlyStopping, fit
+from pyrogen.data import Split, batches
+from pyrogen.data.step_arguments import batch_for
+from pyrogen.errors import ConfigError, DataError
+from pyrogen.random import derive, generator, scoped_seed
+from pyrogen.recipes import RECIPES
+
+
+class Recorder:
+    """A step that notes what it was given and what it would draw."""
+
+    def __init__(self):
+        self.seen = []
+
+    def __call__(self, *batch):
+        self.seen.append((*(b.clone() for b in batch), torch.rand(2)))
+        return {"loss": batch[0].float().mean()}
+
+
+def run(source, steps, start=0, seed=0, disturb=False, **kwargs):
+    step = Recorder()
+    for t, _logs in fit(step, source, steps=steps, start=start, seed=seed, **kwargs):
+        assert t == start + len(step.seen)
+        if disturb:
+            torch.rand(t)
+    return step.seen
+
+
+def sources():
+    x, y = torch.arange(50.0).view(50, 1), torch.arange(50)
+    yield "tensors", (x, y)
+    yield "three", (x, y, torch.rand(50, 2))
+    yield "tensor", x
+    yield "split", pyrogen.load("digits").train
+    yield "more", Split(x, y, more=(torch.rand(50, 2), torch.arange(50)))
+    yield "dataset", TensorDataset(x, y)
+    yield "dataset of three", TensorDataset(x, y, torch.rand(50, 2))
+    yield "loader", DataLoader(TensorDataset(x, y), batch_size=8, shuffle=True, drop_last=True)
+
+
+@pytest.mark.parametrize(("name", "source"), list(sources()), ids=lambda v: v if isinstance(v, str) else "")
+def test_a_run_can_be_taken_up_anywhere(name, source):
+    whole = run(source, 20, batch_size=8)
+    for start in (3, 6, 12):
+        rest = run(source, 20, start=start, batch_size=8, disturb=True)
+        for a, b in zip(whole[start:], rest, strict=True):
+            assert all(torch.equal(p, q) for p, q in zip(a, b, strict=True))
+    other = run(source, 20, seed=1, batch_size=8)
+    assert not all(torch.equal(a[0], b[0]) for a, b in zip(whole, other, strict=True))
+
+
+def test_mixed_precision_sees_the_weights_that_the_step_itself_has_moved():
+    net = torch.nn.Linear(1, 1, bias=False)
+
+    def step(x):
+        before = net(x)
+        with torch.no_grad():
+            net.weight.mul_(2)
+        return {"before": before.sum().detach(), "after": net(x).sum().detach()}
+
+    for _, logs in fit(step, torch.ones(4, 1), steps=2, batch_size=4, precision="bf16"):
+        assert logs["after"] == 2 * logs["before"]
+        assert logs["after"].dtype == torch.bfloat16
+
+
+def test_every_epoch_is_a_fresh_permutation_without_repeats():
+    rows = [x[0].flatten() for x in run(torch.arange(50.0).view(50, 1), 12, batch_size=8)]
+    first, second = torch.cat(rows[:6]), torch.cat(rows[6:])
+    assert len(first.unique()) == len(second.unique()) == 48
+    assert not torch.equal(first, second)
+
+
+def test_noise_is_drawn_anew_at_every_step():
+    data = pyrogen.load("digits-binary")
+    fixed = data.train.read(slice(0, 8), generator(0, "a"))[0]
+    assert not torch.equal(fixed, data.train.read(slice(0, 8), generator(0, "b"))[0])
+    assert torch.equal(fixed, data.train.read(slice(0, 8), generator(0, "a"))[0])
+    assert torch.equal(data.test.tensors(0)[0], data.test.tensors(1)[0])
+
+
+def test_the_callers_random_state_is_left_alone():
+    torch.manual_seed(5)
+    expected = torch.rand(4)
+    torch.manual_seed(5)
+    drawn = []
+    for _ in fit(Recorder(), torch.zeros(10, 1), steps=4, batch_size=2):
+        drawn.append(torch.rand(1))
+    assert torch.equal(torch.cat(drawn), expected)
+
+
+def test_streams_are_distinct_and_stable():
+    assert derive(0, "init") != derive(1, "init") != derive(0, "step", 1)
+    with scoped_seed(derive(0, "x")):
+        a = torch.rand(3)
+    assert torch.equal(a, torch.rand(3, generator=generator(0, "x")))
+
+
+def test_too_few_rows_and_wrong_sources_are_named():
+    with pytest.raises(DataError, match=r"10.*16"):
+        fit(Recorder(), torch.zeros(10, 1), steps=1, batch_size=16)
+    with pytest.raises(DataError, match="no batch"):
+        next(batches(DataLoader(TensorDataset(torch.zeros(3, 1)), batch_size=8, drop_last=True)))
+    with pytest.raises(DataError, match=r"data\.train"):
+        fit(Recorder(), pyrogen.load("digits"), steps=1)
+    with pytest.raises(DataError, match="list"):
+        fit(Recorder(), [1, 2], steps=1)
+    with pytest.raises(DataError, match="rows"):
+        fit(Recorder(), (torch.zeros(4, 1), torch.zeros(3)), steps=1)
+    with pytest.raises(DataError, match=r"rows.*\(4,\), \(3,\)"):
+        fit(Recorder(), (torch.zeros(4, 1), torch.zeros(4), torch.zeros(3)), steps=1)
+    with pytest.raises(DataError, match=r"more\[1\]: expected 4 rows.*\(3,\)"):
+        Split(torch.zeros(4, 1), more=(torch.zeros(4), torch.zeros(3)))
+    with pytest.raises(DataError, match="Tensor, int"):
+        fit(Recorder(), (torch.zeros(4, 1), 3), steps=1)
+    with pytest.raises(DataError, match=r"rows.*\(\)"):
+        fit(Recorder(), (torch.zeros(4, 1), torch.tensor(3)), steps=1)
+
+
+def test_early_stopping_counts_and_continues():
+    stop = EarlyStopping(patience=2)
+    assert [stop.after(s) for s in (3.0, 2.0, 2.5, 1.0, 1.5)] == [False] * 5
+    again = EarlyStopping(patience=2)
+    again.load_state_dict(stop.state_dict())
+    assert again.after(1.2)
+
+
+def test_every_tensor_of_a_batch_is_of_the_same_rows():
+    x, y, lengths = torch.arange(12.0).view(12, 1), torch.arange(12), 100 + torch.arange(12)
+    sources = [(x, y, lengths), Split(x, y, more=(lengths,)), TensorDataset(x, y, lengths)]
+    sources.append(DataLoader(TensorDataset(x, y, lengths), batch_size=4, shuffle=True))
+    for source in sources:
+        for *batch, _ in run(source, 6, batch_size=4, device="cpu"):
+            assert len(batch) == 3
+            assert torch.equal(batch[0].flatten().long(), batch[1])
+            assert torch.equal(batch[1] + 100, batch[2])
+    (batch,) = run(Split(x, more=(lengths,)), 1, batch_size=4)
+    assert torch.equal(batch[0].flatten().long() + 100, batch[1])
+    split = Split(x, y, more=(lengths,)).to("cpu")
+    assert all(torch.equal(a, b) for a, b in zip(split.tensors(), (x, y, lengths), strict=True))
+
+
+class Rows(TorchDataset):
+    """Rows of another form than a tuple of tensors."""
+
+    def __init__(self, row):
+        self.row = row
+
+    def __len__(self):
+        return 8
+
+    def __getitem__(self, i):
+        return self.row(torch.full((2,), float(i)), torch.tensor(i))
+
+
+Named = namedtuple("Named", "x y")
+
+
+@pytest.mark.parametrize(
+    ("row", "form"),
+    [
+        (lambda x, i: {"x": x, "i": i}, lambda b: (b[0]["x"], b[0]["i"])),
+        (lambda x, i: {"x": {"deep": [x, i]}}, lambda b: b[0]["x"]["deep"]),
+        (lambda x, i: (x, [i, x]), lambda b: (b[0], b[1][0])),
+        (lambda x, i: [x, {"i": i, "name": "a"}], lambda b: (b[0], b[1]["i"])),
+        (Named, lambda b: b),
+        (lambda x, i: ({"x": x}, Named(x, i)), lambda b: (b[0]["x"], b[1].y)),
+    ],
+    ids=["dict", "nested dict", "list in tuple", "dict in list", "named tuple", "named tuple in tuple"],
+)
+@pytest.mark.parametrize("precision", ["32", "bf16"])
+def test_nested_batches_reach_the_step_in_their_form(row, form, precision):
+    seen = []
+
+    def step(*batch):
+        seen.append(batch)
+        return {"loss": torch.zeros(())}
+
+    for device in (None, "meta"):
+        loader = DataLoader(Rows(row), batch_size=4)
+        for _ in fit(step, loader, steps=2, device=device, precision="32" if device else precision):
+            x, i = form(seen[-1])
+            assert x.device.type == i.device.type == (device or "cpu")
+            assert x.shape == (4, 2)
+            if device is None:
+                assert torch.equal(x[:, 0].long(), i)
+
+
+def test_a_step_that_says_what_it_takes_is_given_no_more():
+    class Taking(Recorder):
+        takes: ClassVar = {"model": 2, "guide": 1}
+
+    source = (torch.zeros(8, 1), torch.arange(8), torch.arange(8))
+    step = Taking()
+    for _ in fit(step, source, steps=2, batch_size=4):
+        pass
+    assert [len(batch) - 1 for batch in step.seen] == [2, 2]
+    assert len(run(source, 1, batch_size=4)[0]) - 1 == 3
+    assert batch_for(lambda x: x, (1, 2)) == (1, 2)
+    assert batch_for(step, (1,)) == (1,)
+
+
+def test_a_program_of_x_alone_trains_on_data_with_labels():
+    torch.manual_seed(0)
+    net = torch.nn.Linear(1, 1)
+
+    def model(x):
+        pyro.module("net", net)
+        with pyro.plate("data", len(x)):
+            pyro.sample("x", dist.Normal(net(torch.ones_like(x)), 1.0).to_event(1), obs=x)
+
+    for _, logs in fit(
+        pyrogen.SVI(model), (torch.zeros(8, 1), torch.arange(8), torch.arange(8)), steps=2, batch_size=4
+    ):
+        assert logs["loss"].isfinite()
+
+
+@pytest.mark.parametrize(
+    ("name", "wide"),
+    [(name, wide) for name in ("vae", "dcgan", "autoencoder", "aae") for wide in ("data", "weights")]
+    + [("realnvp", "data"), ("ppca", "data")],  # from float64 weights their sums are of float64 by themselves
+)
+def test_data_and_weights_of_different_types_are_both_named(name, wide):
+    data = pyrogen.load("digits")
+    plan = RECIPES[name](data)
+    x, y = data.train.tensors()
+    if wide == "data":
+        x, expected = x.double(), r"data are torch\.float64 and the weights torch\.float32.*data\.to\(torch\.float32\)"
+    else:
+        plan.model.double()
+        expected = r"data are torch\.float32 and the weights torch\.float64.*model\.to\(torch\.float32\)"
+    with pytest.raises(ConfigError, match=expected):
+        next(fit(plan.step, (x, y), steps=1, batch_size=32))
+
+
+def test_other_errors_are_left_alone():
+    net = torch.nn.Linear(2, 2)
+
+    class Step:
+        def weights(self):
+            return dict(net.named_parameters())
+
+        def __call__(self, x):
+            return {"loss": net(x).sum().detach()}
+
+    with pytest.raises(RuntimeError, match="shapes"):
+        next(fit(Step(), torch.zeros(4, 3), steps=1, batch_size=4))
+    with pytest.raises(RuntimeError, match="dtype"):  # of a step that tells of no weights
+        next(fit(lambda x: {"loss": net(x).sum()}, torch.zeros(4, 2).double(), steps=1, batch_size=4))
+    with pytest.raises(ConfigError, match="float64"):
+        next(fit(Step(), torch.zeros(4, 2).double(), steps=1, batch_size=4))

@@ -1,0 +1,157 @@
+"""A run survives anything: kill -9, Ctrl-C, SIGTERM; the finished weights are those of a run that was never touched."""
+
+import json
+import multiprocessing
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from functools import cache
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from pyrogen.errors import RunError
+from pyrogen.training.checkpoint import newest
+from pyrogen.training.metric_averager import Diverged
+from pyrogen.training.run import Run
+from pyrogen.training.trainer import build, configure, train
+
+STEPS = 600
+OPTIONS = {
+    "vae": {"steps": STEPS, "batch_size": 64, "hidden": (32,), "latent": 4},
+    "wgan": {"steps": STEPS, "batch_size": 64, "hidden": (32,), "latent": 4},
+}
+# The server has imported everything once: a new process costs a fork, and can be killed many times.
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["pyrogen.training.trainer", "pyrogen.steps.svi"])
+
+
+def work(path):
+    torch.set_num_threads(1)
+    train(Run.open(path))
+
+
+def begin(path):
+    process = CONTEXT.Process(target=work, args=(path,))
+    process.start()
+    return process
+
+
+def create(model, path):
+    return Run.create(path, configure(model, "digits", seed=11, options=OPTIONS[model])).path
+
+
+def finish(path):
+    process = begin(path)
+    process.join(300)
+    assert process.exitcode == 0
+
+
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("untouched")
+
+    @cache
+    def run(model):
+        finish(create(model, folder / model))
+        return folder / model
+
+    return run
+
+
+def weights(path):
+    return load_file(newest(path) / "weights.safetensors")
+
+
+def assert_same_run(one, other):
+    a, b = weights(one), weights(other)
+    assert a.keys() == b.keys()
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    timeless = [
+        [{k: v for k, v in row.items() if k not in ("seconds", "examples_per_second")} for row in Run.open(p).metrics()]
+        for p in (one, other)
+    ]
+    assert timeless[0] == timeless[1]
+
+
+@pytest.mark.parametrize("model", ["vae", "wgan"])
+def test_killed_at_random_moments(model, untouched, tmp_path):
+    reference = untouched(model)
+    out = create(model, tmp_path / "run")
+    moment = random.Random(model)
+    kills = []
+    for target in sorted(moment.sample(range(1, STEPS - 20), 10)):
+        process = begin(out)
+        while process.is_alive() and (not (rows := Run.open(out).metrics()) or rows[-1]["t"] < target):
+            time.sleep(0.002)
+        time.sleep(moment.uniform(0, 0.03))
+        process.kill()
+        process.join()
+        if process.exitcode == -signal.SIGKILL:
+            kills.append(target)
+    assert len(kills) >= 10
+    finish(out)
+    assert_same_run(reference, out)
+
+
+@pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_asked_to_stop_it_saves_and_says_how_to_go_on(signum, status, untouched, tmp_path):
+    out = create("vae", tmp_path / "run")
+    command = [sys.executable, "-W", "error", "-m", "pyrogen", "resume", str(out)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while not (out / "metrics.jsonl").exists():
+        time.sleep(0.01)
+    process.send_signal(signum)
+    _, error = process.communicate(timeout=120)
+    assert process.returncode == status
+    assert "pyrogen resume" in error
+    assert "Traceback" not in error
+    newest(out)
+    finish(out)
+    assert_same_run(untouched("vae"), out)
+
+
+def test_resume_of_a_finished_run_changes_nothing(untouched):
+    path = untouched("vae")
+    before = weights(path)
+    finish(path)
+    assert all(torch.equal(v, before[k]) for k, v in weights(path).items())
+
+
+def test_a_damaged_newest_checkpoint_costs_only_its_own_steps(untouched, tmp_path):
+    shutil.copytree(untouched("vae"), tmp_path / "run")
+    (newest(tmp_path / "run") / "state.pt").write_bytes(b"broken")
+    finish(tmp_path / "run")
+    assert_same_run(untouched("vae"), tmp_path / "run")
+
+
+def test_folder_in_use_is_refused(tmp_path):
+    out = create("vae", tmp_path / "run")
+    process = begin(out)
+    while not (out / "metrics.jsonl").exists():
+        time.sleep(0.01)
+    with pytest.raises(RunError, match="in use"):
+        train(Run.open(out))
+    process.kill()
+    process.join()
+
+
+@pytest.mark.filterwarnings("ignore:Encountered NaN")
+def test_divergence_stops_with_the_reason_and_keeps_the_last_checkpoint(tmp_path):
+    options = {"steps": 400, "batch_size": 64, "hidden": (16,), "latent": 2}
+    run = Run.create(tmp_path / "run", configure("vae", "digits", options=options))
+
+    def poison(row):
+        if row["t"] == 200:
+            with torch.no_grad():
+                plan.model.offset.fill_(float("nan"))
+
+    plan = build(run.config)
+    with pytest.raises(Diverged, match="offset is not finite at step 200: try a smaller --lr"):
+        train(run, poison, plan)
+    assert all(bool(v.isfinite().all()) for v in weights(run.path).values() if v.is_floating_point())
+    json.loads((run.path / "metrics.jsonl").read_text().splitlines()[-1])
