@@ -18,9 +18,9 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 
 import pyrogen
 from pyrogen.hybrid import AAE
-from pyrogen.objectives import ZeroPenalty
+from pyrogen.objectives import R1Penalty
 from pyrogen.report import grid_png, scatter_png
-from pyrogen.steps.sequential import CodeGame, InTurn
+from pyrogen.steps.sequential import LatentAdversarialStep, SequentialSteps
 
 
 def main():
@@ -42,9 +42,11 @@ def main():
     aae = AAE(data.shape, args.latent, (256, 256), classes=classes)
     schedule = partial(CosineAnnealingLR, T_max=steps)
     fast, slow = partial(Adam, lr=1e-3), partial(Adam, lr=2e-3, betas=(0.0, 0.9))
-    step = InTurn(
+    step = SequentialSteps(
         reconstruction=pyrogen.SVI(aae.reconstruction, optim=fast, schedule=schedule),
-        game=CodeGame(aae.encoder, aae.critic, aae.prior, optim=slow, penalty=ZeroPenalty(1.0), schedule=schedule),
+        game=LatentAdversarialStep(
+            aae.encoder, aae.critic, aae.prior, optim=slow, penalty=R1Penalty(1.0), schedule=schedule
+        ),
     )
     for t, logs in pyrogen.fit(step, data.train, steps=steps, batch_size=128, seed=args.seed):
         if t % max(steps // 10, 1) == 0:

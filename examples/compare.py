@@ -38,7 +38,7 @@ def main():
     card = pyrogen.compare(
         models, args.data, data_root=args.data_root, steps=steps, seeds=args.seeds, seed=args.seed, out=args.out
     )
-    print(f"{card['data']}: {card['measure']}; {steps} steps of {card['budget']['batch_size']} rows for each model")
+    print(f"{card['data']}: {card['space']}; {steps} steps of {card['budget']['batch_size']} rows for each model")
     print(f"{'model':24}", *(f"{title:>18}" for title in COLUMNS.values()))
     anchors = {f"({name}, an anchor)": entry for name, entry in card["anchors"].items()}
     for name, entry in {**card["models"], **anchors}.items():

@@ -39,7 +39,7 @@ def main():
     torch.manual_seed(args.seed)
     data = pyrogen.load(args.data, args.data_root, args.seed)
     data = data.with_side(lambda x, y: observe_quadrants(x, args.observed))
-    likelihood = DiscretizedLogisticLikelihood(data.measure.levels)
+    likelihood = DiscretizedLogisticLikelihood(data.space.levels)
     mean = data.train.tensors()[0].mean(0)
     cvae = CVAE(data.shape, PartialImage(data.shape), 16, (256, 256), likelihood, mean=mean)
     schedule = partial(CosineAnnealingLR, T_max=steps)
@@ -60,7 +60,7 @@ def main():
 
     x, y = (part[:ROWS] for part in data.test.tensors())
     columns = [y, *(cvae.sample_mean(ROWS, y) for _ in range(COMPLETIONS)), x]
-    sheet = torch.stack([data.measure.to_image(c) for c in columns], 1).flatten(0, 1)
+    sheet = torch.stack([data.space.to_image(c) for c in columns], 1).flatten(0, 1)
     grid_png(sheet, args.out / "completions.png", columns=len(columns))
     print(f"observed | {COMPLETIONS} completions | truth, a row for each image: {args.out / 'completions.png'}")
 

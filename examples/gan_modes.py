@@ -29,7 +29,15 @@ from pyrogen.recipes.options import bind
 from pyrogen.training.averaging import ema
 
 SMALL = {"hidden": (128, 128, 128), "latent": 16}
-ANNEALED = {"steps": 8000, "batch_size": 512, "lr": 1.5e-3, "critic_rate": 2.0, "r1": 6e-4, "r1_start": 0.25, "bits": 8}
+ANNEALED = {
+    "steps": 8000,
+    "batch_size": 512,
+    "lr": 1.5e-3,
+    "critic_rate": 2.0,
+    "r1": 6e-4,
+    "r1_start": 0.25,
+    "n_binary": 8,
+}
 MODELS = {  # row: recipe, options
     "gan": ("gan", SMALL | {"steps": 6000}),
     "wgan": ("wgan", {"latent": 16, "steps": 6000}),
@@ -51,11 +59,11 @@ def one(toy, row, seed, smoke, out):
     data = pyrogen.load(toy, seed=seed)
     torch.manual_seed(seed)
     options = bind(recipe(name), {"batch_size": 256} | options | ({"steps": 20} if smoke else {}))
-    plan = recipe(name)(data, **options)
-    average = AveragedModel(plan.model, multi_avg_fn=ema(plan.average or 0.0))
+    setup = recipe(name)(data, **options)
+    average = AveragedModel(setup.model, multi_avg_fn=ema(setup.average or 0.0))
     began = time.perf_counter()
-    for _ in pyrogen.fit(plan.step, data.train, steps=options["steps"], batch_size=options["batch_size"], seed=seed):
-        average.update_parameters(plan.model)
+    for _ in pyrogen.fit(setup.step, data.train, steps=options["steps"], batch_size=options["batch_size"], seed=seed):
+        average.update_parameters(setup.model)
     seconds = time.perf_counter() - began
     samples = average.module.sample(SAMPLES)
     if seed == 0:

@@ -22,7 +22,7 @@ from torch import nn
 from torch.optim import Adam
 
 import pyrogen
-from pyrogen.nn import evaluating, mlp
+from pyrogen.nn import eval_mode, mlp
 from pyrogen.report import grid_png
 
 DIMS, CLASSES, LATENT, ALPHA = 64, 10, 8, 20.0
@@ -82,7 +82,7 @@ def main():
     for t, logs in pyrogen.fit(lambda x, _: step(x), data.train, steps=steps, batch_size=128, seed=0):
         step(x, y)
         if t % max(steps // 5, 1) == 0:
-            with evaluating(pair):
+            with eval_mode(pair):
                 right = float((pair.classifier(test.flatten(1)).argmax(1) == truth).float().mean())
             print(f"step {t:5d}: loss {float(logs['loss']):.1f} nats, {right:.1%} of the test labels right")
 

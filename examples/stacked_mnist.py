@@ -22,7 +22,7 @@ from pyrogen.implicit import DCGAN, ConvCritic, Packed, packed_shape
 from pyrogen.measure.coverage import count_scores, stacked_modes
 from pyrogen.measure.evaluate import in_chunks
 from pyrogen.measure.features import classifier
-from pyrogen.objectives import ZeroPenalty
+from pyrogen.objectives import R1Penalty
 from pyrogen.report import grid_png
 from pyrogen.training.averaging import ema
 
@@ -64,21 +64,21 @@ def main():
         gan.critic,
         gan.prior,
         optim=(partial(adam, lr=args.lr), partial(adam, lr=2 * args.lr)),
-        penalty=ZeroPenalty(args.r1),
+        penalty=R1Penalty(args.r1),
         schedule=partial(CosineAnnealingLR, T_max=steps),
     )
     loop = pyrogen.fit(step, data.train, steps=steps, batch_size=64, seed=args.seed, precision=args.precision)
     for t, _ in loop:
         average.update_parameters(gan)
         if t % max(steps // 10, 1) == 0:
-            drawn = data.measure.to_image(in_chunks(average.module, min(samples, 5000)))
+            drawn = data.space.to_image(in_chunks(average.module, min(samples, 5000)))
             scores = count_scores(stacked_modes(drawn, judge), 1000)
             found, divergence = scores["modes"].value, scores["reverse_kl"].value
             print(f"step {t:6d}: {found} modes, KL {divergence:.3f} by {len(drawn)} samples")
             grid_png(drawn[:64].cpu(), args.out / f"samples-{t:06d}.png", columns=8)
             pyrogen.save(args.out, t=t, model=gan, step=step, average=average)
 
-    drawn = data.measure.to_image(in_chunks(average.module, samples))
+    drawn = data.space.to_image(in_chunks(average.module, samples))
     for name, score in count_scores(stacked_modes(drawn, judge), 1000).items():
         print(f"{name}: {score.value:.4g} {score.unit}; of even draws {score.detail['floor']:.4g} ({samples} samples)")
     print(f"pictures and checkpoints: {args.out}")

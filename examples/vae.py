@@ -37,7 +37,7 @@ def main():
 
     torch.manual_seed(args.seed)
     data = pyrogen.load(args.data, args.data_root, args.seed)
-    likelihood = DiscretizedLogisticLikelihood(data.measure.levels)
+    likelihood = DiscretizedLogisticLikelihood(data.space.levels)
     vae = VAE(data.shape, args.latent, (256, 256), likelihood, mean=data.train.tensors()[0].mean(0))
     schedule = partial(CosineAnnealingLR, T_max=steps)
     step = pyrogen.SVI(vae.model, vae.guide, optim=partial(Adam, lr=2e-3), schedule=schedule)

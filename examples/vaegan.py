@@ -20,7 +20,7 @@ import pyrogen
 from pyrogen.explicit import VAE, GaussianLikelihood
 from pyrogen.hybrid import VAEGAN
 from pyrogen.report import grid_png
-from pyrogen.steps.sequential import InTurn
+from pyrogen.steps.sequential import SequentialSteps
 
 
 def contrast(images):
@@ -52,7 +52,7 @@ def main():
         "vae": (vae, pyrogen.SVI(vae.model, vae.guide, fast, schedule=schedule)),
         "vaegan": (
             hybrid,
-            InTurn(
+            SequentialSteps(
                 similarity=pyrogen.SVI(hybrid.pair.model, hybrid.pair.guide, fast, schedule=schedule),
                 game=pyrogen.AdversarialGame(
                     hybrid.generator, hybrid.critic, hybrid.prior, optim=slow, schedule=schedule

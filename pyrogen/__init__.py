@@ -34,8 +34,7 @@ if TYPE_CHECKING:
     from pyrogen.protocols import Density, Implicit, LatentVariable, Pair, Sampler, Score, Step
     from pyrogen.steps.adversarial import AdversarialGame
     from pyrogen.steps.svi import SVI
-    from pyrogen.training.checkpoint import load as restore
-    from pyrogen.training.checkpoint import save
+    from pyrogen.training.checkpoint import restore, save
     from pyrogen.training.loop import EarlyStopping, fit
 
 __version__ = "0.1.0"
@@ -93,6 +92,7 @@ _HOMES = {
     "evaluate": "measure.evaluate",
     "fit": "training.loop",
     "load": "data.datasets",
+    "restore": "training.checkpoint",
     "save": "training.checkpoint",
 }
 _HOMES |= dict.fromkeys(("Density", "Implicit", "LatentVariable", "Pair", "Sampler", "Score", "Step"), "protocols")
@@ -101,8 +101,6 @@ if not TYPE_CHECKING:  # a checker takes a module's ``__getattr__`` to have ever
 
     def __getattr__(name: str) -> Any:
         """Import a public name when it is first asked for: torch takes seconds, and ``pyrogen --help`` none."""
-        if name == "restore":
-            return import_module("pyrogen.training.checkpoint").load
         if name in _HOMES:
             return getattr(import_module(f"pyrogen.{_HOMES[name]}"), name)
         if name in ROOMS:

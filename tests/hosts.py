@@ -11,7 +11,7 @@ from torch.optim import SGD
 from pyrogen import SVI, AdversarialGame
 from pyrogen.compile import CompiledTrace_ELBO
 from pyrogen.random import scoped_seed
-from pyrogen.steps import Descent
+from pyrogen.steps import GradientStep
 
 
 def interpret(graph, inputs, options=None):
@@ -71,8 +71,8 @@ def descent(f, compile, lr):
             apart = (self.loc + self.f(x) - x).square().sum()
             return {"apart": apart.detach(), "loss": 0.5 * apart}
 
-    step = Descent(Losses(), partial(SGD, lr=lr), compile=compile)
-    return lambda x: float(step(x)["loss"]), lambda: step._trusted.refused
+    step = GradientStep(Losses(), partial(SGD, lr=lr), compile=compile)
+    return lambda x: float(step(x)["loss"]), lambda: step._verified.refused
 
 
 def game(f, compile, lr):
@@ -99,7 +99,7 @@ def game(f, compile, lr):
         logs = step(x)
         return float(logs["critic_loss"] + logs["generator_loss"])
 
-    return call, lambda: step._trusted["critic"].refused or step._trusted["generator"].refused
+    return call, lambda: step._verified["critic"].refused or step._verified["generator"].refused
 
 
-HOSTS = {"SVI": svi, "registered": registered_svi, "Pyro's SVI": pyro_svi, "Descent": descent, "game": game}
+HOSTS = {"SVI": svi, "registered": registered_svi, "Pyro's SVI": pyro_svi, "GradientStep": descent, "game": game}

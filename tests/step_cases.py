@@ -19,8 +19,8 @@ from torch.optim.lr_scheduler import StepLR
 from pyrogen import SVI
 from pyrogen.objectives import BetaELBO, Warmup
 from pyrogen.random import scoped_seed
-from pyrogen.steps import ClosedForm, Descent
-from pyrogen.steps.sequential import CodeGame, InTurn
+from pyrogen.steps import ClosedForm, GradientStep
+from pyrogen.steps.sequential import LatentAdversarialStep, SequentialSteps
 
 ADAM = partial(Adam, lr=0.05)
 
@@ -198,12 +198,12 @@ def closed_form():
 
 def in_turn():
     net = Net()
-    return InTurn(one=SVI(net.model, net.guide, ADAM), two=Descent(net, SGD_), three=code_game())
+    return SequentialSteps(one=SVI(net.model, net.guide, ADAM), two=GradientStep(net, SGD_), three=code_game())
 
 
 def code_game():
     critic = nn.Sequential(nn.Linear(1, 4), nn.Tanh(), nn.Linear(4, 1))
-    return CodeGame(nn.Linear(2, 1), critic, lambda n: torch.randn(n, 1), noise=lambda t: 0.1 / (t + 1))
+    return LatentAdversarialStep(nn.Linear(2, 1), critic, lambda n: torch.randn(n, 1), noise=lambda t: 0.1 / (t + 1))
 
 
 SGD_ = partial(SGD, lr=0.05, momentum=0.9)
@@ -227,7 +227,7 @@ STEPS = {
     "warm-up": lambda: networks(loss=BetaELBO(Warmup(5))),
     "a loss with its own gradients": lambda: networks(loss=RenyiELBO(alpha=0.5, num_particles=2)),
     "game": lambda: game(int(torch.randint(1000, ())), critic_steps=2, noise=lambda t: 1 / (t + 1), schedule=SLOWER),
-    "descent": lambda: Descent(Net(), ADAM, schedule=SLOWER),
+    "descent": lambda: GradientStep(Net(), ADAM, schedule=SLOWER),
     "closed form": closed_form,
     "in turn": in_turn,
     "code game": code_game,

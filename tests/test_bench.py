@@ -68,7 +68,7 @@ def test_everybody_trains_the_network(name, monkeypatch):
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
     pair = PAIRS[name](8, CPU)
     made = []
-    monkeypatch.setattr(pairs.Pair, "fresh", lambda self: made.append(self.make()) or made[-1])
+    monkeypatch.setattr(pairs.Workload, "fresh", lambda self: made.append(self.make()) or made[-1])
     _, *others = pairs.contenders(pair)
     for make in others:
         contender = make()

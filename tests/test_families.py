@@ -63,8 +63,8 @@ def test_mixed_precision_reaches_the_networks(name):
     logs = []
     for precision in ("32", "bf16"):
         with scoped_seed(0):
-            plan = make(data)
-        logs += [[dict(row) for _, row in pyrogen.fit(plan.step, plan.data.train, steps=2, precision=precision)]]
+            setup = make(data)
+        logs += [[dict(row) for _, row in pyrogen.fit(setup.step, setup.data.train, steps=2, precision=precision)]]
     assert (logs[0] == logs[1]) == (name in NOT_MIXED)
 
 

@@ -11,7 +11,7 @@ import pyrogen
 from pyrogen.data import Split, images, memmap
 from pyrogen.random import scoped_seed
 from pyrogen.recipes import RECIPES
-from pyrogen.testing.assertions import few
+from pyrogen.testing.assertions import first_rows
 
 VARIANTS = {"maf": "digits-logit", "mixture": "ring", "kde": "gaussian", "spline": "moons", "vae": "digits-binary"}
 OPTIONS = SMALL | {"kde": {"centres": 500}, "aae": {"prior": "label"}}
@@ -39,9 +39,9 @@ def made(name):
         return RECIPES[name](data, **OPTIONS.get(name, {}))
 
 
-def check(plan, train, batch):
+def check(setup, train, batch):
     """The plan's step and model keep to float64."""
-    model, step = plan.model, plan.step
+    model, step = setup.model, setup.step
     for _, logs in pyrogen.fit(step, train, steps=3, batch_size=32):
         assert floats([value for key, value in logs.items() if key.endswith("loss")]) == {torch.float64}, logs
         assert all(value.isfinite() for value in logs.values())
@@ -50,7 +50,7 @@ def check(plan, train, batch):
     if torch.get_default_dtype() == torch.float64:  # Pyro's losses are Python's numbers
         assert floats([value for key, value in evaluated.items() if key.endswith("loss")]) == {torch.float64}
     assert floats(dict(model.state_dict())) == {torch.float64}
-    y = batch[1] if plan.data.test.side is not None else None
+    y = batch[1] if setup.data.test.side is not None else None
     if hasattr(model, "sample"):
         assert model.sample(32, y).dtype == torch.float64
     for method in ("log_prob", "encode", "reconstruct"):
@@ -61,22 +61,22 @@ def check(plan, train, batch):
 @pytest.mark.usefixtures("_float64")
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_under_a_default_of_float64(name):
-    plan = made(name)
-    batch = tuple(part[:32] for part in plan.data.test.tensors())
+    setup = made(name)
+    batch = tuple(part[:32] for part in setup.data.test.tensors())
     assert floats(batch) == {torch.float64}
-    check(plan, plan.data.train, batch)
-    for score in pyrogen.evaluate(plan.model, few(plan.data).test, k=3).values():
+    check(setup, setup.data.train, batch)
+    for score in pyrogen.evaluate(setup.model, first_rows(setup.data).test, k=3).values():
         assert score.value == score.value
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_made_double_trains_on_float64_data(name):
-    plan = made(name)
-    plan.model.double()
-    x, *y = plan.data.train.tensors()
+    setup = made(name)
+    setup.model.double()
+    x, *y = setup.data.train.tensors()
     assert x.dtype == torch.float32
     train = Split(x[:320].double(), *(part[:320] for part in y))
-    check(plan, train, tuple(part[:32] for part in train.tensors()))
+    check(setup, train, tuple(part[:32] for part in train.tensors()))
 
 
 @pytest.mark.usefixtures("_float64")
@@ -86,7 +86,7 @@ def test_a_data_set_under_a_default_of_float64(name):
     for split in (data.train, data.valid, data.test):
         x, *_ = split.read(slice(0, 8), torch.Generator().manual_seed(0))
         assert x.dtype == torch.float64
-        assert data.measure.to_image(x).dtype == torch.float64
+        assert data.space.to_image(x).dtype == torch.float64
     if data.truth is not None:
         assert data.truth.log_prob(data.test.x[:8]).dtype == torch.float64
         assert data.truth.modes is None or data.truth.modes.dtype == torch.float64
@@ -114,7 +114,7 @@ def test_a_file_is_read_in_the_default_type(tmp_path, kind, request, monkeypatch
     if kind is np.float32:
         monkeypatch.setattr(memmap, "FROM_BYTES", 0)
         data = pyrogen.load(tmp_path / "x.npy")
-        assert isinstance(data.train.x, memmap.Mapped)
+        assert isinstance(data.train.x, memmap.MemoryMapped)
         assert data.train.tensors()[0].dtype == data.test.x.dtype == torch.float64
         assert next(pyrogen.data.batches(data.train, 8))[0].dtype == torch.float64
 

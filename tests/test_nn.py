@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from pyrogen.errors import ConfigError
-from pyrogen.nn import ConvDown, ConvUp, dcgan_init, evaluating, mlp
+from pyrogen.nn import ConvDown, ConvUp, dcgan_init, eval_mode, mlp
 from pyrogen.nn.conv import NORMS, halvings
 from pyrogen.random import scoped_seed
 
@@ -181,7 +181,7 @@ def test_evaluating_restores_mixed_modes():
     before = [part.training for part in network.modules()]
     assert len(set(before)) == 2
     x = torch.ones(8, 2)
-    with evaluating(network, other, None, "no network"):
+    with eval_mode(network, other, None, "no network"):
         assert not any(part.training for part in (*network.modules(), other))
         assert torch.equal(other(x), x)
         assert torch.equal(network(x), network(x))
@@ -192,7 +192,7 @@ def test_evaluating_restores_mixed_modes():
 def test_evaluating_restores_after_an_exception():
     network = mixed()
     before = [part.training for part in network.modules()]
-    with pytest.raises(RuntimeError, match="inside"), evaluating(network):
+    with pytest.raises(RuntimeError, match="inside"), eval_mode(network):
         raise RuntimeError("inside")
     assert [part.training for part in network.modules()] == before
 
@@ -200,8 +200,8 @@ def test_evaluating_restores_after_an_exception():
 def test_evaluating_inside_evaluating():
     network = mixed()
     before = [part.training for part in network.modules()]
-    with evaluating(network, network):
-        with evaluating(network):
+    with eval_mode(network, network):
+        with eval_mode(network):
             pass
         assert not any(part.training for part in network.modules())
     assert [part.training for part in network.modules()] == before

@@ -59,7 +59,7 @@ class Runner:
             return 1000 * (time.perf_counter() - start) / steps
 
 
-def measure(name: str, rounds: int, steps: int) -> str:
+def space(name: str, rounds: int, steps: int) -> str:
     """A program's row of the table."""
     runners = {way: Runner(name, way) for way in WAYS}
     times: dict[str, list[float]] = {way: [] for way in WAYS}
@@ -85,7 +85,7 @@ def main() -> None:
     print("|---|---|---|---|---|---|")
     for name in USER_PROGRAMS:
         if asked.k in name:
-            print(measure(name, asked.rounds, asked.steps), flush=True)
+            print(space(name, asked.rounds, asked.steps), flush=True)
 
 
 if __name__ == "__main__":

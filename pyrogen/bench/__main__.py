@@ -20,7 +20,7 @@ from pyrogen.bench.plot import bench_png
 from pyrogen.bench.workloads import PAIRS, WORKLOADS
 from pyrogen.compile.decompositions import processor
 from pyrogen.errors import UserError
-from pyrogen.training.malloc import keep_freed_memory
+from pyrogen.training.malloc import retain_heap
 
 BATCH_SIZES = {"vae": (64, 256, 1024)}
 Row = dict[str, Any]
@@ -114,7 +114,7 @@ def main(arguments: list[str] | None = None) -> None:
             parser.error(f"{chosen.json}: {error}")
         return
     device = torch.device(chosen.device)
-    keep_freed_memory()  # everybody in this process gains by it
+    retain_heap()  # everybody in this process gains by it
     place = torch.cuda.get_device_name() if device.type == "cuda" else processor() or platform.processor()
     machine = f"{place}, {torch.get_num_threads()} threads, torch {torch.__version__}, {date.today()}"
     print(machine + "\n")

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pyrogen.bench.pairs import Pair
+from pyrogen.bench.pairs import Workload
 from pyrogen.bench.timing import CHUNK
 from pyrogen.explicit.conditions import Label
 from pyrogen.explicit.cvae import CVAE
@@ -13,11 +13,11 @@ SHAPE = (1, 28, 28)
 CLASSES = 10
 
 
-def cvae(batch_size: int, device: torch.device, hidden: int = 400, latent: int = 50) -> Pair:
+def cvae(batch_size: int, device: torch.device, hidden: int = 400, latent: int = 50) -> Workload:
     """A label beside each image, and a learned prior p(z | y)."""
     x = (torch.rand(CHUNK, batch_size, *SHAPE, device=device) < 0.13).float()
     y = torch.randint(CLASSES, (CHUNK, batch_size), device=device)
-    return Pair(lambda: CVAE(SHAPE, Label(CLASSES), latent, (hidden,)), (x, y), by_hand)
+    return Workload(lambda: CVAE(SHAPE, Label(CLASSES), latent, (hidden,)), (x, y), by_hand)
 
 
 def by_hand(network: CVAE, x: Tensor, y: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 import torch
 
-from pyrogen.bench.pairs import Pair
+from pyrogen.bench.pairs import Workload
 from pyrogen.bench.timing import CHUNK
 from pyrogen.data.toy import Moons
 from pyrogen.explicit.autoregressive import MADE
@@ -11,7 +11,7 @@ from pyrogen.explicit.mixture_likelihood import MixtureLikelihood
 from pyrogen.explicit.spline import Spline
 
 
-def flow(batch_size: int, device: torch.device, hidden: int = 128) -> Pair:
+def flow(batch_size: int, device: torch.device, hidden: int = 128) -> Workload:
     """One autoregressive layer of splines over an autoregressive mixture, networks of two hidden layers.
 
     By hand it is a plain loop over the same model's ``log_prob``.
@@ -23,4 +23,4 @@ def flow(batch_size: int, device: torch.device, hidden: int = 128) -> Pair:
 
     draws = torch.Generator(device).manual_seed(0)
     x = Moons().sample(CHUNK * batch_size, draws).view(CHUNK, batch_size, 2)
-    return Pair(make, (x,), lambda model, x: -model.log_prob(x).mean())
+    return Workload(make, (x,), lambda model, x: -model.log_prob(x).mean())

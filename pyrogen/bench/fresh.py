@@ -16,7 +16,7 @@ from pyrogen.bench.pairs import ours
 from pyrogen.bench.timing import synchronise
 from pyrogen.bench.workloads import PAIRS
 from pyrogen.data.datasets import load
-from pyrogen.data.memmap import Mapped
+from pyrogen.data.memmap import MemoryMapped
 from pyrogen.explicit.likelihoods import DiscretizedLogisticLikelihood
 from pyrogen.explicit.vae import VAE
 from pyrogen.steps.svi import SVI
@@ -71,7 +71,7 @@ def training_rate(file: str, batch_size: int, device: str, seconds: float) -> di
             break
     synchronise()
     rate = (t - WARM_UP) * batch_size / (time.perf_counter() - began)
-    where = "on disk" if isinstance(data.train.x, Mapped) else "in memory"
+    where = "on disk" if isinstance(data.train.x, MemoryMapped) else "in memory"
     return {"rate": rate, "loading": loading, "anonymous": memory("RssAnon"), "where": where}
 
 

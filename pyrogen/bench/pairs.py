@@ -19,7 +19,7 @@ Maker = Callable[[], Contender]
 
 
 @dataclass(frozen=True)
-class Pair:
+class Workload:
     """A workload: a Pyro pair and its data.
 
     Args:
@@ -53,7 +53,7 @@ class Pair:
         return SVI(network.model, guide, partial(Adam, lr=1e-3, fused=True), compile=compile)
 
 
-def ours(pair: Pair, compile: bool, precision: str = "32") -> Contender:
+def ours(pair: Workload, compile: bool, precision: str = "32") -> Contender:
     """Pyrogen's step, in ``precision`` (see ``autocast``)."""
     step = pair.step(compile)
 
@@ -65,13 +65,13 @@ def ours(pair: Pair, compile: bool, precision: str = "32") -> Contender:
     return Contender(name, once, synchronise)
 
 
-def stock(pair: Pair) -> Contender:
+def stock(pair: Workload) -> Contender:
     """Pyro's own step."""
     step = pyro_step(pair.fresh())
     return Contender("Pyro SVI.step", lambda t: step(*pair.batch(t)), synchronise)
 
 
-def hand(pair: Pair, name: str, wrap: Callable[[Any], Any]) -> Contender:
+def hand(pair: Workload, name: str, wrap: Callable[[Any], Any]) -> Contender:
     """A plain loop over the loss written out, which ``wrap`` may compile."""
     network = pair.fresh()
     loss = wrap(lambda *batch: pair.by_hand(network, *batch))
@@ -85,7 +85,7 @@ def hand(pair: Pair, name: str, wrap: Callable[[Any], Any]) -> Contender:
     return Contender(name, once, synchronise)
 
 
-def contenders(pair: Pair) -> Iterator[Maker]:
+def contenders(pair: Workload) -> Iterator[Maker]:
     """Makers of everybody who can train any pair; pyrogen compiled comes first."""
     yield partial(ours, pair, True)
     yield partial(ours, pair, False)

@@ -13,7 +13,7 @@ from torch.optim import Adam
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import ToTensor
 
-from pyrogen.bench.pairs import Pair, pyro_step
+from pyrogen.bench.pairs import Workload, pyro_step
 from pyrogen.bench.timing import CHUNK, Contender, synchronise
 from pyrogen.data.batches import batches
 from pyrogen.data.dataset import Split
@@ -70,13 +70,13 @@ class PyroVAE(nn.Module):
         return F.binary_cross_entropy_with_logits(logits, x, reduction="sum") - log_p.sum() + log_q.sum()
 
 
-def vae(batch_size: int, device: torch.device, hidden: int = 400, latent: int = 50, conv: bool = False) -> Pair:
+def vae(batch_size: int, device: torch.device, hidden: int = 400, latent: int = 50, conv: bool = False) -> Workload:
     """The autoencoder, fully connected or convolutional."""
     x = (torch.rand(CHUNK, batch_size, *(SHAPE if conv else (784,)), device=device) < 0.13).float()
-    return Pair(lambda: PyroVAE(hidden, latent, conv), (x,), PyroVAE.by_hand)
+    return Workload(lambda: PyroVAE(hidden, latent, conv), (x,), PyroVAE.by_hand)
 
 
-def with_data(pair: Pair) -> Contender:
+def with_data(pair: Workload) -> Contender:
     """Pyrogen's step, and the drawing of its batches from 60,000 grey images; both are timed."""
     step, (_, batch_size, *event) = pair.step(compile=True), pair.data[0].shape
     grey = torch.randint(0, 256, (60_000, *event), dtype=torch.uint8, device=pair.device)

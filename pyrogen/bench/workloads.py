@@ -9,9 +9,9 @@ from pyrogen.bench import games, pairs, vae
 from pyrogen.bench.cvae import cvae
 from pyrogen.bench.flow import flow
 from pyrogen.bench.numpyro_vae import numpyro
-from pyrogen.bench.pairs import Maker, Pair
+from pyrogen.bench.pairs import Maker, Workload
 
-PAIRS: dict[str, Callable[[int, torch.device], Pair]] = {
+PAIRS: dict[str, Callable[[int, torch.device], Workload]] = {
     "vae": vae.vae,
     "conv-vae": partial(vae.vae, hidden=32, conv=True),
     "cvae": cvae,

@@ -80,10 +80,10 @@ def data_command() -> None:
     """List the data sets: shape, sizes, the measure of their space, and where they come from."""
     from pyrogen.data.datasets import names
 
-    table = listing("data", "shape", "train / valid / test", "measure", "from")
+    table = listing("data", "shape", "train / valid / test", "space", "from")
     for name, entry in names().items():
         sizes = " / ".join(f"{n:,}" for n in entry.sizes)
-        table.add_row(name, "x".join(map(str, entry.shape)), sizes, str(entry.measure), entry.source)
+        table.add_row(name, "x".join(map(str, entry.shape)), sizes, str(entry.space), entry.source)
     show(table)
 
 
@@ -135,9 +135,9 @@ def train(
     if "model" not in wanted:
         raise ConfigError(f"name a model to train (known: {', '.join(_model_names())})")
     complete = configure(wanted.pop("model"), wanted.pop("data", "digits"), **wanted, options=options)
-    plan = build(complete)
+    setup = build(complete)
     default = Path("runs") / f"{complete['model']}-{Path(complete['data']).stem}"
-    _train(Run.create(out or free_path(default), complete), plan)
+    _train(Run.create(out or free_path(default), complete), setup)
 
 
 @app.command()
@@ -171,17 +171,17 @@ def sample(
 
     from pyrogen.files import write_whole
     from pyrogen.measure.evaluate import in_chunks
-    from pyrogen.nn.eval_mode import evaluating
+    from pyrogen.nn.eval_mode import eval_mode
     from pyrogen.protocols import Sampler
     from pyrogen.random import derive, scoped_seed
     from pyrogen.report.plots import samples_png
     from pyrogen.training.run import Run
-    from pyrogen.training.trainer import pictures, restore
+    from pyrogen.training.trainer import pictures, trained_model
 
     out = out or folder / "samples.png"
     if out.suffix not in (".png", ".npy"):
         raise ConfigError(f"--out wants a .png or .npy file; got {out}")
-    trained = restore(Run.open(folder))
+    trained = trained_model(Run.open(folder))
     model, data = trained.model, trained.data
     if not isinstance(model, Sampler):
         raise ConfigError(f"{Run.open(folder).config['model']} does not sample: it reconstructs data")
@@ -191,13 +191,13 @@ def sample(
         y = torch.full((n,), label, device=data.test.device)
     if out.suffix == ".png":
         picture = samples_png(
-            pictures(model, data, n, seed, y), data.measure.to_image(data.test.tensors()[0][:2000]).cpu()
+            pictures(model, data, n, seed, y), data.space.to_image(data.test.tensors()[0][:2000]).cpu()
         )
         write_whole(out, picture)
     else:
         if y is None and data.test.side is not None:
             y = data.test.tensors(seed)[1][:n]
-        with scoped_seed(derive(seed, "samples")), torch.no_grad(), evaluating(model):
+        with scoped_seed(derive(seed, "samples")), torch.no_grad(), eval_mode(model):
             x = in_chunks(model, n if y is None else len(y), y)
         buffer = io.BytesIO()
         np.save(buffer, x.cpu().numpy())
@@ -282,7 +282,7 @@ def main() -> None:
         sys.exit(128 + signal.SIGINT)
 
 
-def _train(run: "Run", plan: Any = None) -> None:
+def _train(run: "Run", setup: Any = None) -> None:
     from pyrogen.cli.progress import showing
     from pyrogen.training.signals import Interrupted
     from pyrogen.training.trainer import train
@@ -292,7 +292,7 @@ def _train(run: "Run", plan: Any = None) -> None:
     err.print(f"{title} → {run.path}", markup=False, highlight=False, soft_wrap=True)
     try:
         with showing(title, config["options"]["steps"], err) as watch:
-            train(run, watch, plan)
+            train(run, watch, setup)
     except Interrupted as stop:
         _stopped(run, stop.signum)
     err.print(f"done: `pyrogen evaluate {run.path}`, `pyrogen sample {run.path}`", markup=False, soft_wrap=True)

@@ -21,7 +21,7 @@ def score_table(scores: Mapping[str, Mapping[str, Any]], title: str) -> Table:
 
 def card_table(card: Mapping[str, Any]) -> Table:
     """A scorecard, a row for each model and anchor; the page has the rest."""
-    table = Table("model", *COLUMNS.values(), "train s", title=f"{card['data']}: {card['measure']}", caption=LEGEND)
+    table = Table("model", *COLUMNS.values(), "train s", title=f"{card['data']}: {card['space']}", caption=LEGEND)
     anchors = {f"({name})": entry for name, entry in card["anchors"].items()}
     for name, entry in {**card["models"], **anchors}.items():
         scores = [entry["scores"].get(column) for column in COLUMNS]

@@ -159,14 +159,14 @@ def compare_in(
         first = sets[config["seed"]]
         card = {
             "data": config["data"],
-            "measure": str(first.measure),
+            "space": str(first.space),
             "split": {part: len(getattr(first, part)) for part in ("train", "valid", "test")},
             "budget": {"steps": config["steps"], "batch_size": config["batch_size"], "seeds": list(seeds)},
             "models": entries,
             "anchors": _anchors(first, config["seed"]),
         }
         write_whole(run.path / "scores.json", json.dumps(card, indent=1).encode())
-        real = first.measure.to_image(first.test.tensors()[0][:SHOWN])
+        real = first.space.to_image(first.test.tensors()[0][:SHOWN])
         write_report(run.path / "report.html", card, shown, real, curves, {**config, "options": options})
     return {**card, "folder": str(run.path)}
 
@@ -249,7 +249,7 @@ def _anchors(data: Dataset, seed: int) -> dict[str, Any]:
     covariance = "full" if len(x) > 2 * data.dims else "diagonal"  # a full one of few data is singular
     floor = Gaussian.from_data(x, covariance, jitter=1e-6)
     scores: dict[str, Score] = {}
-    if data.measure.kind == "density":
+    if data.space.kind == "density":
         scores = evaluate(floor, data, seed=seed)
     else:
         with scoped_seed(derive(seed, "anchor")), torch.no_grad():

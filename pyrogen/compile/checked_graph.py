@@ -57,7 +57,7 @@ class CheckedGraph:
     """A graph for arguments of one kind, compared with the eager function at its 1st, 2nd, 4th, 8th … call.
 
     Args:
-        function: see ``Trusted``.
+        function: see ``VerifiedFunction``.
         leaves, spec: its arguments, flattened.
         by: the leaves to differentiate by; all that the scalar depends on by default.
         seen: what the programs behind the function reach now.

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from pyrogen.compile.checked_graph import Gradients
 from pyrogen.compile.pyro_patches import differentiable
-from pyrogen.compile.verified import Trusted
+from pyrogen.compile.verified import VerifiedFunction
 from pyrogen.errors import ConfigError
 from pyrogen.pyro_tools.recorder import SiteRecorder
 from pyrogen.random import random_state, set_random_state
@@ -28,13 +28,13 @@ REPEATED = (Trace_ELBO, TraceMeanField_ELBO, TraceEnum_ELBO)
 
 
 class CompiledELBO(ELBO):
-    """A Pyro loss that is computed, value and gradients, by one compiled graph (see ``Trusted``).
+    """A Pyro loss that is computed, value and gradients, by one compiled graph (see ``VerifiedFunction``).
 
     The first call is eager: lazy guides and ``pyro.param`` statements make their parameters in it.
 
     Args:
         loss: what to compile: a Pyro ELBO, or any loss with ``differentiable_loss(model, guide, *args)``.
-        constant: names of attributes and variables of model and guide that never change (see ``Trusted``).
+        constant: names of attributes and variables of model and guide that never change (see ``VerifiedFunction``).
 
     Raises:
         ConfigError: if the loss has not the methods of an ELBO.
@@ -46,7 +46,7 @@ class CompiledELBO(ELBO):
         super().__init__(num_particles=getattr(loss, "num_particles", 1))
         self.eager: Any = loss
         self.constant = constant
-        self._trusted: dict[Any, Trusted] = {}
+        self._verified: dict[Any, VerifiedFunction] = {}
         self._cannot = self.refused
 
     @property
@@ -57,7 +57,7 @@ class CompiledELBO(ELBO):
             return f"{name} compiles by itself: use {name.removeprefix('Jit')}"
         if not hasattr(self.eager, "differentiable_loss"):
             return f"{name} has no differentiable_loss"
-        return next((trusted.refused for trusted in self._trusted.values() if trusted.refused), None)
+        return next((trusted.refused for trusted in self._verified.values() if trusted.refused), None)
 
     def loss(self, model: Any, guide: Any, *args: Any, **kwargs: Any) -> float:
         """The loss without gradients, eagerly: it is called seldom, and in any mode."""
@@ -101,9 +101,9 @@ class CompiledELBO(ELBO):
         if self._cannot:
             return None
         pair = tuple((getattr(f, "__func__", f), id(getattr(f, "__self__", None))) for f in (model, guide))
-        trusted = self._trusted.get(pair)
+        trusted = self._verified.get(pair)
         if trusted is None:
-            trusted = self._trusted[pair] = Trusted(model, guide, self.eager, constant=self.constant)
+            trusted = self._verified[pair] = VerifiedFunction(model, guide, self.eager, constant=self.constant)
         recorder, loss, times = SiteRecorder(), self.eager, 1
         if type(loss) in REPEATED and loss.num_particles > 1 and not loss.vectorize_particles:
             times = loss.num_particles

@@ -46,7 +46,7 @@ def compiles(asked: bool | None, t: int) -> bool:
     return t >= COMPILE_AFTER if asked is None else asked
 
 
-class Trusted:
+class VerifiedFunction:
     """Values and gradients of a function by compiled graphs, one for each kind of arguments and surroundings.
 
     A graph is made for the shapes, types and device of the tensors, the arguments that are no tensors, and the

@@ -5,7 +5,7 @@ from pyrogen.data.dataset import Dataset, Split
 from pyrogen.data.datasets import Entry, load, names
 from pyrogen.data.images import Rows, from_array, from_folder
 from pyrogen.data.noise import Binarise, Dequantise
-from pyrogen.data.space import Measure
+from pyrogen.data.space import Space
 from pyrogen.data.toy import TOYS, Toy
 
 __all__ = [
@@ -14,8 +14,8 @@ __all__ = [
     "Dataset",
     "Dequantise",
     "Entry",
-    "Measure",
     "Rows",
+    "Space",
     "Split",
     "Toy",
     "batches",

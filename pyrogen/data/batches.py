@@ -16,7 +16,7 @@ from torch.utils.data import Dataset as TorchDataset
 from pyrogen.data.checks import check_enough
 from pyrogen.data.dataset import Dataset, Split
 from pyrogen.data.image_files import Pictures
-from pyrogen.data.memmap import Mapped
+from pyrogen.data.memmap import MemoryMapped
 from pyrogen.data.prefetch import default_workers, prefetched
 from pyrogen.data.step_arguments import Batch, moved
 from pyrogen.errors import DataError
@@ -101,13 +101,13 @@ def _order(split: Split, batch_size: int, seed: int, start: int) -> Iterator[Ten
     epoch, first = divmod(start, per_epoch)
     while True:
         order = torch.randperm(len(split), generator=generator(seed, "order", epoch))
-        order = order if isinstance(split.x, Mapped) else order.to(split.device)
+        order = order if isinstance(split.x, MemoryMapped) else order.to(split.device)
         for i in range(first, per_epoch):
             yield order[i * batch_size : (i + 1) * batch_size]
         epoch, first = epoch + 1, 0
 
 
-def _rows(x: Tensor | Mapped, order: Iterator[Tensor], workers: int | None) -> Iterator[tuple[Tensor, Tensor]]:
+def _rows(x: Tensor | MemoryMapped, order: Iterator[Tensor], workers: int | None) -> Iterator[tuple[Tensor, Tensor]]:
     """Each index with the stored rows there."""
     if isinstance(x, Tensor):
         return ((index, x[index]) for index in order)

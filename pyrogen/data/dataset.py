@@ -8,8 +8,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from pyrogen.data.memmap import Mapped
-from pyrogen.data.space import Measure
+from pyrogen.data.memmap import MemoryMapped
+from pyrogen.data.space import Space
 from pyrogen.errors import DataError
 
 Noise = Callable[[Tensor, torch.Generator], Tensor]
@@ -32,11 +32,11 @@ class Split:
         DataError: if one of ``more`` has another number of rows.
     """
 
-    x: Tensor | Mapped
+    x: Tensor | MemoryMapped
     y: Tensor | None = None
     noise: Noise | None = None
     side: Callable[[Tensor, Tensor | None], Tensor] | None = None
-    measure: Measure | None = None
+    space: Space | None = None
     more: tuple[Tensor, ...] = ()
 
     def __post_init__(self) -> None:
@@ -72,7 +72,7 @@ class Split:
     @property
     def shown(self) -> Tensor | slice:
         """An index of all rows in order; of rows on disk of a sample that fits into memory."""
-        return self.x.sample() if isinstance(self.x, Mapped) else slice(None)
+        return self.x.sample() if isinstance(self.x, MemoryMapped) else slice(None)
 
     def tensors(self, seed: int = 0) -> tuple[Tensor, ...]:
         """The rows ``shown``, under one draw of the noise."""
@@ -104,7 +104,7 @@ class Dataset:
     valid: Split
     test: Split
     shape: tuple[int, ...]
-    measure: Measure
+    space: Space
     classes: tuple[str, ...] = ()
     truth: Any = None
 

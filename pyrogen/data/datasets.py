@@ -12,15 +12,15 @@ from torch import Tensor
 
 from pyrogen.data.dataset import Dataset, Noise, Split
 from pyrogen.data.images import from_array, from_folder
-from pyrogen.data.memmap import Mapped
+from pyrogen.data.memmap import MemoryMapped
 from pyrogen.data.mnist_cifar import read_cifar10, read_idx
 from pyrogen.data.noise import Binarise, Dequantise
-from pyrogen.data.space import Measure
+from pyrogen.data.space import Space
 from pyrogen.data.toy import TOYS, Toy
 from pyrogen.errors import DataError, unknown
 from pyrogen.random import derive, generator
 
-Stored = tuple[Tensor | Mapped, Tensor | None]
+Stored = tuple[Tensor | MemoryMapped, Tensor | None]
 """The stored rows of one split, and their labels."""
 
 Sizes = tuple[int, int, int]
@@ -48,7 +48,7 @@ class Entry:
 
     shape: tuple[int, ...]
     sizes: Sizes
-    measure: Measure
+    space: Space
     source: str
     read: Callable[[Path, int], list[Stored]]
     noise: Noise | None = None
@@ -57,7 +57,7 @@ class Entry:
 
     def __str__(self) -> str:
         shape, sizes = " x ".join(map(str, self.shape)), " + ".join(f"{n:,}" for n in self.sizes)
-        return f"{shape}; {sizes} rows; {self.measure}; {self.source}"
+        return f"{shape}; {sizes} rows; {self.space}; {self.source}"
 
 
 def names() -> Mapping[str, Entry]:
@@ -82,9 +82,9 @@ def load(name: str | Path, root: str | Path | None = None, seed: int = 0) -> Dat
         DataError: if the data are absent, damaged, too few or otherwise of no use.
     """
     entry = _CATALOGUE.get(str(name)) or _user_entry(name)
-    train, valid, test = (Split(x, y, entry.noise, measure=entry.measure) for x, y in entry.read(_root(root), seed))
+    train, valid, test = (Split(x, y, entry.noise, space=entry.space) for x, y in entry.read(_root(root), seed))
     valid, test = valid.fixed(derive(seed, "valid")), test.fixed(derive(seed, "test"))
-    return Dataset(str(name), train, valid, test, entry.shape, entry.measure, entry.classes, entry.truth)
+    return Dataset(str(name), train, valid, test, entry.shape, entry.space, entry.classes, entry.truth)
 
 
 def _root(given: str | Path | None) -> Path:
@@ -103,25 +103,25 @@ def _user_entry(name: str | Path) -> Entry:
         raise DataError(f"{name}: no such file or folder")
     if not (path.is_dir() or is_array):
         raise DataError(f"{name}: expected a folder of images, a .npy or a .npz file")
-    x, y, classes, measure = from_folder(path) if path.is_dir() else from_array(path)
+    x, y, classes, space = from_folder(path) if path.is_dir() else from_array(path)
     if len(x) < 3:
         raise DataError(f"{name}: expected at least 3 rows, to train, to validate and to test on; got {len(x)}")
     tenth = max(1, len(x) // 10)
-    if isinstance(x, Mapped):
+    if isinstance(x, MemoryMapped):
         tenth = min(tenth, x.most(_MOST_HELD_OUT))
     sizes = (len(x) - 2 * tenth, tenth, tenth)
 
     def read(_: Path, seed: int) -> list[Stored]:
         return _shuffled(x, y, sizes, seed)
 
-    noise = Dequantise(measure) if measure.levels else None
-    return Entry(tuple(x.shape[1:]), sizes, measure, str(path), read, noise, classes)
+    noise = Dequantise(space) if space.levels else None
+    return Entry(tuple(x.shape[1:]), sizes, space, str(path), read, noise, classes)
 
 
-def _shuffled(x: Tensor | Mapped, y: Tensor | None, sizes: Sizes, seed: int) -> list[Stored]:
+def _shuffled(x: Tensor | MemoryMapped, y: Tensor | None, sizes: Sizes, seed: int) -> list[Stored]:
     order = torch.randperm(len(x), generator=generator(seed, "split"))
     train, valid, test = torch.split(order, list(sizes))
-    taken = x.part(train) if isinstance(x, Mapped) else x[train]
+    taken = x.part(train) if isinstance(x, MemoryMapped) else x[train]
     rest = [(x[part], None if y is None else y[part]) for part in (valid, test)]
     return [(taken, None if y is None else y[train]), *rest]
 
@@ -173,25 +173,25 @@ def _catalogue() -> Mapping[str, Entry]:
         ("mnist", (1, 28, 28), (50_000, 10_000, 10_000), 256, download, mnist, digits),
         ("fashion-mnist", (1, 28, 28), (50_000, 10_000, 10_000), 256, download, fashion, clothes),
     ):
-        unit, logit = Measure("unit", levels), Measure("logit", levels)
+        unit, logit = Space("unit", levels), Space("logit", levels)
         entry = partial(Entry, shape, sizes, source=source, read=read, classes=classes)
         entries[name] = entry(unit, noise=Dequantise(unit))
-        entries[f"{name}-binary"] = entry(Measure("binary"), noise=Binarise(levels - 1))
+        entries[f"{name}-binary"] = entry(Space("binary"), noise=Binarise(levels - 1))
         entries[f"{name}-logit"] = entry(logit, noise=Dequantise(logit))
-    unit = Measure("unit", levels=256)
+    unit = Space("unit", levels=256)
     sizes = (45_000, 5_000, 10_000)
     entries["cifar10"] = Entry((3, 32, 32), sizes, unit, download, _cifar10, Dequantise(unit), things)
     for name, side, levels, sizes, single in (
         ("digits", 8, 17, (20_000, 2_000, 5_000), _digits),
         ("mnist", 28, 256, (128_000, 10_000, 10_000), mnist),
     ):
-        unit, source = Measure("unit", levels), f"three digits of {name} as channels: 1,000 modes"
+        unit, source = Space("unit", levels), f"three digits of {name} as channels: 1,000 modes"
         read = partial(_stacked, single, sizes)
         entries[f"stacked-{name}"] = Entry((3, side, side), sizes, unit, source, read, Dequantise(unit))
     for name, toy in TOYS.items():
         source = "drawn from a density that is known"
         read = partial(_samples, toy())
-        entries[name] = Entry((2,), _TOY_SIZES, Measure("real"), source, read, truth=toy())
+        entries[name] = Entry((2,), _TOY_SIZES, Space("real"), source, read, truth=toy())
     return MappingProxyType(entries)
 
 

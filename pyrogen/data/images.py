@@ -16,8 +16,8 @@ from torch import Tensor
 
 from pyrogen.data.checks import check_finite, check_images, check_labels
 from pyrogen.data.image_files import Pictures
-from pyrogen.data.memmap import Mapped, extremes, held, mapped
-from pyrogen.data.space import Measure
+from pyrogen.data.memmap import MemoryMapped, extremes, held, mapped
+from pyrogen.data.space import Space
 from pyrogen.errors import DataError
 from pyrogen.nn.precision import standard
 
@@ -35,10 +35,10 @@ class Rows(NamedTuple):
         measure: the space of the data; where it has ``levels``, the rows are levels to dequantise.
     """
 
-    x: Tensor | Mapped
+    x: Tensor | MemoryMapped
     y: Tensor | None
     classes: tuple[str, ...]
-    measure: Measure
+    space: Space
 
 
 def from_folder(path: str | Path) -> Rows:
@@ -61,11 +61,11 @@ def from_folder(path: str | Path) -> Rows:
     classes = _classes(folder)
     files = [file for members in classes.values() for file in members]
     pictures = Pictures(files)
-    x, measure = held(pictures), Measure("unit", levels=256 if pictures.dtype == np.uint8 else 0)
+    x, space = held(pictures), Space("unit", levels=256 if pictures.dtype == np.uint8 else 0)
     if "" in classes:
-        return Rows(x, None, (), measure)
+        return Rows(x, None, (), space)
     sizes_of = torch.tensor([len(members) for members in classes.values()])
-    return Rows(x, torch.arange(len(classes)).repeat_interleave(sizes_of), tuple(classes), measure)
+    return Rows(x, torch.arange(len(classes)).repeat_interleave(sizes_of), tuple(classes), space)
 
 
 def _classes(folder: Path) -> dict[str, list[Path]]:
@@ -128,14 +128,14 @@ def from_array(path: str | Path) -> Rows:
     if x.ndim == 4 and x.shape[3] in (1, 3) and x.shape[1] not in (1, 3):
         x = np.moveaxis(x, 3, 1)
     x = x[:, None] if x.ndim in (1, 3) else x
-    stored, measure = _vectors(x, where) if x.ndim == 2 else _images(x, where)
+    stored, space = _vectors(x, where) if x.ndim == 2 else _images(x, where)
     if y is None:
-        return Rows(stored, None, (), measure)
+        return Rows(stored, None, (), space)
     if y.dtype.kind not in "biuf":
         raise DataError(f"{where}: expected integer labels y, got dtype {y.dtype}")
     labels = torch.from_numpy(y.astype(np.float64 if y.dtype.kind == "f" else np.int64))
     check_labels(labels, len(stored), f"{where}: y")
-    return Rows(stored, labels, tuple(str(k) for k in range(int(labels.max()) + 1)), measure)
+    return Rows(stored, labels, tuple(str(k) for k in range(int(labels.max()) + 1)), space)
 
 
 def _on_disk(array: NDArray[Any], where: str) -> Rows:
@@ -143,10 +143,10 @@ def _on_disk(array: NDArray[Any], where: str) -> Rows:
     low, high = extremes(array)
     check_finite(torch.tensor([low, high]), where)
     if array.dtype == np.uint8:
-        return Rows(Mapped(array), None, (), Measure("unit", levels=256))
+        return Rows(MemoryMapped(array), None, (), Space("unit", levels=256))
     if array.ndim == 4:
         check_images(torch.tensor([low, high]).view(2, 1, 1, 1), where)
-    return Rows(Mapped(array), None, (), Measure("unit" if array.ndim == 4 else "real"))
+    return Rows(MemoryMapped(array), None, (), Space("unit" if array.ndim == 4 else "real"))
 
 
 def _load(file: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
@@ -170,17 +170,17 @@ def _is_binary(x: NDArray[Any]) -> bool:
     return x.dtype.kind == "b" or bool(x.min() == 0 and x.max() == 1 and ((x == 0) | (x == 1)).all())
 
 
-def _vectors(x: NDArray[Any], where: str) -> tuple[Tensor, Measure]:
+def _vectors(x: NDArray[Any], where: str) -> tuple[Tensor, Space]:
     stored = _floats(x)
     check_finite(stored, where)
-    return stored, Measure("binary" if _is_binary(x) else "real")
+    return stored, Space("binary" if _is_binary(x) else "real")
 
 
-def _images(x: NDArray[Any], where: str) -> tuple[Tensor, Measure]:
+def _images(x: NDArray[Any], where: str) -> tuple[Tensor, Space]:
     if _is_binary(x):
         stored = _floats(x)
         check_images(stored, where)
-        return stored, Measure("binary")
+        return stored, Space("binary")
     if x.dtype.kind == "u" and x.dtype.itemsize == 2:
         x = x / np.float32(65535)
     elif x.dtype.kind in "iu":
@@ -199,11 +199,11 @@ def _floats(x: NDArray[Any]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(x, dtype=kind))
 
 
-def _eight_bit(x: Tensor) -> tuple[Tensor, Measure]:
+def _eight_bit(x: Tensor) -> tuple[Tensor, Space]:
     """Images as ``uint8`` with 256 levels if all their values are ``k / 255``, else as they are."""
     if x.dtype != torch.uint8:
         level = (x * 255).round()
         if (level / 255 - x).abs().max() > 1e-6:
-            return x, Measure("unit")
+            return x, Space("unit")
         x = level.to(torch.uint8)
-    return x, Measure("unit", levels=256)
+    return x, Space("unit", levels=256)

@@ -20,7 +20,7 @@ _SHOWN_BYTES = 2**31
 _CHUNK = 2**26
 
 
-class Mapped:
+class MemoryMapped:
     """Rows of a ``.npy`` file or a folder of images, in a given order, that behave like a tensor on ``device``.
 
     Args:
@@ -49,13 +49,13 @@ class Mapped:
         where = self.rows[index.cpu() if isinstance(index, Tensor) else index]
         return floats(torch.from_numpy(self.array[where.numpy()])).to(self.device, non_blocking=True)
 
-    def part(self, rows: Tensor) -> "Mapped":
+    def part(self, rows: Tensor) -> "MemoryMapped":
         """Some of the rows, still on disk."""
-        return Mapped(self.array, self.rows[rows], self.device)
+        return MemoryMapped(self.array, self.rows[rows], self.device)
 
-    def to(self, device: torch.device | str) -> "Mapped":
+    def to(self, device: torch.device | str) -> "MemoryMapped":
         """The same rows, to be read to another device."""
-        return Mapped(self.array, self.rows, device)
+        return MemoryMapped(self.array, self.rows, device)
 
     def sample(self) -> Tensor:
         """An index of at most ``SHOWN`` rows: the first ones, which a shuffled split has drawn at random."""
@@ -66,9 +66,9 @@ class Mapped:
         return max(1, min(rows, _SHOWN_BYTES // (4 * prod(self.shape[1:]))))
 
 
-def held(array: Pictures) -> Tensor | Mapped:
+def held(array: Pictures) -> Tensor | MemoryMapped:
     """The rows in memory, or on disk if they are large."""
-    return Mapped(array) if array.nbytes >= FROM_BYTES else floats(torch.from_numpy(array[:]))
+    return MemoryMapped(array) if array.nbytes >= FROM_BYTES else floats(torch.from_numpy(array[:]))
 
 
 def floats(rows: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pyrogen.data.space import Measure
+from pyrogen.data.space import Space
 from pyrogen.nn.precision import standard
 
 
@@ -24,12 +24,12 @@ class Dequantise:
         measure: ``unit`` or ``logit``, with its number of levels L, at most 256.
     """
 
-    measure: Measure
+    space: Space
 
     def __call__(self, stored: Tensor, generator: torch.Generator) -> Tensor:
         """Data of the shape of ``stored``, of torch's default type; all on the generator's device."""
         u = _uniform(stored.shape, generator, bits=13)
-        return self.measure.from_unit(u.add_(stored).div_(self.measure.levels))
+        return self.space.from_unit(u.add_(stored).div_(self.space.levels))
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from pyrogen.data.memmap import Mapped, floats
+from pyrogen.data.memmap import MemoryMapped, floats
 from pyrogen.errors import DataError
 
 _MOST_WORKERS = 8
@@ -25,7 +25,7 @@ def default_workers() -> int:
     return max(1, min(cpus // 2, _MOST_WORKERS))
 
 
-def prefetched(rows: Mapped, order: Iterator[Tensor], workers: int) -> Iterator[Tensor]:
+def prefetched(rows: MemoryMapped, order: Iterator[Tensor], workers: int) -> Iterator[Tensor]:
     """The rows at one index after another, on their device; two batches for each worker are read ahead.
 
     The workers start with the first batch, and end with this iterator.
@@ -56,7 +56,7 @@ def prefetched(rows: Mapped, order: Iterator[Tensor], workers: int) -> Iterator[
 class _Reader(TorchDataset[Any]):
     """Batches by their index; an error is handed over, as raised in a worker it would come with a traceback."""
 
-    def __init__(self, rows: Mapped) -> None:
+    def __init__(self, rows: MemoryMapped) -> None:
         self.rows = rows
 
     def __getitem__(self, index: NDArray[Any]) -> Tensor | DataError:

@@ -15,7 +15,7 @@ from pyrogen.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class Measure:
+class Space:
     """The space of a data set.
 
     Args:
@@ -25,23 +25,23 @@ class Measure:
         squeeze: λ of the logit map.
     """
 
-    space: Literal["binary", "unit", "logit", "real"]
+    support: Literal["binary", "unit", "logit", "real"]
     levels: int = 0
     squeeze: float = 1e-6
 
     @property
     def kind(self) -> Literal["mass", "density"]:
         """Whether a likelihood on this space is a probability mass or a probability density."""
-        return "mass" if self.space == "binary" else "density"
+        return "mass" if self.support == "binary" else "density"
 
     def __str__(self) -> str:
         grid = f", {self.levels} levels dequantised" if self.levels else ""
-        domain = {"binary": "{0, 1}", "unit": "[0, 1]", "logit": "R (logit)", "real": "R"}[self.space]
+        domain = {"binary": "{0, 1}", "unit": "[0, 1]", "logit": "R (logit)", "real": "R"}[self.support]
         return f"{self.kind} on {domain}{grid}"
 
     def from_unit(self, x: Tensor) -> Tensor:
         """Map values of [0, 1] into this space (the identity but for ``logit``)."""
-        return torch.logit(self.squeeze + (1 - 2 * self.squeeze) * x) if self.space == "logit" else x
+        return torch.logit(self.squeeze + (1 - 2 * self.squeeze) * x) if self.support == "logit" else x
 
     def to_image(self, x: Tensor) -> Tensor:
         """The picture in [0, 1] that a datum, or a model's sample, stands for.
@@ -50,11 +50,11 @@ class Measure:
         0 or 1: this is the common ground on which samples of all models are looked at and compared.
         ``real`` data are no pictures and stay as they are.
         """
-        if self.space == "real":
+        if self.support == "real":
             return x
-        if self.space == "logit":
+        if self.support == "logit":
             x = (torch.sigmoid(x) - self.squeeze) / (1 - 2 * self.squeeze)
-        if self.space == "binary":
+        if self.support == "binary":
             return (x > 0.5).to(x.dtype)
         if self.levels:
             return (x * self.levels).floor().clamp(0, self.levels - 1) / (self.levels - 1)
@@ -72,13 +72,13 @@ class Measure:
             x: the data it belongs to, ``(batch, *event)``.
         """
         dims = x[0].numel()
-        if self.space == "logit":
+        if self.support == "logit":
             s = torch.sigmoid(x).clamp(self.squeeze / 2, 1 - self.squeeze / 2)
             log_prob = log_prob + (log(1 - 2 * self.squeeze) - s.log() - (-s).log1p()).flatten(1).sum(1)
         return -(log_prob - dims * log(max(self.levels, 1))) / (dims * log(2))
 
 
-def require(given: Measure, kind: str, who: str) -> None:
+def require(given: Space, kind: str, who: str) -> None:
     """Raise unless the likelihood ``who`` computes (a ``mass`` or a ``density``) is one on this measure."""
     if given.kind != kind:
         raise ConfigError(f"{who} computes a probability {kind}, but the data set's measure is a {given}")

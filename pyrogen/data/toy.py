@@ -48,7 +48,7 @@ def _device(generator: torch.Generator | None) -> torch.device:
 
 
 @dataclass(frozen=True, eq=False)
-class Mixture:
+class ToyMixture:
     """Equally likely Gaussians of one covariance: ``p(x) = 1/k Σ_i N(x; m_i, S Sᵀ)``.
 
     Args:
@@ -163,21 +163,21 @@ class Checkerboard:
         return 2 * (torch.stack([column, row], dim=1) + inside)
 
 
-def ring() -> Mixture:
+def ring() -> ToyMixture:
     """Eight Gaussians of standard deviation 0.01 on the unit circle."""
     t = torch.arange(8) * (pi / 4)
-    return Mixture(_upper(t), 0.01 * torch.eye(2))
+    return ToyMixture(_upper(t), 0.01 * torch.eye(2))
 
 
-def grid() -> Mixture:
+def grid() -> ToyMixture:
     """Twenty-five Gaussians of standard deviation 0.05 at {-4, -2, 0, 2, 4}²."""
     ticks = torch.tensor([-4.0, -2.0, 0.0, 2.0, 4.0])
-    return Mixture(torch.cartesian_prod(ticks, ticks), 0.05 * torch.eye(2))
+    return ToyMixture(torch.cartesian_prod(ticks, ticks), 0.05 * torch.eye(2))
 
 
-def gaussian() -> Mixture:
+def gaussian() -> ToyMixture:
     """One Gaussian of standard deviations 2 and 1, correlated by 0.8."""
-    return Mixture(torch.zeros(1, 2), torch.tensor([[2.0, 0.0], [0.8, 0.6]]))
+    return ToyMixture(torch.zeros(1, 2), torch.tensor([[2.0, 0.0], [0.8, 0.6]]))
 
 
 TOYS: Mapping[str, Callable[[], Toy]] = {

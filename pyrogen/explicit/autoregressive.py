@@ -16,7 +16,7 @@ from pyrogen.explicit.mixture_likelihood import MixtureLikelihood
 from pyrogen.nn.masked import MaskedMLP
 
 
-class ChainRule(nn.Module):
+class AutoregressiveDensity(nn.Module):
     """What autoregressive densities share; each says by ``network`` how the conditionals come about.
 
     Args:
@@ -62,7 +62,7 @@ class ChainRule(nn.Module):
         return log_prob - self.scale.log().sum() if self.free else log_prob
 
 
-class MADE(ChainRule):
+class MADE(AutoregressiveDensity):
     """An autoregressive MLP over the flattened data.
 
     Germain, Gregor, Murray and Larochelle, "MADE: masked autoencoder for distribution estimation", ICML 2015.
@@ -71,7 +71,7 @@ class MADE(ChainRule):
         shape: the shape of one datum.
         hidden: widths of the hidden layers.
         likelihood: p(x_i | h_i) of one value; ten Gaussians by default.
-        mean, scale: the standardisation, as in ``ChainRule``.
+        mean, scale: the standardisation, as in ``AutoregressiveDensity``.
     """
 
     network: MaskedMLP

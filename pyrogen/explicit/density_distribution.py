@@ -26,7 +26,7 @@ class Tractable(Protocol):
         ...
 
 
-class Distribution(TorchDistribution):
+class DensityDistribution(TorchDistribution):
     """p(x) of a tractable model, event shape that of one datum.
 
     Args:
@@ -46,9 +46,9 @@ class Distribution(TorchDistribution):
         values = constraints.boolean if self.density.kind == "mass" else constraints.real
         return constraints.independent(values, len(self.event_shape))
 
-    def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> "Distribution":
+    def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> "DensityDistribution":
         """The same distribution of more data."""
-        return Distribution(self.density, batch_shape)
+        return DensityDistribution(self.density, batch_shape)
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Nats, ``(batch,)``."""
@@ -65,4 +65,4 @@ def observe(density: Any, x: Tensor) -> None:
     """The Pyro program of a tractable density: x observed inside one plate of the data."""
     pyro.module(type(density).__name__.lower(), density)
     with pyro.plate("data", len(x)):
-        pyro.sample("x", Distribution(density), obs=x)
+        pyro.sample("x", DensityDistribution(density), obs=x)

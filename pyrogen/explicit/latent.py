@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from pyrogen.explicit.likelihoods import BernoulliLikelihood, Likelihood
-from pyrogen.nn.eval_mode import evaluating
+from pyrogen.nn.eval_mode import eval_mode
 from pyrogen.nn.precision import widened
 
 
@@ -106,13 +106,13 @@ class LatentModel(nn.Module, ABC):
             n: how many.
             y: side information of ``n`` rows, or of one row for all; drawn where it can be and is not given.
         """
-        with evaluating(self):
+        with eval_mode(self):
             y = self.side(n, y, drawn=True)
             return self.completed(self.observation(self.draw_latent(n, y), y).sample(), y)
 
     @torch.no_grad()
     def sample_mean(self, n: int, y: Tensor | None = None) -> Tensor:
         """Draw z ~ p(z | y) and give E[x | z, y]: the sample without the noise of the observation model."""
-        with evaluating(self):
+        with eval_mode(self):
             y = self.side(n, y, drawn=True)
             return self.decode(self.draw_latent(n, y), y)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Categorical, MixtureSameFamily
 
-from pyrogen.data.space import Measure
+from pyrogen.data.space import Space
 from pyrogen.errors import ConfigError
 from pyrogen.explicit.likelihoods import BernoulliLikelihood, DiscretizedLogistic, Likelihood
 
@@ -65,8 +65,8 @@ class MixtureLikelihood(nn.Module):
         return mean.new_zeros(self.outputs * mean.shape[0], *mean.shape[1:])
 
 
-def conditional(measure: Measure, components: int) -> Likelihood:
+def conditional(space: Space, components: int) -> Likelihood:
     """The conditional distribution that suits a measure: Bernoulli, discretised logistics or Gaussians."""
-    if measure.kind == "mass":
+    if space.kind == "mass":
         return BernoulliLikelihood()
-    return MixtureLikelihood(components, measure.levels if measure.space == "unit" else 0)
+    return MixtureLikelihood(components, space.levels if space.support == "unit" else 0)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pyrogen.errors import ConfigError
-from pyrogen.explicit.autoregressive import ChainRule
+from pyrogen.explicit.autoregressive import AutoregressiveDensity
 from pyrogen.explicit.likelihoods import Likelihood
 
 FIRST_KERNEL = 7
@@ -121,7 +121,7 @@ class GatedStack(nn.Module):
         return self(seen)[:, :, i - top, j - left, None, None]
 
 
-class PixelCNN(ChainRule):
+class PixelCNN(AutoregressiveDensity):
     """A gated PixelCNN; colours follow each other within a pixel.
 
     Args:
@@ -130,7 +130,7 @@ class PixelCNN(ChainRule):
         layers: how many gated layers.
         likelihood: p(x_i | h_i) of one value.
         kernel: an odd side.
-        mean, scale: the standardisation, as in ``ChainRule``.
+        mean, scale: the standardisation, as in ``AutoregressiveDensity``.
 
     Raises:
         ConfigError: for what is no image, no layer or an even kernel.

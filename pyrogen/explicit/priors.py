@@ -61,10 +61,10 @@ class VampPrior(nn.Module):
     def forward(self, n: int, posterior: Callable[[Tensor], Any]) -> Any:
         """The mixture; its KL is estimated."""
         components = posterior(self.inputs).base_dist
-        return EvenMixture(components.loc, components.scale, n)
+        return UniformMixture(components.loc, components.scale, n)
 
 
-class EvenMixture(TorchDistribution):
+class UniformMixture(TorchDistribution):
     """(1/K) Σ_k N(m_k, diag s_k²), the same for each of ``n`` data.
 
     Its density takes two matrix products, as Σ_d ((z_d - m_d) / s_d)² = Σ_d z_d² s_d⁻² - 2 z_d m_d s_d⁻² + m_d² s_d⁻²;

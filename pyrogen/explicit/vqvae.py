@@ -21,13 +21,13 @@ from torch import Tensor, nn
 from pyrogen.explicit.likelihoods import BernoulliLikelihood, Likelihood
 from pyrogen.nn.codebook import Codebook, perplexity
 from pyrogen.nn.conv import halvings, image_shape
-from pyrogen.nn.eval_mode import evaluating
+from pyrogen.nn.eval_mode import eval_mode
 from pyrogen.nn.precision import widened
 from pyrogen.nn.transformer import CausalTransformer
 
 
 class VQVAE(nn.Module):
-    """A vector-quantised autoencoder of images, trained with its prior by ``Descent(vqvae.losses)``.
+    """A vector-quantised autoencoder of images, trained with its prior by ``GradientStep(vqvae.losses)``.
 
     The encoder halves the sides twice (once for images below 16 pixels). A datum's codes are one sequence
     ``long (batch, positions)``, row by row.
@@ -122,7 +122,7 @@ class VQVAE(nn.Module):
 
     def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """The codes, ``long (batch, positions)``."""
-        with evaluating(self):  # a codebook learns from what it sees in training
+        with eval_mode(self):  # a codebook learns from what it sees in training
             return self.quantised(x)[1]
 
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
@@ -136,7 +136,7 @@ class VQVAE(nn.Module):
     @torch.no_grad()
     def sample(self, n: int, y: Tensor | None = None) -> Tensor:
         """Draw codes from the prior, then x ~ p(x | c): ``(n, *shape)``."""
-        with evaluating(self):
+        with eval_mode(self):
             codes = self.prior_network.sample(n)
             x: Tensor = self.likelihood(self.hidden(self.embedded(codes))).sample()
             return x
@@ -144,7 +144,7 @@ class VQVAE(nn.Module):
     @torch.no_grad()
     def sample_mean(self, n: int, y: Tensor | None = None) -> Tensor:
         """Draw codes from the prior and give E[x | c]: the sample without the noise of the observation model."""
-        with evaluating(self):
+        with eval_mode(self):
             return self.decode(self.prior_network.sample(n))
 
 

@@ -17,7 +17,7 @@ from pyrogen.errors import ConfigError, unknown
 from pyrogen.explicit.likelihoods import GaussianLikelihood, Likelihood
 from pyrogen.implicit.mlp import MLPCritic
 from pyrogen.nn.conv import ConvDown, ConvUp
-from pyrogen.nn.eval_mode import evaluating
+from pyrogen.nn.eval_mode import eval_mode
 from pyrogen.nn.mlp import mlp
 from pyrogen.nn.precision import widened
 
@@ -59,7 +59,7 @@ class LabelMixture(nn.Module):
         return self.centres[y] + self.deviation * noise
 
 
-class StandardNormal(nn.Module):
+class NormalPrior(nn.Module):
     """p(z) = N(0, I); labels are accepted and ignored."""
 
     origin: Tensor
@@ -111,7 +111,7 @@ class AAE(nn.Module):
         else:
             raise unknown("network", network, ("mlp", "conv"))
         self.critic = MLPCritic((latent,), (256, 256), classes=classes)
-        self.prior = LabelMixture(latent, classes) if classes else StandardNormal(latent)
+        self.prior = LabelMixture(latent, classes) if classes else NormalPrior(latent)
 
     def reconstruction(self, x: Tensor, y: Tensor | None = None) -> None:
         """p(x | z = encoder(x)) over a batch, as a Pyro program for ``SVI`` with an empty guide."""
@@ -133,5 +133,5 @@ class AAE(nn.Module):
     @torch.no_grad()
     def sample(self, n: int, y: Tensor | None = None) -> Tensor:
         """Draw z from the prior (given labels of ``n`` rows or of one, if it knows them) and decode it."""
-        with evaluating(self):
+        with eval_mode(self):
             return self.decode(self.prior(n, y if y is None else y.expand(n)))

@@ -19,7 +19,7 @@ from pyrogen.errors import unknown
 from pyrogen.implicit.dcgan import ConvGenerator, depth
 from pyrogen.implicit.mlp import MLPGenerator
 from pyrogen.nn.conv import ConvDown
-from pyrogen.nn.eval_mode import evaluating
+from pyrogen.nn.eval_mode import eval_mode
 from pyrogen.nn.mlp import mlp
 from pyrogen.nn.precision import widened
 
@@ -111,7 +111,7 @@ class VAEGAN(nn.Module):
     @torch.no_grad()
     def sample(self, n: int, y: Tensor | None = None) -> Tensor:
         """Draw z from the prior and decode it: ``(n, *shape)``."""
-        with evaluating(self):
+        with eval_mode(self):
             return self.decode(self.prior(n))
 
 

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pyrogen.errors import ConfigError
-from pyrogen.nn.eval_mode import evaluating
+from pyrogen.nn.eval_mode import eval_mode
 
 
 class Adversarial(nn.Module):
@@ -13,8 +13,8 @@ class Adversarial(nn.Module):
 
     Abstract: ``GAN``, ``DCGAN``, ``WGAN`` and ``ResGAN`` choose the networks.
 
-    With ``bits``, the last coordinates of z are -1 or 1 instead. A continuous generator maps a connected prior onto a
-    connected set, so between separate modes it leaves bridges; a prior in pieces needs none. Khayatkhoei, Singh and
+    With ``n_binary``, the last coordinates of z are -1 or 1 instead. A continuous generator maps a connected prior onto
+    a connected set, and so connects separate modes; a disconnected prior avoids this. Khayatkhoei, Singh and
     Elgammal, "Disconnected manifold learning for generative adversarial networks", NeurIPS 2018.
 
     Args:
@@ -34,11 +34,13 @@ class Adversarial(nn.Module):
     origin: Tensor
     shares: Tensor
 
-    def __init__(self, generator: nn.Module, critic: nn.Module, latent: int, classes: int = 0, bits: int = 0) -> None:
+    def __init__(
+        self, generator: nn.Module, critic: nn.Module, latent: int, classes: int = 0, n_binary: int = 0
+    ) -> None:
         super().__init__()
-        if not 0 <= bits <= latent:
-            raise ConfigError(f"bits must lie between 0 and latent={latent}; got {bits}")
-        self.bits = bits
+        if not 0 <= n_binary <= latent:
+            raise ConfigError(f"n_binary must lie between 0 and latent={latent}; got {n_binary}")
+        self.n_binary = n_binary
         self.generator, self.critic, self.latent, self.classes = generator, critic, latent, classes
         self.register_buffer("shares", torch.ones(classes) if classes else None)
         self.register_buffer("origin", torch.zeros(latent), persistent=False)  # carries device and type
@@ -46,8 +48,8 @@ class Adversarial(nn.Module):
     def prior(self, n: int) -> Tensor:
         """Draw z, ``(n, latent)``."""
         z = torch.randn(n, self.latent, device=self.origin.device, dtype=self.origin.dtype)
-        if self.bits:
-            z[:, -self.bits :] = z[:, -self.bits :].ge(0).to(z) * 2 - 1
+        if self.n_binary:
+            z[:, -self.n_binary :] = z[:, -self.n_binary :].ge(0).to(z) * 2 - 1
         return z
 
     @torch.no_grad()
@@ -63,7 +65,7 @@ class Adversarial(nn.Module):
             if len(y) not in (1, n):
                 raise ConfigError(f"expected labels with 1 or {n} rows; got {len(y)}")
             y = y.expand(n)
-        with evaluating(self):
+        with eval_mode(self):
             x: Tensor = self.generator(self.prior(n), y)
             return x
 
@@ -84,7 +86,7 @@ class Scale(nn.Module):
         self.register_buffer("location", torch.zeros(()) if location is None else location)
         self.register_buffer("scale", torch.ones(()) if scale is None else scale)
 
-    def into(self, x: Tensor) -> Tensor:
+    def inverse(self, x: Tensor) -> Tensor:
         """``h = (x - location) / scale``."""
         return (x - self.location) / self.scale
 
@@ -93,7 +95,7 @@ class Scale(nn.Module):
         return self.location + self.scale * h
 
 
-class Range(nn.Module):
+class OutputRange(nn.Module):
     """The last layer of a generator: onto [0, 1] by ``(tanh + 1) / 2``, or by the scale of real data."""
 
     def __init__(self, unit: bool, scale: Scale | None = None) -> None:
@@ -108,10 +110,10 @@ class Range(nn.Module):
 
 def one_hot(y: Tensor | None, classes: int) -> Tensor:
     """Labels ``(batch,)`` as indicators ``(batch, classes)``; raises ``ValueError`` if there are none."""
-    return F.one_hot(given(y), classes)
+    return F.one_hot(require_labels(y), classes)
 
 
-def given(y: Tensor | None) -> Tensor:
+def require_labels(y: Tensor | None) -> Tensor:
     """The labels; raises ``ValueError`` if there are none."""
     if y is None:
         raise ValueError("a conditional network needs labels: pass y")

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from pyrogen.implicit.base import Adversarial, Range, one_hot
+from pyrogen.implicit.base import Adversarial, OutputRange, one_hot
 from pyrogen.nn.conv import ConvDown, ConvUp, dcgan_init, halvings, image_shape
 from pyrogen.nn.precision import widened
 
@@ -48,7 +48,7 @@ class ConvGenerator(nn.Module):
         super().__init__()
         self.classes = classes
         up = ConvUp(latent + classes, shape, width, nn.ReLU, "batch", layers or depth(shape))
-        self.layers = nn.Sequential(up, Range(unit))
+        self.layers = nn.Sequential(up, OutputRange(unit))
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """Generate."""
@@ -119,10 +119,10 @@ class DCGAN(Adversarial):
         width: int = 32,
         classes: int = 0,
         unit: bool = True,
-        bits: int = 0,
+        n_binary: int = 0,
         norm: str = "batch",
         layers: int = 0,
     ) -> None:
         generator = ConvGenerator(latent, shape, width, classes, unit, layers)
         critic = ConvCritic(shape, width, classes, norm, unit, layers)
-        super().__init__(generator.apply(dcgan_init), critic.apply(dcgan_init), latent, classes, bits)
+        super().__init__(generator.apply(dcgan_init), critic.apply(dcgan_init), latent, classes, n_binary)

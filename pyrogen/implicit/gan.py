@@ -31,8 +31,8 @@ class GAN(Adversarial):
         unit: bool = True,
         classes: int = 0,
         scale: Scale | None = None,
-        bits: int = 0,
+        n_binary: int = 0,
     ) -> None:
         generator = MLPGenerator(latent, shape, hidden, unit, classes=classes, scale=scale)
         critic = MLPCritic(shape, hidden[::-1], classes=classes, scale=scale)
-        super().__init__(generator, critic, latent, classes, bits)
+        super().__init__(generator, critic, latent, classes, n_binary)

@@ -6,7 +6,7 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
-from pyrogen.implicit.base import Range, Scale, one_hot
+from pyrogen.implicit.base import OutputRange, Scale, one_hot
 from pyrogen.nn.mlp import mlp
 from pyrogen.nn.precision import widened
 
@@ -37,7 +37,7 @@ class MLPGenerator(nn.Module):
         super().__init__()
         self.classes = classes
         layers = mlp(latent + classes, hidden, prod(shape), activation)
-        self.layers = nn.Sequential(layers, nn.Unflatten(1, tuple(shape)), Range(unit, scale))
+        self.layers = nn.Sequential(layers, nn.Unflatten(1, tuple(shape)), OutputRange(unit, scale))
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """Generate."""
@@ -73,7 +73,7 @@ class MLPCritic(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Score."""
-        x = self.scale.into(x).flatten(1)
+        x = self.scale.inverse(x).flatten(1)
         if self.classes:
             x = torch.cat([x, one_hot(y, self.classes).to(x)], 1)
         score: Tensor = widened(self.layers(x)).squeeze(1)

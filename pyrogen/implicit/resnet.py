@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pyrogen.implicit.base import Adversarial, Range, given, one_hot
+from pyrogen.implicit.base import Adversarial, OutputRange, one_hot, require_labels
 from pyrogen.nn.conv import halvings, image_shape
 from pyrogen.nn.precision import widened
 
@@ -76,7 +76,7 @@ class ResGenerator(nn.Module):
             nn.BatchNorm2d(width),
             nn.ReLU(),
             nn.Conv2d(width, channels, 3, padding=1),
-            Range(unit),
+            OutputRange(unit),
         )
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
@@ -113,7 +113,7 @@ class ResCritic(nn.Module):
         phi = self.features(2 * x - 1 if self.unit else x).relu().sum((2, 3))
         score: Tensor = self.linear(phi).squeeze(1)
         if self.embedding is not None:
-            score = score + (self.embedding(given(y)) * phi).sum(1)
+            score = score + (self.embedding(require_labels(y)) * phi).sum(1)
         return widened(score)
 
 

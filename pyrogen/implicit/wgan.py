@@ -40,7 +40,7 @@ class WGAN(Adversarial):
         network: str = "mlp",
         unit: bool = True,
         scale: Scale | None = None,
-        bits: int = 0,
+        n_binary: int = 0,
         layers: int = 0,
     ) -> None:
         if network == "mlp":
@@ -51,4 +51,4 @@ class WGAN(Adversarial):
             critic = ConvCritic(shape, hidden[0], norm="none", unit=unit, layers=layers)
         else:
             raise unknown("network", network, ("mlp", "conv"))
-        super().__init__(generator, critic, latent, bits=bits)
+        super().__init__(generator, critic, latent, n_binary=n_binary)

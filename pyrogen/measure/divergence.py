@@ -15,7 +15,7 @@ from torch.optim import Adam
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from pyrogen.errors import ConfigError
-from pyrogen.nn.eval_mode import evaluating
+from pyrogen.nn.eval_mode import eval_mode
 from pyrogen.nn.mlp import mlp
 from pyrogen.protocols import Kind, Score
 from pyrogen.random import scoped_seed
@@ -163,5 +163,5 @@ def _scores(
             loss(critic, *parts).backward()
             optimizer.step()
             schedule.step()
-    with torch.no_grad(), evaluating(critic):
+    with torch.no_grad(), eval_mode(critic):
         return critic(unseen_p).squeeze(1), critic(unseen_q).squeeze(1), scale

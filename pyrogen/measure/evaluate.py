@@ -16,9 +16,9 @@ from pyrogen.measure.likelihood import density_scores, mean_score, pair_scores
 from pyrogen.measure.mmd import mmd2
 from pyrogen.measure.neighbours import nearest_neighbour
 from pyrogen.measure.reconstruction import reconstruction_score
-from pyrogen.nn.eval_mode import evaluating
+from pyrogen.nn.eval_mode import eval_mode
 from pyrogen.protocols import Reconstructing, Sampler, Score
-from pyrogen.pyro_tools.programs import places, taking
+from pyrogen.pyro_tools.programs import count_positional, drop_extra_args
 from pyrogen.random import derive, scoped_seed
 
 SAMPLES = 1000
@@ -47,7 +47,7 @@ def evaluate(model: Any, data: Dataset | Split, *, k: int = 100, seed: int = 0) 
             data set's measure is one of densities (or the reverse).
     """
     test = (data.test if isinstance(data, Dataset) else data).tensors(seed)
-    with torch.no_grad(), evaluating(model), types_named(model, test):
+    with torch.no_grad(), eval_mode(model), types_named(model, test):
         scores = likelihood_scores(model, data, k=k, seed=seed)
         if isinstance(model, Reconstructing):
             scores["reconstruction"] = reconstruction_score(model.reconstruct, *test[:2])
@@ -58,18 +58,18 @@ def evaluate(model: Any, data: Dataset | Split, *, k: int = 100, seed: int = 0) 
 
 def likelihood_scores(model: Any, data: Dataset | Split, *, k: int = 100, seed: int = 0) -> dict[str, Score]:
     """``log_likelihood`` with its kind, the bounds or estimates behind it, and ``bits_per_dim`` of 8-bit data."""
-    measure = data.measure
+    space = data.space
     test = (data.test if isinstance(data, Dataset) else data).tensors(seed)
     x, *rest = test
     if callable(getattr(model, "log_prob", None)):
         declared = getattr(model, "kind", None)
-        if measure is not None and declared is not None and declared != measure.kind:
-            raise ConfigError(f"the model has a {declared}, but the data set's measure is a {measure}")
-        scores, values = density_scores(taking(model.log_prob, places(model.log_prob)), x, *rest)
+        if space is not None and declared is not None and declared != space.kind:
+            raise ConfigError(f"the model has a {declared}, but the data set's space is a {space}")
+        scores, values = density_scores(drop_extra_args(model.log_prob, count_positional(model.log_prob)), x, *rest)
     elif callable(getattr(model, "model", None)) and callable(getattr(model, "guide", None)):
-        scores, values = pair_scores(model, x, *rest, measure=measure, k=k, seed=seed)
+        scores, values = pair_scores(model, x, *rest, space=space, k=k, seed=seed)
     elif isinstance(model, Sampler):
-        if measure is not None and measure.kind == "mass":
+        if space is not None and space.kind == "mass":
             return {}  # a kernel estimate is a density: on this data nothing here compares with a mass
         valid = data.valid.tensors(seed)[0] if isinstance(data, Dataset) else x[: len(x) // 2]
         with scoped_seed(derive(seed, "kde")):
@@ -83,11 +83,11 @@ def likelihood_scores(model: Any, data: Dataset | Split, *, k: int = 100, seed: 
             f"cannot measure a {type(model).__name__}: it has none of log_prob, model and guide, sample, or reconstruct"
         )
     whole = (data if isinstance(data, Split) else data.test).side is None  # else the likelihood is of a part of x
-    if measure is not None and measure.levels and whole:
+    if space is not None and space.levels and whole:
         best = scores["log_likelihood"]
         kind = "estimate" if best.kind == "estimate" else "upper_bound"
         note = {name: best.detail[name] for name in ("note",) if name in best.detail}
-        scores["bits_per_dim"] = mean_score(measure.bits_per_dim(values, x), kind, "bits/dim", **note)
+        scores["bits_per_dim"] = mean_score(space.bits_per_dim(values, x), kind, "bits/dim", **note)
     return scores
 
 
@@ -105,7 +105,7 @@ def sample_scores(samples: Tensor, data: Dataset, seed: int = 0) -> dict[str, Sc
     broken = int((~samples.isfinite()).flatten(1).any(1).sum())
     if broken:
         raise ConfigError(f"{broken} of {len(samples)} samples are not finite")
-    see = data.measure.to_image
+    see = data.space.to_image
     test = see(data.test.tensors(seed)[0][: len(samples)])
     train = see(data.train.tensors(seed)[0])
     seen = see(samples)
@@ -161,6 +161,6 @@ def anchor_scores(data: Dataset, seed: int = 0) -> dict[str, Score]:
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(derive(seed, "anchor")))
     chosen = order[: min(SAMPLES, len(x))].to(x.device)
     scores = sample_scores(x[chosen], data, seed)
-    test = data.measure.to_image(data.test.tensors(seed)[0])
-    scores["nearest_neighbour"] = nearest_neighbour(test, data.measure.to_image(x), test)
+    test = data.space.to_image(data.test.tensors(seed)[0])
+    scores["nearest_neighbour"] = nearest_neighbour(test, data.space.to_image(x), test)
     return scores

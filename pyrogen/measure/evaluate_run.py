@@ -6,9 +6,9 @@ from pyrogen.data.datasets import load
 from pyrogen.errors import ConfigError
 from pyrogen.measure.evaluate import evaluate
 from pyrogen.training.device import pick_device
-from pyrogen.training.malloc import keep_freed_memory
+from pyrogen.training.malloc import retain_heap
 from pyrogen.training.run import Run
-from pyrogen.training.trainer import restore
+from pyrogen.training.trainer import trained_model
 
 
 def evaluate_run(run: Run, data: str | None = None, *, k: int = 100, seed: int = 0) -> dict[str, Any]:
@@ -23,15 +23,15 @@ def evaluate_run(run: Run, data: str | None = None, *, k: int = 100, seed: int =
     Raises:
         ConfigError: if the other data set is of another shape or measure.
     """
-    keep_freed_memory()
-    trained = restore(run)
+    retain_heap()
+    trained = trained_model(run)
     judged = trained.data
     if data is not None and data != run.config["data"]:
         other = load(data, run.config.get("data_root"), run.config["seed"])
-        if (other.shape, other.measure) != (judged.shape, judged.measure):
+        if (other.shape, other.space) != (judged.shape, judged.space):
             raise ConfigError(
-                f"the model was trained on {judged.name!r}, {judged.shape}, {judged.measure}; "
-                f"{other.name!r} is {other.shape}, {other.measure}: their likelihoods do not compare"
+                f"the model was trained on {judged.name!r}, {judged.shape}, {judged.space}; "
+                f"{other.name!r} is {other.shape}, {other.space}: their likelihoods do not compare"
             )
         side = judged.test.side
         judged = (other.with_side(side) if side else other).to(pick_device(run.config["device"]))

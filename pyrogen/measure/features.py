@@ -23,7 +23,7 @@ from pyrogen.errors import ConfigError
 from pyrogen.files import write_whole
 from pyrogen.measure.fid import fid, inception_score, kid, precision_recall
 from pyrogen.nn.conv import image_shape
-from pyrogen.nn.eval_mode import evaluating
+from pyrogen.nn.eval_mode import eval_mode
 from pyrogen.protocols import Score
 from pyrogen.random import derive, scoped_seed
 
@@ -73,7 +73,7 @@ class Classifier:
     def __call__(self, images: Tensor, rows: int = 1000) -> tuple[Tensor, Tensor]:
         """Features ``(n, 128)`` and ``log p(y | x)``, ``(n, classes)``, of images in [0, 1]."""
         device = next(self.net.parameters()).device
-        with evaluating(self.net):
+        with eval_mode(self.net):
             features = torch.cat([self.net.body(2 * part.to(device) - 1) for part in images.split(rows)])
             return features, self.net.head(features).log_softmax(1)
 
@@ -110,7 +110,7 @@ def classifier(
         write_whole(path, hashlib.sha256(weights).digest() + weights)
     judge = Classifier(net.to(device), 0.0)
     x, y = data.test.tensors()
-    _, log_prob = judge(data.measure.to_image(x))
+    _, log_prob = judge(data.space.to_image(x))
     return Classifier(net, float((log_prob.argmax(1).cpu() == y.cpu()).float().mean()))
 
 
@@ -132,7 +132,7 @@ def _train(net: LeNet, data: Dataset, steps: int) -> None:
     schedule = OneCycleLR(optimizer, LR, total_steps=steps)
     for _, (x, y) in zip(range(steps), batches(data.train, BATCH_SIZE, device=device), strict=False):
         optimizer.zero_grad()
-        F.cross_entropy(net(data.measure.to_image(x)), y).backward()
+        F.cross_entropy(net(data.space.to_image(x)), y).backward()
         optimizer.step()
         schedule.step()
 
@@ -148,7 +148,7 @@ def feature_scores(samples: Tensor, data: Dataset, judge: Classifier) -> dict[st
         data: the data set.
         judge: of this data.
     """
-    see = data.measure.to_image
+    see = data.space.to_image
     (made, made_log), (test, test_log) = judge(see(samples)), judge(see(data.test.tensors()[0][: len(samples)]))
     train, _ = judge(see(data.train.tensors()[0]))
     scores, others = (

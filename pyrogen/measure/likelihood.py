@@ -20,7 +20,7 @@ from pyro.distributions.util import scale_and_mask
 from pyro.poutine import Trace
 from torch import Tensor
 
-from pyrogen.data.space import Measure, require
+from pyrogen.data.space import Space, require
 from pyrogen.errors import ConfigError
 from pyrogen.measure.enumeration import enumerated, summed_out
 from pyrogen.measure.structure import Structure, programs, structure
@@ -110,7 +110,7 @@ def mean_score(values: Tensor, kind: Any, unit: str = "nats", **detail: Any) -> 
 
 
 def pair_scores(
-    pair: Pair, x: Tensor, *rest: Tensor, measure: Measure | None = None, k: int = 100, seed: int = 0
+    pair: Pair, x: Tensor, *rest: Tensor, space: Space | None = None, k: int = 100, seed: int = 0
 ) -> tuple[dict[str, Score], Tensor]:
     """``log_likelihood``, and ``elbo`` and ``iwae`` where something is latent.
 
@@ -123,8 +123,8 @@ def pair_scores(
             not finite.
     """
     elbo, iwae, what = bounds(pair, x, *rest, k=k, seed=seed)
-    if measure is not None:
-        require(measure, what.kind, "the model")
+    if space is not None:
+        require(space, what.kind, "the model")
     prior = getattr(pair, "log_prob_label", None)
     if prior is not None and rest:
         elbo, iwae = elbo + prior(rest[0]), iwae + prior(rest[0])

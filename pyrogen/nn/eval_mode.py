@@ -7,7 +7,7 @@ from torch import nn
 
 
 @contextmanager
-def evaluating(*modules: object) -> Iterator[None]:
+def eval_mode(*modules: object) -> Iterator[None]:
     """Evaluation mode (dropout off, BatchNorm by its running statistics) inside; what was, after.
 
     A thing that is no network may say which ones it has by ``modules()``, as an ``SVI`` step does, or hold them as

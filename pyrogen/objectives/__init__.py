@@ -2,7 +2,7 @@
 
 from pyrogen.objectives.adversarial import AdversarialLoss, Hinge, LeastSquares, Minimax, NonSaturating, Wasserstein
 from pyrogen.objectives.elbo import IWAE, BetaELBO, FreeBits, Objective, Warmup
-from pyrogen.objectives.penalties import GradientPenalty, ZeroPenalty, clip_weights, spectral
+from pyrogen.objectives.penalties import GradientPenalty, R1Penalty, apply_spectral_norm, clip_weights
 
 __all__ = [
     "IWAE",
@@ -15,9 +15,9 @@ __all__ = [
     "Minimax",
     "NonSaturating",
     "Objective",
+    "R1Penalty",
     "Warmup",
     "Wasserstein",
-    "ZeroPenalty",
+    "apply_spectral_norm",
     "clip_weights",
-    "spectral",
 ]

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from pyrogen.objectives.adversarial import AdversarialLoss
-from pyrogen.pyro_tools.programs import places, taking
+from pyrogen.pyro_tools.programs import count_positional, drop_extra_args
 
 
-class Players:
+class AdversarialTerms:
     """What each player minimises; nothing here moves, so that it can be followed by a compiled graph.
 
     Args:
@@ -27,15 +27,17 @@ class Players:
         loss: AdversarialLoss,
         penalty: Callable[..., Tensor] | None,
     ) -> None:
-        self.generate = taking(generator, places(generator))
-        self.criticise = taking(critic, places(critic))
+        self.generate = drop_extra_args(generator, count_positional(generator))
+        self.criticise = drop_extra_args(critic, count_positional(critic))
         self.prior, self.loss, self.penalty = prior, loss, penalty
 
-    def critic_terms(self, x: Tensor, sigma: Tensor | None, ease: Tensor | None, *rest: Tensor) -> tuple[Tensor, ...]:
+    def critic_terms(
+        self, x: Tensor, sigma: Tensor | None, penalty_factor: Tensor | None, *rest: Tensor
+    ) -> tuple[Tensor, ...]:
         """What the critic minimises, then what is logged of it."""
         with torch.no_grad():
             fake = self.generate(self.prior(len(x)), *rest)
-            spread = _deviation(fake) / _deviation(x).clamp_min(1e-12)
+            std_ratio = _deviation(fake) / _deviation(x).clamp_min(1e-12)
         x, fake = _noisy(x, sigma), _noisy(fake, sigma)
         on_real, on_fake = self.criticise(x, *rest), self.criticise(fake, *rest)
         loss = self.loss.critic(on_real, on_fake)
@@ -44,15 +46,15 @@ class Players:
         if boundary is not None:
             logs.append(0.5 * ((on_real > boundary).float().mean() + (on_fake < boundary).float().mean()))
         if self.penalty is not None:
-            penalty = self.penalty(self.criticise, x, fake, *rest) * (1.0 if ease is None else ease)
+            penalty = self.penalty(self.criticise, x, fake, *rest) * (1.0 if penalty_factor is None else penalty_factor)
             loss = loss + penalty
             logs.append(penalty.detach())
-        return loss, *logs, spread
+        return loss, *logs, std_ratio
 
     def logged(self) -> list[str]:
         """The names of what the critic's terms are logged as."""
-        sides = ["critic_right"] if getattr(self.loss, "boundary", None) is not None else []
-        return ["critic_loss", *sides, *(["penalty"] if self.penalty is not None else []), "spread"]
+        sides = ["critic_accuracy"] if getattr(self.loss, "boundary", None) is not None else []
+        return ["critic_loss", *sides, *(["penalty"] if self.penalty is not None else []), "std_ratio"]
 
     def generator_terms(self, x: Tensor, sigma: Tensor | None, *rest: Tensor) -> tuple[Tensor]:
         """What the generator minimises."""

@@ -20,7 +20,7 @@ from pyro.poutine import Trace
 from torch import Tensor, nn
 
 from pyrogen.errors import ConfigError
-from pyrogen.objectives.elbo_terms import Draws, RowPlates, ambiguous, collect, rows_of
+from pyrogen.objectives.elbo_terms import ElboTerms, RowPlates, ambiguous, collect, rows_of
 from pyrogen.pyro_tools.programs import Program
 from pyrogen.pyro_tools.traces import particles
 
@@ -54,7 +54,7 @@ class Objective(ELBO, nn.Module):
         self.particles, self.analytic = particles, analytic
 
     @abstractmethod
-    def value(self, draws: Draws, learning: bool) -> Tensor:
+    def value(self, draws: ElboTerms, learning: bool) -> Tensor:
         """The objective, higher is better: of each draw, ``(k, n)``, or of all k together, ``(1, n)``."""
 
     def per_datum(self, model: Program, guide: Program, *batch: Any) -> Tensor:
@@ -84,14 +84,14 @@ class Objective(ELBO, nn.Module):
             loss.backward()
         return loss.detach()
 
-    def _loss(self, draws: Draws, learning: bool) -> Tensor:
+    def _loss(self, draws: ElboTerms, learning: bool) -> Tensor:
         value = self.value(draws, learning) if draws.observed.ndim else draws.observed[None]
         if draws.score is not None and learning:  # the score-function gradient, of value zero
             score = draws.score if len(value) > 1 else draws.score.sum(0, keepdim=True)
             value = value + value.detach() * (score - score.detach())
         return -(draws.scale * value.mean(0).sum() + draws.shared)
 
-    def _draw(self, model: Program, guide: Program, batch: tuple[Any, ...]) -> Draws:
+    def _draw(self, model: Program, guide: Program, batch: tuple[Any, ...]) -> ElboTerms:
         rows, following = rows_of(batch), None
         if rows is None and self.particles > 1:
             raise ConfigError(
@@ -135,7 +135,7 @@ class BetaELBO(Objective):
         self.beta = beta
         self.register_buffer("calls", torch.zeros(()))
 
-    def value(self, draws: Draws, learning: bool) -> Tensor:
+    def value(self, draws: ElboTerms, learning: bool) -> Tensor:
         """The weighted bound, ``(k, n)``."""
         if not callable(self.beta):
             beta: float | Tensor = self.beta
@@ -184,7 +184,7 @@ class FreeBits(Objective):
             raise ConfigError(f"free bits must not be negative; got {nats}")
         self.nats = nats
 
-    def value(self, draws: Draws, learning: bool) -> Tensor:
+    def value(self, draws: ElboTerms, learning: bool) -> Tensor:
         """The bound with free nats, ``(k, n)``."""
         value = draws.observed
         for kl, dims in draws.latent:
@@ -206,7 +206,7 @@ class IWAE(Objective):
     def __init__(self, k: int) -> None:
         super().__init__(k, analytic=False)
 
-    def value(self, draws: Draws, learning: bool) -> Tensor:
+    def value(self, draws: ElboTerms, learning: bool) -> Tensor:
         """The bound, ``(1, n)``."""
         log_w = draws.observed - sum(kl.sum(0) for kl, _ in draws.latent)
         return log_w.logsumexp(0, keepdim=True) - log(self.particles)

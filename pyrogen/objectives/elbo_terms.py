@@ -15,7 +15,7 @@ from torch.distributions import Independent, kl_divergence
 from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from pyrogen.errors import ConfigError
-from pyrogen.nn.eval_mode import evaluating
+from pyrogen.nn.eval_mode import eval_mode
 from pyrogen.pyro_tools.parameters import modules_of
 from pyrogen.pyro_tools.programs import Program
 from pyrogen.pyro_tools.traces import (
@@ -32,7 +32,7 @@ from pyrogen.pyro_tools.traces import (
 
 
 @dataclass(frozen=True)
-class Draws:
+class ElboTerms:
     """What k draws from the guide say of n data.
 
     Args:
@@ -91,7 +91,7 @@ class RowPlates:
         networks = [*modules_of(model, "model").values(), *modules_of(guide, "guide").values()]
         data: frozenset[str] = frozenset()
         runs = []
-        with torch.no_grad(), torch.random.fork_rng(devices=_devices()), evaluating(*networks):
+        with torch.no_grad(), torch.random.fork_rng(devices=_devices()), eval_mode(*networks):
             for program in (guide, model):  # what they make at first sight they make for the whole batch
                 _quiet_trace(program, batch)
             for program in (model, guide):
@@ -137,7 +137,7 @@ def collect(
     analytic: bool,
     rows: int | None = None,
     following: frozenset[str] | None = None,
-) -> Draws:
+) -> ElboTerms:
     """The terms of the traces that ``particles`` gave.
 
     Args:
@@ -186,7 +186,7 @@ def collect(
         if not drawn:
             log_q = data.rows(q, log_prob(q)[None]).sum(0)
             score = log_q if score is None else score + log_q
-    return Draws(observed, latent, shared, score, data.scale)
+    return ElboTerms(observed, latent, shared, score, data.scale)
 
 
 class _DataPlate:

@@ -35,7 +35,7 @@ class GradientPenalty:
 
 
 @dataclass(frozen=True)
-class ZeroPenalty:
+class R1Penalty:
     """``γ/2 E‖∇f(x)‖²`` on the data (R1), and likewise on the samples if asked (R1 + R2).
 
     At an equilibrium the critic is flat on the data, and with it the game converges near one. Mescheder, Geiger and
@@ -56,7 +56,7 @@ class ZeroPenalty:
         return 0.5 * self.weight * sum(squares[1:], squares[0])
 
 
-def spectral(network: Network) -> Network:
+def apply_spectral_norm(network: Network) -> Network:
     """Divide the weight matrix of each linear map, embedding and convolution by its largest singular value, in place.
 
     The value is kept by power iteration, one round at each forward pass in training mode; a network of 1-Lipschitz

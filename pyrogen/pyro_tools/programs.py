@@ -9,7 +9,7 @@ from torch import nn
 Program = Callable[..., Any]
 
 
-def places(program: Program) -> int:
+def count_positional(program: Program) -> int:
     """How many of ``(x, y, …)`` ``program`` takes; a large number for ``*args``.
 
     A further parameter counts if it must be given, or defaults to ``None``: a flag or a number that has a default is
@@ -27,6 +27,6 @@ def places(program: Program) -> int:
     return count
 
 
-def taking(program: Program, most: int) -> Program:
+def drop_extra_args(program: Program, most: int) -> Program:
     """The same program, blind to positional arguments beyond the first ``most``."""
     return lambda *args, **kwargs: program(*args[:most], **kwargs)

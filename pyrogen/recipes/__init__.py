@@ -14,11 +14,11 @@ from pyrogen.recipes.densities import gaussian, histogram, kde, mixture, ppca
 from pyrogen.recipes.flows import maf, realnvp, spline
 from pyrogen.recipes.hybrids import aae, vaegan
 from pyrogen.recipes.latent import cvae, iwae, ladder_vae, vae, vqvae, vqvae2
-from pyrogen.recipes.setup import Plan
+from pyrogen.recipes.setup import TrainingSetup
 
-__all__ = ["IMPLICIT", "RECIPES", "Plan", "Recipe", "describe", "recipe"]
+__all__ = ["IMPLICIT", "RECIPES", "Recipe", "TrainingSetup", "describe", "recipe"]
 
-Recipe = Callable[..., Plan]
+Recipe = Callable[..., TrainingSetup]
 EXPLICIT_RECIPES: tuple[Recipe, ...] = (
     *(gaussian, mixture, ppca, kde, histogram),
     *(realnvp, maf, spline, made, pixelcnn),

@@ -17,9 +17,9 @@ from pyrogen.implicit.packing import Packed, packed_shape
 from pyrogen.implicit.resnet import ResGAN
 from pyrogen.implicit.wgan import WGAN
 from pyrogen.objectives.adversarial import AdversarialLoss, Hinge, LeastSquares, Minimax, NonSaturating, Wasserstein
-from pyrogen.objectives.penalties import GradientPenalty, ZeroPenalty, spectral
+from pyrogen.objectives.penalties import GradientPenalty, R1Penalty, apply_spectral_norm
 from pyrogen.recipes.setup import (
-    Plan,
+    TrainingSetup,
     cosine,
     in_unit_box,
     label_counts,
@@ -28,8 +28,7 @@ from pyrogen.recipes.setup import (
     require_images,
     require_labels,
 )
-from pyrogen.steps.adversarial import AdversarialGame
-from pyrogen.steps.adversarial import bursts as wgan_bursts
+from pyrogen.steps.adversarial import AdversarialGame, wgan_critic_schedule
 from pyrogen.steps.optimizers import MakeOptimizer
 
 LOSSES: dict[str, type[AdversarialLoss]] = {
@@ -49,22 +48,22 @@ def gan(
     loss: str = "non_saturating",
     r1: float = 0.0,
     r1_start: float = 0.0,
-    bits: int = 0,
+    n_binary: int = 0,
     critic_steps: int = 1,
     critic_rate: float = 1.0,
     average: float = 0.998,
     steps: int = 8000,
     batch_size: int = 256,
     lr: float = 1e-3,
-) -> Plan:
+) -> TrainingSetup:
     """Generative adversarial network with fully connected players (implicit: samples only)."""
     if r1_start and not r1:
         raise ConfigError(f"r1_start is where r1 begins: set r1 too; got r1_start={r1_start}, r1={r1}")
-    model = GAN(data.shape, latent, hidden, unit=in_unit_box(data), scale=_scale(data), bits=bits)
-    easing = _falling(r1_start / r1, steps) if r1_start else None
-    return _plan(
+    model = GAN(data.shape, latent, hidden, unit=in_unit_box(data), scale=_scale(data), n_binary=n_binary)
+    penalty_schedule = _falling(r1_start / r1, steps) if r1_start else None
+    return _setup(
         model, data, _loss(loss), steps, lr, average, _two_rates(lr, critic_rate),
-        penalty=_r1(r1, data), easing=easing, critic_steps=critic_steps,
+        penalty=_r1(r1, data), penalty_schedule=penalty_schedule, critic_steps=critic_steps,
     )  # fmt: skip
 
 
@@ -79,10 +78,10 @@ def cgan(
     steps: int = 8000,
     batch_size: int = 256,
     lr: float = 1e-3,
-) -> Plan:
+) -> TrainingSetup:
     """Conditional GAN: fully connected players that are given the label (implicit: samples only)."""
     model = GAN(data.shape, latent, hidden, in_unit_box(data), _classes(data, "label", "cgan"), _scale(data))
-    return _plan(model, data, _loss(loss), steps, lr, average, critic_steps=critic_steps)
+    return _setup(model, data, _loss(loss), steps, lr, average, critic_steps=critic_steps)
 
 
 def dcgan(
@@ -100,7 +99,7 @@ def dcgan(
     steps: int = 5000,
     batch_size: int = 128,
     lr: float = 1e-3,
-) -> Plan:
+) -> TrainingSetup:
     """Deep convolutional GAN for images, given the label where there is one (implicit: samples only)."""
     require_images(data, "dcgan")
     if r1 and norm == "batch":
@@ -108,7 +107,7 @@ def dcgan(
     model = DCGAN(
         data.shape, latent, width, _classes(data, condition), unit=in_unit_box(data), norm=norm, layers=layers
     )
-    return _plan(
+    return _setup(
         model, data, NonSaturating(), steps, lr, average, _two_rates(lr, critic_rate),
         penalty=_r1(r1, data), critic_steps=critic_steps,
     )  # fmt: skip
@@ -129,7 +128,7 @@ def wgan(
     steps: int = 10_000,
     batch_size: int = 128,
     lr: float = 1e-3,
-) -> Plan:
+) -> TrainingSetup:
     """Wasserstein GAN, critic clipped or with gradient penalty (implicit: samples only)."""
     if lipschitz not in ("clip", "penalty"):
         raise unknown("lipschitz", lipschitz, ("clip", "penalty"))
@@ -137,7 +136,7 @@ def wgan(
         require_images(data, "network=conv")
     model = WGAN(data.shape, latent, hidden, network, in_unit_box(data), _scale(data))
     clipped = lipschitz == "clip"
-    return _plan(
+    return _setup(
         model,
         data,
         Wasserstein(),
@@ -147,7 +146,7 @@ def wgan(
         optim=partial(RMSprop, lr=lr) if clipped else None,
         clip=clip if clipped else None,
         penalty=None if clipped else GradientPenalty(penalty),
-        critic_steps=wgan_bursts(critic_steps) if bursts else critic_steps,
+        critic_steps=wgan_critic_schedule(critic_steps) if bursts else critic_steps,
     )
 
 
@@ -155,7 +154,7 @@ def wgan_gp(
     data: Dataset,
     *,
     latent: int = 64,
-    bits: int = 0,
+    n_binary: int = 0,
     hidden: tuple[int, ...] = (128, 128, 128),
     width: int = 32,
     layers: int = 0,
@@ -166,13 +165,13 @@ def wgan_gp(
     steps: int = 10_000,
     batch_size: int = 256,
     lr: float = 1e-3,
-) -> Plan:
+) -> TrainingSetup:
     """Wasserstein GAN with gradient penalty, in units of the data's deviation (implicit: samples only)."""
     kind = network_for(data, network)
     shape, unit = data.shape, in_unit_box(data)
-    model = WGAN(shape, latent, (width,) if kind == "conv" else hidden, kind, unit, _scale(data), bits, layers)
+    model = WGAN(shape, latent, (width,) if kind == "conv" else hidden, kind, unit, _scale(data), n_binary, layers)
     rule = GradientPenalty(penalty)
-    return _plan(model, data, Wasserstein(), steps, lr, average, penalty=rule, critic_steps=critic_steps)
+    return _setup(model, data, Wasserstein(), steps, lr, average, penalty=rule, critic_steps=critic_steps)
 
 
 def sngan(
@@ -187,12 +186,12 @@ def sngan(
     steps: int = 5000,
     batch_size: int = 64,
     lr: float = 5e-4,
-) -> Plan:
+) -> TrainingSetup:
     """Residual GAN for images, the critic's weights normalised by their spectrum (implicit: samples only)."""
     require_images(data, "sngan")
     model = ResGAN(data.shape, latent, width, _classes(data, condition), in_unit_box(data))
-    spectral(model.critic)
-    return _plan(model, data, _loss(loss), steps, lr, average, critic_steps=critic_steps)
+    apply_spectral_norm(model.critic)
+    return _setup(model, data, _loss(loss), steps, lr, average, critic_steps=critic_steps)
 
 
 def packed_gan(
@@ -200,7 +199,7 @@ def packed_gan(
     *,
     pack: int = 2,
     latent: int = 16,
-    bits: int = 0,
+    n_binary: int = 0,
     hidden: tuple[int, ...] = (128, 128, 128),
     width: int = 32,
     layers: int = 0,
@@ -211,21 +210,21 @@ def packed_gan(
     steps: int = 8000,
     batch_size: int = 256,
     lr: float = 1e-3,
-) -> Plan:
+) -> TrainingSetup:
     """GAN whose critic judges several samples at once, against mode collapse (implicit: samples only)."""
     if pack < 1 or batch_size % pack:
         raise ConfigError(f"batch_size must be a multiple of pack; got {batch_size} and {pack}")
     unit, shape = in_unit_box(data), packed_shape(data.shape, pack)
     if network_for(data, network) == "conv":
-        model: Adversarial = DCGAN(data.shape, latent, width, unit=unit, bits=bits, layers=layers)
+        model: Adversarial = DCGAN(data.shape, latent, width, unit=unit, n_binary=n_binary, layers=layers)
         model.critic = Packed(ConvCritic(shape, width, norm="layer", unit=unit, layers=layers), pack)
     else:
-        model = GAN(data.shape, latent, hidden, unit, scale=_scale(data), bits=bits)
+        model = GAN(data.shape, latent, hidden, unit, scale=_scale(data), n_binary=n_binary)
         model.critic = Packed(MLPCritic(shape, hidden[::-1], scale=_scale(data, pack)), pack)
-    return _plan(model, data, NonSaturating(), steps, lr, average, penalty=_r1(r1, data), critic_steps=critic_steps)
+    return _setup(model, data, NonSaturating(), steps, lr, average, penalty=_r1(r1, data), critic_steps=critic_steps)
 
 
-def _plan(
+def _setup(
     model: Adversarial,
     data: Dataset,
     loss: AdversarialLoss,
@@ -234,14 +233,14 @@ def _plan(
     average: float,
     optim: Any = None,
     **rules: Any,
-) -> Plan:
+) -> TrainingSetup:
     """The game of ``model``, by Adam with β = (0, 0.9) where nothing else is said."""
     if model.classes:
         model.shares.copy_(label_counts(data))
     game = AdversarialGame(
         model.generator, model.critic, model.prior, loss, optim or no_momentum(lr), schedule=cosine(steps), **rules
     )
-    return Plan(model, game, data, average)
+    return TrainingSetup(model, game, data, average)
 
 
 def _two_rates(lr: float, critic_rate: float) -> tuple[MakeOptimizer, MakeOptimizer]:
@@ -257,14 +256,14 @@ def _loss(name: str) -> AdversarialLoss:
     return LOSSES[name]()
 
 
-def _r1(weight: float, data: Dataset) -> ZeroPenalty | None:
+def _r1(weight: float, data: Dataset) -> R1Penalty | None:
     """R1 in units of the data's deviation, in which the critic sees them."""
     if weight < 0:
         raise ConfigError(f"r1 must not be negative; got {weight}")
     if weight == 0:
         return None
     scale = _scale(data)
-    return ZeroPenalty(weight if scale is None else weight * float(scale.scale.square().mean()))
+    return R1Penalty(weight if scale is None else weight * float(scale.scale.square().mean()))
 
 
 def _falling(factor: float, steps: int) -> Callable[[int], float]:

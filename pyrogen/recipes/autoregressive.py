@@ -7,7 +7,7 @@ from pyrogen.data.dataset import Dataset
 from pyrogen.explicit.autoregressive import MADE
 from pyrogen.explicit.mixture_likelihood import conditional
 from pyrogen.explicit.pixelcnn import PixelCNN
-from pyrogen.recipes.setup import Plan, in_unit_box, svi
+from pyrogen.recipes.setup import TrainingSetup, in_unit_box, svi
 
 
 def made(
@@ -18,11 +18,11 @@ def made(
     steps: int = 5000,
     batch_size: int = 256,
     lr: float = 2e-3,
-) -> Plan:
+) -> TrainingSetup:
     """Masked autoregressive network, MADE (exact log-likelihood)."""
-    likelihood = conditional(data.measure, components)
+    likelihood = conditional(data.space, components)
     model = MADE(data.shape, hidden, likelihood, *_units(data))
-    return Plan(model, svi(model, lr, steps, clip_norm=10.0), data)
+    return TrainingSetup(model, svi(model, lr, steps, clip_norm=10.0), data)
 
 
 def pixelcnn(
@@ -35,13 +35,13 @@ def pixelcnn(
     steps: int = 3000,
     batch_size: int = 64,
     lr: float = 3e-3,
-) -> Plan:
+) -> TrainingSetup:
     """Gated PixelCNN for images (exact log-likelihood)."""
-    likelihood = conditional(data.measure, components)
+    likelihood = conditional(data.space, components)
     mean, scale = _units(data)
     whole = (mean.mean().expand(data.shape), scale.square().mean().sqrt().expand(data.shape))
     model = PixelCNN(data.shape, width, layers, likelihood, kernel, *whole)
-    return Plan(model, svi(model, lr, steps, clip_norm=10.0), data)
+    return TrainingSetup(model, svi(model, lr, steps, clip_norm=10.0), data)
 
 
 def _units(data: Dataset) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ from pyrogen.explicit.histogram import Histogram
 from pyrogen.explicit.kde import KernelDensity
 from pyrogen.explicit.mixture import GaussianMixture
 from pyrogen.explicit.ppca import PPCA
-from pyrogen.recipes.setup import Plan, svi
+from pyrogen.recipes.setup import TrainingSetup, svi
 from pyrogen.steps.closed_form import ClosedForm
 
 
@@ -23,13 +23,13 @@ def gaussian(
     steps: int = 2000,
     batch_size: int = 256,
     lr: float = 0.03,
-) -> Plan:
+) -> TrainingSetup:
     """Gaussian density, diagonal or full covariance, by maximum likelihood (exact log-likelihood)."""
-    require(data.measure, Gaussian.kind, "a Gaussian")
+    require(data.space, Gaussian.kind, "a Gaussian")
     x, *_ = data.train.tensors()
     flat = x.flatten(1)
     model = Gaussian(data.shape, covariance, flat.mean(0), flat.std(0).clamp_min(1e-6))
-    return Plan(model, svi(model, lr, steps), data)
+    return TrainingSetup(model, svi(model, lr, steps), data)
 
 
 def ppca(
@@ -40,16 +40,16 @@ def ppca(
     steps: int = 2000,
     batch_size: int = 256,
     lr: float = 0.01,
-) -> Plan:
+) -> TrainingSetup:
     """Probabilistic PCA, in closed form or by SVI (exact log-likelihood)."""
-    require(data.measure, PPCA.kind, "PPCA")
+    require(data.space, PPCA.kind, "PPCA")
     if fit not in ("closed", "svi"):
         raise unknown("fit", fit, ("closed", "svi"))
     x, *_ = data.train.tensors()
     model = PPCA(data.shape, latent, x.mean(0), float(x.flatten(1).std(0).square().mean().sqrt()))
     if fit == "closed":
-        return Plan(model, ClosedForm(model, partial(PPCA.from_data, x, latent)), data)
-    return Plan(model, svi(model, lr, steps), data)
+        return TrainingSetup(model, ClosedForm(model, partial(PPCA.from_data, x, latent)), data)
+    return TrainingSetup(model, svi(model, lr, steps), data)
 
 
 def mixture(
@@ -61,12 +61,12 @@ def mixture(
     steps: int = 2000,
     batch_size: int = 256,
     lr: float = 3e-3,
-) -> Plan:
+) -> TrainingSetup:
     """Mixture of Gaussians, diagonal or full covariances, by enumeration (exact log-likelihood)."""
-    require(data.measure, GaussianMixture.kind, "a mixture of Gaussians")
+    require(data.space, GaussianMixture.kind, "a mixture of Gaussians")
     x, *_ = data.train.tensors()
     model = GaussianMixture.from_clusters(x, components, covariance, floor)
-    return Plan(model, svi(model, lr, steps, loss=TraceEnum_ELBO(max_plate_nesting=1)), data)
+    return TrainingSetup(model, svi(model, lr, steps, loss=TraceEnum_ELBO(max_plate_nesting=1)), data)
 
 
 def kde(
@@ -75,14 +75,14 @@ def kde(
     centres: int = 10_000,
     steps: int = 1,
     batch_size: int = 256,
-) -> Plan:
+) -> TrainingSetup:
     """Kernel-density estimate, its bandwidth chosen by validation (exact log-likelihood)."""
-    require(data.measure, KernelDensity.kind, "a kernel-density estimate")
+    require(data.space, KernelDensity.kind, "a kernel-density estimate")
     if centres < 1:
         raise ConfigError(f"centres must be at least 1; got {centres}")
     x, valid = data.train.tensors()[0][:centres], data.valid.tensors()[0]
     model = KernelDensity(x)
-    return Plan(model, ClosedForm(model, partial(KernelDensity.from_data, x, valid)), data)
+    return TrainingSetup(model, ClosedForm(model, partial(KernelDensity.from_data, x, valid)), data)
 
 
 def histogram(
@@ -92,10 +92,10 @@ def histogram(
     background: float = 1e-3,
     steps: int = 1,
     batch_size: int = 256,
-) -> Plan:
+) -> TrainingSetup:
     """Joint histogram, for a few dimensions (exact log-likelihood)."""
-    kind = data.measure.kind
+    kind = data.space.kind
     bins = 2 if kind == "mass" else bins
     model = Histogram(data.shape, bins, kind, background)
     x, *_ = data.train.tensors()
-    return Plan(model, ClosedForm(model, partial(Histogram.from_data, x, bins, kind, background)), data)
+    return TrainingSetup(model, ClosedForm(model, partial(Histogram.from_data, x, bins, kind, background)), data)

@@ -10,7 +10,7 @@ from pyrogen.explicit.flow import Flow, autoregressive, coupling, multiscale
 from pyrogen.explicit.mixture_likelihood import MixtureLikelihood
 from pyrogen.explicit.spline import Spline
 from pyrogen.explicit.transforms import Affine, Logit, Standardise
-from pyrogen.recipes.setup import Plan, require_images, svi
+from pyrogen.recipes.setup import TrainingSetup, require_images, svi
 
 
 def realnvp(
@@ -23,7 +23,7 @@ def realnvp(
     steps: int = 5000,
     batch_size: int = 256,
     lr: float = 2e-3,
-) -> Plan:
+) -> TrainingSetup:
     """Affine coupling flow: Real NVP, or NICE without scales (exact log-likelihood)."""
     if network not in ("mlp", "conv"):
         raise unknown("network", network, ("mlp", "conv"))
@@ -32,7 +32,7 @@ def realnvp(
         maps = multiscale(data.shape, layers, hidden[0], len(hidden), Affine(scale))
     else:
         maps = coupling(data.shape, layers, hidden, Affine(scale))
-    return _plan(data, Flow(data.shape, [*real_line(data), *maps]), lr, steps)
+    return _setup(data, Flow(data.shape, [*real_line(data), *maps]), lr, steps)
 
 
 def maf(
@@ -44,10 +44,10 @@ def maf(
     steps: int = 5000,
     batch_size: int = 256,
     lr: float = 2e-3,
-) -> Plan:
+) -> TrainingSetup:
     """Masked autoregressive flow, over a mixture or a normal base (exact log-likelihood)."""
     maps = autoregressive(data.shape, layers, hidden)
-    return _plan(data, Flow(data.shape, [*real_line(data), *maps], _base(data, hidden, components)), lr, steps)
+    return _setup(data, Flow(data.shape, [*real_line(data), *maps], _base(data, hidden, components)), lr, steps)
 
 
 def spline(
@@ -61,20 +61,20 @@ def spline(
     steps: int = 6000,
     batch_size: int = 256,
     lr: float = 1e-2,
-) -> Plan:
+) -> TrainingSetup:
     """Rational-quadratic spline flow, autoregressive or coupling (exact log-likelihood)."""
     forms = {"autoregressive": autoregressive, "coupling": coupling}
     if form not in forms:
         raise unknown("form", form, forms)
     maps = forms[form](data.shape, layers, hidden, Spline(bins))
-    return _plan(data, Flow(data.shape, [*real_line(data), *maps], _base(data, hidden, components)), lr, steps)
+    return _setup(data, Flow(data.shape, [*real_line(data), *maps], _base(data, hidden, components)), lr, steps)
 
 
 def real_line(data: Dataset) -> list[nn.Module]:
     """The maps that bring data to the real line and to zero mean and unit deviation."""
-    require(data.measure, Flow.kind, "a flow")
+    require(data.space, Flow.kind, "a flow")
     x, *_ = data.train.tensors()
-    first = [Logit()] if data.measure.space == "unit" else []
+    first = [Logit()] if data.space.support == "unit" else []
     for step in first:
         x, _ = step(x)
     return [*first, Standardise(x.mean(0), x.std(0, correction=0).clamp_min(1e-6))]
@@ -85,5 +85,5 @@ def _base(data: Dataset, hidden: tuple[int, ...], components: int) -> MADE | Non
     return None if components == 1 else MADE((data.dims,), hidden, MixtureLikelihood(components))
 
 
-def _plan(data: Dataset, model: Flow, lr: float, steps: int) -> Plan:
-    return Plan(model, svi(model, lr, steps, clip_norm=10.0), data)
+def _setup(data: Dataset, model: Flow, lr: float, steps: int) -> TrainingSetup:
+    return TrainingSetup(model, svi(model, lr, steps, clip_norm=10.0), data)

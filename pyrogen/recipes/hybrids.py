@@ -8,9 +8,9 @@ from pyrogen.data.dataset import Dataset
 from pyrogen.errors import ConfigError, unknown
 from pyrogen.hybrid.aae import AAE, LabelMixture
 from pyrogen.hybrid.vaegan import VAEGAN
-from pyrogen.objectives.penalties import ZeroPenalty
+from pyrogen.objectives.penalties import R1Penalty
 from pyrogen.recipes.setup import (
-    Plan,
+    TrainingSetup,
     cosine,
     in_unit_box,
     label_counts,
@@ -21,7 +21,7 @@ from pyrogen.recipes.setup import (
     svi,
 )
 from pyrogen.steps.adversarial import AdversarialGame
-from pyrogen.steps.sequential import CodeGame, InTurn
+from pyrogen.steps.sequential import LatentAdversarialStep, SequentialSteps
 from pyrogen.steps.svi import SVI
 
 
@@ -39,7 +39,7 @@ def aae(
     steps: int = 10_000,
     batch_size: int = 256,
     lr: float = 1e-3,
-) -> Plan:
+) -> TrainingSetup:
     """Adversarial autoencoder, its codes matched to a normal or a mixture by label (implicit: samples only)."""
     if prior not in ("normal", "label"):
         raise unknown("prior", prior, ("normal", "label"))
@@ -50,9 +50,9 @@ def aae(
     if isinstance(model.prior, LabelMixture):
         model.prior.shares.copy_(label_counts(data))
     fit = SVI(model.reconstruction, optim=partial(Adam, lr=lr), schedule=cosine(steps))
-    rules = {"optim": no_momentum(2 * lr), "penalty": ZeroPenalty(r1), "schedule": cosine(steps)}
-    game = CodeGame(model.encoder, model.critic, model.prior, **rules)
-    return Plan(model, InTurn(reconstruction=fit, game=game), data, average)
+    rules = {"optim": no_momentum(2 * lr), "penalty": R1Penalty(r1), "schedule": cosine(steps)}
+    game = LatentAdversarialStep(model.encoder, model.critic, model.prior, **rules)
+    return TrainingSetup(model, SequentialSteps(reconstruction=fit, game=game), data, average)
 
 
 def vaegan(
@@ -68,12 +68,12 @@ def vaegan(
     steps: int = 6000,
     batch_size: int = 128,
     lr: float = 1e-3,
-) -> Plan:
+) -> TrainingSetup:
     """VAE/GAN: likeness measured in the features of a critic (implicit: samples only)."""
     if sigma <= 0:
         raise ConfigError(f"sigma must be positive; got {sigma}")
     if not in_unit_box(data):
-        raise ConfigError(f"vaegan needs data in [0, 1]; {data.name!r} is a {data.measure}")
+        raise ConfigError(f"vaegan needs data in [0, 1]; {data.name!r} is a {data.space}")
     kind = network_for(data, network)
     model = VAEGAN(data.shape, latent, (width,) if kind == "conv" else hidden, kind, features, sigma)
     fit = svi(model.pair, lr, steps)
@@ -81,4 +81,4 @@ def vaegan(
     game = AdversarialGame(
         model.generator, model.critic, model.prior, optim=no_momentum(lr / 5), schedule=cosine(steps)
     )
-    return Plan(model, InTurn(similarity=fit, game=game), data, average)
+    return TrainingSetup(model, SequentialSteps(similarity=fit, game=game), data, average)

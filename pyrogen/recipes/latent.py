@@ -15,7 +15,7 @@ from pyrogen.explicit.vae import VAE
 from pyrogen.explicit.vqvae import VQVAE, VQVAE2
 from pyrogen.objectives.elbo import IWAE, BetaELBO, FreeBits, Objective, Warmup
 from pyrogen.recipes.setup import (
-    Plan,
+    TrainingSetup,
     descent,
     label_counts,
     mean_of,
@@ -45,7 +45,7 @@ def vae(
     steps: int = 16_000,
     batch_size: int = 256,
     lr: float = 3e-3,
-) -> Plan:
+) -> TrainingSetup:
     """Variational autoencoder, MLP or convolutional (evidence lower bound)."""
     if prior not in ("normal", "vamp"):
         raise unknown("prior", prior, ("normal", "vamp"))
@@ -61,7 +61,7 @@ def vae(
         VampPrior(_some(data, components)) if prior == "vamp" else None,
         None if posterior == "normal" else FlowPosterior(latent, posterior, flows),
     )
-    return Plan(model, svi(model, lr, steps, loss=objective(beta, warmup, free_bits, k)), data)
+    return TrainingSetup(model, svi(model, lr, steps, loss=objective(beta, warmup, free_bits, k)), data)
 
 
 def iwae(
@@ -76,10 +76,10 @@ def iwae(
     steps: int = 16_000,
     batch_size: int = 64,
     lr: float = 2e-3,
-) -> Plan:
+) -> TrainingSetup:
     """Importance-weighted autoencoder: a VAE trained by the bound of k samples (lower bound)."""
     model = VAE(data.shape, latent, hidden, observation_model(data, likelihood, sigma), network, mean_of(data))
-    return Plan(model, svi(model, lr, steps, loss=IWAE(k)), data)
+    return TrainingSetup(model, svi(model, lr, steps, loss=IWAE(k)), data)
 
 
 def ladder_vae(
@@ -97,11 +97,11 @@ def ladder_vae(
     steps: int = 16_000,
     batch_size: int = 256,
     lr: float = 3e-3,
-) -> Plan:
+) -> TrainingSetup:
     """Ladder VAE: layers of latent variables, inferred from the top down (evidence lower bound)."""
     observation = observation_model(data, likelihood, sigma)
     model = LadderVAE(data.shape, latents, hidden, observation, mean_of(data), merge)
-    return Plan(model, svi(model, lr, steps, loss=objective(beta, warmup, free_bits, k)), data)
+    return TrainingSetup(model, svi(model, lr, steps, loss=objective(beta, warmup, free_bits, k)), data)
 
 
 def vqvae(
@@ -117,7 +117,7 @@ def vqvae(
     steps: int = 5000,
     batch_size: int = 64,
     lr: float = 2e-3,
-) -> Plan:
+) -> TrainingSetup:
     """Vector-quantised VAE of images, with a learned prior of its codes (lower bound)."""
     return _quantised(VQVAE, data, codes, dim, width, ema, prior_width, likelihood, sigma, steps, lr)
 
@@ -135,7 +135,7 @@ def vqvae2(
     steps: int = 5000,
     batch_size: int = 64,
     lr: float = 2e-3,
-) -> Plan:
+) -> TrainingSetup:
     """VQ-VAE-2: codes on two levels, the bottom given the top (lower bound)."""
     return _quantised(VQVAE2, data, codes, dim, width, ema, prior_width, likelihood, sigma, steps, lr)
 
@@ -152,7 +152,7 @@ def _quantised(
     sigma: float | str,
     steps: int,
     lr: float,
-) -> Plan:
+) -> TrainingSetup:
     require_images(data, "a vector-quantised VAE")
     observation = observation_model(data, likelihood, sigma)
     model = make(data.shape, codes, dim, width, observation, mean_of(data), ema, prior_width)
@@ -160,7 +160,7 @@ def _quantised(
     if codes > vectors:
         raise ConfigError(f"a codebook of {codes} is larger than the data, which fill {vectors} places")
     # Codes that tie are told apart by the last bit, so a compiled step would take other ones.
-    return Plan(model, descent(model, lr, steps, compile=False), data)
+    return TrainingSetup(model, descent(model, lr, steps, compile=False), data)
 
 
 def objective(beta: float, warmup: int, free_bits: float, k: int) -> Objective:
@@ -199,7 +199,7 @@ def cvae(
     steps: int = 12_000,
     batch_size: int = 256,
     lr: float = 3e-3,
-) -> Plan:
+) -> TrainingSetup:
     """Conditional VAE given a label, attributes or observed quadrants (bound on log p(x))."""
     given: Condition
     if condition == "label":
@@ -218,7 +218,7 @@ def cvae(
         raise unknown("condition", condition, ("label", "attributes", "quadrants"))
     observation = observation_model(data, likelihood, sigma)
     model = CVAE(data.shape, given, latent, hidden, observation, prior, mean=mean_of(data))
-    return Plan(model, svi(model, lr, steps, loss=BetaELBO()), data)
+    return TrainingSetup(model, svi(model, lr, steps, loss=BetaELBO()), data)
 
 
 def _quadrants(x: Tensor, y: Tensor | None, observed: int) -> Tensor:

@@ -15,12 +15,12 @@ from pyrogen.data.space import require
 from pyrogen.errors import ConfigError, unknown
 from pyrogen.explicit.likelihoods import Likelihood, make_likelihood
 from pyrogen.protocols import Step
-from pyrogen.steps.gradient import Descent
+from pyrogen.steps.gradient import GradientStep
 from pyrogen.steps.svi import SVI
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingSetup:
     """What a recipe makes.
 
     Args:
@@ -42,9 +42,9 @@ def svi(model: Any, lr: float, steps: int, **options: Any) -> SVI:
     return SVI(model.model, guide, partial(Adam, lr=lr), schedule=cosine(steps), **options)
 
 
-def descent(model: Any, lr: float, steps: int, compile: bool | None = None) -> Descent:
+def descent(model: Any, lr: float, steps: int, compile: bool | None = None) -> GradientStep:
     """The step of a network that has losses of its own, by Adam."""
-    return Descent(model.losses, partial(Adam, lr=lr), schedule=cosine(steps), compile=compile)
+    return GradientStep(model.losses, partial(Adam, lr=lr), schedule=cosine(steps), compile=compile)
 
 
 def no_momentum(lr: float) -> Callable[..., Optimizer]:
@@ -66,16 +66,16 @@ def cosine(steps: int, warmup: int = 200) -> Callable[[Any], LRScheduler]:
 def observation_model(data: Dataset, name: str, sigma: float | str) -> Likelihood:
     """The likelihood called ``name`` for the measure of ``data``; ``auto`` picks the usual one."""
     if name == "auto":
-        name = {"binary": "bernoulli", "unit": "gaussian"}.get(data.measure.space, "gaussian")
-        if data.measure.space == "unit" and data.measure.levels:
+        name = {"binary": "bernoulli", "unit": "gaussian"}.get(data.space.support, "gaussian")
+        if data.space.support == "unit" and data.space.levels:
             name = "discretized_logistic"
-    unit = data.measure.space == "unit"
-    if name == "discretized_logistic" and not (unit and data.measure.levels):
+    unit = data.space.support == "unit"
+    if name == "discretized_logistic" and not (unit and data.space.levels):
         raise ConfigError(
-            f"the discretized_logistic likelihood wants dequantised grey levels; {data.name!r} is a {data.measure}"
+            f"the discretized_logistic likelihood wants dequantised grey levels; {data.name!r} is a {data.space}"
         )
-    chosen = make_likelihood(name, data.measure.levels, sigma, unit)
-    require(data.measure, chosen.kind, f"the {name} likelihood")
+    chosen = make_likelihood(name, data.space.levels, sigma, unit)
+    require(data.space, chosen.kind, f"the {name} likelihood")
     return chosen
 
 
@@ -114,4 +114,4 @@ def mean_of(data: Dataset) -> Tensor:
 
 def in_unit_box(data: Dataset) -> bool:
     """Whether the data lie in [0, 1]."""
-    return data.measure.space in ("unit", "binary")
+    return data.space.support in ("unit", "binary")

@@ -15,24 +15,24 @@ from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from pyrogen.compile.checked_graph import Gradients
-from pyrogen.compile.verified import Trusted, compiles
+from pyrogen.compile.verified import VerifiedFunction, compiles
 from pyrogen.errors import ConfigError
-from pyrogen.nn.eval_mode import evaluating
-from pyrogen.objectives.adversarial import AdversarialLoss, Minimax, NonSaturating, Wasserstein
-from pyrogen.objectives.adversarial_terms import Players
-from pyrogen.objectives.penalties import GradientPenalty, clip_weights
+from pyrogen.nn.eval_mode import eval_mode
+from pyrogen.objectives.adversarial import AdversarialLoss, NonSaturating
+from pyrogen.objectives.adversarial_terms import AdversarialTerms
+from pyrogen.objectives.penalties import clip_weights
 from pyrogen.pyro_tools.parameters import assign, weights_of
-from pyrogen.steps.diagnostics import advise
+from pyrogen.steps.diagnostics import diagnose
 from pyrogen.steps.optimizers import MakeOptimizer, follow, make_optimizer
 
-__all__ = ["AdversarialGame", "AdversarialLoss", "GradientPenalty", "Minimax", "NonSaturating", "Wasserstein", "bursts"]
 
-
-def bursts(critic_steps: int = 5, burst: int = 100, first: int = 25, every: int = 500) -> Callable[[int], int]:
+def wgan_critic_schedule(
+    critic_steps: int = 5, burst: int = 100, first: int = 25, every: int = 500
+) -> Callable[[int], int]:
     """WGAN's schedule: ``burst`` critic steps for each of the generator's ``first`` moves and every ``every``-th.
 
     Otherwise ``critic_steps``. Arjovsky, Chintala and Bottou, "Wasserstein generative adversarial networks", ICML
-    2017. Use as ``AdversarialGame(critic_steps=bursts())``.
+    2017. Use as ``AdversarialGame(critic_steps=wgan_critic_schedule())``.
     """
     return lambda moves: burst if moves < first or moves % every == 0 else critic_steps
 
@@ -47,20 +47,20 @@ class AdversarialGame:
         loss: ``NonSaturating()`` by default.
         optim: makes the optimiser of each player; one for both, or a pair (generator's, critic's).
         critic_steps: critic updates for each generator update (K), or ``critic_steps(moves) -> K`` given how often
-            the generator has moved, e.g. ``bursts()``.
+            the generator has moved, e.g. ``wgan_critic_schedule()``.
         penalty: ``penalty(critic, real, fake, *rest)``, added to the critic's loss.
-        easing: ``easing(t) -> factor``: what the penalty is multiplied by in training step t.
+        penalty_schedule: ``penalty_schedule(t) -> factor``: what the penalty is multiplied by in training step t.
         clip: τ; after every update all weights of the critic lie in [-τ, τ].
         noise: instance noise, ``noise(t) -> σ``: N(0, σ²) is added to all that the critic sees in training step t.
             Sønderby et al., "Amortised MAP inference for image super-resolution", ICLR 2017.
         schedule: makes a learning-rate schedule of each optimiser, stepped once for each batch.
-        compile: whether each player's loss and gradients run as one compiled graph (see ``Trusted``); by default
-            after ``COMPILE_AFTER`` steps.
-        constant: names of attributes and variables of what is played that never change (see ``Trusted``).
+        compile: whether each player's loss and gradients run as one compiled graph (see ``VerifiedFunction``); by
+            default after ``COMPILE_AFTER`` steps.
+        constant: names of attributes and variables of what is played that never change (see ``VerifiedFunction``).
 
     Each call returns ``critic_loss`` (without the penalty), ``penalty`` where there is one, ``generator_loss`` (the
-    latest, once there is one), and what tells early of a game that goes wrong (see ``advise``): ``spread``, the
-    deviation of the samples in units of that of the data; ``critic_right``, the share of scores on the right side,
+    latest, once there is one), and what tells early of a game that goes wrong (see ``diagnose``): ``std_ratio``, the
+    deviation of the samples in units of that of the data; ``critic_accuracy``, the share of scores on the right side,
     where the loss has sides; ``gradient``, the norm of the generator's latest.
 
     A gradient that is not a number moves no weight: the losses say so, and the weights stay finite.
@@ -79,7 +79,7 @@ class AdversarialGame:
         *,
         critic_steps: int | Callable[[int], int] = 1,
         penalty: Callable[..., Tensor] | None = None,
-        easing: Callable[[int], float] | None = None,
+        penalty_schedule: Callable[[int], float] | None = None,
         clip: float | None = None,
         noise: Callable[[int], float] | None = None,
         schedule: Callable[[Optimizer], LRScheduler] | None = None,
@@ -93,9 +93,9 @@ class AdversarialGame:
         optim = optim or partial(Adam, lr=2e-4, betas=(0.5, 0.999))
         make_g, make_c = optim if isinstance(optim, tuple) else (optim, optim)
         self._networks = {"generator": generator, "critic": critic}
-        self.players = Players(generator, critic, prior, loss or NonSaturating(), penalty)
+        self.players = AdversarialTerms(generator, critic, prior, loss or NonSaturating(), penalty)
         self.clip, self.critic_steps = clip, critic_steps
-        self.noise, self.easing = noise, easing
+        self.noise, self.penalty_schedule = noise, penalty_schedule
         self.optimizers = {
             "generator": make_optimizer(make_g, generator.parameters()),
             "critic": make_optimizer(make_c, critic.parameters()),
@@ -104,9 +104,9 @@ class AdversarialGame:
         self.t = self.moves = self.waited = 0
         self.latest: dict[str, Tensor] = {}
         self.compile = compile
-        self._trusted = {
-            "generator": Trusted(self.players.generator_terms, constant=constant),
-            "critic": Trusted(self.players.critic_terms, constant=constant),
+        self._verified = {
+            "generator": VerifiedFunction(self.players.generator_terms, constant=constant),
+            "critic": VerifiedFunction(self.players.critic_terms, constant=constant),
         }
         self._clip_critic()
 
@@ -114,8 +114,8 @@ class AdversarialGame:
     def __call__(self, *batch: Tensor) -> dict[str, Tensor]:
         """Learn from one batch of data, ``(batch, *event)``, and its labels if the networks take them."""
         x, *rest = batch
-        sigma, ease = self._now(self.noise, x), self._now(self.easing, x)
-        _, *logged, _ = self._move("critic", self.players.critic_terms, x, sigma, ease, *rest)
+        sigma, penalty_factor = self._now(self.noise, x), self._now(self.penalty_schedule, x)
+        _, *logged, _ = self._move("critic", self.players.critic_terms, x, sigma, penalty_factor, *rest)
         self._clip_critic()
         logs = dict(zip(self.players.logged(), logged, strict=True))
         self.t, self.waited = self.t + 1, self.waited + 1
@@ -140,7 +140,7 @@ class AdversarialGame:
         begun = (self.t if player == "critic" else self.moves) > 0
         found = None
         if begun and compiles(self.compile, self.t):
-            found = self._trusted[player](terms, args, by=weights, begun=True)
+            found = self._verified[player](terms, args, by=weights, begun=True)
         if found is None:
             # The other player's weights are constants of the move.
             values = terms(*args)
@@ -156,14 +156,14 @@ class AdversarialGame:
     @torch.no_grad()
     def evaluate(self, *batch: Tensor) -> dict[str, Tensor]:
         """Both losses on a batch, without learning or noise and with every network in evaluation mode."""
-        with evaluating(*self._networks.values()):
+        with eval_mode(*self._networks.values()):
             return self.players.losses(*batch)
 
     def _clip_critic(self) -> None:
         if self.clip is not None:
             clip_weights(self._networks["critic"], self.clip)
 
-    advise = staticmethod(advise)
+    diagnose = staticmethod(diagnose)
 
     def weights(self) -> dict[str, Tensor]:
         """All that was learned, by name: parameters and buffers of both players; the live tensors."""

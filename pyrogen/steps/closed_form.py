@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pyrogen.nn.eval_mode import evaluating
+from pyrogen.nn.eval_mode import eval_mode
 from pyrogen.pyro_tools.parameters import assign
 
 
@@ -34,7 +34,7 @@ class ClosedForm:
 
     def evaluate(self, *batch: Tensor) -> dict[str, Tensor]:
         """The loss of the batch."""
-        with torch.no_grad(), evaluating(self.network):
+        with torch.no_grad(), eval_mode(self.network):
             return {"loss": self.loss(batch[0])}
 
     def _nats(self, x: Tensor) -> Tensor:

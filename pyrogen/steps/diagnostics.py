@@ -3,17 +3,17 @@
 from collections.abc import Mapping
 
 
-def advise(row: Mapping[str, float]) -> str | None:
+def diagnose(row: Mapping[str, float]) -> str | None:
     """What is wrong in a game whose logs were ``row``, and what to try; ``None`` while it looks well.
 
     Args:
         row: averages of what ``AdversarialGame`` returns over some steps; fields that are absent are not judged.
     """
-    spread, right = row.get("spread", 1.0), row.get("critic_right", 0.5)
+    std_ratio, right = row.get("std_ratio", 1.0), row.get("critic_accuracy", 0.5)
     loss, gradient = abs(row.get("critic_loss", 0.0)), row.get("gradient", 1.0)
-    if spread < 0.05:
+    if std_ratio < 0.05:
         return (
-            f"the samples hardly differ from each other (spread {spread:.2g} of the data's): the generator has "
+            f"the samples hardly differ from each other (std_ratio {std_ratio:.2g} of the data's): the generator has "
             "collapsed; try packed-gan or wgan-gp, a smaller lr, or larger batches"
         )
     if loss > 1e4:

@@ -8,22 +8,22 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from pyrogen.compile.verified import Trusted, compiles
-from pyrogen.nn.eval_mode import evaluating
+from pyrogen.compile.verified import VerifiedFunction, compiles
+from pyrogen.nn.eval_mode import eval_mode
 from pyrogen.pyro_tools.parameters import assign, modules_of, weights_of
 from pyrogen.steps.optimizers import MakeOptimizer, follow, make_optimizer
 
 
-class Descent:
+class GradientStep:
     """One step down the gradient of ``losses(*batch)["loss"]``; what else it returns is logged.
 
     Args:
         losses: ``losses(*batch) -> {"loss": scalar, …}``, a network or a method of one.
         optim: makes a torch optimiser of parameters; ``Adam`` by default.
         schedule: makes a learning-rate schedule of the optimiser, stepped after each update.
-        compile: whether the losses and their gradients run as one compiled graph (see ``Trusted``); by default after
-            ``COMPILE_AFTER`` steps.
-        constant: names of attributes and variables of the losses that never change (see ``Trusted``).
+        compile: whether the losses and their gradients run as one compiled graph (see ``VerifiedFunction``); by
+            default after ``COMPILE_AFTER`` steps.
+        constant: names of attributes and variables of the losses that never change (see ``VerifiedFunction``).
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Descent:
         constant: Collection[str] = (),
     ) -> None:
         self.losses, self.compile, self.t = losses, compile, 0
-        self._trusted = Trusted(losses, constant=constant)
+        self._verified = VerifiedFunction(losses, constant=constant)
         self._names: list[str] = []
         self._modules = modules_of(losses, "model")
         self.optimizer = make_optimizer(optim or torch.optim.Adam, self._parameters())
@@ -48,7 +48,7 @@ class Descent:
         follow(self.optimizer, self._parameters())
         self.optimizer.zero_grad()
         compiled = bool(self._names) and compiles(self.compile, self.t)
-        found = self._trusted(self._terms, batch, begun=True) if compiled else None
+        found = self._verified(self._terms, batch, begun=True) if compiled else None
         if found is None:
             losses = dict(self.losses(*batch))
             self._names = ["loss", *(name for name in losses if name != "loss")]
@@ -73,7 +73,7 @@ class Descent:
 
     def evaluate(self, *batch: Tensor) -> dict[str, Tensor]:
         """The losses with every network in evaluation mode and nothing moved."""
-        with torch.no_grad(), evaluating(self):
+        with torch.no_grad(), eval_mode(self):
             return dict(self.losses(*batch))
 
     def modules(self) -> Iterator[nn.Module]:

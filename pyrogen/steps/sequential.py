@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from pyrogen.data.step_arguments import batch_for
 from pyrogen.protocols import Step
 from pyrogen.steps.adversarial import AdversarialGame
-from pyrogen.steps.diagnostics import advise
+from pyrogen.steps.diagnostics import diagnose
 
 
-class InTurn:
+class SequentialSteps:
     """Steps that learn from each batch one after another, e.g. an ``SVI`` and an ``AdversarialGame``.
 
     Args:
@@ -50,7 +50,7 @@ class InTurn:
             logs |= step.evaluate(*batch_for(step, batch))
         return logs
 
-    advise = staticmethod(advise)
+    diagnose = staticmethod(diagnose)
 
     def state_dict(self) -> dict[str, Any]:
         """The state of every step, by name."""
@@ -62,7 +62,7 @@ class InTurn:
             step.load_state_dict(state[name])
 
 
-class CodeGame:
+class LatentAdversarialStep:
     """The game on codes: the encoder generates them from data, and the prior draws the real ones.
 
     At its equilibrium the codes of all data together, ``∫ q(z | x) p(x) dx``, are distributed as the prior. Makhzani et

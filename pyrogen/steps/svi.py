@@ -19,11 +19,11 @@ from torch.optim.lr_scheduler import LRScheduler
 from pyrogen.compile.elbo import CompiledELBO
 from pyrogen.data.step_arguments import types_named
 from pyrogen.errors import ConfigError
-from pyrogen.nn.eval_mode import evaluating
+from pyrogen.nn.eval_mode import eval_mode
 from pyrogen.objectives.pyro_losses import as_loss
 from pyrogen.pyro_tools import template
 from pyrogen.pyro_tools.predictive import draw
-from pyrogen.pyro_tools.programs import Program, places
+from pyrogen.pyro_tools.programs import Program, count_positional
 from pyrogen.steps.optimizers import MakeOptimizer
 from pyrogen.steps.svi_update import Learning
 
@@ -82,7 +82,7 @@ class SVI:
         if store not in ("own", "global"):
             raise ConfigError(f"store must be 'own' or 'global'; got {store!r}")
         self._model, self._guide = model, guide or no_guide
-        self.takes = {"model": places(model), "guide": places(self._guide)}
+        self.takes = {"model": count_positional(model), "guide": count_positional(self._guide)}
         owner = getattr(model, "__self__", model)
         self._sample = getattr(owner, "sample", None)
         if hasattr(owner, "log_prob_label"):
@@ -103,7 +103,7 @@ class SVI:
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
         """The negative ELBO in nats per datum, with every network in evaluation mode and nothing moved."""
-        with evaluating(self), types_named(self, args):
+        with eval_mode(self), types_named(self, args):
             loss, count = self._learning.loss(self.loss.loss, args, kwargs)
         return _per_datum(loss, count)
 
@@ -157,7 +157,7 @@ class SVI:
             ConfigError: before the first step, when the shape of the data is not known.
         """
         self._learning.require_state()
-        with self._learning.owned.sites, evaluating(self):
+        with self._learning.owned.sites, eval_mode(self):
             if self._sample is not None:
                 return self._sample(n, y)
             like = template.datum(self._learning.template)

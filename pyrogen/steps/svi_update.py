@@ -15,7 +15,7 @@ from torch import Tensor
 from pyrogen.compile.elbo import CompiledELBO
 from pyrogen.compile.verified import compiles
 from pyrogen.errors import ConfigError
-from pyrogen.nn.eval_mode import evaluating
+from pyrogen.nn.eval_mode import eval_mode
 from pyrogen.pyro_tools import template
 from pyrogen.pyro_tools.parameters import assign, leaves
 from pyrogen.pyro_tools.programs import Program
@@ -270,7 +270,7 @@ class Learning:
         args, kwargs = batch or template.rebuild(description or {}, self.owned.device)
         loss = self.compiled.eager
         try:
-            with scoped_seed(0), torch.enable_grad(), self.owned.sites, evaluating(self.owned):
+            with scoped_seed(0), torch.enable_grad(), self.owned.sites, eval_mode(self.owned):
                 if hasattr(loss, "differentiable_loss"):
                     value = torch.as_tensor(loss.differentiable_loss(self.model, self.guide, *args, **kwargs))
                     self.owned.name_strays(leaves(value))

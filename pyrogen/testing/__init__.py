@@ -10,8 +10,9 @@ def test_mine():
 ```
 
 A family is given by what makes it, ``make(data)``: a pair ``(model, step)``, a step that stands for its model, or a
-recipe's ``Plan``. What a model can do is seen by ``pyrogen.protocols``. A check that fails raises ``AssertionError``
-with one sentence: what came, and what was expected. All draws are seeded; the global random state stays as it was.
+recipe's ``TrainingSetup``. ``pyrogen.protocols`` tells what a model can do. A check that fails raises
+``AssertionError`` with one sentence: what was given, and what was expected. All draws
+are seeded; the global random state stays as it was.
 """
 
 from pyrogen.testing.families import check_evaluates, check_family, check_saves, check_trains

@@ -16,49 +16,49 @@ ROWS = 16
 """The rows of a batch, and of the data that are judged: too few for a two-sample test, which is slow."""
 
 
-def hold(true: bool, sentence: str) -> None:
+def expect(true: bool, sentence: str) -> None:
     """Raise ``AssertionError`` with the sentence unless it holds; unlike ``assert`` under ``python -O`` too."""
     if not true:
         raise AssertionError(sentence)
 
 
-def hold_able(model: object, protocol: Any, methods: str) -> None:
+def expect_protocol(model: object, protocol: Any, methods: str) -> None:
     """Hold a model to the methods of a protocol."""
     name = type(model).__name__
-    hold(isinstance(model, protocol), f"a {name} is no {protocol.__name__}; expected {methods}")
+    expect(isinstance(model, protocol), f"a {name} is no {protocol.__name__}; expected {methods}")
 
 
-def hold_tensor(what: str, value: Any, shape: tuple[int | str, ...]) -> None:
+def expect_tensor(what: str, value: Any, shape: tuple[int | str, ...]) -> None:
     """Hold a value to finite numbers of a shape, in which a name stands for any size."""
     expected = str(tuple(shape)).replace("'", "")
-    hold(isinstance(value, Tensor), f"{what} is a {type(value).__name__}; expected a tensor of shape {expected}")
+    expect(isinstance(value, Tensor), f"{what} is a {type(value).__name__}; expected a tensor of shape {expected}")
     sizes = [size for size, given in zip(shape, value.shape, strict=False) if size == given or isinstance(size, str)]
-    hold(len(sizes) == len(shape) == value.ndim, f"{what} has shape {tuple(value.shape)}; expected {expected}")
-    hold(bool(value.isfinite().all()), f"{what} is not finite everywhere; expected finite numbers")
+    expect(len(sizes) == len(shape) == value.ndim, f"{what} has shape {tuple(value.shape)}; expected {expected}")
+    expect(bool(value.isfinite().all()), f"{what} is not finite everywhere; expected finite numbers")
 
 
-def hold_scalars(what: str, logs: Any) -> None:
+def expect_scalars(what: str, logs: Any) -> None:
     """Hold what a step tells to finite, detached scalars that were summed in float32."""
-    hold(isinstance(logs, Mapping) and bool(logs), f"{what} gave {logs!r}; expected {{name: scalar}}")
+    expect(isinstance(logs, Mapping) and bool(logs), f"{what} gave {logs!r}; expected {{name: scalar}}")
     for name, value in logs.items():
         scalar = isinstance(value, Tensor) and value.ndim == 0 and not value.requires_grad
-        hold(scalar, f"{name!r} of {what} is {value!r}; expected a detached scalar tensor")
-        hold(bool(value.isfinite()), f"{name!r} of {what} is {float(value)}; expected a finite number")
+        expect(scalar, f"{name!r} of {what} is {value!r}; expected a detached scalar tensor")
+        expect(bool(value.isfinite()), f"{name!r} of {what} is {float(value)}; expected a finite number")
         narrow = value.dtype in (torch.bfloat16, torch.float16)
-        hold(not narrow, f"{name!r} of {what} is of {value.dtype}; expected a sum in float32")
+        expect(not narrow, f"{name!r} of {what} is of {value.dtype}; expected a sum in float32")
 
 
 @contextmanager
 def unchanged(what: str, *parts: Any) -> Iterator[None]:
     """Hold what happens inside to leave weights, buffers, optimisers and modes of training alone."""
-    before = kept(*parts)
+    before = state_copy(*parts)
     yield
-    names = differing(before, kept(*parts))
-    hold(not names, f"{what} changed {names[:1]}; expected it to change nothing")
+    names = differing(before, state_copy(*parts))
+    expect(not names, f"{what} changed {names[:1]}; expected it to change nothing")
 
 
 @contextmanager
-def told(what: str = "") -> Iterator[None]:
+def as_assertion(what: str = "") -> Iterator[None]:
     """A mistake that the library has a sentence for is a failed check."""
     try:
         yield
@@ -66,20 +66,20 @@ def told(what: str = "") -> Iterator[None]:
         raise AssertionError(f"{what}{error}") from error
 
 
-def few(data: Dataset | Split) -> Any:
+def first_rows(data: Dataset | Split) -> Any:
     """The first rows of each split."""
     if isinstance(data, Split):
         more = tuple(part[:ROWS] for part in data.more)
         return replace(data, x=data.x[:ROWS], y=None if data.y is None else data.y[:ROWS], more=more)
-    return replace(data, train=few(data.train), valid=few(data.valid), test=few(data.test))
+    return replace(data, train=first_rows(data.train), valid=first_rows(data.valid), test=first_rows(data.test))
 
 
-def rows(data: Dataset | Split) -> tuple[Tensor, ...]:
+def first_batch(data: Dataset | Split) -> tuple[Tensor, ...]:
     """The first test data, ``(x,)`` or ``(x, y)``."""
-    return few(data.test if isinstance(data, Dataset) else data).tensors()
+    return first_rows(data.test if isinstance(data, Dataset) else data).tensors()
 
 
-def kept(*parts: Any) -> dict[str, Any]:
+def state_copy(*parts: Any) -> dict[str, Any]:
     """Copies of all that the parts keep, and whether networks are in training, by name."""
     found: dict[str, Any] = {}
     for part in parts:

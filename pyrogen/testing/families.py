@@ -14,18 +14,18 @@ from pyrogen.data.step_arguments import batch_for
 from pyrogen.measure.evaluate import evaluate
 from pyrogen.protocols import Density, Pair, Sampler, Step
 from pyrogen.random import scoped_seed
-from pyrogen.recipes.setup import Plan
+from pyrogen.recipes.setup import TrainingSetup
 from pyrogen.testing.assertions import (
     ROWS,
+    as_assertion,
     differing,
     equal,
-    few,
-    hold,
-    hold_scalars,
-    kept,
+    expect,
+    expect_scalars,
+    first_batch,
+    first_rows,
     leaves,
-    rows,
-    told,
+    state_copy,
     unchanged,
 )
 from pyrogen.testing.models import CAPABILITIES, check_pair, draw
@@ -33,7 +33,7 @@ from pyrogen.training.loop import fit
 from pyrogen.training.trainer import checkpoint
 
 Make = Callable[[Dataset], Any]
-"""Makes a family for a data set, anew at each call: ``(model, step)``, a step, or a ``Plan``."""
+"""Makes a family for a data set, anew at each call: ``(model, step)``, a step, or a ``TrainingSetup``."""
 STEPS, HALF = 4, 2
 """The last step of a check's run, and the one after which it is interrupted."""
 
@@ -51,7 +51,7 @@ def check_family(make: Make, data: Dataset, precision: str = "32") -> None:
     """
     model, step, seen = check_trains(make, data, precision)
     able = [check for protocol, check in CAPABILITIES.items() if isinstance(model, protocol)]
-    hold(
+    expect(
         bool(able),
         f"a {type(model).__name__} has neither sample nor reconstruct; expected one of them "
         "(a bare Pyro pair is sampled through its step: return the step alone)",
@@ -73,12 +73,12 @@ def check_trains(make: Make, data: Dataset, precision: str = "32") -> tuple[Any,
     family = _made(make, data)
     weights = [family.weights()]
     for t, logs in family.fit(0, STEPS, precision):
-        hold_scalars(f"step {t}", logs)
+        expect_scalars(f"step {t}", logs)
         weights.append(family.weights())
     moved = any(name in a and not equal(a[name], w) for a, b in pairwise(weights) for name, w in b.items())
-    hold(moved, f"{STEPS} steps moved none of {len(weights[-1])} weights; expected training to move some")
+    expect(moved, f"{STEPS} steps moved none of {len(weights[-1])} weights; expected training to move some")
     with unchanged("evaluate(*batch)", family.model, family.step), scoped_seed(0):
-        hold_scalars("evaluate(*batch)", family.step.evaluate(*batch_for(family.step, rows(family.data))))
+        expect_scalars("evaluate(*batch)", family.step.evaluate(*batch_for(family.step, first_batch(family.data))))
     return family
 
 
@@ -87,29 +87,29 @@ def check_saves(make: Make, data: Dataset, precision: str = "32") -> None:
     whole, half, other = (_made(make, data, seed) for seed in (0, 0, 1))
     expected, start = whole.run(0, STEPS, precision), half.run(0, HALF, precision)
     names = differing(expected[HALF], start[HALF])
-    hold(not names, f"two runs under one seed differ in {names[:1]}; expected all draws to be torch's")
-    with TemporaryDirectory() as folder, told("state_dict cannot be saved and loaded: "):
+    expect(not names, f"two runs under one seed differ in {names[:1]}; expected all draws to be torch's")
+    with TemporaryDirectory() as folder, as_assertion("state_dict cannot be saved and loaded: "):
         checkpoint.save(folder, t=HALF, **half.parts())
-        checkpoint.load(folder, **other.parts())
+        checkpoint.restore(folder, **other.parts())
     for t, state in other.run(HALF, STEPS, precision).items():
         names = differing(expected[t], state)
-        hold(
+        expect(
             not names,
             f"a run loaded after step {HALF} differs in {names[:1]} at step {t}; "
             "expected state_dict to hold all that was drawn or learned",
         )
     if isinstance(whole.model, Sampler):
         same = torch.equal(*(draw(f.model, f.data) for f in (whole, other)))
-        hold(same, "a loaded model draws other samples; expected state_dict to hold all that it is made of")
+        expect(same, "a loaded model draws other samples; expected state_dict to hold all that it is made of")
 
 
 def check_evaluates(model: Any, data: Dataset | Split) -> None:
     """``pyrogen.evaluate`` finds something to measure, gives finite scores, and changes nothing."""
-    with unchanged("evaluate(model, data)", model), told():
-        scores = evaluate(model, few(data), k=ROWS)
-    hold(bool(scores), f"nothing was measured of a {type(model).__name__}; expected a score")
+    with unchanged("evaluate(model, data)", model), as_assertion():
+        scores = evaluate(model, first_rows(data), k=ROWS)
+    expect(bool(scores), f"nothing was measured of a {type(model).__name__}; expected a score")
     for name, score in scores.items():
-        hold(isfinite(score.value), f"the score {name!r} is {score.value}; expected it finite")
+        expect(isfinite(score.value), f"the score {name!r} is {score.value}; expected it finite")
 
 
 class _Family(NamedTuple):
@@ -135,13 +135,15 @@ class _Family(NamedTuple):
 
     def run(self, start: int, steps: int, precision: str) -> dict[int, dict[str, Any]]:
         """What each step told and left behind."""
-        return {t: dict(leaves(logs)) | kept(*self.parts().values()) for t, logs in self.fit(start, steps, precision)}
+        return {
+            t: dict(leaves(logs)) | state_copy(*self.parts().values()) for t, logs in self.fit(start, steps, precision)
+        }
 
 
 def _made(make: Make, data: Dataset, seed: int = 0) -> _Family:
     with scoped_seed(seed):
         made = make(data)
-    if isinstance(made, Plan):
+    if isinstance(made, TrainingSetup):
         return _Family(made.model, made.step, made.data)
     model, step = made if isinstance(made, tuple) else (made, made)
     return _Family(model, step, data)

@@ -1,16 +1,16 @@
 """Training: the loop, checkpoints, run folders, devices, and whole runs of a recipe."""
 
-from pyrogen.training.averaging import Average, Best, ema
-from pyrogen.training.checkpoint import load, save
+from pyrogen.training.averaging import BestWeights, ExponentialMovingAverage, ema
+from pyrogen.training.checkpoint import restore, save
 from pyrogen.training.device import autocast, pick_device
 from pyrogen.training.loop import EarlyStopping, fit
 from pyrogen.training.run import Run
-from pyrogen.training.trainer import Trained, build, configure, pictures, restore, train
+from pyrogen.training.trainer import Trained, build, configure, pictures, train, trained_model
 
 __all__ = [
-    "Average",
-    "Best",
+    "BestWeights",
     "EarlyStopping",
+    "ExponentialMovingAverage",
     "Run",
     "Trained",
     "autocast",
@@ -18,10 +18,10 @@ __all__ = [
     "configure",
     "ema",
     "fit",
-    "load",
     "pick_device",
     "pictures",
     "restore",
     "save",
     "train",
+    "trained_model",
 ]

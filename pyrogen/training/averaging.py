@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 
-class Best:
+class BestWeights:
     """The weights of the step with the lowest validation score; ``module`` is a copy that holds them.
 
     Args:
@@ -61,7 +61,7 @@ def ema(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
     return update
 
 
-class Average:
+class ExponentialMovingAverage:
     """An exponential moving average of the weights, by ``ema``.
 
     Args:

@@ -107,7 +107,7 @@ def _write(folder: Path, t: int, weights: dict[str, Tensor], aliases: dict[str, 
     return target
 
 
-def load(folder: str | Path, **parts: Stateful) -> int:
+def restore(folder: str | Path, **parts: Stateful) -> int:
     """Put the state of the whole checkpoint written last back into the named parts; return its step ``t``.
 
     Raises:

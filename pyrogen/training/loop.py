@@ -17,7 +17,7 @@ from pyrogen.data.step_arguments import Batch, batch_for, tensors_in, types_name
 from pyrogen.protocols import Step
 from pyrogen.random import derive, scoped_seed
 from pyrogen.training.device import autocast
-from pyrogen.training.malloc import keep_freed_memory
+from pyrogen.training.malloc import retain_heap
 
 
 def fit(
@@ -59,7 +59,7 @@ def fit(
         DataError: before the first step, if the data cannot be batched.
         ConfigError: in the turn of a step whose weights are of another floating type than the data.
     """
-    keep_freed_memory()
+    retain_heap()
     source = batches(data, batch_size, seed, start, device, workers)
     return _steps(step, source, steps, seed, start, precision)
 

@@ -13,7 +13,7 @@ LARGEST = 32 << 20
 
 
 @cache
-def keep_freed_memory() -> bool:
+def retain_heap() -> bool:
     """Let glibc keep up to 1 GiB of freed memory; return whether it does now.
 
     By itself it hands the end of its heap back to the kernel whenever a large block there is freed, so that a

@@ -17,7 +17,7 @@ class Diverged(UserError):
     """The loss is no longer a finite number."""
 
 
-class Window:
+class MetricAverager:
     """Sums of the step's scalars since the last logged row; read from the device only when a row is due."""
 
     def __init__(self) -> None:

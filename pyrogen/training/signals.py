@@ -20,7 +20,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 @contextmanager
-def stops() -> Iterator[list[int]]:
+def graceful_shutdown() -> Iterator[list[int]]:
     """Collect SIGINT and SIGTERM instead of dying of the first; the second one takes its usual effect."""
     caught: list[int] = []
     before: dict[signal.Signals, Any] = {}

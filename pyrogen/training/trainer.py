@@ -12,19 +12,19 @@ from pyrogen.data.dataset import Dataset
 from pyrogen.data.datasets import load
 from pyrogen.data.step_arguments import batch_for
 from pyrogen.errors import ConfigError
-from pyrogen.nn.eval_mode import evaluating
+from pyrogen.nn.eval_mode import eval_mode
 from pyrogen.protocols import Sampler
 from pyrogen.random import derive, scoped_seed
-from pyrogen.recipes import Plan, recipe
+from pyrogen.recipes import TrainingSetup, recipe
 from pyrogen.recipes.options import bind
 from pyrogen.report.plots import curves_png, samples_png
-from pyrogen.training.averaging import Average, Best
+from pyrogen.training.averaging import BestWeights, ExponentialMovingAverage
 from pyrogen.training.device import autocast, pick_device
-from pyrogen.training.diagnostics import Advice
+from pyrogen.training.diagnostics import DiagnosticMonitor
 from pyrogen.training.loop import fit
-from pyrogen.training.metric_averager import Window, check_weights
+from pyrogen.training.metric_averager import MetricAverager, check_weights
 from pyrogen.training.run import Run
-from pyrogen.training.signals import Interrupted, stops
+from pyrogen.training.signals import Interrupted, graceful_shutdown
 
 LOGS, CHECKPOINTS, PICTURES = 200, 20, 10
 """How many times in a run the metrics are logged, the state is saved and samples are drawn."""
@@ -85,7 +85,7 @@ def configure(
     }
 
 
-def build(config: dict[str, Any]) -> Plan:
+def build(config: dict[str, Any]) -> TrainingSetup:
     """Load the data and make model and step as ``config`` says, on its device.
 
     Raises:
@@ -96,14 +96,14 @@ def build(config: dict[str, Any]) -> Plan:
     options = bind(recipe(config["model"]), config["options"])
     check_enough(len(data.train), options["batch_size"])
     with scoped_seed(derive(seed, "init")):
-        plan = recipe(config["model"])(data, **options)
-    plan.model.to(device)
-    if hasattr(plan.step, "compile") and plan.step.compile is None:
-        plan.step.compile = config["compile"]
-    return replace(plan, data=plan.data.to(device))
+        setup = recipe(config["model"])(data, **options)
+    setup.model.to(device)
+    if hasattr(setup.step, "compile") and setup.step.compile is None:
+        setup.step.compile = config["compile"]
+    return replace(setup, data=setup.data.to(device))
 
 
-def train(run: Run, watch: Watcher | None = None, plan: Plan | None = None) -> Trained:
+def train(run: Run, watch: Watcher | None = None, setup: TrainingSetup | None = None) -> Trained:
     """Train until the last step, from the newest checkpoint if there is one.
 
     Args:
@@ -117,19 +117,24 @@ def train(run: Run, watch: Watcher | None = None, plan: Plan | None = None) -> T
         UserError: for whatever cannot be used.
     """
     config = run.config
-    plan = plan or build(config)
+    setup = setup or build(config)
     options, seed = config["options"], config["seed"]
     steps, batch_size, device = options["steps"], options["batch_size"], pick_device(config["device"])
-    kept = _kept(plan)
-    parts: dict[str, Any] = {"model": plan.model, "step": plan.step, "kept": kept, "window": (window := Window())}
-    advice = Advice(plan.step)
-    with run.lock(), stops() as caught:
-        start = checkpoint.load(run.path, **parts) if checkpoint.found(run.path) else 0
+    kept = _kept(setup)
+    parts: dict[str, Any] = {
+        "model": setup.model,
+        "step": setup.step,
+        "kept": kept,
+        "window": (averager := MetricAverager()),
+    }
+    advice = DiagnosticMonitor(setup.step)
+    with run.lock(), graceful_shutdown() as caught:
+        start = checkpoint.restore(run.path, **parts) if checkpoint.found(run.path) else 0
         run.rewind(start)
         every = max(steps // LOGS, 1)
         for t, logs in fit(
-            plan.step,
-            plan.data.train,
+            setup.step,
+            setup.data.train,
             steps=steps,
             batch_size=batch_size,
             seed=seed,
@@ -137,39 +142,39 @@ def train(run: Run, watch: Watcher | None = None, plan: Plan | None = None) -> T
             device=device,
             precision=config["precision"],
         ):
-            kept.update(plan.model)
-            window.add(logs)
+            kept.update(setup.model)
+            averager.add(logs)
             if t % every == 0 or t == steps:
-                row = window.close(t, batch_size)
-                with window.paused():
-                    if _due(t, steps, CHECKPOINTS) and plan.average is None:
-                        row["valid_loss"] = _validate(plan, seed)
-                        kept.judge(plan.model, row["valid_loss"])
+                row = averager.close(t, batch_size)
+                with averager.paused():
+                    if _due(t, steps, CHECKPOINTS) and setup.average is None:
+                        row["valid_loss"] = _validate(setup, seed)
+                        kept.judge(setup.model, row["valid_loss"])
                     run.log(row)
                     if watch:
                         watch(row)
                     advice.after(row)
-            with window.paused():
+            with averager.paused():
                 if _due(t, steps, CHECKPOINTS) or caught:
-                    check_weights(plan.model, t)
+                    check_weights(setup.model, t)
                     checkpoint.save(run.path, t=t, **parts)
                 if _due(t, steps, PICTURES):
-                    _draw(run, plan, kept.module, t)
+                    _draw(run, setup, kept.module, t)
             if caught:
                 raise Interrupted(caught[0])
-    return Trained(kept.module, plan.data, run, steps)
+    return Trained(kept.module, setup.data, run, steps)
 
 
-def restore(run: Run) -> Trained:
+def trained_model(run: Run) -> Trained:
     """The model of the newest whole checkpoint, with the weights its run would end with there.
 
     Raises:
         RunError: if there is none yet, or it does not fit the configuration.
     """
-    plan = build(run.config)
-    kept = _kept(plan)
-    t = checkpoint.load(run.path, kept=kept)
-    return Trained(kept.module, plan.data, run, t)
+    setup = build(run.config)
+    kept = _kept(setup)
+    t = checkpoint.restore(run.path, kept=kept)
+    return Trained(kept.module, setup.data, run, t)
 
 
 def pictures(model: Any, data: Dataset, n: int, seed: int, y: Tensor | None = None) -> Tensor:
@@ -184,36 +189,36 @@ def pictures(model: Any, data: Dataset, n: int, seed: int, y: Tensor | None = No
         seed: of the draws.
         y: side information with one row or ``n``.
     """
-    with scoped_seed(derive(seed, "samples")), torch.no_grad(), evaluating(model):
+    with scoped_seed(derive(seed, "samples")), torch.no_grad(), eval_mode(model):
         if y is None and data.test.side is not None:
             y = data.test.tensors(seed)[1][:n]
             n = len(y)
         mean = getattr(model, "sample_mean", None)
         if mean is None and isinstance(model, Sampler):
-            return data.measure.to_image(model.sample(n, y)).cpu()
+            return data.space.to_image(model.sample(n, y)).cpu()
         x: Tensor = (model.reconstruct(data.test.tensors()[0][:n]) if mean is None else mean(n, y)).cpu()
-        return x.clamp(0, 1) if data.measure.space in ("unit", "binary") else data.measure.to_image(x)
+        return x.clamp(0, 1) if data.space.support in ("unit", "binary") else data.space.to_image(x)
 
 
-def _kept(plan: Plan) -> Best | Average:
+def _kept(setup: TrainingSetup) -> BestWeights | ExponentialMovingAverage:
     """The weights that the run ends with, by the recipe's rule."""
-    return Best(plan.model) if plan.average is None else Average(plan.model, plan.average)
+    return BestWeights(setup.model) if setup.average is None else ExponentialMovingAverage(setup.model, setup.average)
 
 
 def _due(t: int, steps: int, times: int) -> bool:
     return t % max(steps // times, 1) == 0 or t == steps
 
 
-def _validate(plan: Plan, seed: int) -> float:
-    batch = batch_for(plan.step, tuple(part[:VALID_ROWS] for part in plan.data.valid.tensors(seed)))
+def _validate(setup: TrainingSetup, seed: int) -> float:
+    batch = batch_for(setup.step, tuple(part[:VALID_ROWS] for part in setup.data.valid.tensors(seed)))
     with scoped_seed(derive(seed, "valid")):
-        return float(plan.step.evaluate(*batch)["loss"])
+        return float(setup.step.evaluate(*batch)["loss"])
 
 
-def _draw(run: Run, plan: Plan, model: nn.Module, t: int) -> None:
+def _draw(run: Run, setup: TrainingSetup, model: nn.Module, t: int) -> None:
     folder = run.path / "samples"
     folder.mkdir(exist_ok=True)
-    n = 64 if plan.data.is_image else 2000
-    reference = plan.data.measure.to_image(plan.data.test.tensors()[0][:n].cpu())
-    samples_png(pictures(model, plan.data, n, run.config["seed"]), reference, folder / f"{t:08d}.png")
+    n = 64 if setup.data.is_image else 2000
+    reference = setup.data.space.to_image(setup.data.test.tensors()[0][:n].cpu())
+    samples_png(pictures(model, setup.data, n, run.config["seed"]), reference, folder / f"{t:08d}.png")
     curves_png(run.metrics(), run.path / "curves.png")

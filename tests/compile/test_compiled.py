@@ -14,7 +14,7 @@ from torch.optim import Adam
 
 from pyrogen import SVI
 from pyrogen.compile.elbo import CompiledELBO, CompiledTrace_ELBO
-from pyrogen.steps.sequential import InTurn
+from pyrogen.steps.sequential import SequentialSteps
 
 STEPS = 12
 
@@ -54,7 +54,7 @@ def test_stock_svi_with_one_word_changed():
 
 
 def graphs_of(loss):
-    return [graph for trusted in loss._trusted.values() for graph in trusted.graphs]
+    return [graph for trusted in loss._verified.values() for graph in trusted.graphs]
 
 
 def refusing(make, caplog, steps=STEPS):
@@ -119,7 +119,7 @@ def test_a_compiled_loss_that_differentiates_by_itself_trains_in_a_step():
 
 def test_steps_in_turn_compile_or_not_together():
     model, guide, *_ = normed_vae()
-    steps = InTurn(one=SVI(model, guide), two=SVI(model, guide))
+    steps = SequentialSteps(one=SVI(model, guide), two=SVI(model, guide))
     steps.compile = False
     assert [step.compile for step in steps.steps.values()] == [False, False]
     assert steps.compile is False

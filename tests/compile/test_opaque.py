@@ -54,7 +54,7 @@ def test_an_opaque_program_runs_eagerly_and_says_why(quick, name, caplog):
     assert [refused in record.getMessage() for record in caplog.records] == [True]
 
 
-@pytest.mark.parametrize("host", ["Pyro's SVI", "Descent", "game"])
+@pytest.mark.parametrize("host", ["Pyro's SVI", "GradientStep", "game"])
 def test_every_step_runs_an_opaque_program_eagerly(quick, host):
     for name in ("python random", "iterator", "counts in a variable"):
         make, why = OPAQUE[name]

@@ -36,9 +36,9 @@ AMPLIFIED = {"gan": 0.1, "cgan": 0.01, "sngan": 0.01, "spline": 0.05}
 def losses(name, compile, steps):
     options = {"batch_size": 32, "steps": steps} | OPTIONS.get(name, {})
     config = configure(name, DATA.get(name, "digits"), compile=compile, options=options)
-    plan = build(config)
-    logs = [dict(row) for _, row in fit(plan.step, plan.data.train, steps=steps, batch_size=32)]
-    return logs, plan.step
+    setup = build(config)
+    logs = [dict(row) for _, row in fit(setup.step, setup.data.train, steps=steps, batch_size=32)]
+    return logs, setup.step
 
 
 def both(name, steps):

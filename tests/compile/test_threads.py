@@ -145,10 +145,10 @@ def test_a_third_thread_may_trace_as_well(monkeypatch):
 
     def descend():
         net = torch.nn.Linear(2, 1)
-        step = pyrogen.steps.Descent(Squares(net), partial(Adam, lr=0.01), compile=True)
+        step = pyrogen.steps.GradientStep(Squares(net), partial(Adam, lr=0.01), compile=True)
         for _ in range(3):
             step(torch.ones(3, 2))
-        assert step._trusted.refused is None
+        assert step._verified.refused is None
 
     with Beside(descend) as beside:
         for _ in range(TRACES):

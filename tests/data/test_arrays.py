@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from pyrogen.data import Measure, from_array
+from pyrogen.data import Space, from_array
 from pyrogen.errors import DataError
 
-EIGHT_BIT = Measure("unit", levels=256)
+EIGHT_BIT = Space("unit", levels=256)
 Save = Callable[..., Path]
 
 
@@ -61,7 +61,7 @@ def test_shapes(save: Save, given: tuple[int, ...], stored: tuple[int, ...]) -> 
     assert rows.x.is_contiguous()
     expected = np.moveaxis(x, 3, 1) if len(given) == 4 and given[1:] != stored[1:] else x
     assert np.allclose(rows.x.numpy().ravel(), expected.ravel())
-    assert rows.measure == Measure("unit" if len(stored) == 4 else "real")
+    assert rows.space == Space("unit" if len(stored) == 4 else "real")
 
 
 def test_an_array_in_column_order(save: Save) -> None:
@@ -75,25 +75,25 @@ def test_bytes_are_levels(save: Save, dtype: str) -> None:
     rows = from_array(save(x))
     assert rows.x.dtype == torch.uint8
     assert rows.x.flatten().tolist() == list(range(0, 256, 5))
-    assert rows.measure == EIGHT_BIT
+    assert rows.space == EIGHT_BIT
 
 
 def test_black_images_are_still_bytes(save: Save) -> None:
-    assert from_array(save(np.zeros((3, 4, 4), np.uint8))).measure == EIGHT_BIT
+    assert from_array(save(np.zeros((3, 4, 4), np.uint8))).space == EIGHT_BIT
 
 
 @pytest.mark.parametrize("dtype", ["<u2", ">u2"])
 def test_sixteen_bit_arrays(save: Save, dtype: str) -> None:
     rows = from_array(save(np.array([[[0, 1000, 60000, 65535]]], dtype)))
     assert torch.equal(rows.x, torch.tensor([[[[0, 1000, 60000, 65535]]]]) / 65535)
-    assert rows.measure == Measure("unit")
+    assert rows.space == Space("unit")
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, ">f8"])
 def test_floats_that_are_bytes_over_255(save: Save, dtype: str) -> None:
     level = np.random.default_rng(0).integers(256, size=(5, 4, 4))
     rows = from_array(save((level / 255).astype(dtype)))
-    assert rows.measure == EIGHT_BIT
+    assert rows.space == EIGHT_BIT
     assert np.array_equal(rows.x[:, 0].numpy(), level)
 
 
@@ -102,16 +102,16 @@ def test_floats_that_are_bytes_over_255(save: Save, dtype: str) -> None:
 def test_zeros_and_ones_are_binary(save: Save, dtype: type, shape: tuple[int, ...]) -> None:
     x = np.random.default_rng(0).random(shape) < 0.5
     rows = from_array(save(x.astype(dtype)))
-    assert rows.measure == Measure("binary")
+    assert rows.space == Space("binary")
     assert rows.x.dtype == torch.float32
     assert np.array_equal(rows.x.numpy().reshape(shape), x)
 
 
 def test_vectors_may_have_any_finite_value(save: Save) -> None:
     rows = from_array(save(np.array([[-1e30, 3.5], [0.0, 7.0]])))
-    assert rows.measure == Measure("real")
+    assert rows.space == Space("real")
     assert rows.x.tolist() == [[pytest.approx(-1e30), 3.5], [0.0, 7.0]]
-    assert from_array(save(np.arange(6).reshape(3, 2))).measure == Measure("real")
+    assert from_array(save(np.arange(6).reshape(3, 2))).space == Space("real")
 
 
 def test_labels_and_the_only_array(save: Save) -> None:

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 import pyrogen.data.datasets
-from pyrogen.data import Binarise, Dataset, Dequantise, Measure, load, names
+from pyrogen.data import Binarise, Dataset, Dequantise, Space, load, names
 from pyrogen.errors import ConfigError, DataError
 
 TOYS = ("ring", "grid", "moons", "checkerboard", "gaussian")
@@ -35,7 +35,7 @@ def assert_as_promised(data: Dataset, name: str) -> None:
     assert data.name == name
     assert (len(data.train), len(data.valid), len(data.test)) == entry.sizes
     assert data.shape == entry.shape
-    assert data.measure == entry.measure
+    assert data.space == entry.space
     for split in (data.train, data.valid, data.test):
         x, *y = split.read(slice(0, 50), torch.Generator().manual_seed(0))
         assert x.dtype == torch.float32
@@ -51,16 +51,16 @@ def assert_as_promised(data: Dataset, name: str) -> None:
 
 def assert_in_its_space(data: Dataset, stored: Tensor, x: Tensor) -> None:
     """``x`` is what the measure says of the grey levels ``stored``."""
-    match data.measure.space:
+    match data.space.support:
         case "binary":
             assert set(x.unique().tolist()) == {0.0, 1.0}
         case "unit":
             assert x.min() >= 0
             assert x.max() < 1
-            assert torch.equal(data.measure.to_image(x), stored / (data.measure.levels - 1))
+            assert torch.equal(data.space.to_image(x), stored / (data.space.levels - 1))
         case "logit":
             assert x.min() < -5
-            assert torch.equal(data.measure.to_image(x), stored / (data.measure.levels - 1))
+            assert torch.equal(data.space.to_image(x), stored / (data.space.levels - 1))
 
 
 # The catalogue
@@ -137,8 +137,8 @@ def test_the_digits_are_all_there_once() -> None:
 def test_one_split_of_the_digits_in_all_spaces() -> None:
     unit, binary, logit = (load(name, seed=5) for name in DIGITS)
     assert torch.equal(unit.train.x, binary.train.x)
-    assert torch.equal(unit.measure.to_image(unit.test.x), logit.measure.to_image(logit.test.x))
-    assert unit.train.noise == Dequantise(Measure("unit", 17))
+    assert torch.equal(unit.space.to_image(unit.test.x), logit.space.to_image(logit.test.x))
+    assert unit.train.noise == Dequantise(Space("unit", 17))
     assert binary.train.noise == Binarise(16)
 
 
@@ -146,7 +146,7 @@ def test_one_split_of_the_digits_in_all_spaces() -> None:
 def test_a_toy_knows_its_density(name: str) -> None:
     data = load(name)
     assert data.truth.log_prob(data.test.x).mean() == pytest.approx(-data.truth.entropy, abs=0.05)
-    assert data.measure == Measure("real")
+    assert data.space == Space("real")
     assert data.train.noise is None
     assert not data.classes
 
@@ -174,7 +174,7 @@ def test_mnist_has_its_own_order_but_for_the_test_images(mnist_root: Path) -> No
     assert data.test.y[:10].tolist() == [9, 4, 9, 0, 3, 1, 8, 2, 0, 9]
     another = load("mnist", root=mnist_root, seed=1)
     assert torch.equal(data.test.y, another.test.y)
-    assert torch.equal(data.measure.to_image(data.test.x), data.measure.to_image(another.test.x))
+    assert torch.equal(data.space.to_image(data.test.x), data.space.to_image(another.test.x))
     assert not torch.equal(data.test.x, another.test.x)
 
 
@@ -210,7 +210,7 @@ def test_the_splits_of_cifar10(monkeypatch: pytest.MonkeyPatch) -> None:
     assert torch.equal(torch.cat([data.train.y, data.valid.y, data.test.y]), y)
     assert (len(data.train), len(data.valid), len(data.test)) == names()["cifar10"].sizes
     assert data.classes[0] == "airplane"
-    assert data.train.noise == Dequantise(Measure("unit", 256))
+    assert data.train.noise == Dequantise(Space("unit", 256))
 
 
 @pytest.mark.parametrize(
@@ -265,7 +265,7 @@ def test_every_split_has_a_row(tmp_path: Path, n: int) -> None:
     assert [len(data.train), len(data.valid), len(data.test)] == [n - 2 * tenth, tenth, tenth]
     values = torch.cat([rows(data, split)[0] for split in ("train", "valid", "test")])
     assert values.sort(0).values.tolist() == (torch.arange(n)[:, None] / 7).tolist()
-    assert data.measure == Measure("real")
+    assert data.space == Space("real")
     assert not data.is_image
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 import pyrogen
 from pyrogen.data import batches, from_folder, memmap
 from pyrogen.data.dataset import Dataset
-from pyrogen.data.memmap import Mapped
+from pyrogen.data.memmap import MemoryMapped
 from pyrogen.errors import DataError
 from pyrogen.measure.evaluate_run import evaluate_run
 from pyrogen.training.checkpoint import newest
@@ -74,9 +74,9 @@ def assert_equal(ours, theirs):
 def test_the_same_data_from_disk_and_from_memory(on_disk, tmp_path, kind):
     folder = save(tmp_path, PICTURES[kind], ("cat", "dog", "owl"))
     disk, memory = on_disk(folder), pyrogen.load(folder)
-    assert isinstance(disk.train.x, Mapped)
+    assert isinstance(disk.train.x, MemoryMapped)
     assert isinstance(memory.train.x, torch.Tensor)
-    assert (disk.shape, disk.measure, disk.classes) == (memory.shape, memory.measure, memory.classes)
+    assert (disk.shape, disk.space, disk.classes) == (memory.shape, memory.space, memory.classes)
     for split in ("train", "valid", "test"):
         assert_equal([getattr(disk, split).tensors()], [getattr(memory, split).tensors()])
     assert_equal(first(disk, workers=0), first(memory))
@@ -97,7 +97,7 @@ def test_workers_read_arrays_ahead_too(tmp_path, monkeypatch):
     memory = pyrogen.load(tmp_path / "a.npy")
     monkeypatch.setattr(memmap, "FROM_BYTES", 0)
     disk = pyrogen.load(tmp_path / "a.npy")
-    assert isinstance(disk.train.x, Mapped)
+    assert isinstance(disk.train.x, MemoryMapped)
     assert_equal(first(disk, workers=2), first(memory))
 
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
-from pyrogen.data import Measure, from_folder
+from pyrogen.data import Space, from_folder
 from pyrogen.errors import DataError
 
-EIGHT_BIT = Measure("unit", levels=256)
+EIGHT_BIT = Space("unit", levels=256)
 
 
 def grey(value: int = 100, size: tuple[int, int] = (6, 4)) -> Image.Image:
@@ -45,7 +45,7 @@ def test_a_flat_folder_has_no_labels(tmp_path: Path) -> None:
     assert rows.x[:, 0, 0, 0].tolist() == [0, 255, 7]
     assert rows.y is None
     assert rows.classes == ()
-    assert rows.measure == EIGHT_BIT
+    assert rows.space == EIGHT_BIT
 
 
 def test_sub_folders_are_classes_in_the_order_of_their_names(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_a_photograph_is_turned_upright(tmp_path: Path) -> None:
 
 def test_sixteen_bits_are_kept(tmp_path: Path) -> None:
     rows = from_folder(folder_of(tmp_path, deep(0, 1000, 20000, 60000, 65535)))
-    assert rows.measure == Measure("unit")
+    assert rows.space == Space("unit")
     assert torch.equal(rows.x, torch.tensor([[[[0, 1000, 20000, 60000, 65535]]]]) / 65535)
 
 
@@ -156,7 +156,7 @@ def test_sixteen_bits_beside_eight(tmp_path: Path) -> None:
 
 def test_sixteen_bits_that_hold_only_eight(tmp_path: Path) -> None:
     rows = from_folder(folder_of(tmp_path, deep(0, 257, 65535)))
-    assert rows.measure == EIGHT_BIT
+    assert rows.space == EIGHT_BIT
     assert rows.x.flatten().tolist() == [0, 1, 255]
 
 

@@ -6,7 +6,7 @@ import torch
 
 import pyrogen
 from pyrogen.data import batches, memmap
-from pyrogen.data.memmap import Mapped
+from pyrogen.data.memmap import MemoryMapped
 from pyrogen.errors import DataError
 from pyrogen.measure.evaluate_run import evaluate_run
 from pyrogen.training.run import Run
@@ -37,9 +37,9 @@ def test_the_same_data_from_disk_and_from_memory(on_disk, monkeypatch, array):
     disk = pyrogen.load(on_disk(array))
     monkeypatch.undo()
     memory = pyrogen.load(disk.name)
-    assert isinstance(disk.train.x, Mapped)
-    assert not isinstance(memory.train.x, Mapped)
-    assert (disk.shape, disk.measure, len(disk.train)) == (memory.shape, memory.measure, len(memory.train))
+    assert isinstance(disk.train.x, MemoryMapped)
+    assert not isinstance(memory.train.x, MemoryMapped)
+    assert (disk.shape, disk.space, len(disk.train)) == (memory.shape, memory.space, len(memory.train))
     for _, (ours,), (theirs,) in zip(range(20), batches(disk.train, 32), batches(memory.train, 32), strict=False):
         assert torch.equal(ours, theirs)
     assert torch.equal(disk.test.tensors()[0], memory.test.tensors()[0])

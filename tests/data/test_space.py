@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 import pyrogen.data.noise
-from pyrogen.data import Binarise, Dequantise, Measure
+from pyrogen.data import Binarise, Dequantise, Space
 from pyrogen.data.space import require
 from pyrogen.errors import ConfigError
 
@@ -19,49 +19,49 @@ def levels_once(levels: int) -> Tensor:
 
 @pytest.mark.parametrize("levels", [2, 17, 256])
 def test_a_uniform_density_costs_the_bits_of_its_levels(levels: int) -> None:
-    bits = Measure("unit", levels).bits_per_dim(torch.zeros(4), torch.rand(4, 1, 3, 3))
+    bits = Space("unit", levels).bits_per_dim(torch.zeros(4), torch.rand(4, 1, 3, 3))
     assert torch.allclose(bits, torch.full((4,), log(levels) / log(2)))
 
 
 def test_bits_of_a_mass_are_its_nats_over_log_2() -> None:
-    bits = Measure("binary").bits_per_dim(torch.full((2,), -6 * log(2)), torch.zeros(2, 6))
+    bits = Space("binary").bits_per_dim(torch.full((2,), -6 * log(2)), torch.zeros(2, 6))
     assert torch.allclose(bits, torch.ones(2))
 
 
 def test_the_logit_jacobian_is_that_of_autograd() -> None:
-    measure = Measure("logit", levels=256)
+    space = Space("logit", levels=256)
     x = torch.rand(5, 7, dtype=torch.float64)
-    jacobian = torch.func.vmap(torch.func.jacrev(measure.from_unit))(x)
+    jacobian = torch.func.vmap(torch.func.jacrev(space.from_unit))(x)
     # A uniform density on [0, 1] has this density over the logits; it must cost 8 bits all the same.
     log_prob = -jacobian.diagonal(dim1=1, dim2=2).log().sum(1)
-    bits = measure.bits_per_dim(log_prob, measure.from_unit(x))
+    bits = space.bits_per_dim(log_prob, space.from_unit(x))
     assert torch.allclose(bits, torch.full((5,), 8.0, dtype=torch.float64))
 
 
-@pytest.mark.parametrize("space", ["unit", "logit"])
+@pytest.mark.parametrize("support", ["unit", "logit"])
 @pytest.mark.parametrize("levels", [2, 17, 256])
-def test_a_picture_is_its_grey_levels_whatever_the_noise(space: str, levels: int) -> None:
-    measure = Measure(space, levels)
+def test_a_picture_is_its_grey_levels_whatever_the_noise(support: str, levels: int) -> None:
+    space = Space(support, levels)
     stored = levels_once(levels).expand(-1, 4096)
-    x = Dequantise(measure)(stored, torch.Generator().manual_seed(0))
+    x = Dequantise(space)(stored, torch.Generator().manual_seed(0))
     assert x.dtype == torch.float32
-    assert torch.equal(measure.to_image(x), stored / (levels - 1))
+    assert torch.equal(space.to_image(x), stored / (levels - 1))
 
 
-@pytest.mark.parametrize("space", ["unit", "logit"])
+@pytest.mark.parametrize("support", ["unit", "logit"])
 @pytest.mark.parametrize("levels", [2, 17, 256])
 @pytest.mark.parametrize("word", [-(2**15), 2**15 - 1], ids=["least", "greatest"])
 def test_the_extreme_noise_stays_in_its_level(
-    space: str, levels: int, word: int, monkeypatch: pytest.MonkeyPatch
+    support: str, levels: int, word: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bits = int.from_bytes(4 * word.to_bytes(2, "little", signed=True), "little", signed=True)
     monkeypatch.setattr(Tensor, "random_", lambda words, *_, **__: words.fill_(bits))
-    measure, stored = Measure(space, levels), levels_once(levels)
+    space, stored = Space(support, levels), levels_once(levels)
     u = pyrogen.data.noise._uniform(stored.shape, torch.Generator(), bits=13)
     assert float(u.min()) == (2**-14 if word < 0 else 1 - 2**-14)
-    x = Dequantise(measure)(stored, torch.Generator())
-    assert torch.equal(measure.to_image(x), stored / (levels - 1))
-    if space == "unit":
+    x = Dequantise(space)(stored, torch.Generator())
+    assert torch.equal(space.to_image(x), stored / (levels - 1))
+    if support == "unit":
         assert x.min() > 0
         assert x.max() < 1
 
@@ -89,7 +89,7 @@ def test_each_grey_level_is_the_probability_of_a_one() -> None:
     assert abs(z.square().mean() - 1) < 0.4
 
 
-@pytest.mark.parametrize("noise", [Dequantise(Measure("unit", 17)), Binarise(16)])
+@pytest.mark.parametrize("noise", [Dequantise(Space("unit", 17)), Binarise(16)])
 @pytest.mark.parametrize("shape", [(0, 1, 8, 8), (1, 1, 1, 1), (3, 3, 5, 7)])
 def test_noise_of_any_shape_depends_on_nothing_but_its_generator(noise, shape: tuple[int, ...]) -> None:
     stored = torch.full(shape, 5, dtype=torch.uint8)
@@ -102,25 +102,25 @@ def test_noise_of_any_shape_depends_on_nothing_but_its_generator(noise, shape: t
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize("noise", [Dequantise(Measure("logit", 256)), Binarise(255)])
+@pytest.mark.parametrize("noise", [Dequantise(Space("logit", 256)), Binarise(255)])
 def test_noise_is_drawn_where_the_data_lie(noise) -> None:
     stored = torch.randint(256, (64, 1, 28, 28), device="cuda").byte()
     x = noise(stored, torch.Generator("cuda").manual_seed(0))
     assert x.device == stored.device
     if isinstance(noise, Dequantise):
-        assert torch.equal(noise.measure.to_image(x), stored / 255)
+        assert torch.equal(noise.space.to_image(x), stored / 255)
     else:
         assert abs(float((x - stored / 255).mean())) < 0.01
 
 
 def test_pictures_of_the_other_spaces() -> None:
     x = torch.tensor([[-0.5, 0.2, 0.7, 3.0]])
-    assert torch.equal(Measure("binary").to_image(x), torch.tensor([[0.0, 0.0, 1.0, 1.0]]))
-    assert torch.equal(Measure("unit").to_image(x), torch.tensor([[0.0, 0.2, 0.7, 1.0]]))
-    assert torch.equal(Measure("real").to_image(x), x)
+    assert torch.equal(Space("binary").to_image(x), torch.tensor([[0.0, 0.0, 1.0, 1.0]]))
+    assert torch.equal(Space("unit").to_image(x), torch.tensor([[0.0, 0.2, 0.7, 1.0]]))
+    assert torch.equal(Space("real").to_image(x), x)
 
 
 def test_a_density_is_refused_on_a_mass() -> None:
-    require(Measure("unit", 256), "density", "a flow")
+    require(Space("unit", 256), "density", "a flow")
     with pytest.raises(ConfigError, match=r"a flow computes a probability density.*mass on"):
-        require(Measure("binary"), "density", "a flow")
+        require(Space("binary"), "density", "a flow")

@@ -6,7 +6,7 @@ from scipy.stats import chisquare
 
 import pyrogen
 from pyrogen import fit
-from pyrogen.data import Measure
+from pyrogen.data import Space
 from pyrogen.errors import ConfigError
 from pyrogen.explicit import (
     MADE,
@@ -187,8 +187,8 @@ def test_a_mixture_of_levels_is_a_density_on_the_box():
 
 
 def test_the_conditional_suits_the_measure():
-    assert isinstance(conditional(Measure("binary"), 5), BernoulliLikelihood)
-    assert [conditional(m, 5).levels for m in (Measure("unit", 17), Measure("logit", 17), Measure("real"))] == [
+    assert isinstance(conditional(Space("binary"), 5), BernoulliLikelihood)
+    assert [conditional(m, 5).levels for m in (Space("unit", 17), Space("logit", 17), Space("real"))] == [
         17,
         0,
         0,
@@ -202,16 +202,16 @@ def test_training_passes_the_floor_on_digits(recipe, options, name):
     data = pyrogen.load(name)
     train, test = data.train.tensors()[0], data.test.tensors()[0]
     with scoped_seed(0):
-        plan = recipe(data, steps=200, lr=1e-2, **options)
-    for _ in fit(plan.step, data.train, steps=200, batch_size=64):
+        setup = recipe(data, steps=200, lr=1e-2, **options)
+    for _ in fit(setup.step, data.train, steps=200, batch_size=64):
         pass
-    if plan.model.kind == "mass":
+    if setup.model.kind == "mass":
         p = train.mean(0).clamp(1e-3, 1 - 1e-3)
         floor = (test * p.log() + (1 - test) * (1 - p).log()).flatten(1).sum(1).mean()
     else:
         floor = Gaussian.from_data(train, "full").log_prob(test).mean()
     with torch.no_grad():
-        assert plan.model.log_prob(test).mean() > floor + 1
+        assert setup.model.log_prob(test).mean() > floor + 1
 
 
 def test_bad_input_is_named():

@@ -122,11 +122,11 @@ def test_coupling_keeps_what_it_is_conditioned_on():
 def test_training_nears_the_entropy_of_moons(recipe, options):
     data = pyrogen.load("moons")
     with scoped_seed(0):
-        plan = recipe(data, steps=400, lr=1e-2, **options)
-    for _ in fit(plan.step, data.train, steps=400, batch_size=512):
+        setup = recipe(data, steps=400, lr=1e-2, **options)
+    for _ in fit(setup.step, data.train, steps=400, batch_size=512):
         pass
     with torch.no_grad():
-        value = plan.model.log_prob(data.test.x).mean().item()
+        value = setup.model.log_prob(data.test.x).mean().item()
     assert value == pytest.approx(-data.truth.entropy, abs=0.15)
     assert value < -data.truth.entropy + 0.02
 
@@ -134,13 +134,13 @@ def test_training_nears_the_entropy_of_moons(recipe, options):
 def test_a_flow_learns_images_at_several_scales():
     data = pyrogen.load("digits")
     with scoped_seed(0):
-        plan = realnvp(data, network="conv", layers=2, hidden=(16, 16), steps=60)
+        setup = realnvp(data, network="conv", layers=2, hidden=(16, 16), steps=60)
     x = data.test.tensors()[0]
-    before = plan.model.log_prob(x).mean().item()
-    for _ in fit(plan.step, data.train, steps=60, batch_size=64):
+    before = setup.model.log_prob(x).mean().item()
+    for _ in fit(setup.step, data.train, steps=60, batch_size=64):
         pass
-    assert plan.model.log_prob(x).mean().item() > before + 10
-    drawn = plan.model.sample(200)
+    assert setup.model.log_prob(x).mean().item() > before + 10
+    drawn = setup.model.sample(200)
     assert drawn.shape == (200, 1, 8, 8)
     assert ((drawn > -0.011) & (drawn < 1.011)).all()
 

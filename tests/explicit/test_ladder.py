@@ -102,8 +102,8 @@ def test_bounds_stay_below_a_known_marginal():
 
 def test_the_recipe_learns():
     data = pyrogen.load("digits-binary")
-    plan = recipe("ladder-vae")(data, latents=(4, 2), hidden=(16, 8), steps=60, warmup=0)
-    losses = [float(logs["loss"]) for _, logs in pyrogen.fit(plan.step, plan.data.train, steps=60, seed=0)]
+    setup = recipe("ladder-vae")(data, latents=(4, 2), hidden=(16, 8), steps=60, warmup=0)
+    losses = [float(logs["loss"]) for _, logs in pyrogen.fit(setup.step, setup.data.train, steps=60, seed=0)]
     assert sum(losses[-5:]) < sum(losses[:5])
 
 

@@ -61,13 +61,13 @@ def test_log_prob_is_that_of_the_mixture(covariance):
 def test_training_finds_the_modes_of_the_grid(covariance):
     data = pyrogen.load("grid")
     with scoped_seed(0):
-        plan = mixture(data, components=25, covariance=covariance, floor=1e-3, steps=300)
-    for _ in fit(plan.step, data.train, steps=300, batch_size=512):
+        setup = mixture(data, components=25, covariance=covariance, floor=1e-3, steps=300)
+    for _ in fit(setup.step, data.train, steps=300, batch_size=512):
         pass
     with torch.no_grad():
-        value = plan.model.log_prob(data.test.x).mean().item()
+        value = setup.model.log_prob(data.test.x).mean().item()
     assert -data.truth.entropy - 0.02 < value < -data.truth.entropy + 0.02
-    assert plan.model.responsibilities(data.truth.modes).argmax(1).unique().numel() == 25
+    assert setup.model.responsibilities(data.truth.modes).argmax(1).unique().numel() == 25
 
 
 @pytest.mark.parametrize("covariance", COVARIANCES)

@@ -56,29 +56,29 @@ def test_svi_reaches_the_closed_form_on_digits():
     data = pyrogen.load("digits")
     x = data.train.tensors()[0]
     with scoped_seed(0):
-        plan = ppca(data, latent=10, fit="svi", steps=600, lr=0.02)
-    assert isinstance(plan.step, SVI)
-    for _ in fit(plan.step, data.train, steps=600, batch_size=256):
+        setup = ppca(data, latent=10, fit="svi", steps=600, lr=0.02)
+    assert isinstance(setup.step, SVI)
+    for _ in fit(setup.step, data.train, steps=600, batch_size=256):
         pass
     with torch.no_grad():
-        closed, found = (m.log_prob(x).mean().item() for m in (PPCA.from_data(x, 10), plan.model))
+        closed, found = (m.log_prob(x).mean().item() for m in (PPCA.from_data(x, 10), setup.model))
     assert found == pytest.approx(closed, abs=0.1)
 
 
 def test_the_recipe_learns_in_its_first_step():
     data = pyrogen.load("digits")
-    plan = ppca(data, latent=4)
-    assert isinstance(plan.step, ClosedForm)
+    setup = ppca(data, latent=4)
+    assert isinstance(setup.step, ClosedForm)
     (x,) = data.valid.tensors()[:1]
-    before = plan.step.evaluate(x)["loss"]
-    for _ in fit(plan.step, data.train, steps=1, batch_size=32):
+    before = setup.step.evaluate(x)["loss"]
+    for _ in fit(setup.step, data.train, steps=1, batch_size=32):
         pass
     expected = PPCA.from_data(data.train.tensors()[0], 4).log_prob(x).mean()
-    assert plan.step.evaluate(x)["loss"] == pytest.approx(-expected.item(), abs=1e-3)
+    assert setup.step.evaluate(x)["loss"] == pytest.approx(-expected.item(), abs=1e-3)
     assert expected > -before + 10
     again = ppca(data, latent=4)
-    again.step.load_state_dict(plan.step.state_dict())
-    assert torch.equal(again.model.log_prob(x), plan.model.log_prob(x))
+    again.step.load_state_dict(setup.step.state_dict())
+    assert torch.equal(again.model.log_prob(x), setup.model.log_prob(x))
     assert again.step.fitted
 
 

@@ -8,7 +8,7 @@ import pyrogen
 from pyrogen import SVI
 from pyrogen.errors import ConfigError
 from pyrogen.explicit import VAE, DiagonalNormal, FlowPosterior, StandardNormal, VampPrior
-from pyrogen.explicit.priors import EvenMixture
+from pyrogen.explicit.priors import UniformMixture
 from pyrogen.measure.likelihood import bounds
 from pyrogen.objectives import IWAE, BetaELBO, FreeBits, Warmup
 from pyrogen.random import scoped_seed
@@ -110,7 +110,7 @@ def test_vamp_prior_is_the_mean_of_posteriors_at_its_inputs(x):
 def test_an_even_mixture_of_narrow_normals_loses_no_digits():
     with scoped_seed(0):
         loc, scale = torch.randn(50, 16), 0.003 + 0.1 * torch.rand(50, 16)
-        mixture = EvenMixture(loc, scale, 200)
+        mixture = UniformMixture(loc, scale, 200)
         z = mixture.sample()
     even, normals = dist.Categorical(logits=torch.zeros(50).double()), dist.Normal(loc.double(), scale.double())
     exact = dist.MixtureSameFamily(even, normals.to_event(1)).log_prob(z.double())
@@ -143,13 +143,13 @@ def test_options_name_one_objective():
 )  # fmt: skip
 def test_the_recipe_builds_and_learns_each_variant(options):
     data = pyrogen.load("digits-binary")
-    plan = recipe("vae")(data, **bind(recipe("vae"), {"hidden": (32,), "latent": 4, "steps": 40, **options}))
+    setup = recipe("vae")(data, **bind(recipe("vae"), {"hidden": (32,), "latent": 4, "steps": 40, **options}))
     losses = [
-        float(logs["loss"]) for _, logs in pyrogen.fit(plan.step, plan.data.train, steps=40, batch_size=64, seed=0)
+        float(logs["loss"]) for _, logs in pyrogen.fit(setup.step, setup.data.train, steps=40, batch_size=64, seed=0)
     ]
     assert all(loss == loss for loss in losses)
     assert sum(losses[-5:]) < sum(losses[:5]) or "warmup" in options
-    assert plan.model.sample(2).shape == (2, 1, 8, 8)
+    assert setup.model.sample(2).shape == (2, 1, 8, 8)
 
 
 def test_mistakes_are_named():

@@ -18,7 +18,7 @@ from pyrogen.nn.codebook import Codebook, perplexity
 from pyrogen.nn.transformer import CausalTransformer
 from pyrogen.random import scoped_seed
 from pyrogen.recipes import recipe
-from pyrogen.steps import Descent
+from pyrogen.steps import GradientStep
 from pyrogen.testing import check_autoencoder, check_latent_variable, check_pair, check_sampler
 
 EVERY = [(make, shape) for make in (VQVAE, VQVAE2) for shape in ((1, 8, 8), (3, 17, 22))]
@@ -129,7 +129,7 @@ def test_contract(make, shape, ema):
     model, x = make_one(make, shape, ema=ema), some(3, *shape)
     for check in (check_sampler, check_pair, check_latent_variable, check_autoencoder):
         check(model, Split(x))
-    step = Descent(model.losses, partial(Adam, lr=1e-3))
+    step = GradientStep(model.losses, partial(Adam, lr=1e-3))
     before = {name: t.detach().clone() for name, t in model.named_parameters()}
     with scoped_seed(0):
         logs = step(x)
@@ -166,16 +166,16 @@ def test_a_top_code_reaches_the_whole_image_and_the_bottom_is_drawn_given_it():
 def test_the_recipe_learns_to_reconstruct_and_to_code_shorter_than_evenly(name):
     data = pyrogen.load("digits")
     with scoped_seed(0):
-        plan = recipe(name)(data, codes=16, dim=8, width=16, prior_width=16, steps=400)
+        setup = recipe(name)(data, codes=16, dim=8, width=16, prior_width=16, steps=400)
     x = data.test.tensors()[0]
-    before = float((plan.model.reconstruct(x) - x).square().mean().detach())
-    for _ in pyrogen.fit(plan.step, plan.data.train, steps=400, batch_size=64, seed=0):
+    before = float((setup.model.reconstruct(x) - x).square().mean().detach())
+    for _ in pyrogen.fit(setup.step, setup.data.train, steps=400, batch_size=64, seed=0):
         pass
-    scores = pyrogen.evaluate(plan.model, data.test)
+    scores = pyrogen.evaluate(setup.model, data.test)
     assert scores["reconstruction"].value < 0.6 * before
     assert scores["log_likelihood"].kind == "lower_bound"
-    rate = -plan.model.eval().prior_network.log_prob(plan.model.encode(x)).mean()
-    assert float(rate.detach()) < plan.model.positions * log(16)  # an even prior
+    rate = -setup.model.eval().prior_network.log_prob(setup.model.encode(x)).mean()
+    assert float(rate.detach()) < setup.model.positions * log(16)  # an even prior
 
 
 def test_mistakes_are_named():

@@ -12,11 +12,11 @@ from pyrogen import Density, Pair
 from pyrogen.data import Split
 from pyrogen.errors import ConfigError
 from pyrogen.hybrid import AAE, VAEGAN, LabelMixture
-from pyrogen.objectives import ZeroPenalty
+from pyrogen.objectives import R1Penalty
 from pyrogen.random import scoped_seed
 from pyrogen.recipes import recipe
 from pyrogen.recipes.setup import cosine
-from pyrogen.steps.sequential import CodeGame, InTurn
+from pyrogen.steps.sequential import LatentAdversarialStep, SequentialSteps
 from pyrogen.testing import check_sampler
 
 
@@ -66,25 +66,25 @@ def moved(before, module):
 
 
 def test_each_half_of_an_aae_moves_its_own(digits):
-    plan = recipe("aae")(digits, hidden=(16,), steps=10)
+    setup = recipe("aae")(digits, hidden=(16,), steps=10)
     batch = digits.train.read(slice(0, 32), torch.Generator())
-    before = weights(plan.model)
-    plan.step.steps["reconstruction"](*batch)
-    assert moved(before, plan.model) == {"encoder", "decoder"}
-    before = weights(plan.model)
-    plan.step.steps["game"](*batch)
-    assert moved(before, plan.model) == {"encoder", "critic"}
+    before = weights(setup.model)
+    setup.step.steps["reconstruction"](*batch)
+    assert moved(before, setup.model) == {"encoder", "decoder"}
+    before = weights(setup.model)
+    setup.step.steps["game"](*batch)
+    assert moved(before, setup.model) == {"encoder", "critic"}
 
 
 def test_likeness_never_moves_the_critic(digits):
-    plan = recipe("vaegan")(digits, hidden=(16,), network="mlp", steps=10)
+    setup = recipe("vaegan")(digits, hidden=(16,), network="mlp", steps=10)
     batch = digits.train.read(slice(0, 32), torch.Generator())
-    before = weights(plan.model)
-    plan.step.steps["similarity"](*batch)
-    assert moved(before, plan.model) == {"encoder", "generator"}
-    before = weights(plan.model)
-    plan.step.steps["game"](*batch)
-    assert moved(before, plan.model) == {"generator", "critic"}
+    before = weights(setup.model)
+    setup.step.steps["similarity"](*batch)
+    assert moved(before, setup.model) == {"encoder", "generator"}
+    before = weights(setup.model)
+    setup.step.steps["game"](*batch)
+    assert moved(before, setup.model) == {"generator", "critic"}
 
 
 def test_in_turn_merges_what_the_steps_tell():
@@ -97,7 +97,7 @@ def test_in_turn_merges_what_the_steps_tell():
 
         evaluate = __call__
 
-    both = InTurn(a=Says(loss=1, x=2), b=Says(x=3))
+    both = SequentialSteps(a=Says(loss=1, x=2), b=Says(x=3))
     assert both() == both.evaluate() == {"loss": 1, "x": 3}
 
 
@@ -110,8 +110,8 @@ def test_codes_come_to_follow_the_prior():
     x = 1 + torch.randn(2000, 2, generator=torch.Generator().manual_seed(0))
     start = encoder(x).detach()
     optim = partial(Adam, lr=1e-2, betas=(0.0, 0.9))
-    step = CodeGame(
-        encoder, critic, lambda n: torch.randn(n, 2), optim=optim, penalty=ZeroPenalty(1.0), schedule=cosine(800)
+    step = LatentAdversarialStep(
+        encoder, critic, lambda n: torch.randn(n, 2), optim=optim, penalty=R1Penalty(1.0), schedule=cosine(800)
     )
     for _ in pyrogen.fit(step, x, steps=800, batch_size=128):
         pass

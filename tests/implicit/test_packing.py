@@ -136,7 +136,7 @@ def test_dcgan_from_8_to_128_pixels(side, layers):
 def test_networks_work_in_units_of_the_data():
     scale = Scale(torch.tensor([3.0, -1.0]), torch.tensor([0.5, 2.0]))
     x = torch.randn(6, 2)
-    assert torch.allclose(scale(scale.into(x)), x, atol=1e-6)
+    assert torch.allclose(scale(scale.inverse(x)), x, atol=1e-6)
     with scoped_seed(0):
         plain = MLPGenerator(4, (2,), (8,), unit=False)
     with scoped_seed(0):
@@ -147,7 +147,7 @@ def test_networks_work_in_units_of_the_data():
         seeing = MLPCritic((2,), (8,))
     with scoped_seed(0):
         blind = MLPCritic((2,), (8,), scale=scale)
-    assert torch.allclose(blind(x), seeing(scale.into(x)), atol=1e-6)
+    assert torch.allclose(blind(x), seeing(scale.inverse(x)), atol=1e-6)
 
 
 def test_fully_connected_players_given_a_label():
@@ -163,7 +163,7 @@ def test_fully_connected_players_given_a_label():
 
 @pytest.mark.parametrize("make", [GAN, WGAN])
 def test_bits_of_the_prior_are_fair_signs(make):
-    model = make((2,), 5, (8,), unit=False, bits=3)
+    model = make((2,), 5, (8,), unit=False, n_binary=3)
     with scoped_seed(0):
         z = model.prior(20_000)
     assert set(z[:, 2:].unique().tolist()) == {-1.0, 1.0}
@@ -171,4 +171,4 @@ def test_bits_of_the_prior_are_fair_signs(make):
     assert (z.T.cov() - torch.eye(5)).abs().max() < 0.05
     assert len(z[:, :2].unique()) > 30_000
     with pytest.raises(ConfigError, match="latent=5; got 6"):
-        make((2,), 5, (8,), bits=6)
+        make((2,), 5, (8,), n_binary=6)

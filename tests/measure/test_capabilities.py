@@ -12,7 +12,7 @@ from torch import nn
 
 import pyrogen
 from pyrogen import SVI, evaluate
-from pyrogen.data import Dataset, Measure, Split
+from pyrogen.data import Dataset, Space, Split
 from pyrogen.data.toy import ring
 from pyrogen.errors import ConfigError
 from pyrogen.explicit import VAE, Gaussian
@@ -27,7 +27,7 @@ def dataset(shape=(2,), space="real", levels=0, n=(300, 100, 100), truth=None):
         x = [torch.sigmoid(part) for part in x]
     if space == "binary":
         x = [(part > 0).float() for part in x]
-    return Dataset("made", *map(Split, x), tuple(shape), Measure(space, levels), truth=truth)
+    return Dataset("made", *map(Split, x), tuple(shape), Space(space, levels), truth=truth)
 
 
 class Standard:
@@ -158,12 +158,12 @@ class UniformLogit(Uniform):
 
 
 @pytest.mark.parametrize("levels", [2, 17, 256])
-@pytest.mark.parametrize("space", ["unit", "logit"])
-def test_bits_per_dim_of_the_uniform_density(levels, space):
-    measure = Measure(space, levels)
-    x = measure.from_unit(torch.rand(50, 1, 4, 4, generator=torch.Generator().manual_seed(0)))
-    data = replace(dataset((1, 4, 4), "unit", levels), test=Split(x), measure=measure)
-    model = Uniform() if space == "unit" else UniformLogit()
+@pytest.mark.parametrize("support", ["unit", "logit"])
+def test_bits_per_dim_of_the_uniform_density(levels, support):
+    space = Space(support, levels)
+    x = space.from_unit(torch.rand(50, 1, 4, 4, generator=torch.Generator().manual_seed(0)))
+    data = replace(dataset((1, 4, 4), "unit", levels), test=Split(x), space=space)
+    model = Uniform() if support == "unit" else UniformLogit()
     score = likelihood_scores(model, data)["bits_per_dim"]
     assert score.value == pytest.approx(log(levels) / log(2), abs=1e-4)
     assert score.stderr == pytest.approx(0, abs=1e-4)

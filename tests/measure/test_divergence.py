@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.distributions import Normal
 
-from pyrogen.data.toy import Mixture, ring
+from pyrogen.data.toy import ToyMixture, ring
 from pyrogen.errors import ConfigError
 from pyrogen.measure.divergence import (
     CriticBudget,
@@ -66,7 +66,7 @@ def test_jensen_shannon_of_two_gaussians(mean, deviation):
 
 def test_jensen_shannon_of_a_ring_that_lost_modes():
     whole = ring()
-    part = Mixture(whole.means[:5], whole.scale)
+    part = ToyMixture(whole.means[:5], whole.scale)
     x, y = whole.sample(20_000, generator(1)), part.sample(20_000, generator(2))
     m = torch.tensor([(1 / 8 + 1 / 5) / 2] * 5 + [1 / 16] * 3)
     p, q = torch.full((8,), 1 / 8), torch.tensor([1 / 5] * 5 + [0] * 3)

@@ -12,7 +12,7 @@ from torch import nn
 
 import pyrogen
 from pyrogen import SVI, evaluate, recipes
-from pyrogen.data import Dataset, Measure, Split
+from pyrogen.data import Dataset, Space, Split
 from pyrogen.explicit import CVAE, Label
 from pyrogen.measure.evaluate import likelihood_scores
 
@@ -73,8 +73,8 @@ def test_step_of_a_conditional_model_can_be_evaluated():
 
 @pytest.mark.parametrize("observed", [1, 3])
 def test_bits_per_dim_of_a_completion_counts_hidden_pixels(observed):
-    plan = recipes.cvae(pyrogen.load("digits"), condition="quadrants", observed=observed, hidden=(8,), latent=2)
-    scores = likelihood_scores(plan.model, plan.data, k=2)
+    setup = recipes.cvae(pyrogen.load("digits"), condition="quadrants", observed=observed, hidden=(8,), latent=2)
+    scores = likelihood_scores(setup.model, setup.data, k=2)
     hidden = 64 * (4 - observed) / 4
     expected = (log(17) - scores["log_likelihood"].value / hidden) / log(2)
     assert "bits_per_dim" not in scores or scores["bits_per_dim"].value == pytest.approx(expected, rel=1e-3)
@@ -93,7 +93,7 @@ def test_pair_without_a_sampler_can_be_measured():
 
 
 def test_absent_label_gives_a_finite_score():
-    data = Dataset("d", *[Split((points(30, 2) > 0).float(), torch.arange(30) % 3)] * 3, (2,), Measure("binary"))
+    data = Dataset("d", *[Split((points(30, 2) > 0).float(), torch.arange(30) % 3)] * 3, (2,), Space("binary"))
     cvae = CVAE((2,), Label(3, torch.tensor([5, 5, 0])), 2, (4,))
     value = likelihood_scores(cvae, data, k=2)["log_likelihood"].value
     json.dumps(value, allow_nan=False)

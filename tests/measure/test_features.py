@@ -5,7 +5,7 @@ import torch
 
 import pyrogen
 from pyrogen.data.dataset import Dataset, Split
-from pyrogen.data.space import Measure
+from pyrogen.data.space import Space
 from pyrogen.errors import ConfigError
 from pyrogen.measure import features
 
@@ -19,7 +19,7 @@ def bars(monkeypatch):
     for i, label in enumerate(y.tolist()):
         x[i, :, :, 2 * label + 3 : 2 * label + 5] += 0.7
     split = Split(x, y)
-    return Dataset("bars", split, split, split, (1, 28, 28), Measure("unit"), tuple("0123456789"))
+    return Dataset("bars", split, split, split, (1, 28, 28), Space("unit"), tuple("0123456789"))
 
 
 def test_it_learns_and_is_cached(bars, tmp_path, monkeypatch):

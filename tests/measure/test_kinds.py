@@ -30,7 +30,7 @@ from torch import nn
 from torch.optim import Adam
 
 from pyrogen import SVI
-from pyrogen.data import Measure, Split
+from pyrogen.data import Space, Split
 from pyrogen.errors import ConfigError
 from pyrogen.explicit import VQVAE
 from pyrogen.measure.evaluate import evaluate, in_chunks, likelihood_scores
@@ -102,7 +102,7 @@ class Easy(EasyGuide):
             assert site is not None
 
 
-class Mapped(Easy):
+class MemoryMapped(Easy):
     fixed = ("s",)
 
 
@@ -121,7 +121,7 @@ class Mapped(Easy):
         (AutoDelta, "estimate"),
         (AutoLaplaceApproximation, "estimate"),
         (listed, "estimate"),
-        (Mapped, "estimate"),
+        (MemoryMapped, "estimate"),
     ],
 )
 def test_guides_of_pyro(make, kind):
@@ -238,7 +238,7 @@ def test_bits_of_an_estimate_are_an_estimate():
         model = staticmethod(latent().model)
         guide = staticmethod(delta)
 
-    scores = likelihood_scores(Rounded(), Split(torch.rand(20), measure=Measure("unit", 256)))
+    scores = likelihood_scores(Rounded(), Split(torch.rand(20), space=Space("unit", 256)))
     assert scores["bits_per_dim"].kind == "estimate"
 
 

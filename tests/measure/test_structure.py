@@ -13,7 +13,7 @@ from pyro.infer.autoguide import AutoNormal
 
 import pyrogen
 from pyrogen import SVI
-from pyrogen.data import Measure
+from pyrogen.data import Space
 from pyrogen.errors import ConfigError
 from pyrogen.explicit import VAE
 from pyrogen.measure.likelihood import bounds, pair_scores, structure
@@ -222,6 +222,6 @@ def test_mass_and_density_do_not_mix(likelihood, space):
     x = (points(4) > 0).float()
     kind = "mass" if space == "unit" else "density"
     with pytest.raises(ConfigError, match=f"the model computes a probability {kind}"):
-        pair_scores(Couple(model), x, measure=Measure(space))
-    other = Measure("binary" if space == "unit" else "real")
-    assert pair_scores(Couple(model), x, measure=other)[0]["log_likelihood"].kind == "exact"
+        pair_scores(Couple(model), x, space=Space(space))
+    other = Space("binary" if space == "unit" else "real")
+    assert pair_scores(Couple(model), x, space=other)[0]["log_likelihood"].kind == "exact"

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from pyrogen.implicit import ConvCritic, Packed, ResCritic
-from pyrogen.objectives import GradientPenalty, ZeroPenalty, clip_weights, spectral
+from pyrogen.objectives import GradientPenalty, R1Penalty, apply_spectral_norm, clip_weights
 from pyrogen.random import scoped_seed
 
 
@@ -94,7 +94,7 @@ def test_penalties_of_a_packed_linear_critic(n, pack):
     real, fake = batch(n), batch(n, 1)
     critic = Packed(Linear(2 * pack, 3.0), pack)
     assert GradientPenalty(1.0)(critic, real, fake).item() == pytest.approx(4, rel=1e-4)
-    assert ZeroPenalty(1.0)(critic, real, fake).item() == pytest.approx(4.5, rel=1e-4)
+    assert R1Penalty(1.0)(critic, real, fake).item() == pytest.approx(4.5, rel=1e-4)
 
 
 @pytest.mark.parametrize("n", [1, 16, 64])
@@ -102,8 +102,8 @@ def test_penalties_of_a_packed_linear_critic(n, pack):
 def test_zero_penalty_of_a_linear_critic(n, shape):
     real, fake = torch.rand(n, *shape), torch.rand(n, *shape)
     critic = Linear(torch.Size(shape).numel(), 3.0)
-    assert ZeroPenalty(10.0)(critic, real, fake).item() == pytest.approx(10 / 2 * 9, rel=1e-4)
-    assert ZeroPenalty(10.0, samples=True)(critic, real, fake).item() == pytest.approx(10 * 9, rel=1e-4)
+    assert R1Penalty(10.0)(critic, real, fake).item() == pytest.approx(10 / 2 * 9, rel=1e-4)
+    assert R1Penalty(10.0, samples=True)(critic, real, fake).item() == pytest.approx(10 * 9, rel=1e-4)
 
 
 def test_zero_penalty_looks_at_the_data_alone_unless_asked():
@@ -111,14 +111,14 @@ def test_zero_penalty_looks_at_the_data_alone_unless_asked():
         return 0.5 * x.square().sum(1)  # its slope is x
 
     real, fake = torch.full((4, 1), 2.0), torch.full((4, 1), 3.0)
-    assert ZeroPenalty(2.0)(critic, real, fake).item() == pytest.approx(4)
-    assert ZeroPenalty(2.0, samples=True)(critic, real, fake).item() == pytest.approx(4 + 9)
+    assert R1Penalty(2.0)(critic, real, fake).item() == pytest.approx(4)
+    assert R1Penalty(2.0, samples=True)(critic, real, fake).item() == pytest.approx(4 + 9)
 
 
 @pytest.mark.parametrize("make", [lambda: ConvCritic((1, 8, 8), 4, norm="none"), lambda: ResCritic((1, 28, 28), 8, 10)])
 def test_spectral_norm_is_one(make):
     with scoped_seed(0):
-        critic = spectral(make())
+        critic = apply_spectral_norm(make())
     shape = (4, 1, 8, 8) if isinstance(critic, ConvCritic) else (4, 1, 28, 28)
     for _ in range(100):
         critic(torch.rand(shape), torch.arange(4))
@@ -136,7 +136,7 @@ def test_spectral_norm_bounds_a_critics_slope_and_can_be_copied():
         net = nn.Sequential(nn.Linear(2, 32), nn.LeakyReLU(0.2), nn.Linear(32, 1))
         with torch.no_grad():
             net[0].weight.mul_(50)
-        critic = copy.deepcopy(spectral(net))
+        critic = copy.deepcopy(apply_spectral_norm(net))
     for _ in range(50):
         critic(batch())
     x, y = batch(500, 1), batch(500, 2)

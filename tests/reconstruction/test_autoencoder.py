@@ -19,7 +19,7 @@ from pyrogen.protocols import Sampler
 from pyrogen.random import scoped_seed
 from pyrogen.recipes import recipe
 from pyrogen.reconstruction import PCA, Autoencoder
-from pyrogen.steps import Descent
+from pyrogen.steps import GradientStep
 from pyrogen.testing import check_autoencoder
 
 SHAPES = ((1, 8, 8), (3, 9, 11), (1, 28, 28))
@@ -53,18 +53,18 @@ def test_the_way_up_is_made_of_adjoints_of_the_way_down(shape):
 @pytest.mark.parametrize("kept", [True, False])
 def test_pooling_undoes_unpooling(size, how, kept):
     x = some(2, 3, *size)
-    y, places = pool(x, how)
+    y, count_positional = pool(x, how)
     assert y.shape == (2, 3, size[0] // 2, size[1] // 2)
     z = some(*y.shape, seed=1)
-    wide = unpool(z, how, size, places if kept else None)
+    wide = unpool(z, how, size, count_positional if kept else None)
     assert wide.shape == x.shape
     assert torch.allclose(pool(wide, how)[0], z)
 
 
 def test_maxima_go_back_where_they_were_found():
     x = some(2, 3, 9, 11)
-    y, places = pool(x, "max")
-    back = unpool(y, "max", (9, 11), places)
+    y, count_positional = pool(x, "max")
+    back = unpool(y, "max", (9, 11), count_positional)
     assert torch.equal(back[back > 0], x[back > 0])
     assert (back > 0).sum() == y.numel()
     upper_left = unpool(y, "max", (9, 11))
@@ -97,7 +97,7 @@ def test_contract(network, shape, n):
     if network != "max":
         assert torch.equal(model.decode(model.encode(x)), model.reconstruct(x))
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    Descent(model.losses, partial(SGD, lr=0.1))(x)
+    GradientStep(model.losses, partial(SGD, lr=0.1))(x)
     assert [name for name, p in model.named_parameters() if torch.equal(p, before[name])] == []
 
 
@@ -126,7 +126,7 @@ def test_a_linear_autoencoder_learns_the_principal_plane():
     best = reconstruction_score(PCA.from_data(x, 4).reconstruct, x).value
     with scoped_seed(0):
         model = Autoencoder(data.shape, 4, (), mean=x.mean(0))
-    step = Descent(model.losses, partial(Adam, lr=1e-2))
+    step = GradientStep(model.losses, partial(Adam, lr=1e-2))
     for _ in pyrogen.fit(step, x, steps=1500, batch_size=len(x), seed=0):
         pass
     learned = reconstruction_score(model.reconstruct, x).value
@@ -143,7 +143,7 @@ def test_noise_is_for_training_only():
         with scoped_seed(seed):
             losses.append(float(model.losses(x)["loss"].detach()))
     assert losses[0] != losses[1]
-    step = Descent(model.losses)
+    step = GradientStep(model.losses)
     assert step.evaluate(x) == step.evaluate(x)
     assert model.training
 
@@ -160,14 +160,14 @@ def test_the_score_is_the_mean_square_whatever_the_batch():
 def test_recipes_are_measured_by_reconstruction_alone(name):
     data = pyrogen.load("digits")
     options = {} if name == "pca" else {"steps": 60}
-    plan = recipe(name)(data, latent=8, **options)
-    before = pyrogen.evaluate(plan.model, data)["reconstruction"].value
-    for _ in pyrogen.fit(plan.step, plan.data.train, steps=60, batch_size=64, seed=0):
+    setup = recipe(name)(data, latent=8, **options)
+    before = pyrogen.evaluate(setup.model, data)["reconstruction"].value
+    for _ in pyrogen.fit(setup.step, setup.data.train, steps=60, batch_size=64, seed=0):
         pass
-    scores = pyrogen.evaluate(plan.model, data)
+    scores = pyrogen.evaluate(setup.model, data)
     assert scores.keys() == {"reconstruction"}
     assert scores["reconstruction"].value < before
-    assert pyrogen.evaluate(plan.model, data.test).keys() == {"reconstruction"}
+    assert pyrogen.evaluate(setup.model, data.test).keys() == {"reconstruction"}
 
 
 def test_mistakes_are_named():

@@ -55,7 +55,7 @@ def scorecard() -> dict[str, Any]:
     models["gan"]["scores"]["fid"] = Score(9.84, 0.3, "estimate", "distance").as_dict()
     return {
         "data": "digits",
-        "measure": "density on [0, 1], 17 levels dequantised",
+        "space": "density on [0, 1], 17 levels dequantised",
         "split": {"train": 1168, "valid": 180, "test": 449},
         "budget": {"steps": 2000, "batch_size": 128, "seeds": [0]},
         "models": models,

@@ -132,7 +132,7 @@ class TestFile:
             "b": {"family": evil, "error": evil, "scores": {}},
         }
         page = report(
-            scorecard=scorecard | {"models": models, "data": evil, "measure": evil, "split": {evil: 1}},
+            scorecard=scorecard | {"models": models, "data": evil, "space": evil, "split": {evil: 1}},
             samples={evil: torch.rand(4, 1, 8, 8)},
             curves={evil: [{"t": 0, evil: 1.0}, {"t": 1, evil: 2.0}]},
             config={evil: {evil: evil}},

@@ -14,9 +14,9 @@ from torch.optim.lr_scheduler import StepLR
 from pyrogen import AdversarialGame, fit
 from pyrogen.errors import ConfigError
 from pyrogen.implicit import DCGAN, GAN
-from pyrogen.objectives import GradientPenalty, NonSaturating, Wasserstein, ZeroPenalty
+from pyrogen.objectives import GradientPenalty, NonSaturating, R1Penalty, Wasserstein
 from pyrogen.random import scoped_seed
-from pyrogen.steps import bursts
+from pyrogen.steps import wgan_critic_schedule
 
 
 def weights_of(game, player):
@@ -33,7 +33,7 @@ def test_penalty_is_added_and_reported():
         logs = step(batch())
     with scoped_seed(0):
         without = plain(batch())
-    assert logs.keys() == {"critic_loss", "generator_loss", "penalty", "spread", "gradient"}
+    assert logs.keys() == {"critic_loss", "generator_loss", "penalty", "std_ratio", "gradient"}
     assert without.keys() == logs.keys() - {"penalty"}
     assert torch.allclose(logs["critic_loss"], without["critic_loss"])
     assert logs["penalty"] > 0
@@ -53,7 +53,7 @@ def test_second_derivatives_of_convolutions_reach_their_weights(compile):
                 step(torch.rand(8, 1, 8, 8))
         return step.weights()
 
-    without, with_none = after_two_steps(None), after_two_steps(ZeroPenalty(1e-12))
+    without, with_none = after_two_steps(None), after_two_steps(R1Penalty(1e-12))
     for name, weight in without.items():
         assert torch.allclose(weight, with_none[name], atol=1e-3), name
 
@@ -280,7 +280,7 @@ def test_generator_finds_the_data(options):
 
 
 def test_bursts_are_the_schedule_of_wgan():
-    often = bursts(critic_steps=5, burst=100, first=25, every=500)
+    often = wgan_critic_schedule(critic_steps=5, burst=100, first=25, every=500)
     assert [often(moves) for moves in (0, 24, 25, 499, 500, 501, 1000)] == [100, 100, 5, 5, 100, 5, 100]
 
 
@@ -297,7 +297,7 @@ def test_turns_by_a_schedule():
 def test_easing_multiplies_the_penalty():
     step = game(
         penalty=lambda critic, real, fake: critic(real).square().mean(),
-        easing=lambda t: (1.0, 0.25)[t],
+        penalty_schedule=lambda t: (1.0, 0.25)[t],
         optim=partial(SGD, lr=0.0),
     )
     first, second = (step(batch())["penalty"] for _ in range(2))

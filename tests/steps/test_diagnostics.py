@@ -10,7 +10,7 @@ from torch.optim import SGD, Adam
 
 from pyrogen import AdversarialGame
 from pyrogen.objectives import Wasserstein
-from pyrogen.steps import advise
+from pyrogen.steps import diagnose
 
 
 def test_spread_and_right_side_in_closed_form():
@@ -21,10 +21,10 @@ def test_spread_and_right_side_in_closed_form():
     step._update = lambda player, loss: torch.zeros(())
     logs = step(torch.linspace(-1, 3, 4)[:, None])
     x, z = torch.linspace(-1, 3, 4), torch.linspace(-1, 1, 4)
-    assert logs["spread"].item() == pytest.approx(float(0.5 * z.std() / x.std()))
-    assert logs["critic_right"].item() == pytest.approx(0.5 * (3 / 4 + 2 / 4))
+    assert logs["std_ratio"].item() == pytest.approx(float(0.5 * z.std() / x.std()))
+    assert logs["critic_accuracy"].item() == pytest.approx(0.5 * (3 / 4 + 2 / 4))
     step.players.loss = Wasserstein()
-    assert "critic_right" not in step(torch.linspace(-1, 3, 4)[:, None])
+    assert "critic_accuracy" not in step(torch.linspace(-1, 3, 4)[:, None])
 
 
 def test_gradient_is_the_norm_of_the_generators():
@@ -51,15 +51,15 @@ def test_no_weight_is_ever_nan(bad):
 @pytest.mark.parametrize(
     ("row", "word"),
     [
-        ({"spread": 0.01}, "collapsed"),
+        ({"std_ratio": 0.01}, "collapsed"),
         ({"critic_loss": -1e6}, "Lipschitz"),
-        ({"critic_right": 1.0, "gradient": 1e-9}, "gradient is gone"),
+        ({"critic_accuracy": 1.0, "gradient": 1e-9}, "gradient is gone"),
     ],
 )
 def test_advice_names_the_fault_and_a_remedy(row, word):
-    well = {"spread": 0.9, "critic_loss": 1.2, "critic_right": 0.6, "gradient": 0.1, "generator_loss": 0.8}
-    assert advise(well) is None
-    assert advise({}) is None
-    advice = AdversarialGame.advise(well | row)
+    well = {"std_ratio": 0.9, "critic_loss": 1.2, "critic_accuracy": 0.6, "gradient": 0.1, "generator_loss": 0.8}
+    assert diagnose(well) is None
+    assert diagnose({}) is None
+    advice = AdversarialGame.diagnose(well | row)
     assert word in advice
     assert "; try" in advice or ": try" in advice

@@ -203,7 +203,7 @@ def test_sequential_particles_take_one_graph(particles):
                 losses[compile].append(step.step(X))
     assert losses[True] == pytest.approx(losses[False], rel=1e-4)
     assert step.refused is None
-    assert sum(len(trusted.graphs) for trusted in step._compiled._trusted.values()) == 1
+    assert sum(len(trusted.graphs) for trusted in step._compiled._verified.values()) == 1
 
 
 def correlated(x):

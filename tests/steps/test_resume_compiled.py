@@ -18,20 +18,20 @@ DATA = {"vae": "digits-binary", "wgan": "digits"}
 def begin(name):
     data = pyrogen.load(DATA[name])
     with scoped_seed(1):
-        plan = recipe(name)(data, hidden=(16,), latent=3)
-    plan.step.compile = True
-    return plan
+        setup = recipe(name)(data, hidden=(16,), latent=3)
+    setup.step.compile = True
+    return setup
 
 
-def train(plan, start, stop):
-    rows = pyrogen.fit(plan.step, plan.data.train, steps=stop, batch_size=32, seed=3, start=start)
+def train(setup, start, stop):
+    rows = pyrogen.fit(setup.step, setup.data.train, steps=stop, batch_size=32, seed=3, start=start)
     return [{key: float(value) for key, value in logs.items()} for _, logs in rows]
 
 
 @cache
 def uncut(name, steps):
-    plan = begin(name)
-    return train(plan, 0, steps), plan.step.state_dict()["weights"]
+    setup = begin(name)
+    return train(setup, 0, steps), setup.step.state_dict()["weights"]
 
 
 def cut(name, at, steps, folder, caplog):

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from pyrogen.training.checkpoint import MANIFEST, is_whole, load, newest, save
+from pyrogen.training.checkpoint import MANIFEST, is_whole, newest, restore, save
 
 TIMES = {
     "same": lambda i: 50,
@@ -50,7 +50,7 @@ class Counted:
 def look(folder, t_of):
     """What is restored: the number of its save and of its writing, or why it cannot be."""
     thing = Counted()
-    t = load(folder, thing=thing)
+    t = restore(folder, thing=thing)
     assert all(bool((weight == thing.i).all()) for weight in thing.net.parameters()), "weights of another save"
     assert t == t_of(thing.i), f"t = {t} at save {thing.i}"
     path = newest(folder)

@@ -5,13 +5,13 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from pyrogen.training.averaging import Average, ema
+from pyrogen.training.averaging import ExponentialMovingAverage, ema
 
 
 def averaged(values, decay):
     """The average of a net of one number that took these values in turn."""
     net = nn.Linear(1, 1, bias=False).double()
-    average = Average(net, decay)
+    average = ExponentialMovingAverage(net, decay)
     for value in values:
         nn.init.constant_(net.weight, value)
         average.update(net)

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from pyrogen.errors import RunError
-from pyrogen.training.checkpoint import KEEP, is_whole, load, newest, save
+from pyrogen.training.checkpoint import KEEP, is_whole, newest, restore, save
 from pyrogen.training.trainer import checkpoint
 
 
@@ -47,7 +47,7 @@ def test_round_trip_and_shared_tensors_are_stored_once(tmp_path, net):
         for p in net.parameters():
             p.zero_()
     step.count = 0
-    assert load(tmp_path, model=net, step=step) == 3
+    assert restore(tmp_path, model=net, step=step) == 3
     assert step.count == 7
     assert all(torch.equal(v, kept[k]) for k, v in net.state_dict().items())
     bytes_of_weights = sum(v.numel() * v.element_size() for v in kept.values())
@@ -63,7 +63,7 @@ def test_tied_and_strided_tensors(tmp_path):
     save(tmp_path, t=1, model=tied)
     other = nn.ModuleList([nn.Linear(4, 4), nn.Linear(4, 4)])
     other.register_buffer("view", torch.zeros(4, 3))
-    load(tmp_path, model=other)
+    restore(tmp_path, model=other)
     assert torch.equal(other[1].weight, a.weight)
     assert torch.equal(other.view, tied.view)
 
@@ -81,7 +81,7 @@ def test_the_same_step_can_be_saved_again(tmp_path, net):
         net[0].bias.fill_(5)
     save(tmp_path, t=1, model=net)
     other = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 3))
-    load(tmp_path, model=other)
+    restore(tmp_path, model=other)
     assert bool((other[0].bias == 5).all())
 
 
@@ -100,7 +100,7 @@ def test_damage_is_noticed_and_the_older_one_serves(tmp_path, net, name, damage)
     else:
         file.unlink()
     assert not is_whole(newer)
-    assert load(tmp_path, model=net) == 1
+    assert restore(tmp_path, model=net) == 1
 
 
 def test_none_whole_names_what_was_found(tmp_path, net):
@@ -109,15 +109,15 @@ def test_none_whole_names_what_was_found(tmp_path, net):
     path = save(tmp_path, t=4, model=net)
     (path / "state.pt").unlink()
     with pytest.raises(RunError, match="damaged: checkpoint-00000004"):
-        load(tmp_path, model=net)
+        restore(tmp_path, model=net)
 
 
 def test_other_model_is_refused(tmp_path, net):
     save(tmp_path, t=1, model=net)
     with pytest.raises(RunError, match="does not fit this model"):
-        load(tmp_path, model=nn.Linear(2, 2))
+        restore(tmp_path, model=nn.Linear(2, 2))
     with pytest.raises(RunError, match="holds no 'step'"):
-        load(tmp_path, step=net)
+        restore(tmp_path, step=net)
 
 
 def test_state_never_runs_code(tmp_path, net):
@@ -132,7 +132,7 @@ def test_state_never_runs_code(tmp_path, net):
     manifest.pop("check")
     (path / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(Exception, match=r"(?i)weights.only"):
-        load(tmp_path, model=net)
+        restore(tmp_path, model=net)
 
 
 def killed(folder, *options):
@@ -168,7 +168,7 @@ def test_what_was_saved_last_is_what_is_restored(tmp_path, net, t):
     assert path.name.startswith(f"checkpoint-{t:08d}")
     with torch.no_grad():
         net[0].bias.fill_(0)
-    assert load(tmp_path, model=net) == t
+    assert restore(tmp_path, model=net) == t
     assert bool((net[0].bias == 5).all())
     assert len(list(tmp_path.iterdir())) == KEEP
 
@@ -178,7 +178,7 @@ def test_the_order_of_writing_needs_no_clock(tmp_path, net):
         path = save(tmp_path, t=t, model=net)
         for file in (*tmp_path.iterdir(), *path.iterdir()):
             os.utime(file, (0, 0))
-        assert load(tmp_path, model=net) == t
+        assert restore(tmp_path, model=net) == t
     assert {p.name for p in tmp_path.iterdir()} == {"checkpoint-00000001", "checkpoint-00000002"}
 
 
@@ -192,9 +192,9 @@ def of_version_0_1(path):
 def test_checkpoints_of_version_0_1_are_older_than_all_new_ones(tmp_path, net):
     for t in (350, 400):
         of_version_0_1(save(tmp_path, t=t, model=net))
-    assert load(tmp_path, model=net) == 400
+    assert restore(tmp_path, model=net) == 400
     save(tmp_path, t=50, model=net)
-    assert load(tmp_path, model=net) == 50
+    assert restore(tmp_path, model=net) == 50
     assert {p.name for p in tmp_path.iterdir()} == {"checkpoint-00000050", "checkpoint-00000400"}
 
 
@@ -208,7 +208,7 @@ def test_what_dead_processes_left_is_no_checkpoint_and_goes(tmp_path, net):
     for name in (*gone, *stay):
         shutil.copytree(whole, tmp_path / name)
     (tmp_path / "checkpoint-notes.txt").write_text("mine")
-    assert load(tmp_path, model=net) == 9
+    assert restore(tmp_path, model=net) == 9
     for t in (10, 11, 12):
         save(tmp_path, t=t, model=net)
     left = {"checkpoint-00000011", "checkpoint-00000012", "checkpoint-notes.txt", *stay}
@@ -233,7 +233,7 @@ def test_a_save_in_the_middle_of_a_save_as_of_a_signal(tmp_path, net, monkeypatc
 
     monkeypatch.setattr(checkpoint, "save_file", interrupted)
     save(tmp_path, t=1, model=net)
-    assert load(tmp_path, model=net) == 1
+    assert restore(tmp_path, model=net) == 1
     assert {p.name for p in tmp_path.iterdir()} == {"checkpoint-00000001", "checkpoint-00000002"}
 
 
@@ -243,7 +243,7 @@ import resource, signal, sys
 from torch import nn
 from pyrogen.errors import RunError
 from pyrogen.training.trainer import checkpoint
-from pyrogen.training.checkpoint import load, save
+from pyrogen.training.checkpoint import restore, save
 small, large = nn.Linear(10, 10), nn.Linear(600, 600)
 save(sys.argv[1], t=7, model=small)
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -255,7 +255,7 @@ for thing in (large, State()):
         save(sys.argv[1], t=8, model=thing)
     except RunError as error:
         print(error)
-print(load(sys.argv[1], model=small))
+print(restore(sys.argv[1], model=small))
 """
     done = subprocess.run([sys.executable, "-c", script, tmp_path], capture_output=True, text=True, check=False)
     lines = done.stdout.splitlines()
@@ -270,7 +270,7 @@ def test_a_changed_manifest_is_noticed(tmp_path, net, key):
     file = save(tmp_path, t=2, model=net) / "manifest.json"
     manifest = json.loads(file.read_text())
     file.write_text(json.dumps({**manifest, key: {} if key == "aliases" else 7, "aliases": {"a": "b"}}))
-    assert load(tmp_path, model=net) == 1
+    assert restore(tmp_path, model=net) == 1
 
 
 def test_unwritable_folder(tmp_path, net):

@@ -5,24 +5,24 @@ import warnings
 import numpy as np
 import pytest
 
-from pyrogen.steps import advise
-from pyrogen.training.diagnostics import Advice
+from pyrogen.steps import diagnose
+from pyrogen.training.diagnostics import DiagnosticMonitor
 from pyrogen.training.run import Run
 from pyrogen.training.trainer import configure, train
 
 
 class Judge:
-    advise = staticmethod(advise)
+    diagnose = staticmethod(diagnose)
 
 
 def test_three_bad_rows_make_one_warning():
-    advice = Advice(Judge())
-    bad, good = {"t": 500, "spread": 0.01}, {"t": 500, "spread": 1.0}
+    advice = DiagnosticMonitor(Judge())
+    bad, good = {"t": 500, "std_ratio": 0.01}, {"t": 500, "std_ratio": 1.0}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for row in (bad, bad, good, bad, bad):
             advice.after(row)
-    early = Advice(Judge())
+    early = DiagnosticMonitor(Judge())
     for _ in range(5):
         early.after(bad | {"t": 50})
     with pytest.warns(UserWarning, match=r"step 500: .*collapsed.*try"):
@@ -34,9 +34,9 @@ def test_three_bad_rows_make_one_warning():
 
 
 def test_a_step_without_an_opinion_is_left_alone():
-    advice = Advice(object())
+    advice = DiagnosticMonitor(object())
     for _ in range(5):
-        advice.after({"t": 1, "spread": 0.0})
+        advice.after({"t": 1, "std_ratio": 0.0})
 
 
 def test_a_run_warns_of_a_critic_without_bound(tmp_path):
@@ -45,4 +45,4 @@ def test_a_run_warns_of_a_critic_without_bound(tmp_path):
     run = Run.create(tmp_path / "run", configure("wgan", str(tmp_path / "table.npy"), options=options))
     with pytest.warns(UserWarning, match="Lipschitz"):
         train(run)
-    assert {"spread", "gradient", "critic_loss"} <= run.metrics()[-1].keys()
+    assert {"std_ratio", "gradient", "critic_loss"} <= run.metrics()[-1].keys()

@@ -234,15 +234,15 @@ def test_a_program_of_x_alone_trains_on_data_with_labels():
 )
 def test_data_and_weights_of_different_types_are_both_named(name, wide):
     data = pyrogen.load("digits")
-    plan = RECIPES[name](data)
+    setup = RECIPES[name](data)
     x, y = data.train.tensors()
     if wide == "data":
         x, expected = x.double(), r"data are torch\.float64 and the weights torch\.float32.*data\.to\(torch\.float32\)"
     else:
-        plan.model.double()
+        setup.model.double()
         expected = r"data are torch\.float32 and the weights torch\.float64.*model\.to\(torch\.float32\)"
     with pytest.raises(ConfigError, match=expected):
-        next(fit(plan.step, (x, y), steps=1, batch_size=32))
+        next(fit(setup.step, (x, y), steps=1, batch_size=32))
 
 
 def test_other_errors_are_left_alone():

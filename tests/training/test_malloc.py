@@ -6,12 +6,12 @@ import sys
 
 import pytest
 
-from pyrogen.training.malloc import keep_freed_memory
+from pyrogen.training.malloc import retain_heap
 
 PROGRAM = """
 import resource, torch
 import pyrogen
-from pyrogen.training.malloc import keep_freed_memory
+from pyrogen.training.malloc import retain_heap
 
 def step(x):
     for _ in range(3):
@@ -22,7 +22,7 @@ def step(x):
 faults = []
 for t, logs in pyrogen.fit(step, torch.rand(64, 4), steps=20, batch_size=8):
     faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
-print(keep_freed_memory(), faults[-1] - faults[9])
+print(retain_heap(), faults[-1] - faults[9])
 """
 
 
@@ -35,7 +35,7 @@ def pages(**environment: str) -> tuple[str, int]:
     return kept, int(faults)
 
 
-@pytest.mark.skipif(not keep_freed_memory(), reason="no glibc here, or its settings are the user's")
+@pytest.mark.skipif(not retain_heap(), reason="no glibc here, or its settings are the user's")
 def test_steps_do_not_map_their_memory_anew():
     kept, faults = pages()
     freed, more = pages(MALLOC_TRIM_THRESHOLD_="131072")  # the user's word counts: each step maps its blocks again

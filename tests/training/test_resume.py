@@ -148,10 +148,10 @@ def test_divergence_stops_with_the_reason_and_keeps_the_last_checkpoint(tmp_path
     def poison(row):
         if row["t"] == 200:
             with torch.no_grad():
-                plan.model.offset.fill_(float("nan"))
+                setup.model.offset.fill_(float("nan"))
 
-    plan = build(run.config)
+    setup = build(run.config)
     with pytest.raises(Diverged, match="offset is not finite at step 200: try a smaller --lr"):
-        train(run, poison, plan)
+        train(run, poison, setup)
     assert all(bool(v.isfinite().all()) for v in weights(run.path).values() if v.is_floating_point())
     json.loads((run.path / "metrics.jsonl").read_text().splitlines()[-1])
