@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from test_families import DATA, SMALL
+from recipe_cases import small
 
 import pyrogen
 from pyrogen.data import Split, images, memmap
@@ -14,7 +14,7 @@ from pyrogen.recipes import RECIPES
 from pyrogen.testing.assertions import first_rows
 
 VARIANTS = {"maf": "digits-logit", "mixture": "ring", "kde": "gaussian", "spline": "moons", "vae": "digits-binary"}
-OPTIONS = SMALL | {"kde": {"centres": 500}, "aae": {"prior": "label"}}
+OPTIONS = {"kde": {"centres": 500}, "aae": {"prior": "label"}}
 
 
 @pytest.fixture
@@ -34,9 +34,9 @@ def floats(thing):
 
 
 def made(name):
-    data = pyrogen.load(VARIANTS.get(name, DATA.get(name, "digits")))
+    data = pyrogen.load(VARIANTS.get(name, RECIPES[name].example))
     with scoped_seed(0):
-        return RECIPES[name](data, **OPTIONS.get(name, {}))
+        return RECIPES[name](data, **small(name), **OPTIONS.get(name, {}))
 
 
 def check(setup, train, batch):

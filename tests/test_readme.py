@@ -20,8 +20,6 @@ import pytest
 from PIL import Image
 
 from pyrogen.data import names
-from pyrogen.recipes import IMPLICIT, RECIPES
-from pyrogen.recipes.options import options_of
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -109,9 +107,10 @@ def rows(page: Path) -> list[list[str]]:
     return [[c.strip() for c in line.strip("|").split("|")] for line in plain.splitlines() if line.startswith("|")]
 
 
-def test_the_readme_names_every_model_and_its_family() -> None:
-    families = {row[0]: row[1] for row in rows(PAGES[0]) if row[1] in ("explicit", "implicit")}
-    assert families == {name: "implicit" if name in IMPLICIT else "explicit" for name in RECIPES}
+def test_generated_tables_are_those_of_the_registry() -> None:
+    command = [sys.executable, str(ROOT / "docs/scripts/tables.py"), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "docs" / "data.md"], ids=lambda p: p.name)
@@ -122,17 +121,3 @@ def test_every_data_set_is_in_the_table(page: Path) -> None:
         _, shape, sizes, *_ = listed[name]
         assert shape in (" × ".join(map(str, entry.shape)), "as above")
         assert sizes in (" / ".join(f"{n:,}" for n in entry.sizes), "as above")
-
-
-@pytest.mark.parametrize("name", RECIPES)
-def test_the_page_of_a_model_gives_its_options(name: str) -> None:
-    table = {row[0]: row[1] for row in rows(ROOT / "docs" / "models" / f"{name}.md")}
-    options = {key: _written(value) for key, value in options_of(RECIPES[name]).items()}
-    assert {key: value for key, value in table.items() if key in options} == options
-
-
-def _written(value: object) -> str:
-    """A default as one writes it behind ``--set``."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

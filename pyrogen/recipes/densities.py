@@ -1,30 +1,34 @@
 """Recipes of tractable densities."""
 
 from functools import partial
+from typing import Annotated, Literal
 
+from pydantic import Field, PositiveFloat, PositiveInt
 from pyro.infer import TraceEnum_ELBO
 
 from pyrogen.data.dataset import Dataset
 from pyrogen.data.space import require
-from pyrogen.errors import ConfigError, unknown
 from pyrogen.explicit.gaussian import Gaussian
 from pyrogen.explicit.histogram import Histogram
 from pyrogen.explicit.kde import KernelDensity
 from pyrogen.explicit.mixture import GaussianMixture
 from pyrogen.explicit.ppca import PPCA
+from pyrogen.recipes.options import BatchSize, LearningRate, LoggedBatch, OneStep, Steps
+from pyrogen.recipes.registry import register
 from pyrogen.recipes.setup import TrainingSetup, svi
 from pyrogen.steps.closed_form import ClosedForm
 
 
+@register("explicit", "exact", "Gaussian with diagonal or full covariance, by maximum likelihood")
 def gaussian(
     data: Dataset,
     *,
-    covariance: str = "full",
-    steps: int = 2000,
-    batch_size: int = 256,
-    lr: float = 0.03,
+    covariance: Annotated[Literal["diagonal", "full"], Field(description="form of the covariance")] = "full",
+    steps: Steps = 2000,
+    batch_size: BatchSize = 256,
+    lr: LearningRate = 0.03,
 ) -> TrainingSetup:
-    """Gaussian density, diagonal or full covariance, by maximum likelihood (exact log-likelihood)."""
+    """SVI with an empty guide, from the mean and the deviation of the data."""
     require(data.space, Gaussian.kind, "a Gaussian")
     x, *_ = data.train.tensors()
     flat = x.flatten(1)
@@ -32,19 +36,18 @@ def gaussian(
     return TrainingSetup(model, svi(model, lr, steps), data)
 
 
+@register("explicit", "exact", "probabilistic PCA, in closed form or by SVI")
 def ppca(
     data: Dataset,
     *,
-    latent: int = 16,
-    fit: str = "closed",
-    steps: int = 2000,
-    batch_size: int = 256,
-    lr: float = 0.01,
+    latent: Annotated[PositiveInt, Field(description="number of components k, below the dimension of the data")] = 16,
+    fit: Annotated[Literal["closed", "svi"], Field(description="maximum likelihood in closed form, or SVI")] = "closed",
+    steps: Steps = 2000,
+    batch_size: BatchSize = 256,
+    lr: LearningRate = 0.01,
 ) -> TrainingSetup:
-    """Probabilistic PCA, in closed form or by SVI (exact log-likelihood)."""
+    """Tipping and Bishop, 1999."""
     require(data.space, PPCA.kind, "PPCA")
-    if fit not in ("closed", "svi"):
-        raise unknown("fit", fit, ("closed", "svi"))
     x, *_ = data.train.tensors()
     model = PPCA(data.shape, latent, x.mean(0), float(x.flatten(1).std(0).square().mean().sqrt()))
     if fit == "closed":
@@ -52,48 +55,53 @@ def ppca(
     return TrainingSetup(model, svi(model, lr, steps), data)
 
 
+@register("explicit", "exact", "mixture of Gaussians with diagonal or full covariances, by enumeration")
 def mixture(
     data: Dataset,
     *,
-    components: int = 10,
-    covariance: str = "full",
-    floor: float = 0.03,
-    steps: int = 2000,
-    batch_size: int = 256,
-    lr: float = 3e-3,
+    components: Annotated[
+        PositiveInt, Field(description="number of Gaussians, at most the number of training data")
+    ] = 10,
+    covariance: Annotated[Literal["diagonal", "full"], Field(description="form of the covariance")] = "full",
+    floor: Annotated[
+        PositiveFloat, Field(description="smallest standard deviation of a component, relative to that of the data")
+    ] = 0.03,
+    steps: Steps = 2000,
+    batch_size: BatchSize = 256,
+    lr: LearningRate = 3e-3,
 ) -> TrainingSetup:
-    """Mixture of Gaussians, diagonal or full covariances, by enumeration (exact log-likelihood)."""
+    """SVI with the component summed out, from k-means clusters."""
     require(data.space, GaussianMixture.kind, "a mixture of Gaussians")
     x, *_ = data.train.tensors()
     model = GaussianMixture.from_clusters(x, components, covariance, floor)
     return TrainingSetup(model, svi(model, lr, steps, loss=TraceEnum_ELBO(max_plate_nesting=1)), data)
 
 
+@register("explicit", "exact", "kernel-density estimate with its bandwidth chosen by validation")
 def kde(
     data: Dataset,
     *,
-    centres: int = 10_000,
-    steps: int = 1,
-    batch_size: int = 256,
+    centres: Annotated[PositiveInt, Field(description="number of training data that are kept")] = 10_000,
+    steps: OneStep = 1,
+    batch_size: LoggedBatch = 256,
 ) -> TrainingSetup:
-    """Kernel-density estimate, its bandwidth chosen by validation (exact log-likelihood)."""
+    """A Gaussian around each of ``centres`` training data."""
     require(data.space, KernelDensity.kind, "a kernel-density estimate")
-    if centres < 1:
-        raise ConfigError(f"centres must be at least 1; got {centres}")
     x, valid = data.train.tensors()[0][:centres], data.valid.tensors()[0]
     model = KernelDensity(x)
     return TrainingSetup(model, ClosedForm(model, partial(KernelDensity.from_data, x, valid)), data)
 
 
+@register("explicit", "exact", "joint histogram, for a few dimensions", example="ring")
 def histogram(
     data: Dataset,
     *,
-    bins: int = 32,
-    background: float = 1e-3,
-    steps: int = 1,
-    batch_size: int = 256,
+    bins: Annotated[PositiveInt, Field(description="cells along each dimension; always 2 for binary data")] = 32,
+    background: Annotated[float, Field(gt=0, lt=1, description="weight of the uniform component")] = 1e-3,
+    steps: OneStep = 1,
+    batch_size: LoggedBatch = 256,
 ) -> TrainingSetup:
-    """Joint histogram, for a few dimensions (exact log-likelihood)."""
+    """Relative frequencies on a grid of cells, mixed with a uniform density."""
     kind = data.space.kind
     bins = 2 if kind == "mass" else bins
     model = Histogram(data.shape, bins, kind, background)

@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from pyrogen.data.dataset import Dataset
 from pyrogen.data.space import require
-from pyrogen.errors import ConfigError, unknown
+from pyrogen.errors import ConfigError
 from pyrogen.explicit.likelihoods import Likelihood, make_likelihood
 from pyrogen.protocols import Step
 from pyrogen.steps.gradient import GradientStep
@@ -99,8 +99,6 @@ def label_counts(data: Dataset) -> Tensor:
 
 def network_for(data: Dataset, name: str) -> str:
     """``mlp`` or ``conv``; ``auto`` is ``conv`` for images."""
-    if name not in ("auto", "mlp", "conv"):
-        raise unknown("network", name, ("auto", "mlp", "conv"))
     if name == "conv":
         require_images(data, "network=conv")
     return ("conv" if data.is_image else "mlp") if name == "auto" else name

@@ -1,14 +1,14 @@
 """Every recipe trains to the same numbers compiled as eagerly.
 
-PYROGEN_DATA=… pytest tests/test_compiled_recipes.py -m slow -n 0 -s   # 200 steps, minutes
+PYROGEN_DATA=… pytest tests/compile/test_recipes.py -m slow -n 0 -s   # 200 steps, minutes
 """
 
 import pytest
 import torch
 
 from pyrogen.recipes import RECIPES
+from pyrogen.training import build, configure
 from pyrogen.training.loop import fit
-from pyrogen.training.trainer import build, configure
 
 DATA = {
     "vqvae": "digits",

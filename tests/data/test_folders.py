@@ -20,9 +20,9 @@ from pyrogen.data.dataset import Dataset
 from pyrogen.data.memmap import MemoryMapped
 from pyrogen.errors import DataError
 from pyrogen.measure.evaluate_run import evaluate_run
+from pyrogen.training import configure, train
 from pyrogen.training.checkpoint import newest
 from pyrogen.training.run import Run
-from pyrogen.training.trainer import configure, train
 
 COLOURS = np.random.default_rng(0).integers(0, 256, (40, 6, 5, 3), dtype=np.uint8)
 GREYS = COLOURS[..., 0]

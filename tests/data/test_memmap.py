@@ -9,8 +9,8 @@ from pyrogen.data import batches, memmap
 from pyrogen.data.memmap import MemoryMapped
 from pyrogen.errors import DataError
 from pyrogen.measure.evaluate_run import evaluate_run
+from pyrogen.training import configure, train
 from pyrogen.training.run import Run
-from pyrogen.training.trainer import configure, train
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from pyrogen.explicit.histogram import MOST_CELLS
 from pyrogen.measure.evaluate_run import evaluate_run
 from pyrogen.random import scoped_seed
 from pyrogen.recipes.densities import histogram, kde
+from pyrogen.training import configure, train
 from pyrogen.training.run import Run
-from pyrogen.training.trainer import configure, train
 
 
 def normal(n, d, seed=0):

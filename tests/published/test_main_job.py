@@ -10,8 +10,8 @@ import pyrogen
 from pyrogen.measure.coverage import mode_scores
 from pyrogen.measure.evaluate import draw
 from pyrogen.measure.evaluate_run import evaluate_run
+from pyrogen.training import configure, train
 from pyrogen.training.run import Run
-from pyrogen.training.trainer import configure, train
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
@@ -93,9 +93,7 @@ def test_wgan_critic_tracks_quality_within_its_clip(tmp_path, mnist_root):
     config = configure("wgan", "mnist", data_root=str(mnist_root), options={"steps": 6000})
     run = Run.create(tmp_path / "run", config)
     result = train(run, seen.append)
-    assert all(
-        float(p.detach().abs().max()) <= config["options"]["clip"] + 1e-8 for p in result.model.critic.parameters()
-    )
+    assert all(float(p.detach().abs().max()) <= config.options["clip"] + 1e-8 for p in result.model.critic.parameters())
     late = [-row["critic_loss"] for row in seen[-20:]]
     early = [-row["critic_loss"] for row in seen[5:25]]
     print(f"critic's distance {sum(early) / 20:.3f} -> {sum(late) / 20:.3f}")

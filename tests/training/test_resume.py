@@ -15,10 +15,10 @@ import torch
 from safetensors.torch import load_file
 
 from pyrogen.errors import RunError
+from pyrogen.training import build, configure, train
 from pyrogen.training.checkpoint import newest
 from pyrogen.training.metric_averager import Diverged
 from pyrogen.training.run import Run
-from pyrogen.training.trainer import build, configure, train
 
 STEPS = 600
 OPTIONS = {
