@@ -13,7 +13,7 @@ from pyro.nn import PyroModule
 from torch import Tensor
 
 from pyrogen.compile.elbo import CompiledELBO
-from pyrogen.compile.verified import compiles
+from pyrogen.compile.verified import should_compile
 from pyrogen.errors import ConfigError
 from pyrogen.nn.eval_mode import eval_mode
 from pyrogen.pyro_tools import template
@@ -82,12 +82,12 @@ class Learning:
         loss: Any
         count: Any
         with torch.enable_grad(), self.owned.sites:
-            if not first and self._refused is None and compiles(compile, self.t):
+            if not first and self._refused is None and should_compile(compile, self.t):
                 found = self.compiled.gradients(self.model, self.guide, args, kwargs, begun=self.t > 0)
             if found is not None:
                 self._adopt(found.weights)
                 found.store()
-                (loss, count), met = found.values, found.noted
+                (loss, count), met = found.values, found.param_sites
             else:
                 with SiteRecorder() as recorder:
                     loss = self._eager(args, kwargs, lenient)

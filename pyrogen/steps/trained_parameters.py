@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from pyrogen.compile.fingerprint import Fingerprint
-from pyrogen.compile.value_kinds import Opaque
+from pyrogen.compile.value_kinds import OpaqueProgram
 from pyrogen.pyro_tools.param_store import Sites
 from pyrogen.pyro_tools.parameters import modules_of, unique, weights_of
 from pyrogen.pyro_tools.programs import Program
@@ -76,7 +76,7 @@ class Owned:
         """Whether all that the programs reach is seen; it is then up to date."""
         try:
             self._reach.update(self.sites.params, self.sites.constraints)
-        except Opaque:
+        except OpaqueProgram:
             return False
         return True
 
