@@ -169,7 +169,7 @@ class VerifiedFunction:
 
 def handlers_are_transparent() -> bool:
     """Whether all active Pyro handlers leave the programs unchanged: a graph would not run them."""
-    return all(getattr(h, "param_only", False) or getattr(h, "changes_nothing", False) for h in _PYRO_STACK)
+    return all(getattr(h, "param_only", False) or getattr(h, "is_transparent", False) for h in _PYRO_STACK)
 
 
 def _flatten(args: Any) -> tuple[list[Any], Any]:

@@ -22,7 +22,7 @@ from pyrogen.errors import ConfigError
 from pyrogen.nn.eval_mode import eval_mode
 from pyrogen.objectives.pyro_losses import as_loss
 from pyrogen.pyro_tools import template
-from pyrogen.pyro_tools.predictive import draw
+from pyrogen.pyro_tools.predictive import sample_predictive
 from pyrogen.pyro_tools.programs import Program, count_positional
 from pyrogen.steps.optimizers import MakeOptimizer
 from pyrogen.steps.svi_update import Learning
@@ -160,10 +160,10 @@ class SVI:
         with self._learning.owned.sites, eval_mode(self):
             if self._sample is not None:
                 return self._sample(n, y)
-            like = template.datum(self._learning.template)
+            like = template.first_datum(self._learning.template)
             if like is None:
                 raise ConfigError("the shape of the data is not known before the first step: train, then sample")
-            return draw(self._model, self._guide, like.to(self._learning.owned.device), n, y)
+            return sample_predictive(self._model, self._guide, like.to(self._learning.owned.device), n, y)
 
     @property
     def t(self) -> int:

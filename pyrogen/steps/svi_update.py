@@ -231,7 +231,7 @@ class Learning:
             self._take(state, None)
         except Exception:
             self._pending, self.owned.strays = pending, strays
-            self.owned.sites.put_back(sites)
+            self.owned.sites.restore(sites)
             with torch.no_grad():
                 for tensor, value in values:
                     tensor.copy_(value)
@@ -247,7 +247,7 @@ class Learning:
         if extra and weights.keys() - self.owned.weights().keys():
             assign(self.owned.weights(), weights)  # another model's: it says which
         for name in extra:  # sites that a later step has made
-            self.owned.sites.forget(name.removeprefix("param."))
+            self.owned.sites.remove(name.removeprefix("param."))
         if not self.owned.weights().keys() - weights.keys():
             free = {name: t for name, t in weights.items() if name.startswith("param.") and "$$$" not in name}
             self.owned.sites.load_state_dict(state.get("sites", {}), free, self.owned.device)
