@@ -195,7 +195,7 @@ def sample(
         )
         write_whole(out, picture)
     else:
-        if y is None and data.test.side is not None:
+        if y is None and data.test.side_fn is not None:
             y = data.test.tensors(seed)[1][:n]
         with scoped_seed(derive(seed, "samples")), torch.no_grad(), eval_mode(model):
             x = in_chunks(model, n if y is None else len(y), y)

@@ -22,7 +22,7 @@ from pyrogen.explicit.likelihoods import BernoulliLikelihood, Likelihood
 from pyrogen.nn.codebook import Codebook, perplexity
 from pyrogen.nn.conv import halvings, image_shape
 from pyrogen.nn.eval_mode import eval_mode
-from pyrogen.nn.precision import widened
+from pyrogen.nn.precision import at_least_float32
 from pyrogen.nn.transformer import CausalTransformer
 
 
@@ -87,7 +87,7 @@ class VQVAE(nn.Module):
 
     def hidden(self, e: Tensor) -> Tensor:
         """The decoder's output, from which the likelihood makes p(x | c)."""
-        h: Tensor = widened(self.decoder(e)) + self.offset
+        h: Tensor = at_least_float32(self.decoder(e)) + self.offset
         return h
 
     def losses(self, x: Tensor, y: Tensor | None = None) -> dict[str, Tensor]:
@@ -211,7 +211,7 @@ class Sequences(TorchDistribution):
 
 def _rows(h: Tensor) -> Tensor:
     """``(batch, dim, h, w) -> (batch, h w, dim)``."""
-    return widened(h.flatten(2).transpose(1, 2))
+    return at_least_float32(h.flatten(2).transpose(1, 2))
 
 
 def _grid(e: Tensor, grid: tuple[int, int]) -> Tensor:

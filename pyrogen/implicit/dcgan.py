@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pyrogen.implicit.base import Adversarial, OutputRange, one_hot
 from pyrogen.nn.conv import ConvDown, ConvUp, dcgan_init, halvings, image_shape
-from pyrogen.nn.precision import widened
+from pyrogen.nn.precision import at_least_float32
 
 
 def depth(shape: Sequence[int]) -> int:
@@ -54,7 +54,7 @@ class ConvGenerator(nn.Module):
         """Generate."""
         if self.classes:
             z = torch.cat([z, one_hot(y, self.classes).to(z)], 1)
-        x: Tensor = widened(self.layers(z))
+        x: Tensor = at_least_float32(self.layers(z))
         return x
 
 
@@ -91,7 +91,7 @@ class ConvCritic(nn.Module):
         if self.classes:
             planes = one_hot(y, self.classes).to(x)[:, :, None, None].expand(-1, -1, *x.shape[2:])
             x = torch.cat([x, planes], 1)
-        score: Tensor = widened(self.layers(x)).squeeze(1)
+        score: Tensor = at_least_float32(self.layers(x)).squeeze(1)
         return score
 
 

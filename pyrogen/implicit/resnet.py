@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from pyrogen.implicit.base import Adversarial, OutputRange, one_hot, require_labels
 from pyrogen.nn.conv import halvings, image_shape
-from pyrogen.nn.precision import widened
+from pyrogen.nn.precision import at_least_float32
 
 
 class UpBlock(nn.Module):
@@ -83,7 +83,7 @@ class ResGenerator(nn.Module):
         """Generate."""
         if self.classes:
             z = torch.cat([z, one_hot(y, self.classes).to(z)], 1)
-        x: Tensor = widened(self.layers(z))
+        x: Tensor = at_least_float32(self.layers(z))
         return x
 
 
@@ -114,7 +114,7 @@ class ResCritic(nn.Module):
         score: Tensor = self.linear(phi).squeeze(1)
         if self.embedding is not None:
             score = score + (self.embedding(require_labels(y)) * phi).sum(1)
-        return widened(score)
+        return at_least_float32(score)
 
 
 class ResGAN(Adversarial):

@@ -20,7 +20,7 @@ from pyro.distributions.util import scale_and_mask
 from pyro.poutine import Trace
 from torch import Tensor
 
-from pyrogen.data.space import Space, require
+from pyrogen.data.space import Space, require_kind
 from pyrogen.errors import ConfigError
 from pyrogen.measure.enumeration import enumerated, summed_out
 from pyrogen.measure.structure import Structure, programs, structure
@@ -124,7 +124,7 @@ def pair_scores(
     """
     elbo, iwae, what = bounds(pair, x, *rest, k=k, seed=seed)
     if space is not None:
-        require(space, what.kind, "the model")
+        require_kind(space, what.kind, "the model")
     prior = getattr(pair, "log_prob_label", None)
     if prior is not None and rest:
         elbo, iwae = elbo + prior(rest[0]), iwae + prior(rest[0])

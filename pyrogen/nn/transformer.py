@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pyrogen.nn.precision import widened
+from pyrogen.nn.precision import at_least_float32
 
 
 class CausalTransformer(nn.Module):
@@ -34,7 +34,7 @@ class CausalTransformer(nn.Module):
         seen = F.pad(c, (1, 0), value=self.tokens)[:, : self.length]
         h = self.embedding(seen) + self.place[: seen.shape[1]]
         mask = nn.Transformer.generate_square_subsequent_mask(seen.shape[1], h.device, h.dtype)
-        return widened(self.head(self.body(h, mask, is_causal=True)))
+        return at_least_float32(self.head(self.body(h, mask, is_causal=True)))
 
     def log_prob(self, c: Tensor) -> Tensor:
         """Log p(c) in nats, ``(batch,)``, of ``c``, ``long (batch, L)``."""

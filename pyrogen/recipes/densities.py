@@ -5,7 +5,7 @@ from functools import partial
 from pyro.infer import TraceEnum_ELBO
 
 from pyrogen.data.dataset import Dataset
-from pyrogen.data.space import require
+from pyrogen.data.space import require_kind
 from pyrogen.errors import ConfigError, unknown
 from pyrogen.explicit.gaussian import Gaussian
 from pyrogen.explicit.histogram import Histogram
@@ -25,7 +25,7 @@ def gaussian(
     lr: float = 0.03,
 ) -> TrainingSetup:
     """Gaussian density, diagonal or full covariance, by maximum likelihood (exact log-likelihood)."""
-    require(data.space, Gaussian.kind, "a Gaussian")
+    require_kind(data.space, Gaussian.kind, "a Gaussian")
     x, *_ = data.train.tensors()
     flat = x.flatten(1)
     model = Gaussian(data.shape, covariance, flat.mean(0), flat.std(0).clamp_min(1e-6))
@@ -42,7 +42,7 @@ def ppca(
     lr: float = 0.01,
 ) -> TrainingSetup:
     """Probabilistic PCA, in closed form or by SVI (exact log-likelihood)."""
-    require(data.space, PPCA.kind, "PPCA")
+    require_kind(data.space, PPCA.kind, "PPCA")
     if fit not in ("closed", "svi"):
         raise unknown("fit", fit, ("closed", "svi"))
     x, *_ = data.train.tensors()
@@ -63,7 +63,7 @@ def mixture(
     lr: float = 3e-3,
 ) -> TrainingSetup:
     """Mixture of Gaussians, diagonal or full covariances, by enumeration (exact log-likelihood)."""
-    require(data.space, GaussianMixture.kind, "a mixture of Gaussians")
+    require_kind(data.space, GaussianMixture.kind, "a mixture of Gaussians")
     x, *_ = data.train.tensors()
     model = GaussianMixture.from_clusters(x, components, covariance, floor)
     return TrainingSetup(model, svi(model, lr, steps, loss=TraceEnum_ELBO(max_plate_nesting=1)), data)
@@ -77,7 +77,7 @@ def kde(
     batch_size: int = 256,
 ) -> TrainingSetup:
     """Kernel-density estimate, its bandwidth chosen by validation (exact log-likelihood)."""
-    require(data.space, KernelDensity.kind, "a kernel-density estimate")
+    require_kind(data.space, KernelDensity.kind, "a kernel-density estimate")
     if centres < 1:
         raise ConfigError(f"centres must be at least 1; got {centres}")
     x, valid = data.train.tensors()[0][:centres], data.valid.tensors()[0]

@@ -213,7 +213,7 @@ def cvae(
     elif condition == "quadrants":
         require_images(data, "condition=quadrants")
         given = PartialImage(data.shape)
-        data = data.with_side(partial(_quadrants, observed=observed))
+        data = data.with_side_information(partial(_quadrants, observed=observed))
     else:
         raise unknown("condition", condition, ("label", "attributes", "quadrants"))
     observation = observation_model(data, likelihood, sigma)

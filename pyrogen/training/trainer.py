@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 import pyrogen.training.checkpoint as checkpoint
-from pyrogen.data.checks import check_enough
+from pyrogen.data.checks import check_batch_size
 from pyrogen.data.dataset import Dataset
 from pyrogen.data.datasets import load
-from pyrogen.data.step_arguments import batch_for
+from pyrogen.data.step_arguments import select_arguments
 from pyrogen.errors import ConfigError
 from pyrogen.nn.eval_mode import eval_mode
 from pyrogen.protocols import Sampler
@@ -94,7 +94,7 @@ def build(config: dict[str, Any]) -> TrainingSetup:
     seed, device = config["seed"], pick_device(config["device"])
     data = load(config["data"], config.get("data_root"), seed)
     options = bind(recipe(config["model"]), config["options"])
-    check_enough(len(data.train), options["batch_size"])
+    check_batch_size(len(data.train), options["batch_size"])
     with scoped_seed(derive(seed, "init")):
         setup = recipe(config["model"])(data, **options)
     setup.model.to(device)
@@ -190,7 +190,7 @@ def pictures(model: Any, data: Dataset, n: int, seed: int, y: Tensor | None = No
         y: side information with one row or ``n``.
     """
     with scoped_seed(derive(seed, "samples")), torch.no_grad(), eval_mode(model):
-        if y is None and data.test.side is not None:
+        if y is None and data.test.side_fn is not None:
             y = data.test.tensors(seed)[1][:n]
             n = len(y)
         mean = getattr(model, "sample_mean", None)
@@ -210,7 +210,7 @@ def _due(t: int, steps: int, times: int) -> bool:
 
 
 def _validate(setup: TrainingSetup, seed: int) -> float:
-    batch = batch_for(setup.step, tuple(part[:VALID_ROWS] for part in setup.data.valid.tensors(seed)))
+    batch = select_arguments(setup.step, tuple(part[:VALID_ROWS] for part in setup.data.valid.tensors(seed)))
     with scoped_seed(derive(seed, "valid")):
         return float(setup.step.evaluate(*batch)["loss"])
 
