@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from pyrogen.explicit.likelihoods import BernoulliLikelihood, Likelihood
 from pyrogen.nn.codebook import Codebook, perplexity
-from pyrogen.nn.conv import halvings, image_shape
+from pyrogen.nn.conv import halved_sizes, image_shape
 from pyrogen.nn.eval_mode import eval_mode
 from pyrogen.nn.precision import at_least_float32
 from pyrogen.nn.transformer import CausalTransformer
@@ -62,7 +62,7 @@ class VQVAE(nn.Module):
         self.shape, self.codes = tuple(shape), codes
         self.likelihood = likelihood or BernoulliLikelihood()
         out = (self.likelihood.outputs * channels, *size)
-        sizes = halvings(*size)[:3]
+        sizes = halved_sizes(*size)[:3]
         self.grid = sizes[-1]
         self.encoder = _down(channels, width, len(sizes) - 1)
         self._make_levels(codes, dim, width, ema)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pyrogen.implicit.base import Adversarial, OutputRange, one_hot
-from pyrogen.nn.conv import ConvDown, ConvUp, dcgan_init, halvings, image_shape
+from pyrogen.nn.conv import ConvDown, ConvUp, dcgan_init, halved_sizes, image_shape
 from pyrogen.nn.precision import at_least_float32
 
 
@@ -21,7 +21,7 @@ def depth(shape: Sequence[int]) -> int:
     After one halving a critic is a sum of scores of small patches, and does not see how they fit together.
     """
     _, height, width = image_shape(shape)
-    return max(len(halvings(height, width)) - 1, 2)
+    return max(len(halved_sizes(height, width)) - 1, 2)
 
 
 class ConvGenerator(nn.Module):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pyrogen.implicit.base import Adversarial, OutputRange, one_hot, require_labels
-from pyrogen.nn.conv import halvings, image_shape
+from pyrogen.nn.conv import halved_sizes, image_shape
 from pyrogen.nn.precision import at_least_float32
 
 
@@ -67,7 +67,7 @@ class ResGenerator(nn.Module):
         super().__init__()
         self.classes = classes
         channels, height, side = image_shape(shape)
-        smallest, *sizes = halvings(height, side)[::-1]
+        smallest, *sizes = halved_sizes(height, side)[::-1]
         start = (width, *smallest)
         self.layers = nn.Sequential(
             nn.Linear(latent + classes, prod(start)),
@@ -103,7 +103,7 @@ class ResCritic(nn.Module):
         super().__init__()
         self.classes, self.unit = classes, unit
         channels, height, side = image_shape(shape)
-        blocks = len(halvings(height, side)) - 1
+        blocks = len(halved_sizes(height, side)) - 1
         self.features = nn.Sequential(*(DownBlock(width if i else channels, width, not i) for i in range(blocks)))
         self.linear = nn.Linear(width, 1)
         self.embedding = nn.Embedding(classes, width) if classes else None
