@@ -109,7 +109,7 @@ def test_cost_against_size(capsys, tmp_path):
 
 def test_a_large_file_is_trained_from_where_it_lies(monkeypatch, tmp_path):
     monkeypatch.setattr(sizes, "_CHUNK", 300)
-    monkeypatch.setattr("pyrogen.data.memmap.FROM_BYTES", 0)
+    monkeypatch.setattr("pyrogen.data.memmap.DISK_THRESHOLD", 0)
     file = tmp_path / "images.npy"
     sizes.write(file, 1000)
     assert (np.load(file).std((1, 2)) > 0).all()

@@ -50,7 +50,7 @@ def check(setup, train, batch):
     if torch.get_default_dtype() == torch.float64:  # Pyro's losses are Python's numbers
         assert floats([value for key, value in evaluated.items() if key.endswith("loss")]) == {torch.float64}
     assert floats(dict(model.state_dict())) == {torch.float64}
-    y = batch[1] if setup.data.test.side is not None else None
+    y = batch[1] if setup.data.test.side_fn is not None else None
     if hasattr(model, "sample"):
         assert model.sample(32, y).dtype == torch.float64
     for method in ("log_prob", "encode", "reconstruct"):
@@ -112,7 +112,7 @@ def test_a_file_is_read_in_the_default_type(tmp_path, kind, request, monkeypatch
     if kind is np.float64:  # as it is, not through float32
         assert np.array_equal(images.from_array(tmp_path / "x.npy").x.numpy(), x)
     if kind is np.float32:
-        monkeypatch.setattr(memmap, "FROM_BYTES", 0)
+        monkeypatch.setattr(memmap, "DISK_THRESHOLD", 0)
         data = pyrogen.load(tmp_path / "x.npy")
         assert isinstance(data.train.x, memmap.MemoryMapped)
         assert data.train.tensors()[0].dtype == data.test.x.dtype == torch.float64

@@ -63,7 +63,7 @@ def main() -> None:
         began = time.perf_counter()
         memory = pyrogen.load(folder)
         print(f"loading: {chosen.images / (time.perf_counter() - began):,.0f} images/s")
-        memmap.FROM_BYTES = 0
+        memmap.DISK_THRESHOLD = 0
         began = time.perf_counter()
         disk = pyrogen.load(folder)
         print(f"headers: {chosen.images / (time.perf_counter() - began):,.0f} images/s, with those held out decoded")

@@ -1,6 +1,6 @@
 """Examples per second against the size of the data: 16 × 16 images of 8 bits in a ``.npy`` file.
 
-Files below ``pyrogen.data.memmap.FROM_BYTES`` are loaded, larger ones stay on disk.
+Files below ``pyrogen.data.memmap.DISK_THRESHOLD`` are loaded, larger ones stay on disk.
 """
 
 import tempfile

@@ -66,7 +66,7 @@ def _array(trained: "Trained", n: int, seed: int, y: "Tensor | None") -> bytes:
     from pyrogen.nn.eval_mode import eval_mode
     from pyrogen.random import derive, scoped_seed
 
-    if y is None and trained.data.test.side is not None:
+    if y is None and trained.data.test.side_fn is not None:
         y = trained.data.test.tensors(seed)[1][:n]
     with scoped_seed(derive(seed, "samples")), torch.no_grad(), eval_mode(trained.model):
         x = in_chunks(trained.model, n if y is None else len(y), y)

@@ -1,4 +1,4 @@
-"""Compilation: a function and its gradients as one graph, verified against the eager function."""
+"""Compile a function and its gradients into one graph that is verified against eager execution."""
 
 from pyrogen.compile.elbo import CompiledELBO, CompiledTrace_ELBO
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pyrogen.errors import DataError
-from pyrogen.nn.precision import widened
+from pyrogen.nn.precision import at_least_float32
 
 
 class Condition(Protocol):
@@ -75,7 +75,7 @@ class Attributes(nn.Module):
 
     def forward(self, y: Tensor) -> Tensor:
         """The vector as it is."""
-        return widened(y) if y.is_floating_point() else y.to(torch.get_default_dtype())
+        return at_least_float32(y) if y.is_floating_point() else y.to(torch.get_default_dtype())
 
     def hidden(self, y: Tensor) -> None:
         """Attributes give away no pixel."""

@@ -17,7 +17,7 @@ from torch.distributions import Normal
 
 from pyrogen.data.checks import check_finite
 from pyrogen.errors import ConfigError
-from pyrogen.nn.precision import dtype_of
+from pyrogen.nn.precision import model_dtype
 
 MOST_CELLS = 2**22
 """How many cells are still counted; with twice as many a histogram is the wrong model."""
@@ -99,7 +99,7 @@ class Histogram(nn.Module):
     def from_data(cls, x: Tensor, bins: int, kind: str = "density", background: float = 1e-3) -> Self:
         """Count ``x``, ``(n, *shape)``; the grid spans its range."""
         check_finite(x, "histogram")
-        model = cls(x.shape[1:], bins, kind, background).to(x.device, dtype_of(x))
+        model = cls(x.shape[1:], bins, kind, background).to(x.device, model_dtype(x))
         flat = x.flatten(1)
         if kind == "density":
             margin = 1e-4 * (flat.amax(0) - flat.amin(0)).clamp_min(1e-6)  # so that the largest datum is inside

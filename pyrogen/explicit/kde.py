@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from pyrogen.data.checks import check_finite
 from pyrogen.errors import ConfigError
 from pyrogen.nn.kernel_density import best_bandwidth, log_density
-from pyrogen.nn.precision import dtype_of
+from pyrogen.nn.precision import model_dtype
 
 
 class KernelDensity(nn.Module):
@@ -39,7 +39,7 @@ class KernelDensity(nn.Module):
         check_finite(centres, "kernel density")
         self.shape = tuple(centres.shape[1:])
         self.register_buffer("centres", centres.clone())
-        self.register_buffer("bandwidth", torch.tensor(float(bandwidth), dtype=dtype_of(centres)))
+        self.register_buffer("bandwidth", torch.tensor(float(bandwidth), dtype=model_dtype(centres)))
 
     def log_prob(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Exact log p(x) in nats, ``(batch,)``; costs O(m d) for each datum."""

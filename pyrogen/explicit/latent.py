@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from pyrogen.explicit.likelihoods import BernoulliLikelihood, Likelihood
 from pyrogen.nn.eval_mode import eval_mode
-from pyrogen.nn.precision import widened
+from pyrogen.nn.precision import at_least_float32
 
 
 class LatentModel(nn.Module, ABC):
@@ -53,7 +53,7 @@ class LatentModel(nn.Module, ABC):
 
     def hidden(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """The decoder's output h, from which the likelihood makes p(x | z)."""
-        h: Tensor = widened(self.decoder(z)) + self.offset
+        h: Tensor = at_least_float32(self.decoder(z)) + self.offset
         return h
 
     def side(self, n: int, y: Tensor | None, drawn: bool = False) -> Tensor | None:

@@ -16,7 +16,7 @@ from pyrogen.data.checks import check_finite
 from pyrogen.errors import ConfigError, unknown
 from pyrogen.explicit.density_distribution import observe
 from pyrogen.explicit.gaussian import COVARIANCES
-from pyrogen.nn.precision import dtype_of
+from pyrogen.nn.precision import model_dtype
 
 KMEANS_ROWS = 20_000
 """How many data are enough to find the first centres with."""
@@ -150,7 +150,7 @@ class GaussianMixture(nn.Module):
             raise ConfigError(f"a mixture of {components} components needs as many data to start at; got {len(x)}")
         flat = x.flatten(1)
         mean, scale = flat.mean(0), flat.std(0, correction=0).clamp_min(1e-6)
-        model = cls(x.shape[1:], components, covariance, floor, mean, scale).to(x.device, dtype_of(x))
+        model = cls(x.shape[1:], components, covariance, floor, mean, scale).to(x.device, model_dtype(x))
         z = ((flat - mean) / scale)[: max(KMEANS_ROWS, components)]
         kmeans = KMeans(components, n_init=1, random_state=seed).fit(z.cpu().double().numpy())
         member = torch.from_numpy(kmeans.labels_).long().to(x.device)

@@ -19,7 +19,7 @@ from pyrogen.implicit.mlp import MLPCritic
 from pyrogen.nn.conv import ConvDown, ConvUp
 from pyrogen.nn.eval_mode import eval_mode
 from pyrogen.nn.mlp import mlp
-from pyrogen.nn.precision import widened
+from pyrogen.nn.precision import at_least_float32
 
 
 class LabelMixture(nn.Module):
@@ -118,7 +118,7 @@ class AAE(nn.Module):
         pyro.module("encoder", self.encoder)
         pyro.module("decoder", self.decoder)
         with pyro.plate("data", len(x)):
-            h = widened(self.decoder(self.encoder(x)))
+            h = at_least_float32(self.decoder(self.encoder(x)))
             pyro.sample("x", self.likelihood(h).to_event(len(self.shape)), obs=x)
 
     def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
@@ -128,7 +128,7 @@ class AAE(nn.Module):
 
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """E[x | z], ``(batch, *shape)``."""
-        return self.likelihood.mean(widened(self.decoder(z)))
+        return self.likelihood.mean(at_least_float32(self.decoder(z)))
 
     @torch.no_grad()
     def sample(self, n: int, y: Tensor | None = None) -> Tensor:

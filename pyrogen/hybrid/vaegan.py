@@ -21,7 +21,7 @@ from pyrogen.implicit.mlp import MLPGenerator
 from pyrogen.nn.conv import ConvDown
 from pyrogen.nn.eval_mode import eval_mode
 from pyrogen.nn.mlp import mlp
-from pyrogen.nn.precision import widened
+from pyrogen.nn.precision import at_least_float32
 
 
 class FeatureCritic(nn.Module):
@@ -39,7 +39,7 @@ class FeatureCritic(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Score; labels are accepted and ignored."""
-        score: Tensor = widened(self.head(self.features(2 * x - 1))).squeeze(1)
+        score: Tensor = at_least_float32(self.head(self.features(2 * x - 1))).squeeze(1)
         return score
 
 
@@ -138,14 +138,14 @@ class FeaturePair(nn.Module):
 
     def posterior(self, x: Tensor) -> dist.TorchDistribution:
         """q(z | x) = N(μ(x), diag σ²(x))."""
-        mean, log_scale = widened(self.encoder(x)).chunk(2, -1)
+        mean, log_scale = at_least_float32(self.encoder(x)).chunk(2, -1)
         return dist.Normal(mean, log_scale.exp(), validate_args=False).to_event(1)
 
     def features(self, x: Tensor) -> Tensor:
         """What the critic sees in x, ``(batch, features)``."""
         network = self._critic[0].features
         f: Tensor = functional_call(network, {n: p.detach() for n, p in network.state_dict().items()}, (2 * x - 1,))
-        return widened(f)
+        return at_least_float32(f)
 
     def model(self, x: Tensor, y: Tensor | None = None) -> None:
         """p(f(x), z) over a batch ``(batch, *shape)``; labels are accepted and ignored."""

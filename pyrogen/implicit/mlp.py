@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from pyrogen.implicit.base import OutputRange, Scale, one_hot
 from pyrogen.nn.mlp import mlp
-from pyrogen.nn.precision import widened
+from pyrogen.nn.precision import at_least_float32
 
 
 class MLPGenerator(nn.Module):
@@ -43,7 +43,7 @@ class MLPGenerator(nn.Module):
         """Generate."""
         if self.classes:
             z = torch.cat([z, one_hot(y, self.classes).to(z)], 1)
-        x: Tensor = widened(self.layers(z))
+        x: Tensor = at_least_float32(self.layers(z))
         return x
 
 
@@ -76,5 +76,5 @@ class MLPCritic(nn.Module):
         x = self.scale.inverse(x).flatten(1)
         if self.classes:
             x = torch.cat([x, one_hot(y, self.classes).to(x)], 1)
-        score: Tensor = widened(self.layers(x)).squeeze(1)
+        score: Tensor = at_least_float32(self.layers(x)).squeeze(1)
         return score

@@ -21,12 +21,12 @@ from pyro.poutine import Trace
 from torch import Tensor
 
 from pyrogen.errors import ConfigError
-from pyrogen.pyro_tools.traces import Site, data_dim, log_prob, samples
+from pyrogen.pyro_tools.traces import Site, data_dim, log_prob, sample_sites
 
 
 def enumerated(trace: Trace) -> bool:
     """Whether some site of a trace stands for all of its values."""
-    return any(site["infer"].get("_enumerate_dim") is not None for site in samples(trace))
+    return any(site["infer"].get("_enumerate_dim") is not None for site in sample_sites(trace))
 
 
 def summed_out(trace: Trace, data: Collection[str], rows: int) -> Tensor:
@@ -47,7 +47,7 @@ def summed_out(trace: Trace, data: Collection[str], rows: int) -> Tensor:
         ConfigError: if the sum would be exponential in the size of a plate, or a site has a dimension that belongs
             to no plate and no enumerated site.
     """
-    inside = [site for site in samples(trace) if data_dim(site, data) is not None]
+    inside = [site for site in sample_sites(trace) if data_dim(site, data) is not None]
     row = get_symbol(0)
     trace.symbolize_dims(dict.fromkeys(sorted(data), row))
     terms: OrderedDict[frozenset[str], list[Tensor]] = OrderedDict()

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from pyrogen.data.dataset import Dataset, Split
-from pyrogen.data.step_arguments import types_named
+from pyrogen.data.step_arguments import explain_dtype_errors
 from pyrogen.errors import ConfigError
 from pyrogen.measure.c2st import c2st
 from pyrogen.measure.coverage import mode_scores
@@ -47,7 +47,7 @@ def evaluate(model: Any, data: Dataset | Split, *, k: int = 100, seed: int = 0) 
             data set's measure is one of densities (or the reverse).
     """
     test = (data.test if isinstance(data, Dataset) else data).tensors(seed)
-    with torch.no_grad(), eval_mode(model), types_named(model, test):
+    with torch.no_grad(), eval_mode(model), explain_dtype_errors(model, test):
         scores = likelihood_scores(model, data, k=k, seed=seed)
         if isinstance(model, Reconstructing):
             scores["reconstruction"] = reconstruction_score(model.reconstruct, *test[:2])
@@ -82,7 +82,7 @@ def likelihood_scores(model: Any, data: Dataset | Split, *, k: int = 100, seed: 
         raise ConfigError(
             f"cannot measure a {type(model).__name__}: it has none of log_prob, model and guide, sample, or reconstruct"
         )
-    whole = (data if isinstance(data, Split) else data.test).side is None  # else the likelihood is of a part of x
+    whole = (data if isinstance(data, Split) else data.test).side_fn is None  # else the likelihood is of a part of x
     if space is not None and space.levels and whole:
         best = scores["log_likelihood"]
         kind = "estimate" if best.kind == "estimate" else "upper_bound"
@@ -122,7 +122,7 @@ def sample_scores(samples: Tensor, data: Dataset, seed: int = 0) -> dict[str, Sc
 def draw(model: Sampler, data: Dataset, n: int, seed: int) -> Tensor:
     """``n`` samples under a seed; where y is side information of the data, that of test rows."""
     with scoped_seed(derive(seed, "samples")):
-        if data.test.side is None:
+        if data.test.side_fn is None:
             return in_chunks(model, n, shape=data.shape)
         _, y, *_ = data.test.tensors(seed)
         return in_chunks(model, min(n, len(y)), y, shape=data.shape)

@@ -39,8 +39,8 @@ def evaluate_run(
                 f"the model was trained on {judged.name!r}, {judged.shape}, {judged.space}; "
                 f"{other.name!r} is {other.shape}, {other.space}: their likelihoods do not compare"
             )
-        side = judged.test.side
-        judged = (other.with_side(side) if side else other).to(pick_device(run.config.device))
+        side = judged.test.side_fn
+        judged = (other.with_side_information(side) if side else other).to(pick_device(run.config.device))
     scores = evaluate(trained.model, judged, k=k, seed=seed)
     return {
         "model": run.config.model,

@@ -97,7 +97,7 @@ def classifier(
             f"a classifier needs labelled images; {data.name!r} has shape {data.shape}, and {len(data.classes)} classes"
         )
     home = cache or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "pyrogen").expanduser()
-    rows = hashlib.blake2b(data.train.x[data.train.shown].cpu().numpy().tobytes(), digest_size=8).hexdigest()
+    rows = hashlib.blake2b(data.train.x[data.train.sample_index].cpu().numpy().tobytes(), digest_size=8).hexdigest()
     path = home / f"lenet-{data.name}-{rows}-{steps}.safetensors"
     with scoped_seed(derive(0, "classifier")):
         net = LeNet(data.shape, len(data.classes))

@@ -20,12 +20,12 @@ from pyro.distributions.util import scale_and_mask
 from pyro.poutine import Trace
 from torch import Tensor
 
-from pyrogen.data.space import Space, require
+from pyrogen.data.space import Space, require_kind
 from pyrogen.errors import ConfigError
 from pyrogen.measure.enumeration import enumerated, summed_out
 from pyrogen.measure.structure import Structure, programs, structure
 from pyrogen.protocols import Pair, Score
-from pyrogen.pyro_tools.traces import data_dim, log_prob, over_plates, particles, samples
+from pyrogen.pyro_tools.traces import data_dim, log_prob, sample_sites, sum_plates, trace_particles
 from pyrogen.random import derive, scoped_seed
 
 ROWS = 10_000
@@ -51,7 +51,7 @@ def log_weights(pair: Pair, x: Tensor, *rest: Tensor, what: Structure | None = N
     what = what or structure(pair, x, *rest)
     model, guide = programs(pair)
     enumerating = poutine.enum(model, first_available_dim=-1 - what.depth)
-    joint, given = particles(enumerating, guide, (x, *rest), k, at_once=True, data=what.data)
+    joint, given = trace_particles(enumerating, guide, (x, *rest), k, run_guide_once=True, data=what.data)
     many = k * len(x)
     if enumerated(joint):
         total = summed_out(joint, what.data, many) - _rows(given, what, x.new_zeros(()))
@@ -62,11 +62,11 @@ def log_weights(pair: Pair, x: Tensor, *rest: Tensor, what: Structure | None = N
 
 def _rows(trace: Trace, what: Structure, total: Tensor) -> Tensor:
     """The log-probability of each row: the sites in the plate of the data, ``(rows,)``; ``()`` where there are none."""
-    for site in samples(trace):
+    for site in sample_sites(trace):
         dim = data_dim(site, what.data)
         if dim is not None:
             term = scale_and_mask(log_prob(site), 1.0, site["mask"])
-            total = total + over_plates(term, dim, what.depth, keepdim=True)
+            total = total + sum_plates(term, dim, what.depth, keepdim=True)
     return total.flatten() if total.ndim else total
 
 
@@ -124,7 +124,7 @@ def pair_scores(
     """
     elbo, iwae, what = bounds(pair, x, *rest, k=k, seed=seed)
     if space is not None:
-        require(space, what.kind, "the model")
+        require_kind(space, what.kind, "the model")
     prior = getattr(pair, "log_prob_label", None)
     if prior is not None and rest:
         elbo, iwae = elbo + prior(rest[0]), iwae + prior(rest[0])

@@ -20,7 +20,16 @@ from torch.distributions import biject_to
 from pyrogen.errors import ConfigError
 from pyrogen.protocols import Kind, Pair
 from pyrogen.pyro_tools.programs import count_positional, drop_extra_args
-from pyrogen.pyro_tools.traces import Site, check_follows, check_shape, data_dim, following, is_delta, log_prob, samples
+from pyrogen.pyro_tools.traces import (
+    Site,
+    batch_plates,
+    check_batch_dependence,
+    check_shape,
+    data_dim,
+    is_delta,
+    log_prob,
+    sample_sites,
+)
 from pyrogen.random import scoped_seed
 
 Program = Callable[..., Any]
@@ -76,18 +85,18 @@ def structure(pair: Pair, x: Tensor, *rest: Tensor) -> Structure:
     """
     both = programs(pair)
     one, two = ([t[:1].expand(n, *t.shape[1:]) for t in (x, *rest)] for n in (1, 2))
-    alone = [samples(poutine.trace(f).get_trace(*one)) for f in both]
+    alone = [sample_sites(poutine.trace(f).get_trace(*one)) for f in both]
     joint, given = (poutine.trace(f).get_trace(*two) for f in both)
     with scoped_seed(0):
         again = poutine.trace(both[1]).get_trace(*two)
-    model, guide = samples(joint), samples(given)
-    data = following(alone[0], model, (1, 2)) | following(alone[1], guide, (1, 2))
+    model, guide = sample_sites(joint), sample_sites(given)
+    data = batch_plates(alone[0], model, (1, 2)) | batch_plates(alone[1], guide, (1, 2))
     observed = [s for s in model if s["is_observed"] and type(s["fn"]).__name__ != "Unit"]
     _check_observed(observed, data)
     _check_amortised(alone[1], guide, data)
     drawn = _latent(joint, given, data)
     for few, more in zip(alone, (model, guide), strict=True):
-        check_follows(few, more, data)
+        check_batch_dependence(few, more, data)
         for site in more:
             check_shape(site, log_prob(site).shape)
             _check_whole(site, data)
@@ -147,7 +156,7 @@ def _check_whole(site: Site, data: frozenset[str]) -> None:
 def _latent(joint: Trace, given: Trace, data: frozenset[str]) -> list[Site]:
     """The model's latent variables that the guide draws; the others must be such as can be summed out."""
     drawn = []
-    for site in samples(joint):
+    for site in sample_sites(joint):
         name, how = site["name"], site["infer"].get("enumerate")
         if site["is_observed"]:
             continue
@@ -189,7 +198,7 @@ def no_bound(joint: Trace, given: Trace, moving: set[str]) -> str | None:
     """
     free = {True: 0, False: 0}  # auxiliary values, and those that Delta sites make of them; discrete or not
     made = {True: 0, False: 0}
-    for site in samples(given):
+    for site in sample_sites(given):
         name, fn, p = site["name"], site["fn"], joint.nodes.get(site["name"])
         if site["is_observed"]:
             factor = type(fn).__name__ == "Unit"

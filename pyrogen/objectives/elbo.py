@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from pyrogen.errors import ConfigError
 from pyrogen.objectives.elbo_terms import ElboTerms, RowPlates, ambiguous, collect, rows_of
 from pyrogen.pyro_tools.programs import Program
-from pyrogen.pyro_tools.traces import particles
+from pyrogen.pyro_tools.traces import trace_particles
 
 Weight = Callable[[Tensor], Tensor]
 ROW_PLATES = RowPlates()
@@ -111,7 +111,7 @@ class Objective(ELBO, nn.Module):
     def _particles(
         self, model: Program, guide: Program, batch: tuple[Any, ...], following: frozenset[str] | None
     ) -> tuple[Trace, Trace]:
-        return particles(model, guide, batch, self.particles, at_once=not self.analytic, data=following)
+        return trace_particles(model, guide, batch, self.particles, run_guide_once=not self.analytic, data=following)
 
 
 class BetaELBO(Objective):

@@ -20,14 +20,14 @@ from pyrogen.pyro_tools.parameters import modules_of
 from pyrogen.pyro_tools.programs import Program
 from pyrogen.pyro_tools.traces import (
     Site,
-    check_follows,
+    batch_plates,
+    check_batch_dependence,
     check_shape,
     data_dim,
     data_plate,
-    following,
     log_prob,
-    over_plates,
-    samples,
+    sample_sites,
+    sum_plates,
 )
 
 
@@ -96,13 +96,13 @@ class RowPlates:
                 _quiet_trace(program, batch)
             for program in (model, guide):
                 try:
-                    few, more = (samples(_quiet_trace(program, _of_rows(batch, n))) for n in (1, 2))
+                    few, more = (sample_sites(_quiet_trace(program, _of_rows(batch, n))) for n in (1, 2))
                 except Exception:  # whatever a program says to fewer rows than it was made for
                     return None
-                data |= following(few, more, (1, 2))
+                data |= batch_plates(few, more, (1, 2))
                 runs.append((few, more))
         for few, more in runs:
-            check_follows(few, more, data)
+            check_batch_dependence(few, more, data)
         return data
 
 
@@ -116,7 +116,7 @@ def _devices() -> range:
 
 def ambiguous(joint: Trace, given: Trace, rows: int | None) -> bool:
     """Whether plates of several names have as many rows as the batch, so that size does not tell which hold data."""
-    frames = [f for s in (*samples(joint), *samples(given)) for f in s["cond_indep_stack"] if f.vectorized]
+    frames = [f for s in (*sample_sites(joint), *sample_sites(given)) for f in s["cond_indep_stack"] if f.vectorized]
     return len({f.name for f in frames if f.size == rows}) > 1
 
 
@@ -150,7 +150,7 @@ def collect(
     Raises:
         ConfigError: as ``Objective``.
     """
-    model, guide = samples(joint), samples(given)
+    model, guide = sample_sites(joint), sample_sites(given)
     data = _DataPlate(model, guide, k, rows, following)
     prior = {site["name"]: site for site in model if not site["is_observed"]}
     in_order = list(prior) == [site["name"] for site in guide if site["name"] in prior]
@@ -228,7 +228,7 @@ class _DataPlate:
         frame = next(f for f in site["cond_indep_stack"] if f.name in self.names)
         subsampling = max((frame.full_size or frame.size) / frame.size, 1.0)
         term = scale_and_mask(term, site["scale"] / subsampling, site["mask"])
-        return over_plates(term, frame.dim, term.ndim - 1).reshape(len(term), self.k, -1)
+        return sum_plates(term, frame.dim, term.ndim - 1).reshape(len(term), self.k, -1)
 
 
 def _check_particles(frame: Any, k: int, rows: int | None, following: frozenset[str] | None) -> None:

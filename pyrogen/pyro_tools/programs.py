@@ -1,4 +1,4 @@
-"""Calling Pyro programs with as many arguments as they have places for."""
+"""Calling Pyro programs with only as many positional arguments as they accept."""
 
 import inspect
 from collections.abc import Callable
@@ -10,10 +10,10 @@ Program = Callable[..., Any]
 
 
 def count_positional(program: Program) -> int:
-    """How many of ``(x, y, …)`` ``program`` takes; a large number for ``*args``.
+    """Count the positional arguments ``(x, y, …)`` that ``program`` accepts; 1000 for ``*args``.
 
-    A further parameter counts if it must be given, or defaults to ``None``: a flag or a number that has a default is
-    no place for labels.
+    After the first, a parameter counts only if it has no default or defaults to ``None``: labels must not be passed
+    as a flag or a number that has a default.
     """
     signature = inspect.signature(program.forward if isinstance(program, nn.Module) else program)
     count = 0
@@ -27,6 +27,6 @@ def count_positional(program: Program) -> int:
     return count
 
 
-def drop_extra_args(program: Program, most: int) -> Program:
-    """The same program, blind to positional arguments beyond the first ``most``."""
-    return lambda *args, **kwargs: program(*args[:most], **kwargs)
+def drop_extra_args(program: Program, n: int) -> Program:
+    """Wrap ``program`` so that positional arguments after the first ``n`` are dropped."""
+    return lambda *args, **kwargs: program(*args[:n], **kwargs)

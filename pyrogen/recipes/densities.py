@@ -7,7 +7,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from pyro.infer import TraceEnum_ELBO
 
 from pyrogen.data.dataset import Dataset
-from pyrogen.data.space import require
+from pyrogen.data.space import require_kind
 from pyrogen.explicit.gaussian import Gaussian
 from pyrogen.explicit.histogram import Histogram
 from pyrogen.explicit.kde import KernelDensity
@@ -29,7 +29,7 @@ def gaussian(
     lr: LearningRate = 0.03,
 ) -> TrainingSetup:
     """SVI with an empty guide, from the mean and the deviation of the data."""
-    require(data.space, Gaussian.kind, "a Gaussian")
+    require_kind(data.space, Gaussian.kind, "a Gaussian")
     x, *_ = data.train.tensors()
     flat = x.flatten(1)
     model = Gaussian(data.shape, covariance, flat.mean(0), flat.std(0).clamp_min(1e-6))
@@ -47,7 +47,7 @@ def ppca(
     lr: LearningRate = 0.01,
 ) -> TrainingSetup:
     """Tipping and Bishop, 1999."""
-    require(data.space, PPCA.kind, "PPCA")
+    require_kind(data.space, PPCA.kind, "PPCA")
     x, *_ = data.train.tensors()
     model = PPCA(data.shape, latent, x.mean(0), float(x.flatten(1).std(0).square().mean().sqrt()))
     if fit == "closed":
@@ -71,7 +71,7 @@ def mixture(
     lr: LearningRate = 3e-3,
 ) -> TrainingSetup:
     """SVI with the component summed out, from k-means clusters."""
-    require(data.space, GaussianMixture.kind, "a mixture of Gaussians")
+    require_kind(data.space, GaussianMixture.kind, "a mixture of Gaussians")
     x, *_ = data.train.tensors()
     model = GaussianMixture.from_clusters(x, components, covariance, floor)
     return TrainingSetup(model, svi(model, lr, steps, loss=TraceEnum_ELBO(max_plate_nesting=1)), data)
@@ -86,7 +86,7 @@ def kde(
     batch_size: LoggedBatch = 256,
 ) -> TrainingSetup:
     """A Gaussian around each of ``centres`` training data."""
-    require(data.space, KernelDensity.kind, "a kernel-density estimate")
+    require_kind(data.space, KernelDensity.kind, "a kernel-density estimate")
     x, valid = data.train.tensors()[0][:centres], data.valid.tensors()[0]
     model = KernelDensity(x)
     return TrainingSetup(model, ClosedForm(model, partial(KernelDensity.from_data, x, valid)), data)

@@ -6,7 +6,7 @@ from pydantic import Field, PositiveInt
 from torch import nn
 
 from pyrogen.data.dataset import Dataset
-from pyrogen.data.space import require
+from pyrogen.data.space import require_kind
 from pyrogen.explicit.autoregressive import MADE
 from pyrogen.explicit.flow import Flow, autoregressive, coupling, multiscale
 from pyrogen.explicit.mixture_likelihood import MixtureLikelihood
@@ -82,7 +82,7 @@ def spline(
 
 def real_line(data: Dataset) -> list[nn.Module]:
     """The maps that bring data to the real line and to zero mean and unit deviation."""
-    require(data.space, Flow.kind, "a flow")
+    require_kind(data.space, Flow.kind, "a flow")
     x, *_ = data.train.tensors()
     first = [Logit()] if data.space.support == "unit" else []
     for step in first:

@@ -242,7 +242,7 @@ def cvae(
     else:
         require_images(data, "condition=quadrants")
         given = PartialImage(data.shape)
-        data = data.with_side(partial(_quadrants, observed=observed))
+        data = data.with_side_information(partial(_quadrants, observed=observed))
     observation = observation_model(data, likelihood, sigma)
     model = CVAE(data.shape, given, latent, hidden, observation, prior, mean=mean_of(data))
     return TrainingSetup(model, svi(model, lr, steps, loss=BetaELBO()), data)

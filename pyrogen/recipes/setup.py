@@ -11,7 +11,7 @@ from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from pyrogen.data.dataset import Dataset
-from pyrogen.data.space import require
+from pyrogen.data.space import require_kind
 from pyrogen.errors import ConfigError
 from pyrogen.explicit.likelihoods import Likelihood, make_likelihood
 from pyrogen.protocols import Step
@@ -75,7 +75,7 @@ def observation_model(data: Dataset, name: str, sigma: float | str) -> Likelihoo
             f"the discretized_logistic likelihood wants dequantised grey levels; {data.name!r} is a {data.space}"
         )
     chosen = make_likelihood(name, data.space.levels, sigma, unit)
-    require(data.space, chosen.kind, f"the {name} likelihood")
+    require_kind(data.space, chosen.kind, f"the {name} likelihood")
     return chosen
 
 

@@ -17,7 +17,7 @@ from pyrogen.errors import ConfigError, unknown
 from pyrogen.nn.conv import ConvDown, ConvUp
 from pyrogen.nn.mlp import mlp
 from pyrogen.nn.pooling import PoolDown, PoolUp
-from pyrogen.nn.precision import widened
+from pyrogen.nn.precision import at_least_float32
 
 NETWORKS = ("mlp", "conv", "max", "average")
 
@@ -96,5 +96,5 @@ class Autoencoder(nn.Module):
         return {"loss": F.mse_loss(self.reconstruct(seen), x)}
 
     def _shown(self, h: Tensor) -> Tensor:
-        h = widened(h) + self.offset
+        h = at_least_float32(h) + self.offset
         return torch.sigmoid(h) if self.squashed else h

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pyrogen.errors import DataError
-from pyrogen.nn.precision import dtype_of
+from pyrogen.nn.precision import model_dtype
 from pyrogen.reconstruction.autoencoder import check_bottleneck
 
 
@@ -42,7 +42,7 @@ class PCA(nn.Module):
             ConfigError: for more components than dimensions.
             DataError: for no data, or some that are not finite.
         """
-        fitted = cls(x.shape[1:], latent).to(x.device, dtype_of(x))
+        fitted = cls(x.shape[1:], latent).to(x.device, model_dtype(x))
         flat = x.flatten(1).double()
         if not len(flat) or not bool(flat.isfinite().all()):
             raise DataError(f"expected finite data to fit; got shape {tuple(x.shape)}")

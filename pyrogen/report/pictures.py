@@ -24,7 +24,7 @@ def pictures(model: Any, data: Dataset, n: int, seed: int, y: Tensor | None = No
         y: side information with one row or ``n``.
     """
     with scoped_seed(derive(seed, "samples")), torch.no_grad(), eval_mode(model):
-        if y is None and data.test.side is not None:
+        if y is None and data.test.side_fn is not None:
             y = data.test.tensors(seed)[1][:n]
             n = len(y)
         mean = getattr(model, "sample_mean", None)

@@ -15,7 +15,7 @@ from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from pyrogen.compile.checked_graph import Gradients
-from pyrogen.compile.verified import VerifiedFunction, compiles
+from pyrogen.compile.verified import VerifiedFunction, should_compile
 from pyrogen.errors import ConfigError
 from pyrogen.nn.eval_mode import eval_mode
 from pyrogen.objectives.adversarial import AdversarialLoss, NonSaturating
@@ -139,8 +139,8 @@ class AdversarialGame:
         follow(optimizer, self._networks[player].parameters())
         begun = (self.t if player == "critic" else self.moves) > 0
         found = None
-        if begun and compiles(self.compile, self.t):
-            found = self._verified[player](terms, args, by=weights, begun=True)
+        if begun and should_compile(self.compile, self.t):
+            found = self._verified[player](terms, args, wrt=weights, begun=True)
         if found is None:
             # The other player's weights are constants of the move.
             values = terms(*args)

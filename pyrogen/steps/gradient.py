@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from pyrogen.compile.verified import VerifiedFunction, compiles
+from pyrogen.compile.verified import VerifiedFunction, should_compile
 from pyrogen.nn.eval_mode import eval_mode
 from pyrogen.pyro_tools.parameters import assign, modules_of, weights_of
 from pyrogen.steps.optimizers import MakeOptimizer, follow, make_optimizer
@@ -47,7 +47,7 @@ class GradientStep:
         """Take one optimiser step on the batch; return the losses before it."""
         follow(self.optimizer, self._parameters())
         self.optimizer.zero_grad()
-        compiled = bool(self._names) and compiles(self.compile, self.t)
+        compiled = bool(self._names) and should_compile(self.compile, self.t)
         found = self._verified(self._terms, batch, begun=True) if compiled else None
         if found is None:
             losses = dict(self.losses(*batch))

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from pyrogen.data.step_arguments import batch_for
+from pyrogen.data.step_arguments import select_arguments
 from pyrogen.protocols import Step
 from pyrogen.steps.adversarial import AdversarialGame
 from pyrogen.steps.diagnostics import diagnose
@@ -40,14 +40,14 @@ class SequentialSteps:
         """Let every step learn from the batch."""
         logs: dict[str, Tensor] = {}
         for step in self.steps.values():
-            logs |= step(*batch_for(step, batch))
+            logs |= step(*select_arguments(step, batch))
         return logs
 
     def evaluate(self, *batch: Tensor) -> dict[str, Tensor]:
         """The scalars of all steps without learning."""
         logs: dict[str, Tensor] = {}
         for step in self.steps.values():
-            logs |= step.evaluate(*batch_for(step, batch))
+            logs |= step.evaluate(*select_arguments(step, batch))
         return logs
 
     diagnose = staticmethod(diagnose)

@@ -17,12 +17,12 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from pyrogen.compile.elbo import CompiledELBO
-from pyrogen.data.step_arguments import types_named
+from pyrogen.data.step_arguments import explain_dtype_errors
 from pyrogen.errors import ConfigError
 from pyrogen.nn.eval_mode import eval_mode
 from pyrogen.objectives.pyro_losses import as_loss
 from pyrogen.pyro_tools import template
-from pyrogen.pyro_tools.predictive import draw
+from pyrogen.pyro_tools.predictive import sample_predictive
 from pyrogen.pyro_tools.programs import Program, count_positional
 from pyrogen.steps.optimizers import MakeOptimizer
 from pyrogen.steps.svi_update import Learning
@@ -97,13 +97,13 @@ class SVI:
 
     def __call__(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
         """Take one optimiser step on the batch; return the negative ELBO before it, in nats per datum."""
-        with types_named(self, args):
+        with explain_dtype_errors(self, args):
             loss, count = self._learning.step(args, kwargs, self.compile)
         return _per_datum(loss, count)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
         """The negative ELBO in nats per datum, with every network in evaluation mode and nothing moved."""
-        with eval_mode(self), types_named(self, args):
+        with eval_mode(self), explain_dtype_errors(self, args):
             loss, count = self._learning.loss(self.loss.loss, args, kwargs)
         return _per_datum(loss, count)
 
@@ -160,10 +160,10 @@ class SVI:
         with self._learning.owned.sites, eval_mode(self):
             if self._sample is not None:
                 return self._sample(n, y)
-            like = template.datum(self._learning.template)
+            like = template.first_datum(self._learning.template)
             if like is None:
                 raise ConfigError("the shape of the data is not known before the first step: train, then sample")
-            return draw(self._model, self._guide, like.to(self._learning.owned.device), n, y)
+            return sample_predictive(self._model, self._guide, like.to(self._learning.owned.device), n, y)
 
     @property
     def t(self) -> int:

@@ -13,7 +13,7 @@ from pyro.nn import PyroModule
 from torch import Tensor
 
 from pyrogen.compile.elbo import CompiledELBO
-from pyrogen.compile.verified import compiles
+from pyrogen.compile.verified import should_compile
 from pyrogen.errors import ConfigError
 from pyrogen.nn.eval_mode import eval_mode
 from pyrogen.pyro_tools import template
@@ -82,12 +82,12 @@ class Learning:
         loss: Any
         count: Any
         with torch.enable_grad(), self.owned.sites:
-            if not first and self._refused is None and compiles(compile, self.t):
+            if not first and self._refused is None and should_compile(compile, self.t):
                 found = self.compiled.gradients(self.model, self.guide, args, kwargs, begun=self.t > 0)
             if found is not None:
                 self._adopt(found.weights)
                 found.store()
-                (loss, count), met = found.values, found.noted
+                (loss, count), met = found.values, found.param_sites
             else:
                 with SiteRecorder() as recorder:
                     loss = self._eager(args, kwargs, lenient)
@@ -231,7 +231,7 @@ class Learning:
             self._take(state, None)
         except Exception:
             self._pending, self.owned.strays = pending, strays
-            self.owned.sites.put_back(sites)
+            self.owned.sites.restore(sites)
             with torch.no_grad():
                 for tensor, value in values:
                     tensor.copy_(value)
@@ -247,7 +247,7 @@ class Learning:
         if extra and weights.keys() - self.owned.weights().keys():
             assign(self.owned.weights(), weights)  # another model's: it says which
         for name in extra:  # sites that a later step has made
-            self.owned.sites.forget(name.removeprefix("param."))
+            self.owned.sites.remove(name.removeprefix("param."))
         if not self.owned.weights().keys() - weights.keys():
             free = {name: t for name, t in weights.items() if name.startswith("param.") and "$$$" not in name}
             self.owned.sites.load_state_dict(state.get("sites", {}), free, self.owned.device)

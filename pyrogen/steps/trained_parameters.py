@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from pyrogen.compile.fingerprint import Fingerprint
-from pyrogen.compile.value_kinds import Opaque
-from pyrogen.pyro_tools.param_store import Sites
+from pyrogen.compile.value_kinds import OpaqueProgram
+from pyrogen.pyro_tools.param_store import ScopedParamStore
 from pyrogen.pyro_tools.parameters import modules_of, unique, weights_of
 from pyrogen.pyro_tools.programs import Program
 
@@ -28,7 +28,7 @@ class Owned:
     """
 
     def __init__(self, model: Program, guide: Program, loss: Any, shared: bool) -> None:
-        self.sites = Sites(shared)
+        self.sites = ScopedParamStore(shared)
         self.networks = modules_of(model, "model")
         known = {id(m) for m in self.networks.values()}
         self.networks |= {name: m for name, m in modules_of(guide, "guide").items() if id(m) not in known}
@@ -76,7 +76,7 @@ class Owned:
         """Whether all that the programs reach is seen; it is then up to date."""
         try:
             self._reach.update(self.sites.params, self.sites.constraints)
-        except Opaque:
+        except OpaqueProgram:
             return False
         return True
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pyrogen.data.dataset import Dataset, Split
-from pyrogen.data.step_arguments import batch_for
+from pyrogen.data.step_arguments import select_arguments
 from pyrogen.measure.evaluate import evaluate
 from pyrogen.protocols import Density, Pair, Sampler, Step
 from pyrogen.random import scoped_seed
@@ -78,7 +78,9 @@ def check_trains(make: Make, data: Dataset, precision: str = "32") -> tuple[Any,
     moved = any(name in a and not equal(a[name], w) for a, b in pairwise(weights) for name, w in b.items())
     expect(moved, f"{STEPS} steps moved none of {len(weights[-1])} weights; expected training to move some")
     with unchanged("evaluate(*batch)", family.model, family.step), scoped_seed(0):
-        expect_scalars("evaluate(*batch)", family.step.evaluate(*batch_for(family.step, first_batch(family.data))))
+        expect_scalars(
+            "evaluate(*batch)", family.step.evaluate(*select_arguments(family.step, first_batch(family.data)))
+        )
     return family
 
 

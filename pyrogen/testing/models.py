@@ -109,7 +109,7 @@ CAPABILITIES: dict[Any, Callable[[Any, Dataset | Split], None]] = {
 def draw(model: Sampler, data: Dataset | Split, n: int = ROWS, seed: int = 0) -> Tensor:
     """Samples under a seed, given y where it is side information of the data."""
     expect(count_positional(model.sample) > 1, "sample has no place for y; expected sample(n, y=None)")
-    side = (data.test if isinstance(data, Dataset) else data).side
+    side = (data.test if isinstance(data, Dataset) else data).side_fn
     y = None if side is None else first_batch(data)[1][:n]
     with scoped_seed(seed):
         return model.sample(n if y is None else len(y), y)

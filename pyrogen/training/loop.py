@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from pyrogen.data.batches import Source, batches
-from pyrogen.data.step_arguments import Batch, batch_for, tensors_in, types_named
+from pyrogen.data.step_arguments import Batch, explain_dtype_errors, iterate_tensors, select_arguments
 from pyrogen.protocols import Step
 from pyrogen.random import derive, scoped_seed
 from pyrogen.training.device import autocast
@@ -68,9 +68,9 @@ def _steps(
     step: Step, source: Iterator[Batch], steps: int, seed: int, start: int, precision: str
 ) -> Iterator[tuple[int, Mapping[str, Tensor]]]:
     for t in range(start + 1, steps + 1):
-        batch = batch_for(step, next(source))
-        device = next((part.device for part in tensors_in(batch)), torch.device("cpu"))
-        with scoped_seed(derive(seed, "step", t)), autocast(precision, device), types_named(step, batch):
+        batch = select_arguments(step, next(source))
+        device = next((part.device for part in iterate_tensors(batch)), torch.device("cpu"))
+        with scoped_seed(derive(seed, "step", t)), autocast(precision, device), explain_dtype_errors(step, batch):
             logs = step(*batch)
         yield t, logs
 

@@ -6,10 +6,10 @@ from typing import Any, Protocol
 from torch import nn
 
 import pyrogen.training.checkpoint as checkpoint
-from pyrogen.data.checks import check_enough
+from pyrogen.data.checks import check_batch_size
 from pyrogen.data.dataset import Dataset
 from pyrogen.data.datasets import load
-from pyrogen.data.step_arguments import batch_for
+from pyrogen.data.step_arguments import select_arguments
 from pyrogen.random import derive, scoped_seed
 from pyrogen.recipes import TrainingSetup, recipe
 from pyrogen.report.pictures import pictures
@@ -62,7 +62,7 @@ def build(config: RunConfig) -> TrainingSetup:
     """
     device = pick_device(config.device)
     data = load(config.data, config.data_root, config.seed)
-    check_enough(len(data.train), config.options["batch_size"])
+    check_batch_size(len(data.train), config.options["batch_size"])
     with scoped_seed(derive(config.seed, "init")):
         setup = recipe(config.model)(data, **config.options)
     setup.model.to(device)
@@ -142,7 +142,7 @@ def _due(t: int, steps: int, times: int) -> bool:
 
 
 def _validate(setup: TrainingSetup, seed: int) -> float:
-    batch = batch_for(setup.step, tuple(part[:VALID_ROWS] for part in setup.data.valid.tensors(seed)))
+    batch = select_arguments(setup.step, tuple(part[:VALID_ROWS] for part in setup.data.valid.tensors(seed)))
     with scoped_seed(derive(seed, "valid")):
         return float(setup.step.evaluate(*batch)["loss"])
 

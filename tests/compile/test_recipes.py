@@ -1,4 +1,4 @@
-"""Every recipe trains to the same numbers compiled as eagerly.
+"""Compiled and eager training of every recipe log the same numbers.
 
 PYROGEN_DATA=… pytest tests/compile/test_recipes.py -m slow -n 0 -s   # 200 steps, minutes
 """
@@ -42,7 +42,7 @@ def losses(name, compile, steps):
 
 
 def both(name, steps):
-    """What every step of the eager and of the compiled run logged, by name; nothing for what is not compiled."""
+    """Return the logs of every step of an eager and a compiled run; none for recipes that do not compile."""
     compiled, step = losses(name, True, steps)
     if not getattr(step, "compile", False):
         return {}  # fitted in closed form, or never compiled

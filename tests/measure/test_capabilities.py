@@ -265,7 +265,7 @@ def test_labels_of_test_rows_go_with_side_information():
     data = dataset(n=(60, 30, 30))
     draw(Conditional(), data, 10, 0)
     assert seen == [None]
-    data = data.with_side(lambda x, y: x[:, :1])
+    data = data.with_side_information(lambda x, y: x[:, :1])
     drawn = draw(Conditional(), data, 50, 0)
     assert len(drawn) == 30
     assert torch.equal(seen[1], data.test.x[:, :1])

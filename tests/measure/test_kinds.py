@@ -248,7 +248,7 @@ def test_values_of_another_shape_are_refused(shape):
         with pyro.plate("data", len(x)):
             pyro.sample("x", dist.Normal(0.0, 1.0), obs=x[:, None] if shape == (4, 1) else x.expand(len(x), len(x)))
 
-    with pytest.raises(ConfigError, match=r"site 'x' has a log-probability of shape \(2, 2\).*\(data\) say \(2,\)"):
+    with pytest.raises(ConfigError, match=r"site 'x' has a log-probability of shape \(2, 2\).*\(data\) imply \(2,\)"):
         structure(Couple(model), points(4))
 
 
@@ -273,7 +273,7 @@ def test_an_event_that_follows_the_rows_is_named(side):
         pyro.sample("u", dist.Normal(0.0, 1.0).expand([len(x)]).to_event(1), infer={"is_auxiliary": True})
 
     pair = Couple(model, lambda x: outside(x, 0.1)) if side == "model" else Couple(other, guide)
-    with pytest.raises(ConfigError, match=r"the event of site '[zu]' follows the number of rows"):
+    with pytest.raises(ConfigError, match=r"the event shape of site '[zu]' depends on the batch size"):
         structure(pair, points(5))
 
 
@@ -286,7 +286,7 @@ def test_latents_that_come_with_the_rows_are_named():
         with pyro.plate("data", len(x)):
             pyro.sample("x", dist.Normal(z, 1.0), obs=x)
 
-    with pytest.raises(ConfigError, match=r"site 'z1' is there only where there are more rows"):
+    with pytest.raises(ConfigError, match=r"site 'z1' exists only for larger batches"):
         structure(Couple(model, both), points(5))
 
 

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset as TorchDataset
 import pyrogen
 from pyrogen import EarlyStopping, fit
 from pyrogen.data import Split, batches
-from pyrogen.data.step_arguments import batch_for
+from pyrogen.data.step_arguments import select_arguments
 from pyrogen.errors import ConfigError, DataError
 from pyrogen.random import derive, generator, scoped_seed
 from pyrogen.recipes import RECIPES
@@ -208,8 +208,8 @@ def test_a_step_that_says_what_it_takes_is_given_no_more():
         pass
     assert [len(batch) - 1 for batch in step.seen] == [2, 2]
     assert len(run(source, 1, batch_size=4)[0]) - 1 == 3
-    assert batch_for(lambda x: x, (1, 2)) == (1, 2)
-    assert batch_for(step, (1,)) == (1,)
+    assert select_arguments(lambda x: x, (1, 2)) == (1, 2)
+    assert select_arguments(step, (1,)) == (1,)
 
 
 def test_a_program_of_x_alone_trains_on_data_with_labels():
