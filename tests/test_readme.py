@@ -8,17 +8,19 @@ each block after what the blocks above it have left. To be quick and to need no 
 - ``photos/``, ``table.npy`` and ``arrays.npz`` are there.
 """
 
-import json
-import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import forked
 import numpy as np
 import pytest
 from PIL import Image
 
+from pyrogen.cli import main
 from pyrogen.data import names
 
 ROOT = Path(__file__).parent.parent
@@ -27,22 +29,21 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 INSTEAD = {"mnist": "digits", "cuda": "cpu"}
 QUICK = " --steps 2 --batch-size 16"
 
-RUN = """
-import json, shlex, sys
-from pyrogen.cli import main
-names = {"__name__": "__main__"}
-for kind, place, text in json.load(sys.stdin):
-    print(f"--- {place}", file=sys.stderr, flush=True)
-    if kind == "python":
-        exec(compile(text, place, "exec"), names)
-        continue
-    sys.argv = shlex.split(text, comments=True)
-    try:
-        main()
-    except SystemExit as end:
-        if end.code:
-            raise
-"""
+
+def run_pieces(pieces: list[tuple[str, str, str]]) -> None:
+    """Run the pieces of a page one after another, in one namespace."""
+    names: dict[str, Any] = {"__name__": "__main__"}
+    for kind, place, text in pieces:
+        print(f"--- {place}", file=sys.stderr, flush=True)
+        if kind == "python":
+            exec(compile(text, place, "exec"), names)
+            continue
+        sys.argv = shlex.split(text, comments=True)
+        try:
+            main()
+        except SystemExit as end:
+            if end.code:
+                raise
 
 
 def pieces(page: Path) -> list[tuple[str, str, str]]:
@@ -79,11 +80,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("page", [p for p in PAGES if pieces(p)], ids=lambda p: str(p.relative_to(ROOT)))
 def test_the_page_runs(page: Path, folder: Path) -> None:
-    env = {k: v for k, v in os.environ.items() if k != "PYROGEN_DATA"} | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", RUN],
-        input=json.dumps(pieces(page)), cwd=folder, env=env, capture_output=True, text=True, timeout=400, check=False,
-    )  # fmt: skip
+    done = forked.run(run_pieces, pieces(page), folder=folder, timeout=400)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
 
 

@@ -1,4 +1,4 @@
-"""Write what the documentation takes from the registry of recipes: tables of models and options, and the navigation.
+"""Write what the documentation takes from the code: tables of models, options and rooms, and the navigation.
 
     python docs/scripts/tables.py            # rewrite the pages
     python docs/scripts/tables.py --check    # say which pages differ, and exit with status 1
@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pyrogen
 from pyrogen.recipes import RECIPES, Recipe
 
 ROOT = Path(__file__).parents[2]
@@ -49,6 +50,15 @@ def navigation() -> str:
     return "\n".join(f"      - {r.name}: models/{r.name}.md" for r in ordered())
 
 
+def rooms() -> str:
+    """The rooms in the order of their imports, with the first paragraph of each one's docstring."""
+    rows = ["| Room | Holds |", "|---|---|"]
+    for name in pyrogen.ROOMS:
+        first = (getattr(pyrogen, name).__doc__ or "").partition("\n\n")[0].strip().replace("``", "`")
+        rows.append(f"| `pyrogen.{name}` | {' '.join(first.split())} |")
+    return "\n".join(rows)
+
+
 def options(recipe: Recipe) -> Callable[[], str]:
     """The table of a recipe's options."""
 
@@ -67,6 +77,8 @@ def parts() -> Iterator[tuple[Path, str, Callable[[], str]]]:
     yield ROOT / "README.md", "models", readme_models
     yield ROOT / "docs/index.md", "models", index_models
     yield ROOT / "docs/mkdocs.yml", "models", navigation
+    yield ROOT / "docs/index.md", "rooms", rooms
+    yield ROOT / "docs/design.md", "rooms", rooms
     for recipe in RECIPES.values():
         yield ROOT / f"docs/models/{recipe.name}.md", "options", options(recipe)
 

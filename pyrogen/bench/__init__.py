@@ -1,4 +1,4 @@
-"""Benchmarks: how long a training step takes in pyrogen, Pyro, torch, NumPyro and Pythae, in one run.
+"""Benchmarks of training steps beside Pyro, torch, NumPyro and Pythae.
 
 ``python -m pyrogen.bench`` prints one table. Nothing else in the package imports this room.
 """

@@ -1,4 +1,4 @@
-"""Compile a function and its gradients into one graph that is verified against eager execution."""
+"""Compilation of a function and its gradients to one graph, verified against the eager function."""
 
 from pyrogen.compile.elbo import CompiledELBO, CompiledTrace_ELBO
 

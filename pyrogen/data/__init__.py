@@ -1,4 +1,4 @@
-"""Data: named data sets, a user's own files, toy densities with known likelihood, and batches."""
+"""Data sets by name, a user's own files, toy densities with known likelihood, and batches."""
 
 from pyrogen.data.batches import batches
 from pyrogen.data.dataset import Dataset, Split

@@ -1,4 +1,4 @@
-"""Models with a likelihood: exact, or bounded from below."""
+"""Models with a likelihood, exact or bounded: densities, flows, autoregressive models, VAEs and their parts."""
 
 from pyrogen.explicit.autoregressive import MADE
 from pyrogen.explicit.conditions import Attributes, Label, PartialImage, observe_quadrants

@@ -1,4 +1,4 @@
-"""Measures: one file each, from a model or its samples to a ``Score``."""
+"""Measures, one file each: from a model or its samples to a ``Score``."""
 
 from pyrogen.measure.c2st import c2st
 from pyrogen.measure.coverage import count_scores, mode_scores, stacked_modes

@@ -1,4 +1,4 @@
-"""Plain torch modules shared by explicit and implicit models."""
+"""Plain torch modules that explicit and implicit models share: networks, convolutions, masks, precision."""
 
 from pyrogen.nn.conv import ConvDown, ConvUp, dcgan_init
 from pyrogen.nn.eval_mode import eval_mode

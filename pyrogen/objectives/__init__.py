@@ -1,4 +1,4 @@
-"""What a step minimises: bounds on a log-likelihood, adversarial losses and penalties on a critic."""
+"""What a step minimises: bounds on a log-likelihood, adversarial losses, penalties on a critic."""
 
 from pyrogen.objectives.adversarial import AdversarialLoss, Hinge, LeastSquares, Minimax, NonSaturating, Wasserstein
 from pyrogen.objectives.elbo import IWAE, BetaELBO, FreeBits, Objective, Warmup

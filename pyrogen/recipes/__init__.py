@@ -1,4 +1,4 @@
-"""Recipes: one function for each model of the command line; its signature is the model's configuration.
+"""One function for each model of the command line; its signature is the model's configuration.
 
 Every module of this room is imported here, and each of its recipes enters the registry by its decorator.
 """

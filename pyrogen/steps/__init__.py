@@ -1,4 +1,4 @@
-"""Steps, each one update of learning: variational inference, adversarial, gradient and closed-form steps."""
+"""Training steps: ``SVI``, ``AdversarialGame``, gradient and closed-form steps, and sequences of them."""
 
 from pyrogen.steps.adversarial import AdversarialGame, wgan_critic_schedule
 from pyrogen.steps.closed_form import ClosedForm

@@ -1,4 +1,4 @@
-"""What every family keeps: checks that a model and its step pass, the library's and a user's alike.
+"""Checks that every model of the library passes, for a user's own models as well.
 
 ```python
 def make(data):

@@ -1,4 +1,4 @@
-"""Training: the loop, checkpoints, run folders, devices, and whole runs of a recipe."""
+"""The loop, checkpoints, run folders and their configuration, devices, and whole runs of a recipe."""
 
 from pyrogen.training.averaging import BestWeights, ExponentialMovingAverage, ema
 from pyrogen.training.checkpoint import restore, save
