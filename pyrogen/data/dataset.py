@@ -10,10 +10,13 @@ from torch import Tensor
 
 from pyrogen.data.memmap import MemoryMapped
 from pyrogen.data.space import Space
+from pyrogen.data.toy import Toy
 from pyrogen.errors import DataError
 
 Noise = Callable[[Tensor, torch.Generator], Tensor]
 """How a stored row becomes a datum: dequantisation, binarisation; ``(stored, generator) -> x``."""
+Side = Callable[[Tensor, Tensor | None], Tensor | None]
+"""How the side information of a datum is computed, ``(x, y) -> y``."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class Split:
         y: labels, ``long (n,)``, or other side information with ``n`` rows; ``None`` if there is none.
         noise: turns stored rows into data, drawn anew at each reading; ``None`` if rows are the data.
         side: computes the side information from the data that were drawn, ``(x, y) -> y``.
-        measure: the space in which likelihoods on these rows are compared, where that is known.
+        space: the space in which likelihoods on these rows are compared, where that is known.
         more: further tensors with ``n`` rows each (lengths, weights, masks), which come after x and y in every batch.
 
     Raises:
@@ -35,7 +38,7 @@ class Split:
     x: Tensor | MemoryMapped
     y: Tensor | None = None
     noise: Noise | None = None
-    side: Callable[[Tensor, Tensor | None], Tensor] | None = None
+    side: Side | None = None
     space: Space | None = None
     more: tuple[Tensor, ...] = ()
 
@@ -95,7 +98,7 @@ class Dataset:
         train, valid, test: the splits. ``valid`` and ``test`` are fixed; ``train`` may carry noise.
         shape: the shape of one datum, ``(channel, height, width)`` for images, ``(d,)`` for vectors.
         classes: the class names by label; empty where there are no labels.
-        measure: the space in which likelihoods on this data are compared.
+        space: the space in which likelihoods on this data are compared.
         truth: for a toy density, the density itself (``log_prob``, ``entropy``, ``modes``).
     """
 
@@ -106,7 +109,7 @@ class Dataset:
     shape: tuple[int, ...]
     space: Space
     classes: tuple[str, ...] = ()
-    truth: Any = None
+    truth: Toy | Any = None  # Any stands for None: who loads a toy density knows that it has one
 
     @property
     def dims(self) -> int:
@@ -122,7 +125,7 @@ class Dataset:
         """The same data set on another device."""
         return replace(self, train=self.train.to(device), valid=self.valid.to(device), test=self.test.to(device))
 
-    def with_side(self, side: Callable[[Tensor, Tensor | None], Tensor]) -> Self:
+    def with_side(self, side: Side) -> Self:
         """The same data with ``side(x, y)`` in place of the labels, e.g. a partly hidden image."""
         splits = {name: replace(getattr(self, name), side=side) for name in ("train", "valid", "test")}
         return replace(self, **splits)

@@ -19,7 +19,7 @@ class Space:
     """The space of a data set.
 
     Args:
-        space: ``binary`` (a mass on {0, 1}^D), ``unit`` (a density on [0, 1]^D), ``logit`` (a density
+        support: ``binary`` (a mass on {0, 1}^D), ``unit`` (a density on [0, 1]^D), ``logit`` (a density
             on R^D over ``logit(λ + (1 - 2λ) x)``) or ``real`` (a density on R^D).
         levels: the number of grey levels L that were dequantised by ``(k + u) / L``; 0 if none.
         squeeze: λ of the logit map.

@@ -200,7 +200,7 @@ def pictures(model: Any, data: Dataset, n: int, seed: int, y: Tensor | None = No
         return x.clamp(0, 1) if data.space.support in ("unit", "binary") else data.space.to_image(x)
 
 
-def _kept(setup: TrainingSetup) -> BestWeights | ExponentialMovingAverage:
+def _kept(setup: TrainingSetup) -> BestWeights[nn.Module] | ExponentialMovingAverage[nn.Module]:
     """The weights that the run ends with, by the recipe's rule."""
     return BestWeights(setup.model) if setup.average is None else ExponentialMovingAverage(setup.model, setup.average)
 
