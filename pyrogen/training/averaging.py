@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -77,8 +77,7 @@ class ExponentialMovingAverage(Generic[Network]):
     @property
     def module(self) -> Network:
         """The network with averaged parameters and the newest buffers."""
-        averaged: Network = self.average.module  # type: ignore[assignment]
-        return averaged
+        return cast(Network, self.average.module)
 
     def judge(self, module: nn.Module, score: float) -> None:
         """An average takes no side."""
