@@ -23,7 +23,7 @@ from pyrogen.report import grid_png
 ROWS, COMPLETIONS = 8, 5
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="digits", help="a data set of grey levels, e.g. digits or mnist")
     parser.add_argument("--data-root")

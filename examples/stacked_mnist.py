@@ -15,19 +15,16 @@ from pathlib import Path
 import torch
 from torch.optim import Adam
 from torch.optim.lr_scheduler import CosineAnnealingLR
-from torch.optim.swa_utils import AveragedModel
 
 import pyrogen
 from pyrogen.implicit import DCGAN, ConvCritic, Packed, packed_shape
-from pyrogen.measure.coverage import count_scores, stacked_modes
-from pyrogen.measure.evaluate import in_chunks
-from pyrogen.measure.features import classifier
+from pyrogen.measure import classifier, count_scores, in_chunks, stacked_modes
 from pyrogen.objectives import R1Penalty
 from pyrogen.report import grid_png
-from pyrogen.training.averaging import ema
+from pyrogen.training import ExponentialMovingAverage
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", choices=("stacked-mnist", "stacked-digits"), default="stacked-mnist")
     parser.add_argument("--pack", type=int, default=2, help="how many pictures the critic sees at once")
@@ -50,14 +47,14 @@ def main():
     data = pyrogen.load(name).to(args.device)
     cache = args.out / "judge" if args.smoke else None
     single = pyrogen.load(name.removeprefix("stacked-"))
-    judge = classifier(single, cache, args.device, **({"steps": 50} if args.smoke else {}))
+    judge = classifier(single, cache, args.device, steps=50 if args.smoke else 2000)
     print(f"the judge is right on {judge.accuracy:.2%} of single test digits")
 
     gan = DCGAN(data.shape, latent=128, width=args.width, layers=args.layers)
     critic = ConvCritic(packed_shape(data.shape, args.pack), args.width, norm="layer", layers=args.layers)
     gan.critic = Packed(critic, args.pack)
     gan.to(args.device)
-    average = AveragedModel(gan, multi_avg_fn=ema(0.999))
+    average = ExponentialMovingAverage(gan, 0.999)
     adam = partial(Adam, betas=(0.0, 0.9))
     step = pyrogen.AdversarialGame(
         gan.generator,
@@ -69,7 +66,7 @@ def main():
     )
     loop = pyrogen.fit(step, data.train, steps=steps, batch_size=64, seed=args.seed, precision=args.precision)
     for t, _ in loop:
-        average.update_parameters(gan)
+        average.update(gan)
         if t % max(steps // 10, 1) == 0:
             drawn = data.space.to_image(in_chunks(average.module, min(samples, 5000)))
             scores = count_scores(stacked_modes(drawn, judge), 1000)

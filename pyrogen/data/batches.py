@@ -4,8 +4,9 @@ No state is carried from one batch to the next, so a run resumed at step ``t`` g
 uninterrupted run.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from itertools import tee
+from operator import length_hint
 from typing import Any
 
 import torch
@@ -63,7 +64,9 @@ def batches(
     if isinstance(source, DataLoader):
         return _from_loader(lambda _: source, seed, start, device)
     if isinstance(source, TorchDataset):
-        check_batch_size(len(source), batch_size)  # type: ignore[arg-type]
+        if not isinstance(source, Sized):
+            raise DataError(f"a {type(source).__name__} has no length: give a DataLoader of it")
+        check_batch_size(len(source), batch_size)
 
         def loader(epoch: int) -> Iterable[Any]:
             order = generator(seed, "order", epoch)
@@ -122,7 +125,7 @@ def _stored_rows(
 def _from_loader(
     loader: Callable[[int], Iterable[Any]], seed: int, start: int, device: torch.device | str | None
 ) -> Iterator[Batch]:
-    per_epoch = _length(loader(0))
+    per_epoch = length_hint(loader(0))  # 0 for a loader that does not know it
     epoch, skip = divmod(start, per_epoch) if per_epoch else (0, start)
     t = start - skip
     while True:
@@ -141,11 +144,3 @@ def _from_loader(
         if t == before:
             raise DataError("the data loader yielded no batch: is its data set smaller than one batch?")
         epoch += 1
-
-
-def _length(loader: Iterable[Any]) -> int:
-    """The number of batches in an epoch; 0 for a loader without a length."""
-    try:
-        return len(loader)  # type: ignore[arg-type]
-    except TypeError:
-        return 0

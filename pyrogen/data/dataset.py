@@ -10,10 +10,13 @@ from torch import Tensor
 
 from pyrogen.data.memmap import MemoryMapped
 from pyrogen.data.space import Space
+from pyrogen.data.toy import ToyDensity
 from pyrogen.errors import DataError
 
 Noise = Callable[[Tensor, torch.Generator], Tensor]
 """The map from stored rows to data, such as dequantisation or binarisation: ``(stored, generator) -> x``."""
+Side = Callable[[Tensor, Tensor | None], Tensor | None]
+"""How the side information of a datum is computed, ``(x, y) -> y``."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class Split:
     x: Tensor | MemoryMapped
     y: Tensor | None = None
     noise: Noise | None = None
-    side_fn: Callable[[Tensor, Tensor | None], Tensor] | None = None
+    side_fn: Side | None = None
     space: Space | None = None
     more: tuple[Tensor, ...] = ()
 
@@ -106,7 +109,7 @@ class Dataset:
     shape: tuple[int, ...]
     space: Space
     classes: tuple[str, ...] = ()
-    truth: Any = None
+    truth: ToyDensity | Any = None  # Any stands for None: who loads a toy density knows that it has one
 
     @property
     def dims(self) -> int:
@@ -122,7 +125,7 @@ class Dataset:
         """Return the data set on another device."""
         return replace(self, train=self.train.to(device), valid=self.valid.to(device), test=self.test.to(device))
 
-    def with_side_information(self, side_fn: Callable[[Tensor, Tensor | None], Tensor]) -> Self:
+    def with_side_information(self, side_fn: Side) -> Self:
         """Return the data set with ``side_fn(x, y)`` in place of the labels, e.g. a partly observed image."""
         splits = {name: replace(getattr(self, name), side_fn=side_fn) for name in ("train", "valid", "test")}
         return replace(self, **splits)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import e, log, pi
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -21,12 +21,12 @@ class ToyDensity(Protocol):
         ...
 
     @property
-    def modes(self) -> Tensor | None:
+    def modes(self) -> Tensor | Any:  # Any for None: the caller knows whether a density has modes
         """The centres of the modes, ``(k, 2)``; ``None`` if the density has no separate modes."""
         ...
 
     @property
-    def std(self) -> float | None:
+    def std(self) -> float | Any:
         """The standard deviation of each mode in each direction; ``None`` if there are no modes."""
         ...
 

@@ -3,7 +3,7 @@
 from pyrogen.explicit.autoregressive import MADE
 from pyrogen.explicit.conditions import Attributes, Label, PartialImage, observe_quadrants
 from pyrogen.explicit.cvae import CVAE
-from pyrogen.explicit.flow import Flow
+from pyrogen.explicit.flow import Flow, autoregressive, coupling, multiscale
 from pyrogen.explicit.gaussian import Gaussian
 from pyrogen.explicit.histogram import Histogram
 from pyrogen.explicit.kde import KernelDensity
@@ -51,5 +51,8 @@ __all__ = [
     "Spline",
     "StandardNormal",
     "VampPrior",
+    "autoregressive",
+    "coupling",
+    "multiscale",
     "observe_quadrants",
 ]

@@ -21,11 +21,11 @@ class Condition(Protocol):
 
     features: int
 
-    def __call__(self, y: Tensor) -> Tensor:
+    def __call__(self, y: Tensor, /) -> Tensor:
         """The features of y, ``(batch, features)``."""
         ...
 
-    def hidden(self, y: Tensor) -> Tensor | None:
+    def hidden(self, y: Tensor, /) -> Tensor | None:
         """A mask of the shape of x, true where x is unknown; ``None`` where y gives away none of x."""
         ...
 

@@ -19,9 +19,6 @@ from pyrogen.data.checks import check_finite
 from pyrogen.errors import ConfigError
 from pyrogen.nn.precision import model_dtype
 
-MOST_CELLS = 2**22
-"""How many cells are still counted; with twice as many a histogram is the wrong model."""
-
 
 class Histogram(nn.Module):
     """A joint histogram of all dimensions.
@@ -35,6 +32,9 @@ class Histogram(nn.Module):
     Raises:
         ConfigError: for more than ``MOST_CELLS`` cells, other than 2 bins for a mass, or ε outside (0, 1).
     """
+
+    MOST_CELLS = 2**22
+    """How many cells are still counted; with twice as many a histogram is the wrong model."""
 
     low: Tensor
     high: Tensor
@@ -50,10 +50,10 @@ class Histogram(nn.Module):
             raise ConfigError(
                 f"a histogram of a {kind} needs {'2' if kind == 'mass' else '1 or more'} bins; got {bins}"
             )
-        if self.dims * log(bins) > log(MOST_CELLS):
+        if self.dims * log(bins) > log(self.MOST_CELLS):
             raise ConfigError(
                 f"a histogram of {bins} bins in {self.dims} dimensions has {bins}^{self.dims} cells, more than "
-                f"{MOST_CELLS}: take fewer bins or a model that is no table"
+                f"{self.MOST_CELLS}: take fewer bins or a model that is no table"
             )
         if not 0 < background < 1:
             raise ConfigError(f"background must lie between 0 and 1; got {background}")

@@ -17,11 +17,11 @@ class Posterior(Protocol):
 
     outputs: int
 
-    def __call__(self, h: Tensor) -> Any:
+    def __call__(self, h: Tensor, /) -> Any:
         """q(z | x) from ``h (batch, outputs)``: batch shape ``(batch,)``, event shape ``(latent,)``."""
         ...
 
-    def centre(self, h: Tensor) -> Tensor:
+    def centre(self, h: Tensor, /) -> Tensor:
         """A point that stands for x, ``(batch, latent)``: the mean, or what the flow makes of it."""
         ...
 

@@ -12,7 +12,7 @@ from collections.abc import Collection
 from typing import Any
 
 import torch
-from opt_einsum import get_symbol  # type: ignore[import-untyped]
+from opt_einsum import get_symbol
 from pyro.distributions import MaskedDistribution
 from pyro.distributions.util import scale_and_mask
 from pyro.ops.contract import contract_to_tensor

@@ -15,11 +15,11 @@ from torch.nn import functional as F
 class AdversarialLoss(Protocol):
     """What each player minimises, as a scalar."""
 
-    def critic(self, real: Tensor, fake: Tensor) -> Tensor:
+    def critic(self, real: Tensor, fake: Tensor, /) -> Tensor:
         """The critic's loss."""
         ...
 
-    def generator(self, fake: Tensor) -> Tensor:
+    def generator(self, fake: Tensor, /) -> Tensor:
         """The generator's loss."""
         ...
 

@@ -78,7 +78,7 @@ def check_shape(site: Site, shape: Sequence[int]) -> None:
         ConfigError: naming the site, the shape found and the shape that its plates declare.
     """
     try:
-        check_site_shape({**site, "log_prob": SimpleNamespace(shape=shape)}, inf)  # type: ignore[typeddict-item]
+        check_site_shape({**site, "log_prob": SimpleNamespace(shape=shape)}, inf)
     except ValueError as error:
         frames = [f for f in site["cond_indep_stack"] if f.vectorized]
         if len({f.dim for f in frames}) < len(frames):

@@ -4,6 +4,7 @@ from pyrogen.steps.adversarial import AdversarialGame, wgan_critic_schedule
 from pyrogen.steps.closed_form import ClosedForm
 from pyrogen.steps.diagnostics import diagnose
 from pyrogen.steps.gradient import GradientStep
+from pyrogen.steps.optimizers import MakeOptimizer
 from pyrogen.steps.sequential import LatentAdversarialStep, SequentialSteps
 from pyrogen.steps.svi import SVI
 
@@ -13,6 +14,7 @@ __all__ = [
     "ClosedForm",
     "GradientStep",
     "LatentAdversarialStep",
+    "MakeOptimizer",
     "SequentialSteps",
     "diagnose",
     "wgan_critic_schedule",

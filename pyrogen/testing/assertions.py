@@ -25,7 +25,12 @@ def expect(true: bool, sentence: str) -> None:
 def expect_protocol(model: object, protocol: Any, methods: str) -> None:
     """Hold a model to the methods of a protocol."""
     name = type(model).__name__
-    expect(isinstance(model, protocol), f"a {name} is no {protocol.__name__}; expected {methods}")
+    expect(offers(model, protocol), f"a {name} is no {protocol.__name__}; expected {methods}")
+
+
+def offers(model: object, protocol: type) -> bool:
+    """Whether a model has all that a protocol names, the networks that an ``nn.Module`` holds among it."""
+    return all(hasattr(model, name) for name in dir(protocol) if not name.startswith("_"))
 
 
 def expect_tensor(what: str, value: Any, shape: tuple[int | str, ...]) -> None:

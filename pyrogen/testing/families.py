@@ -25,12 +25,13 @@ from pyrogen.testing.assertions import (
     first_batch,
     first_rows,
     leaves,
+    offers,
     state_copy,
     unchanged,
 )
 from pyrogen.testing.models import CAPABILITIES, check_pair, draw
+from pyrogen.training import checkpoint
 from pyrogen.training.loop import fit
-from pyrogen.training.trainer import checkpoint
 
 Make = Callable[[Dataset], Any]
 """Makes a family for a data set, anew at each call: ``(model, step)``, a step, or a ``TrainingSetup``."""
@@ -50,7 +51,7 @@ def check_family(make: Make, data: Dataset, precision: str = "32") -> None:
         AssertionError: for the first promise that is not kept.
     """
     model, step, seen = check_trains(make, data, precision)
-    able = [check for protocol, check in CAPABILITIES.items() if isinstance(model, protocol)]
+    able = [check for protocol, check in CAPABILITIES.items() if offers(model, protocol)]
     expect(
         bool(able),
         f"a {type(model).__name__} has neither sample nor reconstruct; expected one of them "
@@ -58,7 +59,7 @@ def check_family(make: Make, data: Dataset, precision: str = "32") -> None:
     )
     for check in able:
         check(model, seen)
-    if isinstance(model, Density) and isinstance(step, Pair) and model is not step:
+    if model is not step and isinstance(model, Density) and isinstance(step, Pair):
         check_pair(step, seen, model)
     check_evaluates(model, seen)
     check_saves(make, data, precision)

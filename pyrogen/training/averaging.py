@@ -2,21 +2,23 @@
 
 import copy
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Generic, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+Network = TypeVar("Network", bound=nn.Module)
 
-class BestWeights:
+
+class BestWeights(Generic[Network]):
     """The weights of the step with the lowest validation score; ``module`` is a copy that holds them.
 
     Args:
         module: the network in training.
     """
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: Network) -> None:
         self.module = copy.deepcopy(module)
         self.score = float("inf")
 
@@ -61,7 +63,7 @@ def ema(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
     return update
 
 
-class ExponentialMovingAverage:
+class ExponentialMovingAverage(Generic[Network]):
     """An exponential moving average of the weights, by ``ema``.
 
     Args:
@@ -69,14 +71,13 @@ class ExponentialMovingAverage:
         decay: of the average.
     """
 
-    def __init__(self, module: nn.Module, decay: float) -> None:
+    def __init__(self, module: Network, decay: float) -> None:
         self.average = AveragedModel(module, multi_avg_fn=ema(decay))
 
     @property
-    def module(self) -> nn.Module:
+    def module(self) -> Network:
         """The network with averaged parameters and the newest buffers."""
-        averaged: nn.Module = self.average.module
-        return averaged
+        return cast(Network, self.average.module)
 
     def judge(self, module: nn.Module, score: float) -> None:
         """An average takes no side."""

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from threading import RLock
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -27,6 +27,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from pyrogen.errors import RunError
+from pyrogen.protocols import Stateful
 
 KEEP = 2
 """How many checkpoints a run folder keeps, the last written ones; the older serves when the newer is damaged."""
@@ -48,18 +49,6 @@ def _renew() -> None:
 
 
 os.register_at_fork(after_in_child=_renew)
-
-
-class Stateful(Protocol):
-    """A network, a step, an average: anything whose state can be taken and put back."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """The state: tensors, numbers, strings, lists and dicts of them."""
-        ...
-
-    def load_state_dict(self, state: dict[str, Any]) -> Any:
-        """Take the state back."""
-        ...
 
 
 def save(folder: str | Path, *, t: int, **parts: Stateful) -> Path:

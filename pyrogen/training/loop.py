@@ -7,21 +7,20 @@ for t, logs in fit(step, data.train, steps=10_000, batch_size=256, seed=0):
 ```
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from torch import Tensor
 
 from pyrogen.data.batches import Source, batches
 from pyrogen.data.step_arguments import Batch, explain_dtype_errors, iterate_tensors, select_arguments
-from pyrogen.protocols import Step
 from pyrogen.random import derive, scoped_seed
 from pyrogen.training.device import autocast
 from pyrogen.training.malloc import retain_heap
 
 
 def fit(
-    step: Step,
+    step: Callable[..., Mapping[str, Tensor]],
     data: Source,
     *,
     steps: int,
@@ -65,7 +64,12 @@ def fit(
 
 
 def _steps(
-    step: Step, source: Iterator[Batch], steps: int, seed: int, start: int, precision: str
+    step: Callable[..., Mapping[str, Tensor]],
+    source: Iterator[Batch],
+    steps: int,
+    seed: int,
+    start: int,
+    precision: str,
 ) -> Iterator[tuple[int, Mapping[str, Tensor]]]:
     for t in range(start + 1, steps + 1):
         batch = select_arguments(step, next(source))

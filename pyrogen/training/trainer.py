@@ -132,7 +132,7 @@ def trained_model(run: Run[RunConfig]) -> Trained:
     return Trained(weights.module, setup.data, run, t)
 
 
-def _selection(setup: TrainingSetup) -> BestWeights | ExponentialMovingAverage:
+def _selection(setup: TrainingSetup) -> BestWeights[nn.Module] | ExponentialMovingAverage[nn.Module]:
     """The rule of the recipe for the weights that a run ends with."""
     return BestWeights(setup.model) if setup.average is None else ExponentialMovingAverage(setup.model, setup.average)
 

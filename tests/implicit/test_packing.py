@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from pyrogen import AdversarialGame, Implicit
+from pyrogen import AdversarialGame, Sampler
 from pyrogen.errors import ConfigError
 from pyrogen.implicit import (
     DCGAN,
@@ -100,7 +100,7 @@ def test_residual_players(shape, classes):
     model = ResGAN(shape, 5, 4, classes)
     y = torch.tensor([0, 2]) if classes else None
     x = model.sample(2, y)
-    assert isinstance(model, Implicit)
+    assert isinstance(model, Sampler)
     assert x.shape == (2, *shape)
     assert ((x >= 0) & (x <= 1)).all()
     assert model.critic(x, y).shape == (2,)

@@ -7,7 +7,7 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 from torch.utils.data import Dataset as TorchDataset
 
 import pyrogen
@@ -39,6 +39,13 @@ def run(source, steps, start=0, seed=0, disturb=False, **kwargs):
     return step.seen
 
 
+class Counting(IterableDataset):
+    """Rows without a length."""
+
+    def __iter__(self):
+        return iter(torch.arange(20.0).view(20, 1))
+
+
 def sources():
     x, y = torch.arange(50.0).view(50, 1), torch.arange(50)
     yield "tensors", (x, y)
@@ -49,6 +56,7 @@ def sources():
     yield "dataset", TensorDataset(x, y)
     yield "dataset of three", TensorDataset(x, y, torch.rand(50, 2))
     yield "loader", DataLoader(TensorDataset(x, y), batch_size=8, shuffle=True, drop_last=True)
+    yield "loader without a length", DataLoader(Counting(), batch_size=8)
 
 
 @pytest.mark.parametrize(("name", "source"), list(sources()), ids=lambda v: v if isinstance(v, str) else "")
@@ -115,6 +123,8 @@ def test_too_few_rows_and_wrong_sources_are_named():
         next(batches(DataLoader(TensorDataset(torch.zeros(3, 1)), batch_size=8, drop_last=True)))
     with pytest.raises(DataError, match=r"data\.train"):
         fit(Recorder(), pyrogen.load("digits"), steps=1)
+    with pytest.raises(DataError, match="Counting has no length: give a DataLoader"):
+        fit(Recorder(), Counting(), steps=1)
     with pytest.raises(DataError, match="list"):
         fit(Recorder(), [1, 2], steps=1)
     with pytest.raises(DataError, match="rows"):
