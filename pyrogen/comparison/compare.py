@@ -16,7 +16,7 @@ from pyrogen.data.datasets import load
 from pyrogen.errors import ConfigError
 from pyrogen.explicit.gaussian import Gaussian
 from pyrogen.files import write_whole
-from pyrogen.measure.evaluate import anchor_scores, draw, evaluate, sample_scores
+from pyrogen.measure.evaluate import draw_samples, evaluate, reference_scores, sample_scores
 from pyrogen.protocols import Density, Pair, Sampler, Score
 from pyrogen.random import derive, scoped_seed
 from pyrogen.recipes import IMPLICIT, describe
@@ -195,7 +195,7 @@ def _measure(model: Any, data: Dataset, seed: int) -> dict[str, Any]:
     seconds = None
     if isinstance(model, Sampler):
         began = time.perf_counter()
-        draw(model, data, 1000, seed)
+        draw_samples(model, data, 1000, seed)
         seconds = round(time.perf_counter() - began, 4)
     return {
         "scores": {name: score.as_dict() for name, score in evaluate(model, data, seed=seed).items()},
@@ -257,7 +257,7 @@ def _anchors(data: Dataset, seed: int) -> dict[str, Any]:
     return {
         "train": {
             "about": "training data in place of samples: the best possible value",
-            "scores": {name: s.as_dict() for name, s in anchor_scores(data, seed).items()},
+            "scores": {name: s.as_dict() for name, s in reference_scores(data, seed).items()},
         },
         "gaussian": {
             "about": f"the Gaussian of {covariance} covariance in closed form: the floor",
