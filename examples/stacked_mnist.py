@@ -18,7 +18,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 
 import pyrogen
 from pyrogen.implicit import DCGAN, ConvCritic, Packed, packed_shape
-from pyrogen.measure import classifier, count_scores, in_chunks, stacked_modes
+from pyrogen.measure import get_classifier, in_chunks, mode_count_scores, stacked_modes
 from pyrogen.objectives import R1Penalty
 from pyrogen.report import grid_png
 from pyrogen.training import ExponentialMovingAverage
@@ -47,8 +47,8 @@ def main() -> None:
     data = pyrogen.load(name).to(args.device)
     cache = args.out / "judge" if args.smoke else None
     single = pyrogen.load(name.removeprefix("stacked-"))
-    judge = classifier(single, cache, args.device, steps=50 if args.smoke else 2000)
-    print(f"the judge is right on {judge.accuracy:.2%} of single test digits")
+    classifier = get_classifier(single, cache, args.device, steps=50 if args.smoke else 2000)
+    print(f"the classifier is right on {classifier.accuracy:.2%} of single test digits")
 
     gan = DCGAN(data.shape, latent=128, width=args.width, layers=args.layers)
     critic = ConvCritic(packed_shape(data.shape, args.pack), args.width, norm="layer", layers=args.layers)
@@ -69,14 +69,14 @@ def main() -> None:
         average.update(gan)
         if t % max(steps // 10, 1) == 0:
             drawn = data.space.to_image(in_chunks(average.module, min(samples, 5000)))
-            scores = count_scores(stacked_modes(drawn, judge), 1000)
+            scores = mode_count_scores(stacked_modes(drawn, classifier), 1000)
             found, divergence = scores["modes"].value, scores["reverse_kl"].value
             print(f"step {t:6d}: {found} modes, KL {divergence:.3f} by {len(drawn)} samples")
             grid_png(drawn[:64].cpu(), args.out / f"samples-{t:06d}.png", columns=8)
             pyrogen.save(args.out, t=t, model=gan, step=step, average=average)
 
     drawn = data.space.to_image(in_chunks(average.module, samples))
-    for name, score in count_scores(stacked_modes(drawn, judge), 1000).items():
+    for name, score in mode_count_scores(stacked_modes(drawn, classifier), 1000).items():
         print(f"{name}: {score.value:.4g} {score.unit}; of even draws {score.detail['floor']:.4g} ({samples} samples)")
     print(f"pictures and checkpoints: {args.out}")
 

@@ -17,7 +17,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 
 import pyrogen
 from pyrogen.implicit import WGAN
-from pyrogen.measure import classifier, feature_scores, in_chunks
+from pyrogen.measure import feature_scores, get_classifier, in_chunks
 from pyrogen.objectives import GradientPenalty, Wasserstein
 from pyrogen.report import grid_png
 from pyrogen.training import ExponentialMovingAverage
@@ -41,8 +41,8 @@ def main() -> None:
     torch.manual_seed(args.seed)
     data = pyrogen.load("digits" if args.smoke else args.data).to(args.device)
     cache = args.out / "judge" if args.smoke else None
-    judge = classifier(data, cache, args.device, steps=50 if args.smoke else 2000)
-    print(f"the judge is right on {judge.accuracy:.2%} of the test images")
+    classifier = get_classifier(data, cache, args.device, steps=50 if args.smoke else 2000)
+    print(f"the classifier is right on {classifier.accuracy:.2%} of the test images")
 
     wgan = WGAN(data.shape, latent=64, hidden=(args.width,), network="conv").to(args.device)
     average = ExponentialMovingAverage(wgan, 0.999)
@@ -64,7 +64,7 @@ def main() -> None:
             grid_png(pictures, args.out / f"samples-{t:06d}.png", columns=8)
             pyrogen.save(args.out, t=t, model=wgan, step=step, average=average)
 
-    for name, score in feature_scores(in_chunks(average.module, samples), data, judge).items():
+    for name, score in feature_scores(in_chunks(average.module, samples), data, classifier).items():
         of_test, ratio = score.detail["test"], score.detail["ratio"]
         print(f"{name}: {score.value:.4g} ± {score.stderr:.2g}; of test data {of_test:.4g}, ratio {ratio:.3f}")
     print(f"pictures and checkpoints: {args.out}")

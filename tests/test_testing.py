@@ -130,7 +130,7 @@ METHODS = [
     ("decode", lambda m, z, y=None: z, "decode of 16 data has shape (16, 1); expected (16, 2)"),
     ("reconstruct", lambda m, x, y=None: x.mean(1), "reconstruct of 16 data has shape (16,); expected (16, 2)"),
     ("prior", lambda m, n: torch.randn(1), "prior(16) has shape (1,); expected (16, latent)"),
-    ("model", no_plate, "site 'x' is observed outside a plate of the data"),
+    ("model", no_plate, "site 'x' is observed outside a data plate"),
     ("model", too_sure, "nats above that of log_prob(x); expected a lower bound"),
 ]
 
@@ -221,7 +221,7 @@ def test_what_cannot_be_measured_is_named():
     with fails("a Bare has neither sample nor reconstruct; expected one of them"):
         check_family(family(Bare), DATA)
     check_family(lambda data: family(Bare)(data)[1], DATA)
-    with fails("cannot measure a Linear"):
+    with fails("cannot evaluate a Linear"):
         check_evaluates(nn.Linear(2, 2), DATA)
     with fails("the score 'reconstruction' is nan; expected it finite"):
         check_evaluates(SimpleNamespace(reconstruct=lambda x: x * torch.nan), DATA)

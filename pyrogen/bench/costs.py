@@ -16,7 +16,7 @@ from pyrogen.bench.fresh import child
 from pyrogen.bench.timing import synchronise
 from pyrogen.bench.workloads import PAIRS
 from pyrogen.data.dataset import Split
-from pyrogen.measure.evaluate import SAMPLES, evaluate
+from pyrogen.measure.evaluate import N_SAMPLES, evaluate
 
 START_UP = {
     "python alone": ["-c", "pass"],
@@ -70,7 +70,7 @@ def costs(workload: str, batch_size: int, device: torch.device, k: int, rounds: 
     batch = pair.batch(1)
     split = Split(batch[0], batch[1] if len(batch) > 1 else None)
     yield Cost(f"evaluate, k={k}", batch_size / _median(lambda: evaluate(step, split, k=k), rounds), "data/s")
-    yield Cost("sampling", SAMPLES / _median(lambda: step.sample(SAMPLES), rounds), "data/s")
+    yield Cost("sampling", N_SAMPLES / _median(lambda: step.sample(N_SAMPLES), rounds), "data/s")
 
 
 def table(head: str, columns: dict[str, list[Cost]]) -> str:

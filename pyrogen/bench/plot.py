@@ -6,8 +6,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pyrogen.errors import DataError
-from pyrogen.files import Target, keep
-from pyrogen.report.plots import GENERATED, INK, PANEL, REAL, SERIES, SOFT, canvas, legend_above, png
+from pyrogen.files import Target, write_optional
+from pyrogen.report.plots import GENERATED, MUTED, PANEL, REAL, SERIES, TEXT, canvas, legend_above, png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,13 +47,13 @@ def bench_png(rows: Sequence[Row], path: Target = None) -> bytes:
         raise DataError(f"nothing to draw among {len(rows)} rows: expected some of the tables {', '.join(DRAWINGS)}")
     machines = sorted({row["machine"] for row in rows})
     with canvas(COLUMNS * PANEL, HEAD * len(machines) + highest) as figure:
-        figure.suptitle("\n".join(machines), fontsize=9, color=SOFT)
+        figure.suptitle("\n".join(machines), fontsize=9, color=MUTED)
         for part, panels in zip(figure.subfigures(1, COLUMNS, squeeze=False).flat, columns, strict=True):
             heights = [*(height for height, _ in panels), 1 + highest - _height(panels)]
             places = part.subfigures(len(heights), 1, height_ratios=heights)
             for place, (_, draw) in zip(places, panels, strict=False):
                 draw(place.subplots())
-        return keep(png(figure), path)
+        return write_optional(png(figure), path)
 
 
 def _height(panels: Sequence[Panel]) -> float:
@@ -65,10 +65,10 @@ def _bars(title: str, rows: Sequence[Row], axes: "Axes") -> None:
     times = [row["milliseconds"] for row in rows]
     colours = [GENERATED if row["name"].startswith("pyrogen") else REAL for row in rows]
     bars = axes.barh([row["name"] for row in rows], times, color=colours, height=0.7)
-    axes.bar_label(bars, [f"{t:.2f}" for t in times], padding=3, fontsize=8.5, color=INK)
+    axes.bar_label(bars, [f"{t:.2f}" for t in times], padding=3, fontsize=8.5, color=TEXT)
     axes.set(title=title, xlabel="ms per step", xlim=(0, 1.17 * max(times)))
     axes.grid(visible=False, axis="y")
-    axes.tick_params("y", length=0, labelcolor=INK)
+    axes.tick_params("y", length=0, labelcolor=TEXT)
 
 
 def _width(title: str, rows: Sequence[Row], axes: "Axes") -> None:

@@ -6,7 +6,7 @@ import torch
 
 from pyrogen.data.dataset import Dataset
 from pyrogen.explicit.gaussian import Gaussian
-from pyrogen.measure.evaluate import anchor_scores, evaluate, sample_scores
+from pyrogen.measure.evaluate import evaluate, reference_scores, sample_scores
 from pyrogen.protocols import Score
 from pyrogen.random import derive, scoped_seed
 
@@ -25,7 +25,7 @@ def anchors(data: Dataset, seed: int) -> dict[str, Any]:
     return {
         "train": {
             "about": "training data in place of samples: the best possible value",
-            "scores": {name: s.as_dict() for name, s in anchor_scores(data, seed).items()},
+            "scores": {name: s.as_dict() for name, s in reference_scores(data, seed).items()},
         },
         "gaussian": {
             "about": f"the Gaussian of {covariance} covariance in closed form: the floor",

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pyrogen.data.dataset import Dataset
-from pyrogen.measure.evaluate import draw, evaluate
+from pyrogen.measure.evaluate import draw_samples, evaluate
 from pyrogen.protocols import Density, Pair, Sampler
 from pyrogen.recipes.registry import Family
 
@@ -25,7 +25,7 @@ def score_model(model: Any, data: Dataset, seed: int) -> dict[str, Any]:
     seconds = None
     if isinstance(model, Sampler):
         began = time.perf_counter()
-        draw(model, data, 1000, seed)
+        draw_samples(model, data, 1000, seed)
         seconds = round(time.perf_counter() - began, 4)
     return {
         "scores": {name: score.as_dict() for name, score in evaluate(model, data, seed=seed).items()},

@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_unflatten
 from pyrogen.compile.aot_graph import Graph, compile_with_gradients
 from pyrogen.compile.fingerprint import Fingerprint
 from pyrogen.compile.value_kinds import OpaqueProgram
+from pyrogen.random import preserved_random_state
 
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.1}
 """Largest relative error ``‖g_compiled - g_eager‖ / ‖g_eager‖`` over all gradients together, by dtype."""
@@ -167,7 +168,7 @@ def _hide_gradients(tensors: Sequence[Tensor]) -> Iterator[None]:
 def preserve_state(tensors: Sequence[Tensor]) -> Iterator[None]:
     """Restore torch's random state and the values of ``tensors`` afterwards."""
     copies = [(t, t.detach().clone()) for t in tensors]
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+    with preserved_random_state():
         yield
     with torch.no_grad():
         for tensor, before in copies:

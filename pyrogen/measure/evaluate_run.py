@@ -1,4 +1,4 @@
-"""Measure the model of a run folder."""
+"""Evaluate the model of a run folder."""
 
 from typing import Any
 
@@ -31,21 +31,21 @@ def evaluate_run(
     if data_root is not None:
         run = Run(run.path, run.config.model_copy(update={"data_root": data_root}))
     trained = trained_model(run)
-    judged = trained.data
+    dataset = trained.data
     if data is not None and data != run.config.data:
         other = load(data, run.config.data_root, run.config.seed)
-        if (other.shape, other.space) != (judged.shape, judged.space):
+        if (other.shape, other.space) != (dataset.shape, dataset.space):
             raise ConfigError(
-                f"the model was trained on {judged.name!r}, {judged.shape}, {judged.space}; "
-                f"{other.name!r} is {other.shape}, {other.space}: their likelihoods do not compare"
+                f"the model was trained on {dataset.name!r}, {dataset.shape}, {dataset.space}; "
+                f"{other.name!r} is {other.shape}, {other.space}: their likelihoods are not comparable"
             )
-        side = judged.test.side_fn
-        judged = (other.with_side_information(side) if side else other).to(pick_device(run.config.device))
-    scores = evaluate(trained.model, judged, k=k, seed=seed)
+        side_fn = dataset.test.side_fn
+        dataset = (other.with_side_information(side_fn) if side_fn else other).to(pick_device(run.config.device))
+    scores = evaluate(trained.model, dataset, k=k, seed=seed)
     return {
         "model": run.config.model,
-        "data": judged.name,
+        "data": dataset.name,
         "split": "test",
-        "n": len(judged.test),
+        "n": len(dataset.test),
         "scores": {name: score.as_dict() for name, score in scores.items()},
     }

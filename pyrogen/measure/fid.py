@@ -1,7 +1,7 @@
-"""Fréchet distance between samples and data in a space of features, and its relatives.
+"""The Fréchet distance between features of samples and data, and related scores.
 
 Features come from a classifier of the same data (``pyrogen.measure.features``) in place of the Inception network, so
-values compare only under one classifier, and beside the value of other real data.
+values are comparable only for the same classifier, and should be read beside the score of real data.
 """
 
 import torch
@@ -67,18 +67,18 @@ def inception_score(log_prob: Tensor) -> Score:
 
 
 def precision_recall(samples: Tensor, real: Tensor, k: int = 3) -> dict[str, Score]:
-    """The share of samples within the data's manifold (precision) and of data within the samples' (recall).
+    """The share of samples inside the data manifold (precision) and of data inside the sample manifold (recall).
 
-    A manifold is the union of balls around each point that reach to its k-th neighbour. Kynkäänniemi et al., "Improved
-    precision and recall metric for assessing generative models", NeurIPS 2019.
+    A manifold is estimated by balls around all points, with the distance to the k-th nearest neighbour as radius.
+    Kynkäänniemi et al., "Improved precision and recall metric for assessing generative models", NeurIPS 2019.
 
     Args:
         samples, real: features, ``(n, d)`` and ``(m, d)``, more than k rows each.
-        k: which neighbour sets a ball's radius.
+        k: the neighbour that determines the radius.
     """
     between = torch.cdist(samples, real)
-    inside = (between <= _reach(real, k)).any(1).double()
-    reached = (_reach(samples, k) >= between.T).any(1).double()
+    inside = (between <= _neighbour_radius(real, k)).any(1).double()
+    reached = (_neighbour_radius(samples, k) >= between.T).any(1).double()
     named = {"precision": inside, "recall": reached}
     return {
         name: Score(float(v.mean()), float(v.std() / len(v) ** 0.5), "statistic", "share", {"k": k, "n": len(v)})
@@ -91,7 +91,7 @@ def _root(matrix: Tensor) -> Tensor:
     return (vectors * values.clamp_min(0).sqrt()) @ vectors.T
 
 
-def _reach(points: Tensor, k: int) -> Tensor:
+def _neighbour_radius(points: Tensor, k: int) -> Tensor:
     return torch.cdist(points, points).kthvalue(k + 1).values  # the first is the point itself
 
 

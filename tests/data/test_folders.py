@@ -160,7 +160,7 @@ def test_only_headers_are_read(tmp_path, monkeypatch):
 
 
 def test_few_large_images_are_in_memory(on_disk, tmp_path, monkeypatch):
-    monkeypatch.setattr(memmap, "_SHOWN_BYTES", 4 * 30 * 3)
+    monkeypatch.setattr(memmap, "_SAMPLE_BYTES", 4 * 30 * 3)
     data = on_disk(save(tmp_path, PICTURES["grey"]))
     assert (len(data.train), len(data.valid), len(data.test)) == (34, 3, 3)
     assert len(data.train.tensors()[0]) == 3

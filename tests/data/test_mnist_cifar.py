@@ -72,7 +72,7 @@ def test_existing_files_are_read_and_the_root_is_not_written(fashion: Path, no_d
     ("content", "named"),
     [
         (b"", "header"),
-        (b"<html>not found</html>", "header is 3c 68"),
+        (b"<html>not found</html>", "header 3c 68"),
         (idx(np.zeros(10)), "(10000,)"),
         (idx(np.zeros(10_000))[:-1], "expected 10000 values, got 9999"),
         (idx(np.zeros(10_000)) + b"x", "expected 10000 values, got 10001"),

@@ -28,7 +28,7 @@ class Noisy(nn.Module):
 
 
 class Holder:
-    """No module itself, but it holds one."""
+    """An object that is not a module but has one as an attribute."""
 
     def __init__(self, noisy):
         self.noisy = noisy
@@ -44,7 +44,7 @@ class Holder:
 
 
 @pytest.mark.parametrize("how", ["step", "holder"])
-def test_evaluate_does_not_change_networks_inside_what_is_no_module(how):
+def test_evaluate_does_not_change_networks_held_by_other_objects(how):
     noisy = Noisy()
     model = Holder(noisy) if how == "holder" else SVI(noisy.model)
     if how == "step":
@@ -92,7 +92,7 @@ def test_pair_without_a_sampler_can_be_measured():
     assert evaluate(Bare(), Split(points(20, 2)))["log_likelihood"].kind == "exact"
 
 
-def test_absent_label_gives_a_finite_score():
+def test_a_class_missing_from_training_gives_a_finite_score():
     data = Dataset("d", *[Split((points(30, 2) > 0).float(), torch.arange(30) % 3)] * 3, (2,), Space("binary"))
     cvae = CVAE((2,), Label(3, torch.tensor([5, 5, 0])), 2, (4,))
     value = likelihood_scores(cvae, data, k=2)["log_likelihood"].value

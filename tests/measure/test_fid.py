@@ -1,4 +1,4 @@
-"""Fréchet distance and its relatives: closed forms, and the direction under planted faults."""
+"""Fréchet distance and related scores: closed forms, and scores of faulty samples."""
 
 from math import log
 
@@ -39,7 +39,7 @@ def test_fid_of_gaussian_samples():
     assert fid(p, normal(50_000, 4, 3)).value < 1e-3
 
 
-def test_kid_is_unbiased_and_sees_a_shift():
+def test_kid_is_unbiased_and_detects_a_shift():
     same = [kid(normal(200, 8, s), normal(200, 8, s + 100)) for s in range(30)]
     values = torch.tensor([s.value for s in same])
     assert abs(values.mean()) < 3 * values.std() / 30**0.5

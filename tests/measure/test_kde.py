@@ -40,7 +40,7 @@ def test_bandwidth_is_close_to_the_best(dims, n):
     assert chosen == pytest.approx(best, abs=0.035 * dims)
 
 
-def test_kernel_estimate_is_near_the_truth_in_the_plane():
+def test_kernel_estimate_of_a_known_density():
     samples, valid, test = (points(n, 2, seed=i) for i, n in enumerate((4000, 500, 2000)))
     score = kde_score(test, samples, valid)
     truth = float((-0.5 * test.square().sum(1) - log(2 * pi)).mean())

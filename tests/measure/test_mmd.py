@@ -1,4 +1,4 @@
-"""The maximum mean discrepancy against loops, under the null, and against what it has to see."""
+"""The maximum mean discrepancy against plain loops, under the null hypothesis, and for differing distributions."""
 
 from math import exp
 
@@ -58,7 +58,7 @@ def test_mmd_of_permuted_rows_by_formula_and_by_recomputation():
         assert value.item() == pytest.approx((sum(within) - 2 * kernel[a][:, b].mean()).item(), abs=1e-12)
 
 
-def test_mmd_p_value_is_even_under_the_null():
+def test_mmd_p_value_is_uniform_under_the_null():
     p = [
         mmd2(points(25, 2, seed=i), points(25, 2, seed=5000 + i), permutations=99, seed=i).detail["p_value"]
         for i in range(300)
@@ -78,7 +78,7 @@ def test_mmd_grows_with_a_shift_of_the_mean():
     assert scores[0].detail["p_value"] > 0.01
 
 
-def test_mmd_sees_a_planted_mode_collapse():
+def test_mmd_detects_mode_collapse():
     toy, generator = ring(), torch.Generator().manual_seed(0)
     real, fair = toy.sample(300, generator), toy.sample(300, generator)
     values = []
@@ -89,7 +89,7 @@ def test_mmd_sees_a_planted_mode_collapse():
     assert values == sorted(values)
 
 
-def test_mmd_is_of_the_seed_alone():
+def test_mmd_depends_on_its_seed():
     x, y = points(30, 2), points(30, 2, seed=1)
     state = torch.get_rng_state()
     assert mmd2(x, y, seed=3) == mmd2(x, y, seed=3)

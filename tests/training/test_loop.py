@@ -117,7 +117,7 @@ def test_streams_are_distinct_and_stable():
 
 
 def test_too_few_rows_and_wrong_sources_are_named():
-    with pytest.raises(DataError, match=r"10.*16"):
+    with pytest.raises(DataError, match=r"16.*10"):
         fit(Recorder(), torch.zeros(10, 1), steps=1, batch_size=16)
     with pytest.raises(DataError, match="no batch"):
         next(batches(DataLoader(TensorDataset(torch.zeros(3, 1)), batch_size=8, drop_last=True)))
