@@ -53,8 +53,25 @@ TESTS = {
 }
 """The tests that are tried on the mutants of a room: those of them that run the mutated line."""
 LIBRARIES = (
-    *("torch", "torchvision", "pyro", "pyro.infer.autoguide", "numpy", "scipy.stats", "sklearn.neighbors", "sklearn.datasets"),
-    *("sklearn.mixture", "sklearn.linear_model", "matplotlib.pyplot", "hypothesis", "pytest", "safetensors.torch", "typer"),
+    *(
+        "torch",
+        "torchvision",
+        "pyro",
+        "pyro.infer.autoguide",
+        "numpy",
+        "scipy.stats",
+        "sklearn.neighbors",
+        "sklearn.datasets",
+    ),
+    *(
+        "sklearn.mixture",
+        "sklearn.linear_model",
+        "matplotlib.pyplot",
+        "hypothesis",
+        "pytest",
+        "safetensors.torch",
+        "typer",
+    ),
     *("rich.table", "jinja2", "filelock", "coverage", "torch._dynamo", "PIL.Image"),
 )
 """Imported once, before the first fork; what of them is missing is left to the tests."""
@@ -128,8 +145,23 @@ def pytest_main(tests: list[str], watch: Watch, *options: str) -> int:
     """Run tests in this process, in the order given."""
     import pytest
 
-    fixed = ["-q", "-m", "not slow", "-o", "addopts=", "--import-mode=importlib", "--hypothesis-seed=0", "-p", "no:xdist"]
-    fixed += ["-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning"]  # hypothesis is imported already
+    fixed = [
+        "-q",
+        "-m",
+        "not slow",
+        "-o",
+        "addopts=",
+        "--import-mode=importlib",
+        "--hypothesis-seed=0",
+        "-p",
+        "no:xdist",
+    ]
+    fixed += [
+        "-p",
+        "no:cacheprovider",
+        "-W",
+        "ignore::pytest.PytestAssertRewriteWarning",
+    ]  # hypothesis is imported already
     fixed += ["--basetemp", str(Path.cwd().parent / "pytest")]
     return int(pytest.main([*fixed, *options, *tests], plugins=[watch]))
 
