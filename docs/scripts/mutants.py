@@ -5,10 +5,11 @@
 
 Needs the extra ``mutation``. ``docs/testing.md`` says which mutants are made, what they cannot show, and the results.
 
-The mutants are those of mutmut (its operators, one change each). Mutmut's own runner does not fit: it mutates no decorated
-function, and every recipe is decorated; it replaces a function by one that calls a copy, so ``inspect.signature`` (the
-configuration of a recipe) and the code that the compiler fingerprints are no longer those of the source. Here a mutant is
-the file itself, rewritten in a copy of the repository. Torch and Pyro are imported once, and each mutant runs in a fork.
+The mutants are those of mutmut (its operators, one change each). Mutmut's own runner does not fit: it mutates no
+decorated function, and every recipe is decorated; and it replaces a function by one that calls a copy, so that
+``inspect.signature``, which is the configuration of a recipe, and the code that the compiler fingerprints are not those
+of the source. Here a mutant is the file itself, rewritten in a copy of the repository. Torch and Pyro are imported
+once, and each mutant runs in a fork.
 """
 
 import argparse
@@ -118,7 +119,7 @@ def enter(tree: Path) -> None:
 
 
 def in_fork(tree: Path, work: Callable[[], Any], seconds: float) -> Any:
-    """What ``work`` returns in a fork whose working directory is ``tree``; ``None`` if it takes longer than ``seconds``."""
+    """What ``work`` returns in a fork that works in ``tree``; ``None`` if it takes longer than ``seconds``."""
     answer = tree.parent / "answer.json"
     answer.unlink(missing_ok=True)
     child = os.fork()

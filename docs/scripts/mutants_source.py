@@ -95,7 +95,7 @@ class _Visitor(cst.CSTVisitor):
         return self._lines(node).start
 
     def _reach(self, node: Any) -> range:
-        """The lines of the statement around a node, without the block under it; of what runs at import, all that use it."""
+        """The lines of the statement around a node, without the block under it; every line for what runs at import."""
         child, statement = node, None
         while not isinstance(node, cst.Module):
             if statement is None and isinstance(node, cst.BaseStatement):

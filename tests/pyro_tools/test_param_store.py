@@ -1,4 +1,4 @@
-"""Sites that a checkpoint could not hold take their constraint from the statement that makes them, and from no other."""
+"""A constraint that a checkpoint could not hold is taken from the statement that makes the site, and no other."""
 
 import pyro
 import pytest
