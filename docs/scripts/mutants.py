@@ -88,7 +88,7 @@ class Watch:
         enter: called with the name of each test before it runs.
     """
 
-    def __init__(self, enter: Callable[[str], None] = lambda name: None) -> None:
+    def __init__(self, enter: Callable[[str], Any] = lambda name: None) -> None:
         self.enter = enter
         self.seconds: Counter[str] = Counter()
         self.failed: list[str] = []
@@ -176,7 +176,7 @@ def traced(tree: Path, files: list[str], tests: list[str]) -> tuple[Covered, dic
 
         cover = coverage.Coverage(data_file=str(data), include=[str(tree / f) for f in files], config_file=False)
         cover.start()
-        watch = Watch(lambda name: cover.switch_context(name))
+        watch = Watch(cover.switch_context)
         code = pytest_main(tests, watch)
         cover.stop()
         cover.save()
