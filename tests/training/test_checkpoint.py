@@ -203,6 +203,14 @@ def test_checkpoints_of_version_0_1_are_older_than_all_new_ones(tmp_path, net):
     assert {p.name for p in tmp_path.iterdir()} == {"checkpoint-00000050", "checkpoint-00000400"}
 
 
+def test_a_damaged_manifest_goes_before_the_whole_checkpoints(tmp_path, net):
+    for t in (350, 400):
+        of_version_0_1(save(tmp_path, t=t, model=net))
+    (tmp_path / "checkpoint-00000400" / "manifest.json").write_text("{")
+    save(tmp_path, t=450, model=net)
+    assert {p.name for p in tmp_path.iterdir()} == {"checkpoint-00000350", "checkpoint-00000450"}
+
+
 def test_what_dead_processes_left_is_no_checkpoint_and_goes(tmp_path, net):
     dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
     pid, alive = dead.stdout.strip(), os.getppid()
