@@ -265,6 +265,12 @@ def test_a_save_in_the_middle_of_a_save_as_of_a_signal(tmp_path, net, monkeypatc
     assert {p.name for p in tmp_path.iterdir()} == {"checkpoint-00000001", "checkpoint-00000002"}
 
 
+def test_a_child_that_was_forked_in_the_middle_of_a_save_waits_for_nobody(tmp_path, net):
+    with checkpoint._saving, ThreadPoolExecutor(1) as pool:
+        checkpoint._renew()  # as in the child, where the thread that holds the lock is not
+        assert pool.submit(save, tmp_path, t=1, model=net).result(timeout=30).name == "checkpoint-00000001"
+
+
 def test_a_full_disk_costs_no_checkpoint(tmp_path):
     script = """
 import resource, signal, sys
