@@ -263,7 +263,7 @@ def rows(room: str, asked: argparse.Namespace, tree: Path) -> Iterator[dict[str,
         outcome, by = judged(tree, mutant, reach, limit)
         took = time.perf_counter() - start
         row = {"room": room, "file": mutant.file, "line": mutant.line, "outcome": outcome, "by": by, "seconds": took}
-        row["diff"] = difference(ROOT / mutant.file, mutant.code)
+        row["diff"] = difference(tree / mutant.file, mutant.code)
         if outcome == "survived":
             print(f"[{i + 1}] survived {mutant.file}:{mutant.line} ({by})\n{row['diff']}", flush=True)
         yield row
