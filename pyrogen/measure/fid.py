@@ -34,7 +34,8 @@ def fid(samples: Tensor, real: Tensor) -> Score:
         samples, real: features, ``(n, d)`` and ``(m, d)``.
     """
     p, q = samples.double(), real.double()
-    value = frechet_distance(p.mean(0), p.T.cov(), q.mean(0), q.T.cov())
+    cov_p, cov_q = (torch.atleast_2d(f.T.cov()) for f in (p, q))  # of one feature ``cov`` gives a number
+    value = frechet_distance(p.mean(0), cov_p, q.mean(0), cov_q)
     return Score(value, 0.0, "statistic", "fid", {"n": len(p), "reference": len(q)})
 
 
