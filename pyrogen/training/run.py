@@ -1,4 +1,4 @@
-"""The run folder: all that a run was asked and all that it gave.
+"""The run folder: the configuration of a run and its results.
 
 config.toml   enough to repeat the run        checkpoint-*/   see ``checkpoint``
 metrics.jsonl one object per logged step      samples/*.png, curves.png, scores.json
@@ -81,10 +81,10 @@ class Run(Generic[C]):
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the folder for this process; the system lets go of it however the process ends.
+        """Lock the folder for this process; the system releases the lock however the process ends.
 
         Raises:
-            RunError: if another process holds it.
+            RunError: if another process has locked it.
         """
         guard = FileLock(self.path / LOCK, timeout=0)
         try:
@@ -104,7 +104,7 @@ class Run(Generic[C]):
             file.write(json.dumps(row) + "\n")
 
     def metrics(self) -> list[dict[str, float]]:
-        """The logged rows; a line cut short by a crash is left out."""
+        """Return the logged rows without a line that a crash cut short."""
         path = self.path / METRICS
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         rows = []
@@ -116,7 +116,7 @@ class Run(Generic[C]):
         return rows
 
     def rewind(self, t: int) -> None:
-        """Forget what was logged after step ``t``: it is about to be done, and logged, again."""
+        """Remove the rows logged after step ``t``, which will be computed and logged again."""
         kept = [json.dumps(row) + "\n" for row in self.metrics() if row["t"] <= t]
         write_whole(self.path / METRICS, "".join(kept).encode())
 

@@ -110,7 +110,7 @@ def test_damage_is_noticed_and_the_older_one_serves(tmp_path, net, name, damage)
 def test_none_whole_names_what_was_found(tmp_path, net):
     with pytest.raises(RunError) as error:
         newest(tmp_path)
-    assert str(error.value) == f"no whole checkpoint in {tmp_path}"
+    assert str(error.value) == f"no valid checkpoint in {tmp_path}"
     path = save(tmp_path, t=4, model=net)
     (path / "state.pt").unlink()
     with pytest.raises(RunError, match="damaged: checkpoint-00000004"):
