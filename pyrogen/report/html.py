@@ -59,7 +59,7 @@ def write_report(
         card=scorecard,
         models=models,
         anchors=anchors,
-        group_models=grouped,
+        groups=grouped,
         best={name: best({m: models[m]["scores"] for m in models}, name) for name in _names(models.values())},
         findings=_findings(models, grouped["failed"]),
         scales=_likelihood_scales(models, grouped["known"]),

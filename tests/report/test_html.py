@@ -67,7 +67,7 @@ class TestPage:
         ]
         found = [page.index(f" {name} ", page.index("Scorecard ±")) for name in order]
         assert found == sorted(found)
-        assert "misleads in high dimension: compare it neither with the values above nor between models" in page
+        assert "unreliable in high dimension and comparable neither with the values above nor between models" in page
 
     def test_only_comparable_scores_are_ranked_best(self, report: Write) -> None:
         """Estimates, upper bounds and anchors are never ranked best, whatever their value."""
