@@ -120,7 +120,7 @@ METHODS = [
     ("log_prob", lambda m, x, y=None: x.sum(1).log(), "log_prob of 16 data is not finite everywhere"),
     ("log_prob", lambda m, x, y=None: [0.0], "log_prob of 16 data is a list; expected a tensor of shape (16,)"),
     ("sample", lambda m, n, y=None: torch.randn(5, 2), "sample(16) has shape (5, 2); expected (16, 2)"),
-    ("sample", lambda m, n: torch.randn(n, 2), "sample has no place for y; expected sample(n, y=None)"),
+    ("sample", lambda m, n: torch.randn(n, 2), "sample does not take y; expected sample(n, y=None)"),
     ("sample", lambda m, n, y=None: m.decode(m.prior(n)), "sample(16) carries a gradient; expected detached"),
     ("sample", lambda m, n, y=None: torch.ones(n, 2), "different seeds gave the same samples; expected them"),
     ("sample", lambda m, n, y=None: torch.tensor(np.random.rand(n, 2)), "one seed gave different samples"),
@@ -182,7 +182,7 @@ def test_a_sampler_that_learns_and_a_state_that_is_not_all():
 def test_labels_need_a_place():
     model = SimpleNamespace(log_prob=lambda x: x.sum(1), sample=lambda n, y: torch.randn(n, 2))
     check_density(model, Split(torch.randn(20, 2)))
-    with fails("log_prob has no place for y; expected log_prob(x, y=None)"):
+    with fails("log_prob does not take y; expected log_prob(x, y=None)"):
         check_density(model, Split(torch.randn(20, 2), torch.arange(20)))
 
 

@@ -53,9 +53,9 @@ def bench_png(rows: Sequence[Row], path: Target = None) -> bytes:
         figure.suptitle("\n".join(machines), fontsize=9, color=MUTED)
         for part, panels in zip(figure.subfigures(1, COLUMNS, squeeze=False).flat, columns, strict=True):
             heights = [*(height for height, _ in panels), 1 + highest - _height(panels)]
-            panels_ = part.subfigures(len(heights), 1, height_ratios=heights)
-            for panel, (_, draw) in zip(panels_, panels, strict=False):
-                draw(panel.subplots())
+            subfigures = part.subfigures(len(heights), 1, height_ratios=heights)
+            for subfigure, (_, draw) in zip(subfigures, panels, strict=False):
+                draw(subfigure.subplots())
         return write_optional(png(figure), path)
 
 
