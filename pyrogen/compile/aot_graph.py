@@ -21,7 +21,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from pyrogen.compile.decompositions import DECOMPOSITIONS, use_onednn
-from pyrogen.compile.pyro_patches import DependsOnTensorValue, SkipLibraryChecks, depends_on_value
+from pyrogen.compile.pyro_patches import DependsOnTensorValue, NothingToTrain, SkipLibraryChecks, depends_on_value
 from pyrogen.pyro_tools.parameters import leaves
 
 aten = torch.ops.aten
@@ -52,10 +52,6 @@ class Graph:
         split = len(out) - len(self.weights)
         values = [value.clone() for value in out[:split]] if self.cuda_graph else out[:split]
         return tuple(values), list(out[split:])
-
-
-class NothingToTrain(Exception):
-    """The value of a function depends on no captured leaf tensor."""
 
 
 def compile_with_gradients(

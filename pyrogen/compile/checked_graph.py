@@ -5,17 +5,19 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import isfinite
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_unflatten
 
-from pyrogen.compile.aot_graph import Graph, compile_with_gradients
 from pyrogen.compile.fingerprint import Fingerprint
 from pyrogen.compile.value_kinds import OpaqueProgram
 from pyrogen.random import preserved_random_state
+
+if TYPE_CHECKING:
+    from pyrogen.compile.aot_graph import Graph
 
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.1}
 """Largest relative error ``‖g_compiled - g_eager‖ / ‖g_eager‖`` over all gradients together, by dtype."""
@@ -80,6 +82,9 @@ class CheckedGraph:
         self.constants = [None if isinstance(leaf, Tensor) else leaf for leaf in leaves]
         self.function = self._tensor_function(function, spec)
         batch = tuple(leaves[i] for i in self.tensors)
+        # Not at the top: torch's tracer takes a second to import, and short runs compile nothing.
+        from pyrogen.compile.aot_graph import compile_with_gradients
+
         snapshot = fingerprint.snapshot
         assert snapshot is not None
         before = _python_random_state()

@@ -70,6 +70,10 @@ class DependsOnTensorValue(Exception):
     """Python code depends on the value of a tensor, which is not known while a graph is traced."""
 
 
+class NothingToTrain(Exception):
+    """The value of a function depends on no captured leaf tensor."""
+
+
 def depends_on_value(result: Any) -> bool:
     """Whether a result is a symbolic number, or a tensor whose shape is symbolic."""
     shape = result.shape if isinstance(result, Tensor) else ()

@@ -14,10 +14,9 @@ from pyro.poutine.runtime import _PYRO_STACK
 from torch import Tensor
 from torch.utils._pytree import tree_flatten
 
-from pyrogen.compile.aot_graph import NothingToTrain
 from pyrogen.compile.checked_graph import CheckedGraph, Function, Gradients, GraphRejected
 from pyrogen.compile.fingerprint import Fingerprint
-from pyrogen.compile.pyro_patches import DependsOnTensorValue
+from pyrogen.compile.pyro_patches import DependsOnTensorValue, NothingToTrain
 from pyrogen.compile.value_kinds import PLAIN_TYPES, OpaqueProgram, TensorSpec, tensor_spec
 
 log = logging.getLogger(__name__)

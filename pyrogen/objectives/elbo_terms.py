@@ -1,5 +1,6 @@
 """What draws from a guide say of each datum: the terms that every objective is made of."""
 
+import sys
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -10,9 +11,7 @@ from pyro.distributions import Delta
 from pyro.distributions.util import scale_and_mask
 from pyro.poutine import Trace
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensor
 from torch.distributions import Independent, kl_divergence
-from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from pyrogen.errors import ConfigError
 from pyrogen.nn.eval_mode import eval_mode
@@ -107,7 +106,11 @@ class RowPlates:
 
 
 def _tracing(batch: tuple[Any, ...]) -> bool:
-    return get_proxy_mode() is not None or any(isinstance(t, FakeTensor) for t in batch)
+    """Whether a graph is being made; torch's tracer takes a second to import, and who traces has imported it."""
+    tracer = sys.modules.get("torch.fx.experimental.proxy_tensor")
+    if tracer is None:
+        return False
+    return tracer.get_proxy_mode() is not None or any(isinstance(t, tracer.FakeTensor) for t in batch)
 
 
 def _devices() -> range:

@@ -8,9 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, FunctionLoader
 from torch import Tensor
 
 from pyrogen.files import write_whole
@@ -19,6 +18,9 @@ from pyrogen.report.curve_data import LogRows, group_curves
 from pyrogen.report.image_grid import GAP, grid_png, image_scale
 from pyrogen.report.plots import GENERATED, PANEL, REAL, curves_svg, samples_png
 from pyrogen.report.ranking import best, group_models, is_number
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 COLUMNS = ("log_likelihood", "bits_per_dim", "mmd2", "c2st", "nearest_neighbour")
 SECONDARY = ("elbo", "iwae", "ais", "kde")
@@ -77,7 +79,9 @@ def write_report(
     return write_whole(path, page.encode())
 
 
-def _environment() -> Environment:
+def _environment() -> "Environment":
+    from jinja2 import Environment, FunctionLoader  # training imports this room and writes no report
+
     folder = files("pyrogen.report")
     loader = FunctionLoader(lambda name: folder.joinpath(name).read_text("utf-8"))
     environment = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)

@@ -116,6 +116,13 @@ def test_streams_are_distinct_and_stable():
     assert torch.equal(a, torch.rand(3, generator=generator(0, "x")))
 
 
+def test_a_loader_without_a_length_is_read_again_and_again():
+    loader = DataLoader(Counting(), batch_size=8)
+    whole = [int(x[0, 0]) for x, _ in run(loader, 7)]
+    assert whole == [0, 8, 16, 0, 8, 16, 0]
+    assert [int(x[0, 0]) for x, _ in run(loader, 7, start=4)] == whole[4:]
+
+
 def test_too_few_rows_and_wrong_sources_are_named():
     with pytest.raises(DataError, match=r"16.*10"):
         fit(Recorder(), torch.zeros(10, 1), steps=1, batch_size=16)
