@@ -202,9 +202,9 @@ def test_scores_are_a_linear_map_of_features(name):
 
 
 def test_accuracy_of_scores_and_of_pairs():
-    real, fake = torch.tensor([1.0, -2.0, 0.3, 5.0]), torch.tensor([0.5, -3.0, 4.0, -1.0])
+    real, fake = torch.tensor([1.0, -2.0, 0.3, 5.0]), torch.tensor([0.5, -1.0, 4.0, -1.0])
     assert critic_accuracy(NonSaturating(), real, fake) == 0.5 * (3 / 4 + 2 / 4)
-    assert critic_accuracy(Relativistic(), real, fake) == 3 / 4
+    assert critic_accuracy(Relativistic(), real, fake) == 2 / 4
     assert critic_accuracy(Wasserstein(), real, fake) is None
 
 
