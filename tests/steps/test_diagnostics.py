@@ -52,7 +52,7 @@ def test_no_weight_is_ever_nan(bad):
     [
         ({"std_ratio": 0.01}, "collapsed"),
         ({"critic_loss": -1e6}, "Lipschitz"),
-        ({"critic_accuracy": 1.0, "gradient": 1e-9}, "gradient is gone"),
+        ({"critic_accuracy": 1.0, "gradient": 1e-9}, "gradient has vanished"),
     ],
 )
 def test_advice_names_the_fault_and_a_remedy(row, word):
