@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from pyrogen.recipes.game_setup import falling
+from pyrogen.recipes.adversarial import log_linear
 from torch.optim import Adam, RMSprop
 
 import pyrogen
@@ -39,7 +39,7 @@ def digits():
 
 
 def made(name, data, **options):
-    known = recipe(name).__kwdefaults__
+    known = {option.name for option in recipe(name).options}
     return recipe(name)(data, **{key: value for key, value in SMALL.items() if key in known} | options)
 
 
@@ -123,7 +123,7 @@ def test_r1_of_real_data_is_in_units_of_their_variance(name):
 def test_r1_falls_from_its_start(name):
     step = made(name, pyrogen.load("ring"), r1=0.01, r1_start=1.0, steps=100).step
     assert [round(step.penalty_schedule(t), 6) for t in (0, 30, 60, 99)] == [100, 10, 1, 1]
-    assert falling(4.0, 10)(3) == pytest.approx(2.0)
+    assert log_linear(4.0, 10)(3) == pytest.approx(2.0)
     assert made(name, pyrogen.load("ring"), r1=0.01).step.penalty_schedule is None
     with pytest.raises(ConfigError, match="set r1 too"):
         made(name, pyrogen.load("ring"), r1=0.0, r1_start=1.0)
