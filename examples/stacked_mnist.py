@@ -6,6 +6,7 @@ Published with 26,000 samples (PacGAN): DCGAN 99 modes and 3.40 nats, packed by 
 
     PYROGEN_DATA=… python examples/stacked_mnist.py --layers 3 --steps 100000 --device cuda   # as published
     python examples/stacked_mnist.py --data stacked-digits   # 8 x 8, on a CPU; also --smoke
+    python examples/stacked_mnist.py --data stacked-digits --loss relativistic --pack 1 --r1 0.1 --steps 8000
 """
 
 import argparse
@@ -19,14 +20,17 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 import pyrogen
 from pyrogen.implicit import DCGAN, ConvCritic, Packed, packed_shape
 from pyrogen.measure import get_classifier, in_chunks, mode_count_scores, stacked_modes
-from pyrogen.objectives import R1Penalty
+from pyrogen.objectives import NonSaturating, R1Penalty, Relativistic
 from pyrogen.report import grid_png
 from pyrogen.training import ExponentialMovingAverage
+
+LOSSES = {"non_saturating": NonSaturating, "relativistic": Relativistic}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", choices=("stacked-mnist", "stacked-digits"), default="stacked-mnist")
+    parser.add_argument("--loss", choices=LOSSES, default="non_saturating", help="relativistic: with R1 and R2")
     parser.add_argument("--pack", type=int, default=2, help="how many pictures the critic sees at once")
     parser.add_argument("--r1", type=float, default=0.05, help="weight of the penalty on the critic's slope")
     parser.add_argument("--lr", type=float, default=5e-4, help="of the generator; the critic's is twice that")
@@ -60,8 +64,9 @@ def main() -> None:
         gan.generator,
         gan.critic,
         gan.prior,
+        LOSSES[args.loss](),
         optim=(partial(adam, lr=args.lr), partial(adam, lr=2 * args.lr)),
-        penalty=R1Penalty(args.r1),
+        penalty=R1Penalty(args.r1, samples=args.loss == "relativistic"),
         schedule=partial(CosineAnnealingLR, T_max=steps),
     )
     loop = pyrogen.fit(step, data.train, steps=steps, batch_size=64, seed=args.seed, precision=args.precision)

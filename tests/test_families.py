@@ -58,7 +58,7 @@ def test_labels_are_drawn_as_often_as_they_occur(name):
     assert shares[7] == (data.train.y == 7).sum()
 
 
-@pytest.mark.parametrize("name", ["dcgan", "packed-gan", "wgan-gp"])
+@pytest.mark.parametrize("name", ["dcgan", "packed-gan", "relativistic-gan", "wgan-gp"])
 def test_convolutional_players_are_as_deep_as_asked(name):
     model = RECIPES[name](pyrogen.load("digits"), **small(name), layers=3).model
     for player, kind in ((model.generator, nn.ConvTranspose2d), (model.critic, nn.Conv2d)):

@@ -56,7 +56,7 @@ def adversarial_contenders(name: str, batch_size: int, device: torch.device) -> 
             value.backward()
             for_c.step()
             for_g.zero_grad()
-            loss.generator(critic(generator(model.prior(batch_size)))).backward()
+            loss.generator(critic(generator(model.prior(batch_size))), None).backward()
             for_g.step()
 
         return Contender(label, once, synchronise)

@@ -28,19 +28,23 @@ class FeatureCritic(nn.Module):
     """``x (batch, *shape) -> score (batch,)``, a linear map of features.
 
     Args:
-        features: ``features(x) -> (batch, dims)``.
+        body: ``body(2 x - 1) -> (batch, dims)``.
         dims: how many features there are.
     """
 
-    def __init__(self, features: nn.Module, dims: int) -> None:
+    def __init__(self, body: nn.Module, dims: int) -> None:
         super().__init__()
-        self.features = features
+        self.body = body
         self.head = nn.Sequential(nn.LeakyReLU(0.2), nn.Linear(dims, 1))
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Score; labels are accepted and ignored."""
-        score: Tensor = at_least_float32(self.head(self.features(2 * x - 1))).squeeze(1)
+        score: Tensor = at_least_float32(self.head(self.body(2 * x - 1))).squeeze(1)
         return score
+
+    def features(self, x: Tensor) -> Tensor:
+        """f(x), ``(batch, dims)``."""
+        return at_least_float32(self.body(2 * x - 1))
 
 
 class VAEGAN(nn.Module):
@@ -124,7 +128,7 @@ class FeaturePair(nn.Module):
         latent: the dimension of z.
         encoder: ``encoder(x) -> (batch, 2 latent)``, mean and log-deviation.
         generator: ``generator(z) -> x``.
-        critic: has ``features``.
+        critic: its ``body`` computes the features.
         sigma: the deviation σ of a feature.
     """
 
@@ -143,7 +147,7 @@ class FeaturePair(nn.Module):
 
     def features(self, x: Tensor) -> Tensor:
         """What the critic sees in x, ``(batch, features)``."""
-        network = self._critic[0].features
+        network = self._critic[0].body
         f: Tensor = functional_call(network, {n: p.detach() for n, p in network.state_dict().items()}, (2 * x - 1,))
         return at_least_float32(f)
 

@@ -87,12 +87,22 @@ class ConvCritic(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Score."""
-        x = 2 * x - 1 if self.unit else x
-        if self.classes:
-            planes = one_hot(y, self.classes).to(x)[:, :, None, None].expand(-1, -1, *x.shape[2:])
-            x = torch.cat([x, planes], 1)
-        score: Tensor = at_least_float32(self.layers(x)).squeeze(1)
+        score: Tensor = at_least_float32(self.layers(self._inputs(x, y))).squeeze(1)
         return score
+
+    def features(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """The output of the last convolution, flattened: ``(batch, channels · height · width)``."""
+        h = self._inputs(x, y)
+        for layer in list(self.layers)[:-1]:
+            h = layer(h)
+        return at_least_float32(h)
+
+    def _inputs(self, x: Tensor, y: Tensor | None) -> Tensor:
+        x = 2 * x - 1 if self.unit else x
+        if not self.classes:
+            return x
+        planes = one_hot(y, self.classes).to(x)[:, :, None, None].expand(-1, -1, *x.shape[2:])
+        return torch.cat([x, planes], 1)
 
 
 class DCGAN(Adversarial):

@@ -103,18 +103,26 @@ class ResCritic(nn.Module):
         super().__init__()
         self.classes, self.unit = classes, unit
         channels, height, side = image_shape(shape)
-        blocks = len(halved_sizes(height, side)) - 1
-        self.features = nn.Sequential(*(DownBlock(width if i else channels, width, not i) for i in range(blocks)))
+        count = len(halved_sizes(height, side)) - 1
+        self.blocks = nn.Sequential(*(DownBlock(width if i else channels, width, not i) for i in range(count)))
         self.linear = nn.Linear(width, 1)
         self.embedding = nn.Embedding(classes, width) if classes else None
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Score."""
-        phi = self.features(2 * x - 1 if self.unit else x).relu().sum((2, 3))
+        phi = self._phi(x)
         score: Tensor = self.linear(phi).squeeze(1)
         if self.embedding is not None:
             score = score + (self.embedding(require_labels(y)) * phi).sum(1)
         return at_least_float32(score)
+
+    def features(self, x: Tensor) -> Tensor:
+        """φ(x), ``(batch, width)``; it does not depend on the label."""
+        return at_least_float32(self._phi(x))
+
+    def _phi(self, x: Tensor) -> Tensor:
+        phi: Tensor = self.blocks(2 * x - 1 if self.unit else x).relu().sum((2, 3))
+        return phi
 
 
 class ResGAN(Adversarial):

@@ -7,6 +7,7 @@ values are comparable only for the same classifier, and should be read beside th
 import torch
 from torch import Tensor
 
+from pyrogen.nn.mmd import polynomial_kernel, unbiased_mmd2
 from pyrogen.protocols import Score
 
 
@@ -47,7 +48,8 @@ def kid(samples: Tensor, real: Tensor) -> Score:
     Args:
         samples, real: features, ``(n, d)`` and ``(m, d)``, at least 20 rows each.
     """
-    blocks = torch.stack([_mmd2(p, q) for p, q in zip(samples.chunk(10), real.chunk(10), strict=True)])
+    pairs = zip(samples.double().chunk(10), real.double().chunk(10), strict=True)
+    blocks = torch.stack([unbiased_mmd2(polynomial_kernel(torch.cat([p, q])), len(p)) for p, q in pairs])
     return Score(float(blocks.mean()), float(blocks.std() / 10**0.5), "estimate", "mmd2", {"n": len(samples)})
 
 
@@ -94,16 +96,3 @@ def _root(matrix: Tensor) -> Tensor:
 
 def _neighbour_radius(points: Tensor, k: int) -> Tensor:
     return torch.cdist(points, points).kthvalue(k + 1).values  # the first is the point itself
-
-
-def _mmd2(p: Tensor, q: Tensor) -> Tensor:
-    p, q = p.double(), q.double()
-    n, m, d = len(p), len(q), p.shape[1]
-
-    def kernel(a: Tensor, b: Tensor) -> Tensor:
-        return (a @ b.T / d + 1) ** 3
-
-    within_p, within_q = kernel(p, p), kernel(q, q)
-    p_mean = (within_p.sum() - within_p.trace()) / (n * (n - 1))
-    q_mean = (within_q.sum() - within_q.trace()) / (m * (m - 1))
-    return p_mean + q_mean - 2 * kernel(p, q).mean()

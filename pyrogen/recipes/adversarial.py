@@ -1,4 +1,4 @@
-"""What the recipes of adversarially trained models share."""
+"""What recipes of adversarially trained models share: the step, its optimisers and penalty, the scale of the data."""
 
 from collections.abc import Callable
 from typing import Any
@@ -37,44 +37,53 @@ def adversarial_setup(
     lr: float,
     average: float,
     optim: Any = None,
-    **rules: Any,
+    **options: Any,
 ) -> TrainingSetup:
-    """The game of ``model``, by Adam with β = (0, 0.9) where nothing else is said."""
+    """The adversarial step of ``model``, by Adam with β = (0, 0.9) unless ``optim`` is given.
+
+    Args:
+        model, data, loss: what is trained, on which data, by which loss.
+        steps: the length of the learning-rate schedule.
+        lr: learning rate of both players, if ``optim`` is not given.
+        average: decay of the moving average of weights.
+        optim: as for ``AdversarialGame``.
+        **options: further options of ``AdversarialGame``.
+    """
     if model.classes:
         model.shares.copy_(label_counts(data))
     game = AdversarialGame(
-        model.generator, model.critic, model.prior, loss, optim or no_momentum(lr), schedule=cosine(steps), **rules
+        model.generator, model.critic, model.prior, loss, optim or no_momentum(lr), schedule=cosine(steps), **options
     )
     return TrainingSetup(model, game, data, average)
 
 
 def two_rates(lr: float, critic_rate: float) -> tuple[MakeOptimizer, MakeOptimizer]:
-    """The generator's optimiser, and the critic's with ``critic_rate`` times its learning rate."""
+    """The optimiser of the generator, and that of the critic with ``critic_rate`` times its learning rate."""
     return no_momentum(lr), no_momentum(critic_rate * lr)
 
 
-def r1_penalty(weight: float, data: Dataset) -> R1Penalty | None:
-    """R1 in units of the data's deviation, in which the critic sees them."""
+def r1_penalty(weight: float, data: Dataset, samples: bool = False) -> R1Penalty | None:
+    """R1, and R2 with ``samples``, of gradients with respect to data in units of their standard deviation."""
     if weight == 0:
         return None
     scale = data_scale(data)
-    return R1Penalty(weight if scale is None else weight * float(scale.scale.square().mean()))
+    return R1Penalty(weight if scale is None else weight * float(scale.scale.square().mean()), samples)
 
 
 def log_linear(factor: float, steps: int) -> Callable[[int], float]:
-    """From ``factor`` to 1, evenly in its logarithm, over the first 60% of the steps."""
+    """A schedule from ``factor`` to 1, linear in its logarithm, over the first 60% of the steps."""
     return lambda t: factor ** max(1 - t / (0.6 * steps), 0.0)
 
 
 def classes_for(data: Dataset, condition: str, who: str = "condition=label") -> int:
-    """How many labels the players are given."""
+    """The number of labels that condition both players; 0 for an unconditional model."""
     if condition == "label":
         require_labels(data, who)
     return 0 if condition == "none" else len(data.classes)
 
 
 def data_scale(data: Dataset, copies: int = 1) -> Scale | None:
-    """The location and scale of real data (of ``copies`` side by side); ``None`` for data in [0, 1]."""
+    """Mean and standard deviation of real data (of ``copies`` side by side); ``None`` for data in [0, 1]."""
     if in_unit_box(data):
         return None
     x, *_ = data.train.tensors()

@@ -1,4 +1,8 @@
-"""Training steps: ``SVI``, ``AdversarialGame``, gradient and closed-form steps, and sequences of them."""
+"""Training steps: variational inference, adversarial, plain gradient and closed-form steps, and sequences of them.
+
+A step is ``step(*batch) -> {name: scalar}`` with ``evaluate``, ``state_dict`` and ``load_state_dict``, see
+``protocols.Step``. It owns the optimisers and their schedules; ``pyrogen.fit`` iterates it over batches.
+"""
 
 from pyrogen.steps.adversarial import AdversarialGame, wgan_critic_schedule
 from pyrogen.steps.closed_form import ClosedForm

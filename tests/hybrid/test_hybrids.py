@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import pyro
 import pyro.distributions as dist
 import pytest
 import torch
@@ -211,7 +212,46 @@ def test_likeness_never_moves_the_critic(digits):
     assert moved(before, setup.model) == {"generator", "critic"}
 
 
-def test_in_turn_merges_what_the_steps_tell():
+def similarity_terms(model, x, z):
+    """The log-density of the observed features, ``(batch,)``, given codes z."""
+    trace = pyro.poutine.trace(pyro.poutine.condition(model.pair.model, {"z": z})).get_trace(x)
+    trace.compute_log_prob()
+    return trace.nodes["f"]["log_prob"]
+
+
+@pytest.mark.parametrize("network", ["mlp", "conv"])
+def test_similarity_is_measured_in_units_of_the_features_deviation(network):
+    with scoped_seed(0):
+        model, x, z = (
+            VAEGAN((1, 8, 8), 3, (8,), network, features=5, sigma=0.4),
+            torch.rand(16, 1, 8, 8),
+            torch.randn(16, 3),
+        )
+        model.eval()
+    with torch.no_grad():
+        real, made = model.critic.features(x), model.critic.features(model.decode(z))
+        unit = real.var(0, correction=0).sqrt()
+        assert (unit > 1e-3).all()
+        expected = torch.distributions.Normal(made / unit, 0.4).log_prob(real / unit).sum(1)
+        assert (unit - 1).abs().min() > 0.1  # so that the unit matters
+        before = similarity_terms(model, x, z)
+        assert torch.allclose(before, expected, rtol=1e-4)
+        last = [part for part in model.critic.body.modules() if isinstance(part, nn.Linear)][-1]
+        last.weight.mul_(7)
+        last.bias.mul_(7)
+        assert torch.allclose(similarity_terms(model, x, z), before, rtol=1e-3)  # a larger critic weighs no more
+
+
+def test_features_that_do_not_vary_have_a_unit_of_a_thousandth():
+    model = VAEGAN((1, 8, 8), 3, (8,), features=5, sigma=0.4).eval()
+    x, z = torch.rand(1, 1, 8, 8).expand(4, 1, 8, 8), torch.randn(4, 3)
+    with torch.no_grad():
+        real, made = model.critic.features(x), model.critic.features(model.decode(z))
+        expected = torch.distributions.Normal(made / 1e-3, 0.4).log_prob(real / 1e-3).sum(1)
+        assert torch.allclose(similarity_terms(model, x, z), expected, rtol=1e-3)
+
+
+def test_sequential_steps_merge_their_logs():
     class Says:
         def __init__(self, **said):
             self.said = said
@@ -256,6 +296,8 @@ def test_codes_come_to_follow_the_prior():
         ("cgan", "ring", {}, "needs labels"),
         ("sngan", "ring", {}, "needs images"),
         ("packed-gan", "ring", {"batch_size": 7}, "multiple of pack"),
+        ("relativistic-gan", "ring", {"r1": -1.0}, "negative"),
+        ("relativistic-gan", "ring", {"critic_rate": 0.0}, "positive"),
         ("packed-gan", "ring", {"pack": 0}, "multiple of pack"),
         ("gan", "ring", {"critic_rate": 0.0}, "positive"),
         ("gan", "ring", {"r1": -1.0}, "negative"),
