@@ -49,7 +49,7 @@ TESTS = {
     "steps": "steps objectives/test_elbo.py training/test_checkpoint.py pyro_tools",
     "training/checkpoint": "training/test_checkpoint.py training/test_run.py training/test_loop.py steps/test_state.py",
     "hybrid": "hybrid",
-    "recipes": "recipes test_families.py cli/test_cli.py training/test_run.py",
+    "recipes": "recipes test_families.py test_readme.py training/test_run.py",
     "data": "data",
 }
 """The tests that are tried on the mutants of a room: those of them that run the mutated line."""
