@@ -16,7 +16,7 @@ from pyrogen import SVI, evaluate, recipes
 from pyrogen.data import Dataset, Space, Split
 from pyrogen.errors import ConfigError
 from pyrogen.explicit import CVAE, Label
-from pyrogen.measure.evaluate import anchor_scores, draw, in_chunks, likelihood_scores, sample_scores
+from pyrogen.measure.evaluate import draw_samples, in_chunks, likelihood_scores, reference_scores, sample_scores
 from pyrogen.measure.kde import kde_score
 from pyrogen.measure.likelihood import pair_scores
 from pyrogen.measure.mmd import mmd2
@@ -144,12 +144,12 @@ def test_evaluate_is_the_sum_of_its_parts_under_one_seed():
     data = plane()
     for seed in (0, 5):
         scores = evaluate(Shifted(), data, seed=seed) if seed else evaluate(Shifted(), data)
-        samples = draw(Shifted(), data, 1000, seed)
+        samples = draw_samples(Shifted(), data, 1000, seed)
         expected = likelihood_scores(Shifted(), data, seed=seed) | sample_scores(samples, data, seed)
         assert scores == expected
     assert scores.keys() == {"log_likelihood", "kde", "mmd2", "c2st", "nearest_neighbour"}
     assert scores["log_likelihood"] == scores["kde"]
-    assert draw(Shifted(), data, 3, 0).tolist() != draw(Shifted(), data, 3, 1).tolist()
+    assert draw_samples(Shifted(), data, 3, 0).tolist() != draw_samples(Shifted(), data, 3, 1).tolist()
     test, train = data.test.x, data.train.x
     assert scores["mmd2"] == mmd2(samples[:40], test, seed=5)
     assert scores["c2st"] == one_sample_test(samples[:40], test, seed=5)
@@ -207,36 +207,36 @@ def test_samples_are_drawn_in_chunks():
     model.asked.clear()
     in_chunks(model, 2001)
     assert model.asked == [1000, 1000, 1]
-    with pytest.raises(ConfigError, match=r"sample\(25\) of a Shifted gave \(25, 2\): expected shape \(25, 3\)"):
+    with pytest.raises(ConfigError, match=r"sample\(25\) of a Shifted: expected shape \(25, 3\), got \(25, 2\)"):
         in_chunks(model, 25, shape=(3,))
 
     class Wrong:
         def sample(self, n, y=None):
             return torch.zeros(n - 1, 2) if n > 1 else [0.0]
 
-    with pytest.raises(ConfigError, match=r"gave \(4, 2\): expected shape \(5, 2\)"):
+    with pytest.raises(ConfigError, match=r"expected shape \(5, 2\), got \(4, 2\)"):
         in_chunks(Wrong(), 5)
-    with pytest.raises(ConfigError, match=r"gave list: expected shape \(1,\)"):
+    with pytest.raises(ConfigError, match=r"expected shape \(1,\), got list"):
         in_chunks(Wrong(), 1)
 
 
 @pytest.mark.usefixtures("quick")
 def test_conditional_samples_are_given_the_side_information_of_test_rows():
     data = plane(30, side_fn=lambda x, y: 10 + torch.arange(len(x)) % 2)
-    x = draw(Shifted(), data, 20, 0)
+    x = draw_samples(Shifted(), data, 20, 0)
     assert x.shape == (20, 2)
     assert (x.mean(1).round() >= 8).all()
-    assert len(draw(Shifted(), data, 50, 0)) == 30
+    assert len(draw_samples(Shifted(), data, 50, 0)) == 30
 
 
 @pytest.mark.usefixtures("quick")
 def test_anchors_are_training_data():
     data = plane(60)
-    scores = anchor_scores(data)
+    scores = reference_scores(data)
     assert scores["nearest_neighbour"] == nearest_neighbour(data.test.x, data.train.x, data.test.x)
     assert scores["nearest_neighbour"].detail["ratio"] == 1
     order = torch.randperm(60, generator=torch.Generator().manual_seed(derive(3, "anchor")))
-    assert anchor_scores(data, 3)["mmd2"] == sample_scores(data.train.x[order], data, 3)["mmd2"]
+    assert reference_scores(data, 3)["mmd2"] == sample_scores(data.train.x[order], data, 3)["mmd2"]
 
 
 def test_a_density_of_the_wrong_kind_or_shape_is_named():
@@ -254,9 +254,9 @@ def test_a_density_of_the_wrong_kind_or_shape_is_named():
         def log_prob(self, x):
             return x if len(x) > 4 else x.sum(1).tolist()
 
-    with pytest.raises(ConfigError, match=r"gave \(5, 2\) for 5 data: expected shape \(5,\)"):
+    with pytest.raises(ConfigError, match=r"of 5 data: expected shape \(5,\).* got \(5, 2\)"):
         likelihood_scores(Wide(), Split(points(5, 2)))
-    with pytest.raises(ConfigError, match="gave list for 4 data"):
+    with pytest.raises(ConfigError, match="of 4 data.* got list"):
         likelihood_scores(Wide(), Split(points(4, 2)))
-    with pytest.raises(ConfigError, match="cannot measure a object"):
+    with pytest.raises(ConfigError, match="cannot evaluate a object"):
         likelihood_scores(object(), plane())
