@@ -17,7 +17,7 @@ SENTENCE = re.compile(r"[A-Za-z,:;.)`] +[A-Za-z`{(]")
 MESSAGES = m.Name("unknown") | m.Attribute(attr=m.Name("unknown"))
 MESSAGES |= m.Attribute(attr=m.OneOf(*map(m.Name, ("warn", "warning", "info", "debug", "error", "exception"))))
 SKIPPED = (
-    m.Annotation()
+    m.Annotation(annotation=m.DoesNotMatch(m.Subscript(value=m.Name("Annotated"))))  # options carry limits in theirs
     | m.Import()
     | m.ImportFrom()
     | m.Raise()
@@ -59,6 +59,15 @@ class Mutant:
         return self.module.deep_replace(self.node, self.changed).code  # type: ignore[attr-defined, no-any-return]
 
 
+DEVICE = re.compile(r",?\s*\b(?:device|map_location)=[^,()]*(?:\([^()]*\))?[^,()]*")
+"""An argument that changes nothing where there is no accelerator."""
+
+
+def _without_device(node: cst.CSTNode) -> str:
+    code = DEVICE.sub("", cst.Module([]).code_for_node(node))
+    return re.sub(r",\s*\)", ")", code)
+
+
 class _Visitor(cst.CSTVisitor):
     METADATA_DEPENDENCIES = (PositionProvider, ParentNodeProvider)
 
@@ -75,8 +84,9 @@ class _Visitor(cst.CSTVisitor):
             return False
         for kind, operator in mutation_operators:
             if isinstance(node, kind):
-                line = self._line(node)
-                self.found += [(node, changed, line, self._reach(node)) for changed in operator(node)]
+                for changed in operator(node):
+                    if _without_device(node) != _without_device(changed):
+                        self.found.append((node, changed, self._line(node), self._reach(node)))
         return True
 
     def _inside(self, node: Any, kind: type) -> bool:

@@ -10,7 +10,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from torch.nn.functional import softplus
 
 from pyrogen.measure.c2st import c2st
-from pyrogen.measure.coverage import count_scores, mode_scores, sampling_floor
+from pyrogen.measure.coverage import mode_count_scores, mode_scores, sampling_floor
 from pyrogen.measure.divergence import CriticBudget, jensen_shannon, js_by_critic, w1_by_critic
 from pyrogen.measure.fid import fid, inception_score, kid, precision_recall
 from pyrogen.measure.kde import kde_score
@@ -107,7 +107,7 @@ def test_coverage_of_five_points():
     assert quality.detail == {"n": 5, "floor": pytest.approx(1 - exp(-4.5))}
     cube = mode_scores(torch.zeros(2, 3), torch.zeros(1, 3), 1.0)["high_quality"]
     assert cube.detail["floor"] == pytest.approx(0.9707, abs=1e-4)  # of a Gaussian in space
-    assert count_scores(torch.tensor([0, 1, 1]), 2, good=torch.tensor([1]))["modes"].value == 1
+    assert mode_count_scores(torch.tensor([0, 1, 1]), 2, good=torch.tensor([1]))["modes"].value == 1
 
 
 def test_sampling_floor_of_one_draw_and_of_two():

@@ -57,6 +57,19 @@ def test_a_data_set_with_further_tensors(bars, tmp_path):
     assert features.get_classifier(weighted, tmp_path, steps=20).accuracy > 0.95
 
 
+def test_by_default_it_is_kept_in_the_cache_of_the_user(bars, tmp_path, monkeypatch):
+    monkeypatch.setattr(features, "_train", lambda *_: None)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    features.get_classifier(bars, steps=7)
+    (path,) = (tmp_path / "cache" / "pyrogen").iterdir()
+    name, of, rows, steps = path.stem.split("-")
+    assert (name, of, len(rows), steps, path.suffix) == ("lenet", "bars", 16, "7", ".safetensors")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    features.get_classifier(bars, steps=7)
+    assert (tmp_path / ".cache" / "pyrogen" / path.name).exists()
+
+
 def test_labelled_images_of_any_size(tmp_path):
     digits = pyrogen.load("digits")
     classifier = features.get_classifier(digits, tmp_path, steps=150)

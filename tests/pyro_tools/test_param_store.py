@@ -1,4 +1,4 @@
-"""A constraint that a checkpoint could not hold is taken from the statement that makes the site, and no other."""
+"""A constraint that a checkpoint could not store is supplied by the ``pyro.param`` statement of its site alone."""
 
 import pyro
 import pytest
@@ -8,25 +8,25 @@ from torch.distributions import transform_to
 from torch.distributions.transforms import ExpTransform
 
 from pyrogen.errors import ConfigError
-from pyrogen.pyro_tools.param_store import Sites, describe, rebuild
+from pyrogen.pyro_tools.param_store import ScopedParamStore, describe, rebuild
 
 
 def restored():
-    """Sites with one of value exp(2), whose constraint is of a class that no name leads to; and that constraint."""
+    """A restored store with a site whose constraint could not be stored, and that constraint."""
 
     class Local(constraints.Constraint):
         def check(self, value):
             return value > 0
 
     transform_to.register(Local)(lambda constraint: ExpTransform())
-    sites = Sites()
+    sites = ScopedParamStore()
     sites.load_state_dict({"s": {"constraint": None, "weight": "param.s"}}, {"param.s": torch.tensor(2.0)}, "cpu")
     return sites, Local()
 
 
-def test_a_statement_without_a_constraint_does_not_say_that_there_is_none():
+def test_a_statement_without_a_constraint_does_not_make_the_site_real():
     sites, local = restored()
-    with sites, pytest.raises(ConfigError, match="cannot hold this site's constraint"):
+    with sites, pytest.raises(ConfigError, match="could not store this site's constraint"):
         pyro.param("s")  # Pyro's default is ``real``
     with sites:
         assert pyro.param("s", torch.tensor(1.0), constraint=local).item() == pytest.approx(torch.tensor(2.0).exp())
@@ -34,11 +34,11 @@ def test_a_statement_without_a_constraint_does_not_say_that_there_is_none():
         assert pyro.param("s").item() == pytest.approx(torch.tensor(2.0).exp())
 
 
-def test_a_statement_of_another_site_says_nothing_of_this_one():
+def test_the_statement_of_another_site_changes_nothing():
     sites, local = restored()
     with sites:
         pyro.param("other", torch.tensor(1.0), constraint=local)
-    with sites, pytest.raises(ConfigError, match="cannot hold"):
+    with sites, pytest.raises(ConfigError, match="could not store"):
         pyro.param("s")
 
 
@@ -55,12 +55,12 @@ def test_what_cannot_be_described_is_none():
     assert describe(local) is None
     assert describe(constraints.independent(local, 1)) is None
     assert describe(constraints.stack([constraints.positive, local])) is None
-    with pytest.raises(KeyError, match="no class of constraints 'Gone'"):
+    with pytest.raises(KeyError, match="'Gone' does not exist"):
         rebuild({"class": "Gone", "attributes": {}})
 
 
-def test_forgetting_a_site_leaves_nothing_of_it():
+def test_removing_a_site_leaves_nothing_of_it():
     sites, _ = restored()
-    sites.forget("s")
-    sites.forget("never there")
+    sites.remove("s")
+    sites.remove("never there")
     assert sites.copy() == ({"_params": {}, "_constraints": {}, "_param_to_name": {}}, {"s"})
