@@ -52,7 +52,7 @@ def navigation() -> str:
 
 def rooms() -> str:
     """The rooms in the order of their imports, with the first paragraph of each one's docstring."""
-    rows = ["| Room | Holds |", "|---|---|"]
+    rows = ["| Package | Contents |", "|---|---|"]
     for name in pyrogen.ROOMS:
         first = (getattr(pyrogen, name).__doc__ or "").partition("\n\n")[0].strip().replace("``", "`")
         rows.append(f"| `pyrogen.{name}` | {' '.join(first.split())} |")

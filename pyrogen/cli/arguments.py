@@ -31,16 +31,16 @@ def parse_pairs(pairs: list[str]) -> dict[str, str]:
     return {key.strip().replace("-", "_"): value.strip() for key, _, value in split}
 
 
-DATA_HELP = "Name of a data set (`pyrogen data`), a folder of images, an .npy or .npz file"
-SEED_HELP = "The seed from which every random stream is derived"
+DATA_HELP = "Data set name (`pyrogen data`), folder of images, or .npy/.npz file"
+SEED_HELP = "Seed from which all random streams are derived"
 DEVICE_HELP = "auto, cpu or cuda."
 
 Data = Annotated[str, typer.Option("--data", help=f"{DATA_HELP}.", autocompletion=data_names)]
 Root = Annotated[
     str | None,
-    typer.Option("--data-root", envvar="PYROGEN_DATA", help="Where named data sets are kept, in torchvision's layout."),
+    typer.Option("--data-root", envvar="PYROGEN_DATA", help="Folder of the named data sets, in torchvision's layout."),
 ]
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A run folder, made by `pyrogen train`.")]
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Run folder, created by `pyrogen train`.")]
 Seed = Annotated[int, typer.Option("--seed", help=f"{SEED_HELP}.")]
 Device = Annotated[str, typer.Option("--device", help=DEVICE_HELP)]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, and nothing else, on standard output.")]
+Json = Annotated[bool, typer.Option("--json", help="Print only one JSON object to standard output.")]

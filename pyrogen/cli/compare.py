@@ -21,23 +21,23 @@ def compare(
         list[str] | None,
         typer.Argument(
             metavar="[MODEL]...",
-            help="Names of models; by default a fixed set of explicit and implicit ones.",
+            help="Model names; by default a fixed set of explicit and implicit models.",
             autocompletion=model_names,
         ),
     ] = None,
     data: Data = "digits",
     data_root: Root = None,
     out: Annotated[
-        Path | None, typer.Option(help="The folder of the report; a free one under runs/ by default.")
+        Path | None, typer.Option(help="Folder of the report; by default an unused name under runs/.")
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps of each model.")] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Rows of each step.")] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="How many times to train each model.")] = 1,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Batch size.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of training runs per model, each with another seed.")] = 1,
     seed: Seed = 0,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Train several models under one budget on one split, and write one scorecard: report.html and scores.json."""
+    """Train several models with the same budget and split, and write report.html and scores.json."""
     from pyrogen.comparison.config import prepare
 
     budget = given(steps=steps, batch_size=batch_size)

@@ -13,14 +13,15 @@ from pyrogen.files import write_whole
 def evaluate(
     folder: Folder,
     data: Annotated[
-        str | None, typer.Option("--data", help="Another data set of the same space.", autocompletion=data_names)
+        str | None,
+        typer.Option("--data", help="Another data set of the same shape and space.", autocompletion=data_names),
     ] = None,
     data_root: Root = None,
-    k: Annotated[int, typer.Option("--k", min=1, help="Importance samples for each datum.")] = 100,
+    k: Annotated[int, typer.Option("--k", min=1, help="Importance samples per datum.")] = 100,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Measure a trained model on test data, and write scores.json."""
+    """Evaluate a trained model on test data and write scores.json."""
     from pyrogen.measure.evaluate_run import evaluate_run
     from pyrogen.training.run import Run
 

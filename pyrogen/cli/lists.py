@@ -13,7 +13,7 @@ def models(
         str | None, typer.Argument(help="Name of a model, to list its options.", autocompletion=model_names)
     ] = None,
 ) -> None:
-    """List the models in one line each; of one model, its options with defaults, limits and meanings."""
+    """List the models; for one model, its options with defaults, limits and meanings."""
     from pyrogen.recipes import RECIPES, recipe
 
     if name is None:
@@ -32,7 +32,7 @@ def models(
 
 
 def data() -> None:
-    """List the data sets: shape, sizes, space, and where they come from."""
+    """List the data sets with shape, split sizes, space and source."""
     from pyrogen.data.datasets import names
 
     table = listing("data", "shape", "train / valid / test", "space", "from")

@@ -20,13 +20,11 @@ if TYPE_CHECKING:
 def sample(
     folder: Folder,
     n: Annotated[int, typer.Option("--n", min=1, help="Number of samples.")] = 64,
-    label: Annotated[int | None, typer.Option(help="The class to sample from, for a conditional model.")] = None,
+    label: Annotated[int | None, typer.Option(help="Class to sample, for a conditional model.")] = None,
     seed: Seed = 0,
     out: Annotated[
         Path | None,
-        typer.Option(
-            help="FILE.png for a picture (means of p(x|z) where the model has them), FILE.npy for samples of the model."
-        ),
+        typer.Option(help="FILE.png: picture (means of p(x|z) if the model provides them); FILE.npy: samples."),
     ] = None,
 ) -> None:
     """Draw samples from a trained model."""
@@ -44,7 +42,7 @@ def sample(
     trained = trained_model(Run.open(folder))
     data = trained.data
     if not isinstance(trained.model, Sampler):
-        raise ConfigError(f"{trained.run.config.model} does not sample: it reconstructs data")
+        raise ConfigError(f"{trained.run.config.model} cannot sample: it only reconstructs data")
     y = None
     if label is not None:
         _check_label(trained.model, data.classes, label)
@@ -78,6 +76,6 @@ def _array(trained: "Trained", n: int, seed: int, y: "Tensor | None") -> bytes:
 def _check_label(model: Any, classes: tuple[str, ...], label: int) -> None:
     conditional = getattr(model, "classes", 0) or hasattr(getattr(model, "condition", None), "draw")
     if not conditional:
-        raise ConfigError("--label is for models conditioned on a class; this one is not")
+        raise ConfigError("--label needs a class-conditional model; this model is unconditional")
     if not 0 <= label < len(classes):
         raise ConfigError(f"--label {label}: the data have classes 0 to {len(classes) - 1} ({', '.join(classes)})")

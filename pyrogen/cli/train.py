@@ -24,25 +24,28 @@ def train(
         str | None, typer.Option("--data", help=f"{DATA_HELP}; digits by default.", autocompletion=data_names)
     ] = None,
     data_root: Root = None,
-    out: Annotated[Path | None, typer.Option(help="The run folder; a free one under runs/ by default.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder; by default an unused name under runs/.")] = None,
     steps: Annotated[int | None, typer.Option(help="Number of optimiser steps.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Rows of each step.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Batch size.")] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
     seed: Annotated[int | None, typer.Option(help=f"{SEED_HELP}; 0 by default.")] = None,
     device: Annotated[str | None, typer.Option(help=DEVICE_HELP)] = None,
-    precision: Annotated[str | None, typer.Option(help="32, or bf16 for networks in mixed precision.")] = None,
+    precision: Annotated[str | None, typer.Option(help="32, or bf16 for mixed precision.")] = None,
     compile: Annotated[
-        bool | None, typer.Option("--compile/--no-compile", help="Compile loss and gradients; by default in long runs.")
+        bool | None,
+        typer.Option(
+            "--compile/--no-compile", help="Compile loss and gradients; default for runs of 4000 steps or more."
+        ),
     ] = None,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Any option of the model, e.g. latent=10; may be repeated."),
+        typer.Option("--set", metavar="KEY=VALUE", help="Model option, e.g. latent=10; repeatable."),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option(help="A TOML file like a run's config.toml; command-line options override it.")
+        Path | None, typer.Option(help="TOML file such as a run's config.toml; command-line options override it.")
     ] = None,
 ) -> None:
-    """Train a model, with samples on the way, in a run folder from which an interrupted run can continue."""
+    """Train a model and write a resumable run folder."""
     from pyrogen.training.config import RunConfig, read_toml
     from pyrogen.training.run import Run, free_path
     from pyrogen.training.trainer import build
@@ -54,7 +57,7 @@ def train(
         model=model, data=data, data_root=data_root, seed=seed, device=device, precision=precision, compile=compile
     )
     if "model" not in wanted and not config:
-        raise ConfigError(f"name a model to train (known: {', '.join(model_names())})")
+        raise ConfigError(f"no model given (known: {', '.join(model_names())})")
     what = f"key of {config.name}" if config else "setting"
     checked = RunConfig.checked({**wanted, "options": options}, what)
     setup = build(checked)

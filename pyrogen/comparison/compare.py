@@ -57,7 +57,7 @@ def compare(
     chosen = () if models is None and own else models
     twice = sorted(set(own or ()) & set(DEFAULT_MODELS if chosen is None else chosen))
     if twice:
-        raise ConfigError(f"{twice[0]!r} is the name of a recipe and of a model of your own: rename yours")
+        raise ConfigError(f"{twice[0]!r} is the name of a recipe and of a model of your own: rename your model")
     return run_comparison(prepare(chosen, data, own=tuple(own or ()), **settings), own=own, show=show)
 
 
@@ -68,7 +68,7 @@ def run_comparison(
     config = run.config
     missing = set(config.own) - set(own or ())
     if missing:
-        raise ConfigError(f"{sorted(missing)[0]!r} is a model of your own, which no folder keeps: call compare(own=…)")
+        raise ConfigError(f"own model {sorted(missing)[0]!r} is not stored in the folder: pass it with compare(own=…)")
     sets = {seed: load(config.data, config.data_root, seed) for seed in config.all_seeds}
     results = _Results()
     with run.lock():

@@ -80,7 +80,7 @@ class AAE(nn.Module):
         shape: the shape of one datum.
         latent: the dimension of z.
         hidden: the widths of the encoder's hidden layers, mirrored by the decoder; for ``conv``, the first is the
-            number of channels next to the image. The critic has the same.
+            number of channels at the image side. The critic has the same.
         likelihood: the observation model p(x | z) of the reconstruction.
         network: ``mlp`` or ``conv``.
         classes: with labels, the prior is a ``LabelMixture``, and the critic knows the label; 0 for N(0, I).

@@ -56,7 +56,7 @@ class VAEGAN(nn.Module):
     Args:
         shape: the shape of one datum.
         latent: the dimension of z.
-        hidden: the widths of the hidden layers; for ``conv``, the first is the number of channels next to the image.
+        hidden: the widths of the hidden layers; for ``conv``, the first is the number of channels at the image side.
         network: ``mlp`` or ``conv``.
         features: how many features of the critic likeness is measured in.
         sigma: σ, how far apart the features of two alike data may lie, in units of their deviation.

@@ -111,7 +111,7 @@ class DCGAN(Adversarial):
     Args:
         shape: ``(channel, height, width)``.
         latent: the dimension of z.
-        width: channels next to the image; they double at each halving of the size.
+        width: channels at the image side; they double at each halving of the size.
         classes: how many labels condition both players; 0 for an unconditional model.
         unit: whether data lie in [0, 1], or anywhere.
         bits: how many coordinates of z are signs.

@@ -17,9 +17,9 @@ from pyrogen.steps.closed_form import ClosedForm
 def autoencoder(
     data: Dataset,
     *,
-    latent: Annotated[PositiveInt, Field(description="length of the code, at most that of a datum")] = 32,
+    latent: Annotated[PositiveInt, Field(description="dimension of the code, at most that of the data")] = 32,
     hidden: Annotated[
-        Integers, Field(description="widths of the encoder's hidden layers, in reverse for the decoder; none is linear")
+        Integers, Field(description="widths of the encoder's hidden layers, reversed for the decoder; none is linear")
     ] = (512, 256),
     noise: Annotated[NonNegativeFloat, Field(description="σ of the noise added to the input in training")] = 0.0,
     steps: Steps = 5000,
@@ -35,7 +35,7 @@ def autoencoder(
 def conv_autoencoder(
     data: Dataset,
     *,
-    latent: Annotated[PositiveInt, Field(description="length of the code, at most that of a datum")] = 32,
+    latent: Annotated[PositiveInt, Field(description="dimension of the code, at most that of the data")] = 32,
     width: Annotated[
         PositiveInt, Field(description="channels of the first convolution; doubled at each further one")
     ] = 16,
@@ -58,7 +58,7 @@ def conv_autoencoder(
 def pca(
     data: Dataset,
     *,
-    latent: Annotated[PositiveInt, Field(description="number of components, at most the length of a datum")] = 32,
+    latent: Annotated[PositiveInt, Field(description="number of components, at most the dimension of the data")] = 32,
     steps: OneStep = 1,
     batch_size: LoggedBatch = 256,
 ) -> TrainingSetup:

@@ -35,9 +35,9 @@ def made(
 def pixelcnn(
     data: Dataset,
     *,
-    width: Annotated[PositiveInt, Field(description="features of each layer")] = 32,
-    layers: Annotated[PositiveInt, Field(description="gated layers; the first sees 7 × 7 pixels")] = 5,
-    kernel: Annotated[PositiveInt, Field(description="side of the convolutions of the other layers")] = 3,
+    width: Annotated[PositiveInt, Field(description="channels per layer")] = 32,
+    layers: Annotated[PositiveInt, Field(description="gated layers; the first has a 7 × 7 kernel")] = 5,
+    kernel: Annotated[PositiveInt, Field(description="kernel size of the other layers")] = 3,
     components: Components = 5,
     steps: Steps = 3000,
     batch_size: BatchSize = 64,

@@ -45,14 +45,14 @@ def dcgan(
     critic_steps: CriticSteps = 1,
     critic_rate: CriticRate = 1.0,
     average: Average = 0.999,
-    steps: Annotated[Steps, Field(description="batches; the critic learns from each")] = 5000,
+    steps: Annotated[Steps, Field(description="training steps, each with one critic update")] = 5000,
     batch_size: BatchSize = 128,
     lr: LearningRate = 1e-3,
 ) -> TrainingSetup:
     """Strided convolutions with the non-saturating loss. Radford, Metz and Chintala, ICLR 2016."""
     require_images(data, "dcgan")
     if r1 and norm == "batch":
-        raise ConfigError(f"r1 wants scores that do not depend on other rows: set norm=layer or none; got r1={r1}")
+        raise ConfigError(f"r1 needs scores that do not depend on other rows: set norm=layer or norm=none; got r1={r1}")
     model = DCGAN(
         data.shape, latent, width, classes_for(data, condition), unit=in_unit_box(data), norm=norm, layers=layers
     )
@@ -72,7 +72,7 @@ def sngan(
     loss: GanLoss = "hinge",
     critic_steps: CriticSteps = 1,
     average: Average = 0.999,
-    steps: Annotated[Steps, Field(description="batches; the critic learns from each")] = 5000,
+    steps: Annotated[Steps, Field(description="training steps, each with one critic update")] = 5000,
     batch_size: BatchSize = 64,
     lr: LearningRate = 5e-4,
 ) -> TrainingSetup:

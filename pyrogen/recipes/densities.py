@@ -97,7 +97,7 @@ def histogram(
     data: Dataset,
     *,
     bins: Annotated[PositiveInt, Field(description="cells along each dimension; always 2 for binary data")] = 32,
-    background: Annotated[float, Field(gt=0, lt=1, description="weight of the uniform component")] = 1e-3,
+    background: Annotated[float, Field(gt=0, lt=1, description="weight ε of the background density")] = 1e-3,
     steps: OneStep = 1,
     batch_size: LoggedBatch = 256,
 ) -> TrainingSetup:

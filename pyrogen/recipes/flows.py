@@ -24,11 +24,11 @@ def realnvp(
     layers: Annotated[PositiveInt, Field(description="coupling layers; for `conv`, of each mask at each scale")] = 6,
     hidden: Annotated[
         Widths,
-        Field(description="widths of each layer's network; for `conv`, channels and, by their number, residual blocks"),
+        Field(description="widths of each layer's network; for `conv`, channels of its residual blocks, one per width"),
     ] = (128, 128),
     network: Annotated[Literal["mlp", "conv"], Field(description="`mlp`, or `conv` for images")] = "mlp",
     scale: Annotated[
-        bool, Field(description="whether layers scale; `false` makes it NICE, which preserves volume")
+        bool, Field(description="`true`: affine layers; `false`: additive, volume-preserving layers (NICE)")
     ] = True,
     steps: Steps = 5000,
     batch_size: BatchSize = 256,
@@ -67,7 +67,7 @@ def spline(
     hidden: Annotated[Widths, Field(description="widths of each layer's network")] = (128, 128),
     bins: Annotated[int, Field(ge=2, description="bins of each spline")] = 64,
     form: Annotated[
-        Literal["autoregressive", "coupling"], Field(description="how the layers condition")
+        Literal["autoregressive", "coupling"], Field(description="autoregressive or coupling layers")
     ] = "autoregressive",
     components: BaseComponents = 32,
     steps: Steps = 6000,

@@ -45,26 +45,27 @@ def gan(
     data: Dataset,
     *,
     latent: Latent = 64,
-    hidden: Annotated[
-        Widths, Field(description="widths of the generator's hidden layers, in reverse for the critic")
-    ] = (256, 256),
+    hidden: Annotated[Widths, Field(description="widths of the generator's hidden layers, reversed for the critic")] = (
+        256,
+        256,
+    ),
     loss: GanLoss = "non_saturating",
     r1: R1 = 0.0,
     r1_start: Annotated[
         NonNegativeFloat,
-        Field(description="γ at first, which falls to `r1` log-linearly over 60% of the steps; 0 for a constant γ"),
+        Field(description="initial γ, decreased log-linearly to `r1` over 60% of the steps; 0 for a constant γ"),
     ] = 0.0,
     n_binary: Binary = 0,
     critic_steps: CriticSteps = 1,
     critic_rate: CriticRate = 1.0,
     average: Average = 0.998,
-    steps: Annotated[Steps, Field(description="batches; the critic learns from each")] = 8000,
+    steps: Annotated[Steps, Field(description="training steps, each with one critic update")] = 8000,
     batch_size: BatchSize = 256,
     lr: LearningRate = 1e-3,
 ) -> TrainingSetup:
     """Fully connected networks; ``r1_start`` makes R1 fall in training. Goodfellow et al., NeurIPS 2014."""
     if r1_start and not r1:
-        raise ConfigError(f"r1_start is where r1 begins: set r1 too; got r1_start={r1_start}, r1={r1}")
+        raise ConfigError(f"r1_start needs r1 > 0; got r1_start={r1_start}, r1={r1}")
     model = GAN(data.shape, latent, hidden, unit=in_unit_box(data), scale=data_scale(data), n_binary=n_binary)
     penalty_schedule = log_linear(r1_start / r1, steps) if r1_start else None
     return adversarial_setup(
@@ -78,13 +79,14 @@ def cgan(
     data: Dataset,
     *,
     latent: Latent = 64,
-    hidden: Annotated[
-        Widths, Field(description="widths of the generator's hidden layers, in reverse for the critic")
-    ] = (256, 256),
+    hidden: Annotated[Widths, Field(description="widths of the generator's hidden layers, reversed for the critic")] = (
+        256,
+        256,
+    ),
     loss: GanLoss = "non_saturating",
     critic_steps: CriticSteps = 1,
     average: Average = 0.998,
-    steps: Annotated[Steps, Field(description="batches; the critic learns from each")] = 8000,
+    steps: Annotated[Steps, Field(description="training steps, each with one critic update")] = 8000,
     batch_size: BatchSize = 256,
     lr: LearningRate = 1e-3,
 ) -> TrainingSetup:
@@ -98,12 +100,12 @@ def packed_gan(
     data: Dataset,
     *,
     pack: Annotated[
-        PositiveInt, Field(description="m, samples that the critic sees at once; `batch_size` must be a multiple")
+        PositiveInt, Field(description="m, rows scored jointly by the critic; `batch_size` must be a multiple")
     ] = 2,
     latent: Latent = 16,
     n_binary: Binary = 0,
     hidden: Annotated[Widths, Field(description="widths of the hidden layers, for `mlp`")] = (128, 128, 128),
-    width: Annotated[PositiveInt, Field(description="channels next to the image, for `conv`")] = 32,
+    width: Annotated[PositiveInt, Field(description="channels at the image side, for `conv`")] = 32,
     layers: Annotated[
         Layers,
         Field(description="convolutions of each network, for `conv`; 0: until a side is below 8, and at least 2"),
@@ -112,7 +114,7 @@ def packed_gan(
     r1: R1 = 0.005,
     critic_steps: CriticSteps = 1,
     average: Average = 0.998,
-    steps: Annotated[Steps, Field(description="batches; the critic learns from each")] = 8000,
+    steps: Annotated[Steps, Field(description="training steps, each with one critic update")] = 8000,
     batch_size: BatchSize = 256,
     lr: LearningRate = 1e-3,
 ) -> TrainingSetup:

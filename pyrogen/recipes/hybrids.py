@@ -53,9 +53,9 @@ def aae(
     ] = "normal",
     likelihood: Observation = "auto",
     sigma: Sigma = "learned",
-    r1: Annotated[NonNegativeFloat, Field(description="γ of R1 on the critic of codes, at draws from the prior")] = 1.0,
+    r1: Annotated[NonNegativeFloat, Field(description="γ of R1 on the critic of codes, at prior samples")] = 1.0,
     average: Average = 0.998,
-    steps: Annotated[Steps, Field(description="batches; both steps learn from each")] = 10_000,
+    steps: Annotated[Steps, Field(description="training steps, each with both updates")] = 10_000,
     batch_size: BatchSize = 256,
     lr: Annotated[
         LearningRate, Field(description="learning rate of the reconstruction; twice that in the adversarial step")
@@ -80,7 +80,7 @@ def vaegan(
     *,
     latent: Latent = 32,
     hidden: Annotated[Widths, Field(description="widths of the hidden layers, for `mlp`")] = (256, 256),
-    width: Annotated[PositiveInt, Field(description="channels next to the image, for `conv`")] = 32,
+    width: Annotated[PositiveInt, Field(description="channels at the image side, for `conv`")] = 32,
     network: AnyNetwork = "auto",
     features: Annotated[
         PositiveInt, Field(description="features of the critic in which the reconstruction error is measured")
@@ -89,7 +89,7 @@ def vaegan(
         PositiveFloat, Field(description="σ of the features, relative to their deviation; smaller reconstructs better")
     ] = 0.3,
     average: Average = 0.998,
-    steps: Annotated[Steps, Field(description="batches; both steps learn from each")] = 6000,
+    steps: Annotated[Steps, Field(description="training steps, each with both updates")] = 6000,
     batch_size: BatchSize = 128,
     lr: Annotated[
         LearningRate, Field(description="learning rate of the VAE; a fifth of it in the adversarial step")

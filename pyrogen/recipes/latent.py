@@ -54,7 +54,7 @@ def vae(
     prior: Annotated[Literal["normal", "vamp"], Field(description="`normal` for N(0, I), or `vamp`")] = "normal",
     components: Annotated[PositiveInt, Field(description="K, pseudo-inputs of the `vamp` prior")] = 100,
     posterior: Annotated[Literal["normal", "planar", "iaf"], Field(description="family of q(z | x)")] = "normal",
-    flows: Annotated[PositiveInt, Field(description="maps of a `planar` or `iaf` posterior")] = 4,
+    flows: Annotated[PositiveInt, Field(description="flow layers of a `planar` or `iaf` posterior")] = 4,
     likelihood: Observation = "auto",
     sigma: Sigma = "learned",
     beta: Beta = 1.0,
@@ -90,7 +90,7 @@ def iwae(
     likelihood: Observation = "auto",
     sigma: Sigma = "learned",
     steps: Steps = 16_000,
-    batch_size: Annotated[BatchSize, Field(description="rows of a step; k times as many pass the decoder")] = 64,
+    batch_size: Annotated[BatchSize, Field(description="rows per batch; the decoder processes k times as many")] = 64,
     lr: LearningRate = 2e-3,
 ) -> TrainingSetup:
     """Burda, Grosse and Salakhutdinov, ICLR 2016."""
@@ -104,7 +104,9 @@ def ladder_vae(
     *,
     latents: Annotated[Widths, Field(description="dimensions of z₁ … z_L")] = (32, 16),
     hidden: Annotated[Widths, Field(description="width of each layer's network")] = (512, 256),
-    merge: Annotated[bool, Field(description="whether the prior takes part in the posterior")] = True,
+    merge: Annotated[
+        bool, Field(description="`true`: the posterior includes the prior; `false`: inferred from the data alone")
+    ] = True,
     likelihood: Observation = "auto",
     sigma: Sigma = "learned",
     beta: Beta = 1.0,
@@ -126,7 +128,7 @@ def vqvae(
     data: Dataset,
     *,
     codes: Annotated[int, Field(ge=2, description="K, the size of each codebook")] = 512,
-    dim: Annotated[PositiveInt, Field(description="length of a code vector")] = 32,
+    dim: Annotated[PositiveInt, Field(description="dimension of a codebook vector")] = 32,
     width: Annotated[PositiveInt, Field(description="channels of the convolutions")] = 32,
     ema: Annotated[bool, Field(description="learn the codebook by moving averages, else by a loss")] = True,
     prior_width: Annotated[PositiveInt, Field(multiple_of=4, description="width of the prior's transformer")] = 64,
@@ -145,7 +147,7 @@ def vqvae2(
     data: Dataset,
     *,
     codes: Annotated[int, Field(ge=2, description="K, the size of each codebook")] = 512,
-    dim: Annotated[PositiveInt, Field(description="length of a code vector")] = 32,
+    dim: Annotated[PositiveInt, Field(description="dimension of a codebook vector")] = 32,
     width: Annotated[PositiveInt, Field(description="channels of the convolutions")] = 32,
     ema: Annotated[bool, Field(description="learn the codebook by moving averages, else by a loss")] = True,
     prior_width: Annotated[PositiveInt, Field(multiple_of=4, description="width of the prior's transformer")] = 64,
@@ -219,7 +221,7 @@ def cvae(
     hidden: Annotated[
         Widths,
         Field(
-            description="widths of the encoder's hidden layers, in reverse for the decoder; the last is that of the "
+            description="widths of the encoder's hidden layers, reversed for the decoder; the last is that of the "
             "prior's network"
         ),
     ] = (512, 512),

@@ -39,19 +39,19 @@ Widths = Annotated[Integers, Field(min_length=1)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
 
 Steps = Annotated[PositiveInt, Field(description="optimiser steps")]
-BatchSize = Annotated[PositiveInt, Field(description="rows of a step")]
+BatchSize = Annotated[PositiveInt, Field(description="rows per batch")]
 LearningRate = Annotated[
-    PositiveFloat, Field(description="learning rate of Adam: a short linear warm-up, then half a cosine down to zero")
+    PositiveFloat, Field(description="Adam's learning rate; short linear warm-up, then cosine decay to zero")
 ]
 OneStep = Annotated[PositiveInt, Field(description="one is enough: the model is fitted in closed form")]
-LoggedBatch = Annotated[PositiveInt, Field(description="rows of a step, for the logged loss alone")]
+LoggedBatch = Annotated[PositiveInt, Field(description="rows per batch, for the logged loss only")]
 
 Latent = Annotated[PositiveInt, Field(description="dimension of z")]
 Hidden = Annotated[Widths, Field(description="widths of the hidden layers")]
 EncoderHidden = Annotated[
     Widths,
     Field(
-        description="widths of the encoder's hidden layers, in reverse for the decoder; for `conv`, the first is the "
+        description="widths of the encoder's hidden layers, reversed for the decoder; for `conv`, the first is the "
         "width of the first convolution"
     ),
 ]
@@ -77,18 +77,18 @@ Condition = Annotated[
     Field(description="`label` conditions both networks on the class; `auto` does so where the data have labels"),
 ]
 Beta = Annotated[NonNegativeFloat, Field(description="weight of the KL divergence")]
-KLWarmup = Annotated[NonNegativeInt, Field(description="steps over which that weight rises from 0")]
+KLWarmup = Annotated[NonNegativeInt, Field(description="steps over which the weight increases from 0")]
 FreeNats = Annotated[NonNegativeFloat, Field(description="λ, free nats for each latent dimension")]
 Particles = Annotated[PositiveInt, Field(description="importance samples of the objective")]
 
-CriticSteps = Annotated[PositiveInt, Field(description="critic updates for each generator update")]
+CriticSteps = Annotated[PositiveInt, Field(description="critic updates per generator update")]
 CriticRate = Annotated[PositiveFloat, Field(description="learning rate of the critic, relative to the generator's")]
 Average = Annotated[Decay, Field(description="decay of the exponential moving average of the weights")]
 GanLoss = Annotated[
     Literal["non_saturating", "minimax", "hinge", "least_squares"], Field(description="adversarial loss")
 ]
 Binary = Annotated[NonNegativeInt, Field(description="coordinates of z that are -1 or 1; at most `latent`")]
-Width = Annotated[PositiveInt, Field(description="channels next to the image; doubled at each halving of its size")]
+Width = Annotated[PositiveInt, Field(description="channels at the image side; doubled at each halving of its size")]
 Layers = Annotated[
     NonNegativeInt,
     Field(description="convolutions of each network; 0: until a side is below 8, and at least 2"),

@@ -45,18 +45,18 @@ def relativistic_gan(
     ] = 0.005,
     r1_start: Annotated[
         NonNegativeFloat,
-        Field(description="γ at first, which falls to `r1` log-linearly over 60% of the steps; 0 for a constant γ"),
+        Field(description="initial γ, decreased log-linearly to `r1` over 60% of the steps; 0 for a constant γ"),
     ] = 0.0,
     critic_steps: CriticSteps = 1,
     critic_rate: CriticRate = 1.0,
     average: Average = 0.998,
-    steps: Annotated[Steps, Field(description="batches; the critic learns from each")] = 8000,
+    steps: Annotated[Steps, Field(description="training steps, each with one critic update")] = 8000,
     batch_size: BatchSize = 256,
     lr: LearningRate = 1e-3,
 ) -> TrainingSetup:
     """Relativistic pairing loss with R1 and R2, as in R3GAN. Huang et al., NeurIPS 2024."""
     if r1_start and not r1:
-        raise ConfigError(f"r1_start is where r1 begins: set r1 too; got r1_start={r1_start}, r1={r1}")
+        raise ConfigError(f"r1_start needs r1 > 0; got r1_start={r1_start}, r1={r1}")
     unit = in_unit_box(data)
     if network_for(data, network) == "conv":
         # R1 and R2 need scores that do not depend on other rows: no BatchNorm in the critic.

@@ -40,8 +40,8 @@ def wgan(
     hidden: Annotated[
         Widths,
         Field(
-            description="widths of the generator's hidden layers, in reverse for the critic; for `conv`, the first is "
-            "the number of channels next to the image"
+            description="widths of the generator's hidden layers, reversed for the critic; for `conv`, the first is "
+            "the number of channels at the image side"
         ),
     ] = (256, 256),
     network: Network = "mlp",
@@ -57,7 +57,7 @@ def wgan(
         ),
     ] = False,
     average: Average = 0.998,
-    steps: Annotated[Steps, Field(description="batches; the critic learns from each")] = 10_000,
+    steps: Annotated[Steps, Field(description="training steps, each with one critic update")] = 10_000,
     batch_size: BatchSize = 128,
     lr: LearningRate = 1e-3,
 ) -> TrainingSetup:
@@ -87,7 +87,7 @@ def wgan_gp(
     latent: Latent = 64,
     n_binary: Binary = 0,
     hidden: Annotated[Widths, Field(description="widths of the hidden layers, for `mlp`")] = (128, 128, 128),
-    width: Annotated[PositiveInt, Field(description="channels next to the image, for `conv`")] = 32,
+    width: Annotated[PositiveInt, Field(description="channels at the image side, for `conv`")] = 32,
     layers: Annotated[
         Layers,
         Field(description="convolutions of each network, for `conv`; 0: until a side is below 8, and at least 2"),
@@ -96,7 +96,7 @@ def wgan_gp(
     penalty: Annotated[PositiveFloat, Field(description="λ, weight of the gradient penalty")] = 1.0,
     critic_steps: CriticSteps = 2,
     average: Average = 0.998,
-    steps: Annotated[Steps, Field(description="batches; the critic learns from each")] = 10_000,
+    steps: Annotated[Steps, Field(description="training steps, each with one critic update")] = 10_000,
     batch_size: BatchSize = 256,
     lr: LearningRate = 1e-3,
 ) -> TrainingSetup:

@@ -52,7 +52,7 @@ class AdversarialGame:
         prior: ``prior(n) -> z``, on the device of the data.
         loss: ``NonSaturating()`` by default.
         optim: makes the optimiser of each player; one for both, or a pair (generator's, critic's).
-        critic_steps: critic updates for each generator update (K), or ``critic_steps(generator_steps) -> K`` given
+        critic_steps: critic updates per generator update (K), or ``critic_steps(generator_steps) -> K`` given
             the number of generator updates so far, e.g. ``wgan_critic_schedule()``.
         penalty: ``penalty(critic, real, fake, *rest)``, added to the critic's loss.
         penalty_schedule: ``penalty_schedule(t) -> factor``, by which the penalty is multiplied in training step t.

@@ -53,7 +53,7 @@ def test_what_cannot_sample_is_measured_by_its_reconstructions(pyrogen, tmp_path
     assert result["scores"].keys() == {"reconstruction"}
     status, _, err = pyrogen("sample", run)
     assert (status, err.count("\n")) == (2, 1)
-    assert f"{model} does not sample" in err
+    assert f"{model} cannot sample" in err
     assert pyrogen("resume", run)[0] == 0
 
 
@@ -145,7 +145,7 @@ def test_label_conditional_samples(pyrogen, tmp_path):
     pyrogen("train", "vae", "--out", tmp_path / "vae", *SMALL, *flags("vae"))
     status, _, err = pyrogen("sample", tmp_path / "vae", "--label", 1)
     assert status == 2
-    assert "conditioned on a class" in err
+    assert "class-conditional" in err
 
 
 @pytest.mark.parametrize(
@@ -264,7 +264,7 @@ BAD_REQUESTS = {
     "heads": (("train", "vqvae", "--set", "prior_width=30"), "prior_width must be a multiple of 4; got '30'"),
     "choice": (("train", "vae", "--set", "network=mpl"), "unknown network 'mpl'; did you mean 'mlp'?"),
     "union": (("train", "vae", "--set", "sigma=much"), "sigma must be a valid number or 'learned'; got 'much'"),
-    "no model": (("train",), "name a model"),
+    "no model": (("train",), "no model given"),
     "options of": (("models", "vea"), "did you mean 'vae'"),
     "device": (("train", "vae", "--device", "tpu"), "device"),
     "precision": (("train", "vae", "--precision", "8"), "precision"),

@@ -256,7 +256,7 @@ def test_a_density_of_the_wrong_kind_or_shape_is_named():
 
     with pytest.raises(ConfigError, match=r"of 5 data: expected shape \(5,\).* got \(5, 2\)"):
         likelihood_scores(Wide(), Split(points(5, 2)))
-    with pytest.raises(ConfigError, match="of 4 data.* got list"):
+    with pytest.raises(ConfigError, match=r"of 4 data.* got list"):
         likelihood_scores(Wide(), Split(points(4, 2)))
     with pytest.raises(ConfigError, match="cannot evaluate a object"):
         likelihood_scores(object(), plane())

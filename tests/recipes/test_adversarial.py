@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from pyrogen.recipes.adversarial import log_linear
 from torch.optim import Adam, RMSprop
 
 import pyrogen
@@ -18,6 +17,7 @@ from pyrogen.objectives import (
     Wasserstein,
 )
 from pyrogen.recipes import recipe
+from pyrogen.recipes.adversarial import log_linear
 
 RATES = {  # a recipe by Adam: learning rates of generator and critic in units of the option lr
     "gan": (1, 1),
