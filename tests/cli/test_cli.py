@@ -171,7 +171,7 @@ def test_another_data_set_of_another_measure_is_refused(pyrogen, tmp_path):
     pyrogen("train", "vae", "--out", tmp_path / "run", *SMALL, *flags("vae"))
     status, _, err = pyrogen("evaluate", tmp_path / "run", "--data", "digits-binary")
     assert status == 2
-    assert "do not compare" in err
+    assert "not comparable" in err
 
 
 def picture(path, size=(8, 8), value=100):
