@@ -198,7 +198,7 @@ def test_one_row_is_enough_for_a_capability():
      (check_latent_variable, "LatentVariable"), (check_autoencoder, "Reconstructing")],
 )  # fmt: skip
 def test_what_a_model_lacks_is_named(check, name):
-    with fails(f"a Linear is no {name}; expected "):
+    with fails(f"a Linear is not a {name}; expected "):
         check(nn.Linear(2, 2), DATA)
 
 

@@ -103,7 +103,7 @@ def test_compare_writes_one_scorecard(pyrogen, tmp_path):
     assert card["budget"] == {"steps": 40, "batch_size": 32, "seeds": [0]}
     assert card["models"]["gaussian"]["family"] == "explicit"
     assert card["models"]["gan"]["family"] == "implicit"
-    assert "misleads" in card["models"]["gan"]["scores"]["log_likelihood"]["note"]
+    assert "unreliable" in card["models"]["gan"]["scores"]["log_likelihood"]["note"]
     for entry in card["models"].values():
         assert {"scores", "train_seconds", "parameters", "sample_seconds"} <= entry.keys()
     assert set(card["anchors"]) == {"train", "gaussian"}
@@ -171,7 +171,7 @@ def test_another_data_set_of_another_measure_is_refused(pyrogen, tmp_path):
     pyrogen("train", "vae", "--out", tmp_path / "run", *SMALL, *flags("vae"))
     status, _, err = pyrogen("evaluate", tmp_path / "run", "--data", "digits-binary")
     assert status == 2
-    assert "do not compare" in err
+    assert "not comparable" in err
 
 
 def picture(path, size=(8, 8), value=100):

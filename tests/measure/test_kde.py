@@ -47,7 +47,7 @@ def test_kernel_estimate_of_a_known_density():
     assert score.value == pytest.approx(truth, abs=0.04)
     assert (score.kind, score.unit, score.detail["samples"], score.detail["n"]) == ("estimate", "nats", 4000, 2000)
     assert score.detail["bandwidth"] == best_bandwidth(valid, samples)
-    assert "misleads" in score.detail["note"]
+    assert "unreliable" in score.detail["note"]
 
 
 def test_bandwidth_in_one_dimension():

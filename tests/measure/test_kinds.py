@@ -213,11 +213,11 @@ def masked(x):
 @pytest.mark.parametrize(
     ("guide", "note"),
     [
-        (auxiliary, "1|2 auxiliary values for 0 values"),
+        (auxiliary, "1|2 auxiliary values for 0 latent values"),
         (factor, "pyro.factor, 'f'"),
-        (by_chance, "by chance"),
+        (by_chance, "at random outside its sites"),
         (counted, "'z' has a mass in the guide"),
-        (masked, "'z' is masked otherwise"),
+        (masked, "'z' has different masks"),
         (delta, "point estimate of 'z'"),
     ],
 )
