@@ -113,15 +113,8 @@ class VerifiedFunction:
             graph = self.graphs.get(key)
             if graph is None:
                 self._check_reuse(argument_keys)
-                known_sites = set(sites or {})
-                with TRACE_LOCK:
-                    try:
-                        graph = CheckedGraph(function, leaves, spec, wrt, fingerprint)
-                    finally:
-                        made = [name for name in sites or {} if name not in known_sites]
-                        for name in made:
-                            del pyro.get_param_store()[name]
-                if made:  # a parameter must be created eagerly, with a value; the next call traces the graph
+                graph = self._trace(function, leaves, spec, wrt, fingerprint, {} if sites is None else sites)
+                if graph is None:
                     return None
                 graph.param_sites = get_param_sites() if get_param_sites else None
                 self.graphs[key] = graph
@@ -135,6 +128,26 @@ class VerifiedFunction:
                 raise
             self._fall_back(_describe_error(error))
         return None
+
+    @staticmethod
+    def _trace(
+        function: Function,
+        leaves: list[Any],
+        spec: Any,
+        wrt: Sequence[Tensor] | None,
+        fingerprint: Fingerprint,
+        sites: Mapping[str, Tensor],
+    ) -> CheckedGraph | None:
+        """Trace a graph; ``None`` if that created a parameter site, which an eager call must create with a value."""
+        known_sites = set(sites)
+        with TRACE_LOCK:
+            try:
+                graph = CheckedGraph(function, leaves, spec, wrt, fingerprint)
+            finally:
+                made = [name for name in sites if name not in known_sites]
+                for name in made:
+                    del pyro.get_param_store()[name]
+        return None if made else graph
 
     def _check_reuse(self, argument_keys: tuple[Any, ...]) -> None:
         """Raise ``GraphRejected`` if the latest three graphs each served a single call."""
