@@ -324,8 +324,9 @@ def _given(**values: Any) -> dict[str, Any]:
 
 
 def _check_label(model: Any, classes: tuple[str, ...], label: int) -> None:
-    conditional = getattr(model, "classes", 0) or hasattr(getattr(model, "condition", None), "draw")
-    if not conditional:
+    from pyrogen.nn.conditions import Label
+
+    if not isinstance(getattr(model, "condition", None), Label):
         raise ConfigError("--label is for models conditioned on a class; this one is not")
     if not 0 <= label < len(classes):
         raise ConfigError(f"--label {label}: the data have classes 0 to {len(classes) - 1} ({', '.join(classes)})")

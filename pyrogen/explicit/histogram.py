@@ -12,18 +12,19 @@ from math import log, prod
 from typing import Any, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import Normal
 
 from pyrogen.data.checks import check_finite
 from pyrogen.errors import ConfigError
+from pyrogen.explicit.tractable_density import TractableDensity
 from pyrogen.nn.precision import dtype_of
 
 MOST_CELLS = 2**22
 """How many cells are still counted; with twice as many a histogram is the wrong model."""
 
 
-class Histogram(nn.Module):
+class Histogram(TractableDensity):
     """A joint histogram of all dimensions.
 
     Args:
@@ -62,8 +63,7 @@ class Histogram(nn.Module):
             self.register_buffer(name, torch.full((self.dims,), value))
         self.register_buffer("frequency", torch.full((bins**self.dims,), float(bins) ** -self.dims))
 
-    def log_prob(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """Exact log p(x) in nats, ``(batch,)``."""
+    def _log_prob(self, x: Tensor, y: Tensor | None) -> Tensor:
         cell, inside = self._cell(x)
         log_volume = 0.0 if self.kind == "mass" else ((self.high - self.low) / self.bins).log().sum()
         counted = torch.where(inside, self.frequency[cell].log(), -torch.inf) - log_volume + log(1 - self.background)
@@ -81,9 +81,8 @@ class Histogram(nn.Module):
         strides = self.bins ** torch.arange(self.dims - 1, -1, -1, device=x.device)
         return (place.clamp(0, self.bins - 1) * strides).sum(1), inside
 
-    @torch.no_grad()
-    def sample(self, n: int, y: Tensor | None = None) -> Tensor:
-        """Draw ``(n, *shape)``: a cell by its frequency and a place within it, or from q."""
+    def _draw(self, n: int, y: Tensor | None) -> Tensor:
+        """A cell by its frequency and a place within it, or from q."""
         cell = torch.multinomial(self.frequency, n, replacement=True)
         strides = self.bins ** torch.arange(self.dims - 1, -1, -1, device=cell.device)
         place = (cell[:, None] // strides % self.bins).to(self.low)

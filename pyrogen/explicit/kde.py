@@ -9,15 +9,16 @@ density, a good or a bad one. (As a measure of some other model's samples it is 
 from typing import Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pyrogen.data.checks import check_finite
 from pyrogen.errors import ConfigError
+from pyrogen.explicit.tractable_density import TractableDensity
 from pyrogen.nn.kernel_density import best_bandwidth, log_density
 from pyrogen.nn.precision import dtype_of
 
 
-class KernelDensity(nn.Module):
+class KernelDensity(TractableDensity):
     """A kernel-density estimate; the data are its only parameters.
 
     Args:
@@ -41,13 +42,12 @@ class KernelDensity(nn.Module):
         self.register_buffer("centres", centres.clone())
         self.register_buffer("bandwidth", torch.tensor(float(bandwidth), dtype=dtype_of(centres)))
 
-    def log_prob(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """Exact log p(x) in nats, ``(batch,)``; costs O(m d) for each datum."""
+    def _log_prob(self, x: Tensor, y: Tensor | None) -> Tensor:
+        """Costs O(m d) for each datum."""
         return log_density(x, self.centres, self.bandwidth)
 
-    @torch.no_grad()
-    def sample(self, n: int, y: Tensor | None = None) -> Tensor:
-        """Draw ``(n, *shape)``: a datum, and noise of deviation h."""
+    def _draw(self, n: int, y: Tensor | None) -> Tensor:
+        """A datum, and noise of deviation h."""
         chosen = self.centres[torch.randint(len(self.centres), (n,), device=self.centres.device)]
         return chosen + self.bandwidth * torch.randn_like(chosen)
 

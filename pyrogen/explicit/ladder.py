@@ -89,7 +89,8 @@ class LadderVAE(LatentModel):
         return dist.Normal(loc, variance.sqrt(), validate_args=False).to_event(1)
 
     def model(self, x: Tensor, y: Tensor | None = None) -> None:
-        """p(x, z) over a batch ``(batch, *shape)``; labels are accepted and ignored."""
+        """p(x, z) over a batch ``(batch, *shape)``."""
+        self.side(len(x), y)
         pyro.module("model", self)
         with pyro.plate("data", len(x)):
             z = pyro.sample(f"z{len(self.latents)}", self.prior(len(x)))
@@ -99,6 +100,7 @@ class LadderVAE(LatentModel):
 
     def guide(self, x: Tensor, y: Tensor | None = None) -> None:
         """q(z | x) over a batch, from the top down."""
+        self.side(len(x), y)
         pyro.module("model", self)
         *below, top = self.posteriors(x)
         with pyro.plate("data", len(x)):

@@ -14,11 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from pyrogen.explicit.likelihoods import BernoulliLikelihood, Likelihood
+from pyrogen.nn.conditions import Condition, Conditional
 from pyrogen.nn.eval_mode import eval_mode
 from pyrogen.nn.precision import widened
 
 
-class LatentModel(nn.Module, ABC):
+class LatentModel(Conditional, ABC):
     """A latent-variable model as a Pyro pair; a subclass has ``prior``, ``posterior`` and ``decoder``.
 
     The output of the decoder has an offset, so that training starts at the mean of the data.
@@ -27,12 +28,19 @@ class LatentModel(nn.Module, ABC):
         shape: the shape of one datum.
         likelihood: the observation model p(x | z, y); Bernoulli by default.
         mean: the mean of the data, ``shape``.
+        condition: what side information y is; ``None`` for an unconditional model.
     """
 
     decoder: nn.Module
 
-    def __init__(self, shape: Sequence[int], likelihood: Likelihood | None, mean: Tensor | None) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        shape: Sequence[int],
+        likelihood: Likelihood | None,
+        mean: Tensor | None,
+        condition: Condition | None = None,
+    ) -> None:
+        super().__init__(condition)
         self.shape = tuple(shape)
         self.likelihood = likelihood or BernoulliLikelihood()
         start = torch.zeros(self.outputs) if mean is None else self.likelihood.link(mean)
@@ -55,10 +63,6 @@ class LatentModel(nn.Module, ABC):
         """The decoder's output h, from which the likelihood makes p(x | z)."""
         h: Tensor = widened(self.decoder(z)) + self.offset
         return h
-
-    def side(self, n: int, y: Tensor | None, drawn: bool = False) -> Tensor | None:
-        """The side information of ``n`` data; ``drawn`` from its own distribution where it may be."""
-        return None
 
     def observation(self, z: Tensor, y: Tensor | None) -> Any:
         """p(x | z, y)."""
@@ -107,12 +111,12 @@ class LatentModel(nn.Module, ABC):
             y: side information of ``n`` rows, or of one row for all; drawn where it can be and is not given.
         """
         with eval_mode(self):
-            y = self.side(n, y, drawn=True)
+            y = self.side(n, y, draw=True)
             return self.completed(self.observation(self.draw_latent(n, y), y).sample(), y)
 
     @torch.no_grad()
     def sample_mean(self, n: int, y: Tensor | None = None) -> Tensor:
         """Draw z ~ p(z | y) and give E[x | z, y]: the sample without the noise of the observation model."""
         with eval_mode(self):
-            y = self.side(n, y, drawn=True)
+            y = self.side(n, y, draw=True)
             return self.decode(self.draw_latent(n, y), y)

@@ -22,7 +22,7 @@ from pyrogen.nn.mlp import mlp
 
 
 class VAE(LatentModel):
-    """A variational autoencoder as a Pyro pair; labels are accepted and ignored.
+    """A variational autoencoder as a Pyro pair; labels are refused: see ``CVAE``.
 
     Args:
         shape: the shape of one datum, ``(channel, height, width)`` or ``(d,)``.
@@ -77,4 +77,5 @@ class VAE(LatentModel):
 
     def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """The mean of q(z | x), or what a flow makes of its base's: ``(batch, latent)``."""
+        self.side(len(x), y)
         return self.q_z.centre(self.encoder(x))

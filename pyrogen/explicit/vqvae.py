@@ -20,13 +20,14 @@ from torch import Tensor, nn
 
 from pyrogen.explicit.likelihoods import BernoulliLikelihood, Likelihood
 from pyrogen.nn.codebook import Codebook, perplexity
+from pyrogen.nn.conditions import Conditional
 from pyrogen.nn.conv import halvings, image_shape
 from pyrogen.nn.eval_mode import eval_mode
 from pyrogen.nn.precision import widened
 from pyrogen.nn.transformer import CausalTransformer
 
 
-class VQVAE(nn.Module):
+class VQVAE(Conditional):
     """A vector-quantised autoencoder of images, trained with its prior by ``GradientStep(vqvae.losses)``.
 
     The encoder halves the sides twice (once for images below 16 pixels). A datum's codes are one sequence
@@ -90,7 +91,7 @@ class VQVAE(nn.Module):
         h: Tensor = widened(self.decoder(e)) + self.offset
         return h
 
-    def losses(self, x: Tensor, y: Tensor | None = None) -> dict[str, Tensor]:
+    def losses(self, x: Tensor) -> dict[str, Tensor]:
         """Minus the bound with the codebook's loss, nats per datum; and its parts.
 
         The prior learns the codes as they are: no gradient of it reaches the encoder.
@@ -106,10 +107,11 @@ class VQVAE(nn.Module):
         }
 
     def model(self, x: Tensor, y: Tensor | None = None) -> None:
-        """p(x, c) over a batch ``(batch, *shape)``; labels are accepted and ignored.
+        """p(x, c) over a batch ``(batch, *shape)``.
 
         With the guide it measures; neither is trained by it.
         """
+        self.side(len(x), y)
         with pyro.plate("data", len(x)):
             codes = pyro.sample("codes", Sequences(self.prior_network, len(x)))
             p_x = self.likelihood(self.hidden(self.embedded(codes)))
@@ -117,6 +119,7 @@ class VQVAE(nn.Module):
 
     def guide(self, x: Tensor, y: Tensor | None = None) -> None:
         """q(c | x), all of it on one sequence."""
+        self.side(len(x), y)
         with pyro.plate("data", len(x)):
             pyro.sample("codes", dist.Delta(self.encode(x), event_dim=1))
 
@@ -136,6 +139,7 @@ class VQVAE(nn.Module):
     @torch.no_grad()
     def sample(self, n: int, y: Tensor | None = None) -> Tensor:
         """Draw codes from the prior, then x ~ p(x | c): ``(n, *shape)``."""
+        self.side(n, y)
         with eval_mode(self):
             codes = self.prior_network.sample(n)
             x: Tensor = self.likelihood(self.hidden(self.embedded(codes))).sample()
@@ -144,6 +148,7 @@ class VQVAE(nn.Module):
     @torch.no_grad()
     def sample_mean(self, n: int, y: Tensor | None = None) -> Tensor:
         """Draw codes from the prior and give E[x | c]: the sample without the noise of the observation model."""
+        self.side(n, y)
         with eval_mode(self):
             return self.decode(self.prior_network.sample(n))
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from pyrogen.errors import ConfigError, unknown
 from pyrogen.explicit.likelihoods import GaussianLikelihood, Likelihood
 from pyrogen.implicit.mlp import MLPCritic
+from pyrogen.nn.conditions import Conditional, Label
 from pyrogen.nn.conv import ConvDown, ConvUp
 from pyrogen.nn.eval_mode import eval_mode
 from pyrogen.nn.mlp import mlp
@@ -31,15 +32,11 @@ class LabelMixture(nn.Module):
         radius: of the circle.
         deviation: s.
 
-    Attributes:
-        shares: the relative frequencies of the labels, ``(classes,)``, by which they are drawn; even at first.
-
     Raises:
         ConfigError: if there are fewer than two coordinates or no classes.
     """
 
     centres: Tensor
-    shares: Tensor
 
     def __init__(self, latent: int, classes: int, radius: float = 4.0, deviation: float = 0.5) -> None:
         super().__init__()
@@ -49,12 +46,10 @@ class LabelMixture(nn.Module):
         centres = torch.zeros(classes, latent)
         centres[:, :2] = radius * torch.stack([angle.cos(), angle.sin()], 1)
         self.register_buffer("centres", centres)
-        self.register_buffer("shares", torch.ones(classes))
         self.deviation = deviation
 
-    def forward(self, n: int, y: Tensor | None = None) -> Tensor:
-        """Draw ``(n, latent)`` given labels ``(n,)``, drawn by ``shares`` if there are none."""
-        y = torch.multinomial(self.shares, n, replacement=True) if y is None else y
+    def forward(self, n: int, y: Tensor) -> Tensor:
+        """Draw ``(n, latent)`` given labels ``(n,)``."""
         noise = torch.randn(n, self.centres.shape[1], device=self.centres.device, dtype=self.centres.dtype)
         return self.centres[y] + self.deviation * noise
 
@@ -73,7 +68,7 @@ class NormalPrior(nn.Module):
         return torch.randn(n, len(self.origin), device=self.origin.device, dtype=self.origin.dtype)
 
 
-class AAE(nn.Module):
+class AAE(Conditional):
     """An autoencoder with a critic on its codes. It samples, and has neither a density nor a bound on one.
 
     Args:
@@ -98,8 +93,8 @@ class AAE(nn.Module):
         network: str = "mlp",
         classes: int = 0,
     ) -> None:
-        super().__init__()
-        self.shape, self.latent, self.classes = tuple(shape), latent, classes
+        super().__init__(Label(classes) if classes else None)
+        self.shape, self.latent = tuple(shape), latent
         self.likelihood = likelihood or GaussianLikelihood()
         out = (self.likelihood.outputs * self.shape[0], *self.shape[1:])
         if network == "mlp":
@@ -113,7 +108,7 @@ class AAE(nn.Module):
         self.critic = MLPCritic((latent,), (256, 256), classes=classes)
         self.prior = LabelMixture(latent, classes) if classes else NormalPrior(latent)
 
-    def reconstruction(self, x: Tensor, y: Tensor | None = None) -> None:
+    def reconstruction(self, x: Tensor) -> None:
         """p(x | z = encoder(x)) over a batch, as a Pyro program for ``SVI`` with an empty guide."""
         pyro.module("encoder", self.encoder)
         pyro.module("decoder", self.decoder)
@@ -132,6 +127,16 @@ class AAE(nn.Module):
 
     @torch.no_grad()
     def sample(self, n: int, y: Tensor | None = None) -> Tensor:
-        """Draw z from the prior (given labels of ``n`` rows or of one, if it knows them) and decode it."""
+        """Draw z from the prior and decode it: ``(n, *shape)``.
+
+        Args:
+            n: the number of data.
+            y: where the prior is a mixture by label, labels of ``n`` rows or of one for all; drawn from p(y) if not
+                given.
+
+        Raises:
+            ConfigError: as ``Conditional.side``.
+        """
+        y = self.side(n, y, draw=True)
         with eval_mode(self):
-            return self.decode(self.prior(n, y if y is None else y.expand(n)))
+            return self.decode(self.prior(n, y))

@@ -18,6 +18,7 @@ from torch.func import functional_call
 from pyrogen.errors import unknown
 from pyrogen.implicit.dcgan import ConvGenerator, depth
 from pyrogen.implicit.mlp import MLPGenerator
+from pyrogen.nn.conditions import Conditional
 from pyrogen.nn.conv import ConvDown
 from pyrogen.nn.eval_mode import eval_mode
 from pyrogen.nn.mlp import mlp
@@ -43,7 +44,7 @@ class FeatureCritic(nn.Module):
         return score
 
 
-class VAEGAN(nn.Module):
+class VAEGAN(Conditional):
     """Encoder, generator (the decoder) and critic, for data in [0, 1].
 
     It samples. What its Pyro pair bounds is a likelihood of features, not of data, so the pair is kept apart (``pair``)
@@ -111,6 +112,7 @@ class VAEGAN(nn.Module):
     @torch.no_grad()
     def sample(self, n: int, y: Tensor | None = None) -> Tensor:
         """Draw z from the prior and decode it: ``(n, *shape)``."""
+        self.side(n, y)
         with eval_mode(self):
             return self.decode(self.prior(n))
 
@@ -147,8 +149,8 @@ class FeaturePair(nn.Module):
         f: Tensor = functional_call(network, {n: p.detach() for n, p in network.state_dict().items()}, (2 * x - 1,))
         return widened(f)
 
-    def model(self, x: Tensor, y: Tensor | None = None) -> None:
-        """p(f(x), z) over a batch ``(batch, *shape)``; labels are accepted and ignored."""
+    def model(self, x: Tensor) -> None:
+        """p(f(x), z) over a batch ``(batch, *shape)``."""
         with pyro.plate("data", len(x)):
             origin = x.new_zeros(len(x), self.latent)
             z = pyro.sample("z", dist.Normal(origin, 1.0, validate_args=False).to_event(1))
@@ -157,7 +159,7 @@ class FeaturePair(nn.Module):
             likely = dist.Normal(made / unit, self.sigma, validate_args=False).to_event(1)
             pyro.sample("f", likely, obs=real / unit)
 
-    def guide(self, x: Tensor, y: Tensor | None = None) -> None:
+    def guide(self, x: Tensor) -> None:
         """q(z | x) over a batch."""
         with pyro.plate("data", len(x)):
             pyro.sample("z", self.posterior(x))

@@ -16,9 +16,10 @@ from pyrogen.measure.likelihood import density_scores, mean_score, pair_scores
 from pyrogen.measure.mmd import mmd2
 from pyrogen.measure.neighbours import nearest_neighbour
 from pyrogen.measure.reconstruction import reconstruction_score
+from pyrogen.nn.conditions import Label
 from pyrogen.nn.eval_mode import eval_mode
 from pyrogen.protocols import Reconstructing, Sampler, Score
-from pyrogen.pyro_tools.programs import count_positional, drop_extra_args
+from pyrogen.pyro_tools.programs import drop_extra_args
 from pyrogen.random import derive, scoped_seed
 
 SAMPLES = 1000
@@ -50,7 +51,7 @@ def evaluate(model: Any, data: Dataset | Split, *, k: int = 100, seed: int = 0) 
     with torch.no_grad(), eval_mode(model), types_named(model, test):
         scores = likelihood_scores(model, data, k=k, seed=seed)
         if isinstance(model, Reconstructing):
-            scores["reconstruction"] = reconstruction_score(model.reconstruct, *test[:2])
+            scores["reconstruction"] = reconstruction_score(drop_extra_args(model.reconstruct), *test[:2])
         if isinstance(data, Dataset) and isinstance(model, Sampler):
             scores |= sample_scores(draw(model, data, SAMPLES, seed), data, seed)
         return scores
@@ -65,7 +66,9 @@ def likelihood_scores(model: Any, data: Dataset | Split, *, k: int = 100, seed: 
         declared = getattr(model, "kind", None)
         if space is not None and declared is not None and declared != space.kind:
             raise ConfigError(f"the model has a {declared}, but the data set's space is a {space}")
-        scores, values = density_scores(drop_extra_args(model.log_prob, count_positional(model.log_prob)), x, *rest)
+        # Labels are summed out, so that the value is log p(x), as an unconditional model's is.
+        given = () if isinstance(getattr(model, "condition", None), Label) else rest
+        scores, values = density_scores(drop_extra_args(model.log_prob), x, *given)
     elif callable(getattr(model, "model", None)) and callable(getattr(model, "guide", None)):
         scores, values = pair_scores(model, x, *rest, space=space, k=k, seed=seed)
     elif isinstance(model, Sampler):
@@ -146,7 +149,7 @@ def in_chunks(
     parts = []
     for start in range(0, n, rows):
         count = min(rows, n - start)
-        part = model.sample(count, None if y is None else y[start : start + count])
+        part = drop_extra_args(model.sample)(count, None if y is None else y[start : start + count])
         given = tuple(part.shape) if isinstance(part, Tensor) else type(part).__name__
         expected = (count, *(shape if shape is not None else given[1:])) if isinstance(given, tuple) else (count,)
         if given != expected:

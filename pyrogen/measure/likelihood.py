@@ -24,6 +24,7 @@ from pyrogen.data.space import Space, require
 from pyrogen.errors import ConfigError
 from pyrogen.measure.enumeration import enumerated, summed_out
 from pyrogen.measure.structure import Structure, programs, structure
+from pyrogen.nn.conditions import Label
 from pyrogen.protocols import Pair, Score
 from pyrogen.pyro_tools.traces import data_dim, log_prob, over_plates, particles, samples
 from pyrogen.random import derive, scoped_seed
@@ -125,17 +126,21 @@ def pair_scores(
     elbo, iwae, what = bounds(pair, x, *rest, k=k, seed=seed)
     if space is not None:
         require(space, what.kind, "the model")
-    prior = getattr(pair, "log_prob_label", None)
-    if prior is not None and rest:
-        elbo, iwae = elbo + prior(rest[0]), iwae + prior(rest[0])
+    says = what.says
+    condition = getattr(pair, "condition", None)
+    if isinstance(condition, Label) and rest:
+        # log p(x) = log Σ_y p(y) p(x | y) ≥ log p(y) + log p(x | y) for any y
+        prior = condition.log_prob(rest[0])
+        elbo, iwae = elbo + prior, iwae + prior
+        says = "lower_bound" if says == "exact" else says
     finite(iwae, "the log-likelihood of the pair")
     note: dict[str, Any] = {} if what.why is None else {"note": what.why}
     if not what.latent:
-        return {"log_likelihood": mean_score(iwae, what.says, **note)}, iwae
+        return {"log_likelihood": mean_score(iwae, says, **note)}, iwae
     finite(elbo, "the ELBO of the pair")
     note["k"] = 1 if what.certain else k
-    best = mean_score(iwae, what.says, **note)
-    return {"log_likelihood": best, "elbo": mean_score(elbo, what.says, **note), "iwae": best}, iwae
+    best = mean_score(iwae, says, **note)
+    return {"log_likelihood": best, "elbo": mean_score(elbo, says, **note), "iwae": best}, iwae
 
 
 def density_scores(log_prob: Callable[..., Tensor], x: Tensor, *rest: Tensor) -> tuple[dict[str, Score], Tensor]:

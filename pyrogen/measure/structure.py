@@ -19,7 +19,7 @@ from torch.distributions import biject_to
 
 from pyrogen.errors import ConfigError
 from pyrogen.protocols import Kind, Pair
-from pyrogen.pyro_tools.programs import count_positional, drop_extra_args
+from pyrogen.pyro_tools.programs import drop_extra_args
 from pyrogen.pyro_tools.traces import Site, check_follows, check_shape, data_dim, following, is_delta, log_prob, samples
 from pyrogen.random import scoped_seed
 
@@ -60,12 +60,7 @@ class Structure:
 
 def programs(pair: Pair) -> tuple[Program, Program]:
     """The model and the guide, each blind to side information that it has no place for."""
-    takes = getattr(pair, "takes", None) or {}
-    model, guide = (
-        drop_extra_args(f, takes[name] if name in takes else count_positional(f))
-        for name, f in (("model", pair.model), ("guide", pair.guide))
-    )
-    return model, guide
+    return drop_extra_args(pair.model), drop_extra_args(pair.guide)
 
 
 def structure(pair: Pair, x: Tensor, *rest: Tensor) -> Structure:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from pyrogen.objectives.adversarial import AdversarialLoss
-from pyrogen.pyro_tools.programs import count_positional, drop_extra_args
+from pyrogen.pyro_tools.programs import drop_extra_args
 
 
 class AdversarialTerms:
@@ -27,8 +27,8 @@ class AdversarialTerms:
         loss: AdversarialLoss,
         penalty: Callable[..., Tensor] | None,
     ) -> None:
-        self.generate = drop_extra_args(generator, count_positional(generator))
-        self.criticise = drop_extra_args(critic, count_positional(critic))
+        self.generate = drop_extra_args(generator)
+        self.criticise = drop_extra_args(critic)
         self.prior, self.loss, self.penalty = prior, loss, penalty
 
     def critic_terms(

@@ -1,7 +1,7 @@
-"""Calling Pyro programs with as many arguments as they have places for."""
+"""Calling Pyro programs with as many arguments as they take."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import nn
@@ -27,6 +27,18 @@ def count_positional(program: Program) -> int:
     return count
 
 
-def drop_extra_args(program: Program, most: int) -> Program:
-    """The same program, blind to positional arguments beyond the first ``most``."""
+def arity(program: Program) -> int:
+    """How many of ``(x, y, …)`` a program is to be given: all that its signature takes, or fewer.
+
+    The object that ``program`` is a method of may declare fewer by ``takes``, ``{"log_prob": 1, …}``, as an
+    unconditional model does.
+    """
+    declared = getattr(getattr(program, "__self__", None), "takes", None)
+    most = declared.get(getattr(program, "__name__", "")) if isinstance(declared, Mapping) else None
+    return most if isinstance(most, int) else count_positional(program)
+
+
+def drop_extra_args(program: Program) -> Program:
+    """The same program, blind to positional arguments beyond the first ``arity(program)``."""
+    most = arity(program)
     return lambda *args, **kwargs: program(*args[:most], **kwargs)

@@ -16,6 +16,7 @@ from pyrogen.implicit.mlp import MLPCritic
 from pyrogen.implicit.packing import Packed, packed_shape
 from pyrogen.implicit.resnet import ResGAN
 from pyrogen.implicit.wgan import WGAN
+from pyrogen.nn.conditions import Label
 from pyrogen.objectives.adversarial import AdversarialLoss, Hinge, LeastSquares, Minimax, NonSaturating, Wasserstein
 from pyrogen.objectives.penalties import GradientPenalty, R1Penalty, apply_spectral_norm
 from pyrogen.recipes.setup import (
@@ -235,8 +236,8 @@ def _setup(
     **rules: Any,
 ) -> TrainingSetup:
     """The game of ``model``, by Adam with β = (0, 0.9) where nothing else is said."""
-    if model.classes:
-        model.shares.copy_(label_counts(data))
+    if isinstance(model.condition, Label):
+        model.condition.set_frequencies(label_counts(data))
     game = AdversarialGame(
         model.generator, model.critic, model.prior, loss, optim or no_momentum(lr), schedule=cosine(steps), **rules
     )

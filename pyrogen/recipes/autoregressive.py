@@ -7,7 +7,7 @@ from pyrogen.data.dataset import Dataset
 from pyrogen.explicit.autoregressive import MADE
 from pyrogen.explicit.mixture_likelihood import conditional
 from pyrogen.explicit.pixelcnn import PixelCNN
-from pyrogen.recipes.setup import TrainingSetup, in_unit_box, svi
+from pyrogen.recipes.setup import TrainingSetup, in_unit_box, label_condition, svi
 
 
 def made(
@@ -15,13 +15,14 @@ def made(
     *,
     hidden: tuple[int, ...] = (512, 512),
     components: int = 10,
+    condition: str = "none",
     steps: int = 5000,
     batch_size: int = 256,
     lr: float = 2e-3,
 ) -> TrainingSetup:
     """Masked autoregressive network, MADE (exact log-likelihood)."""
     likelihood = conditional(data.space, components)
-    model = MADE(data.shape, hidden, likelihood, *_units(data))
+    model = MADE(data.shape, hidden, likelihood, *_units(data), label_condition(data, condition))
     return TrainingSetup(model, svi(model, lr, steps, clip_norm=10.0), data)
 
 
@@ -32,6 +33,7 @@ def pixelcnn(
     layers: int = 5,
     kernel: int = 3,
     components: int = 5,
+    condition: str = "none",
     steps: int = 3000,
     batch_size: int = 64,
     lr: float = 3e-3,
@@ -40,7 +42,7 @@ def pixelcnn(
     likelihood = conditional(data.space, components)
     mean, scale = _units(data)
     whole = (mean.mean().expand(data.shape), scale.square().mean().sqrt().expand(data.shape))
-    model = PixelCNN(data.shape, width, layers, likelihood, kernel, *whole)
+    model = PixelCNN(data.shape, width, layers, likelihood, kernel, *whole, label_condition(data, condition))
     return TrainingSetup(model, svi(model, lr, steps, clip_norm=10.0), data)
 
 

@@ -12,7 +12,7 @@ from pyrogen.explicit.histogram import Histogram
 from pyrogen.explicit.kde import KernelDensity
 from pyrogen.explicit.mixture import GaussianMixture
 from pyrogen.explicit.ppca import PPCA
-from pyrogen.recipes.setup import TrainingSetup, svi
+from pyrogen.recipes.setup import TrainingSetup, label_condition, svi
 from pyrogen.steps.closed_form import ClosedForm
 
 
@@ -58,6 +58,7 @@ def mixture(
     components: int = 10,
     covariance: str = "full",
     floor: float = 0.03,
+    condition: str = "none",
     steps: int = 2000,
     batch_size: int = 256,
     lr: float = 3e-3,
@@ -65,7 +66,7 @@ def mixture(
     """Mixture of Gaussians, diagonal or full covariances, by enumeration (exact log-likelihood)."""
     require(data.space, GaussianMixture.kind, "a mixture of Gaussians")
     x, *_ = data.train.tensors()
-    model = GaussianMixture.from_clusters(x, components, covariance, floor)
+    model = GaussianMixture.from_clusters(x, components, covariance, floor, condition=label_condition(data, condition))
     return TrainingSetup(model, svi(model, lr, steps, loss=TraceEnum_ELBO(max_plate_nesting=1)), data)
 
 

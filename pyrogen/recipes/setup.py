@@ -14,6 +14,7 @@ from pyrogen.data.dataset import Dataset
 from pyrogen.data.space import require
 from pyrogen.errors import ConfigError, unknown
 from pyrogen.explicit.likelihoods import Likelihood, make_likelihood
+from pyrogen.nn.conditions import Label
 from pyrogen.protocols import Step
 from pyrogen.steps.gradient import GradientStep
 from pyrogen.steps.svi import SVI
@@ -95,6 +96,16 @@ def label_counts(data: Dataset) -> Tensor:
     """How often each label occurs in training, ``(classes,)``."""
     assert data.train.y is not None  # there are classes
     return torch.bincount(data.train.y, minlength=len(data.classes))
+
+
+def label_condition(data: Dataset, condition: str) -> Label | None:
+    """What a density is conditional on: ``none``, or the ``label``, with p(y) the frequencies in training."""
+    if condition not in ("none", "label"):
+        raise unknown("condition", condition, ("none", "label"))
+    if condition == "none":
+        return None
+    require_labels(data, "condition=label")
+    return Label(len(data.classes), label_counts(data))
 
 
 def network_for(data: Dataset, name: str) -> str:

@@ -90,7 +90,7 @@ class Autoencoder(nn.Module):
         z = self.encoder(x)
         return self._shown(self.decoder(*z) if isinstance(z, tuple) else self.decoder(z))
 
-    def losses(self, x: Tensor, y: Tensor | None = None) -> dict[str, Tensor]:
+    def losses(self, x: Tensor) -> dict[str, Tensor]:
         """The mean squared error per value, with noise on the way in while training."""
         seen = x + self.noise * torch.randn_like(x) if self.training and self.noise else x
         return {"loss": F.mse_loss(self.reconstruct(seen), x)}

@@ -57,7 +57,7 @@ def check_pair(pair: Pair, data: Dataset | Split, density: Density | None = None
     x, *rest = first_batch(data)
     with unchanged("model or guide", pair), as_assertion(), torch.no_grad(), eval_mode(pair, density):
         elbo, iwae, what = bounds(pair, x, *rest, k=ROWS)
-        exact = None if density is None else density.log_prob(x, *rest)
+        exact = None if density is None else drop_extra_args(density.log_prob)(x, *rest)
     expect_tensor("the ELBO", elbo, (len(x),))
     expect(bool((elbo <= iwae + 1e-4 * elbo.abs() + 1e-4).all()), "an ELBO lies above its importance-weighted bound")
     if exact is not None:
@@ -84,7 +84,7 @@ def check_implicit(model: Implicit, data: Dataset | Split) -> None:
     with unchanged("generator(z)", model), scoped_seed(0), torch.no_grad(), eval_mode(model):
         z = model.prior(len(x))
         expect_tensor(f"prior({len(x)})", z, (len(x), "latent"))
-        made = drop_extra_args(model.generator, count_positional(model.generator))(z, *rest)
+        made = drop_extra_args(model.generator)(z, *rest)
     expect_tensor(f"generator(z) of {len(x)} rows", made, tuple(x.shape))
 
 
@@ -112,13 +112,14 @@ def draw(model: Sampler, data: Dataset | Split, n: int = ROWS, seed: int = 0) ->
     side = (data.test if isinstance(data, Dataset) else data).side
     y = None if side is None else first_batch(data)[1][:n]
     with scoped_seed(seed):
-        return model.sample(n if y is None else len(y), y)
+        return drop_extra_args(model.sample)(n if y is None else len(y), y)
 
 
 def _by_row(model: Any, method: str, batch: tuple[Tensor, ...], *event: int | str) -> Tensor:
     """What a method gives for each datum of a batch, held to be what it gives for the datum alone."""
-    call = getattr(model, method)
-    expect(count_positional(call) >= len(batch), f"{method} has no place for y; expected {method}(x, y=None)")
+    signature = getattr(model, method)
+    expect(count_positional(signature) >= len(batch), f"{method} has no place for y; expected {method}(x, y=None)")
+    call = drop_extra_args(signature)
     with unchanged(method, model), scoped_seed(0), torch.no_grad(), eval_mode(model):
         values, alone = call(*batch), call(*(part[:1] for part in batch))
     for n, value in ((len(batch[0]), values), (1, alone)):

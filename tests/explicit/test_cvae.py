@@ -205,13 +205,6 @@ def test_label_prior_is_by_frequency():
     assert torch.equal(label(y), torch.tensor([[0.0, 0, 1], [1, 0, 0]]))
 
 
-def test_log_prob_label():
-    x = torch.rand(2, 1, 8, 8)
-    assert torch.allclose(make((1, 8, 8)).log_prob_label(torch.tensor([0, 2])), torch.tensor([1 / 3]).log())
-    assert torch.equal(make((1, 8, 8), "quadrants").log_prob_label(observe_quadrants(x)), torch.zeros(2))
-    assert torch.equal(make((1, 8, 8), "attributes").log_prob_label(torch.zeros(2, 5)), torch.zeros(2))
-
-
 def test_label_turns_the_score_into_one_of_the_joint():
     data = pyrogen.load("digits-binary")
     cvae = CVAE(data.shape, Label(10, torch.arange(1, 11)), 2, (8,))

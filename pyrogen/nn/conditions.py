@@ -1,6 +1,10 @@
-"""Side information y that a conditional model knows: a label, a vector of attributes, a part of the image."""
+"""Side information y of a conditional model: a label, a vector of attributes, a part of the image.
 
-from collections.abc import Sequence
+A model is conditional or not by one attribute, ``condition``: it turns y into features that the model's networks take
+as further inputs, and is ``None`` in an unconditional model.
+"""
+
+from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Protocol
 
@@ -8,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pyrogen.errors import DataError
+from pyrogen.errors import ConfigError, DataError
 from pyrogen.nn.precision import widened
 
 
@@ -35,8 +39,10 @@ class Label(nn.Module):
 
     Args:
         classes: how many classes there are.
-        weights: their relative frequencies, p(y); equal by default. None counts for less than a millionth, so that a
-            class which training lacks is rare and not impossible.
+        weights: their relative frequencies, as in ``set_frequencies``; equal by default.
+
+    Attributes:
+        probs: p(y), ``(classes,)``.
     """
 
     probs: Tensor
@@ -44,9 +50,18 @@ class Label(nn.Module):
     def __init__(self, classes: int, weights: Tensor | None = None) -> None:
         super().__init__()
         self.features = classes
-        weights = torch.ones(classes) if weights is None else weights.to(torch.get_default_dtype())
-        weights = (weights / weights.sum()).clamp_min(1e-6)
-        self.register_buffer("probs", weights / weights.sum())
+        self.register_buffer("probs", torch.full((classes,), 1 / classes))
+        if weights is not None:
+            self.set_frequencies(weights)
+
+    def set_frequencies(self, weights: Tensor) -> None:
+        """Set p(y) in proportion to ``weights (classes,)``, e.g. the counts of the training data.
+
+        Probabilities are floored at 1e-6, so that a class without training data is not impossible.
+        """
+        probs = weights.to(self.probs)
+        probs = (probs / probs.sum()).clamp_min(1e-6)
+        self.probs.copy_(probs / probs.sum())
 
     def forward(self, y: Tensor) -> Tensor:
         """One-hot indicators, ``(batch, classes)``."""
@@ -95,6 +110,67 @@ class PartialImage(nn.Module):
     def hidden(self, y: Tensor) -> Tensor:
         """True where y is NaN."""
         return y.isnan()
+
+
+METHODS = ("model", "guide", "log_prob", "sample", "sample_mean", "encode", "decode", "reconstruct")
+"""The methods of a model that may take y as their second argument."""
+
+
+class Conditional(nn.Module):
+    """A model that is conditional if it has a ``condition``; an unconditional model refuses side information.
+
+    Args:
+        condition: what y is; ``None`` for an unconditional model.
+
+    Attributes:
+        takes: how many arguments methods are to be given by a caller that has ``(x, y)`` at hand: of an
+            unconditional model, x alone.
+    """
+
+    def __init__(self, condition: Condition | None = None) -> None:
+        super().__init__()
+        self.condition = condition
+
+    @property
+    def takes(self) -> Mapping[str, int]:
+        """``{method: number of arguments}``, where it is fewer than the signature has."""
+        return dict.fromkeys(METHODS, 1) if self.condition is None else {}
+
+    def side(self, n: int, y: Tensor | None, draw: bool = False) -> Tensor | None:
+        """The side information of ``n`` data: one row holds for all.
+
+        Args:
+            n: the number of data.
+            y: 1 or ``n`` rows; ``None`` if none is given.
+            draw: whether missing labels are drawn from p(y).
+
+        Returns:
+            y with ``n`` rows; ``None`` for an unconditional model.
+
+        Raises:
+            ConfigError: if an unconditional model is given y, a conditional one lacks it, or y has another number of
+                rows.
+        """
+        if self.condition is None:
+            if y is not None:
+                raise ConfigError(
+                    f"this {type(self).__name__} is unconditional: it takes no side information; got y of shape "
+                    f"{tuple(y.shape)}"
+                )
+            return None
+        if y is None and draw and isinstance(self.condition, Label):
+            return self.condition.draw(n)
+        if y is None:
+            raise ConfigError(
+                f"this {type(self).__name__} is conditional: pass its side information y; expected 1 or {n} rows"
+            )
+        if len(y) not in (1, n):
+            raise ConfigError(f"expected side information with 1 or {n} rows; got {len(y)}")
+        return y.expand(n, *y.shape[1:])
+
+    def condition_features(self, y: Tensor | None) -> Tensor | None:
+        """The features of y, ``(n, features)``; ``None`` for an unconditional model."""
+        return None if self.condition is None or y is None else self.condition(y)
 
 
 QUADRANTS = ("lower left", "upper left", "lower right", "upper right")
