@@ -46,7 +46,7 @@ MODELS = {  # row: recipe, options
     # A strong R1 keeps the critic smooth while the shares of the modes even out, a weak one lets it be sharp at the
     # end; signs in the prior spare the generator its bridges between modes.
     "gan+r1": ("gan", SMALL | ANNEALED),
-    "mixture": ("mixture", {"components": 32, "floor": 0.005}),
+    "mixture": ("mixture", {"components": 32, "min_std": 0.005}),
     "flow": ("spline", {"bins": 32, "steps": 3000}),
 }
 TOYS = ("ring", "grid")

@@ -4,7 +4,9 @@ A model samples, a step learns, a loop repeats, a measure judges. A capability i
 method: nothing here is a base class, and nothing raises ``NotImplementedError``.
 
 Shapes: ``x`` is ``(batch, *event)``, float. ``y`` is side information, most often labels, ``long
-(batch,)``; ``None`` where there is none. A log-likelihood is in nats per datum, shape ``(batch,)``.
+(batch,)``; ``None`` where there is none. A model may declare by ``takes``, ``{"log_prob": 1, …}``, that a method is to
+be given fewer arguments than its signature has; unconditional models of the library do, and refuse a y that is not
+``None`` with a ``ConfigError``. A log-likelihood is in nats per datum, shape ``(batch,)``.
 """
 
 from collections.abc import Mapping
@@ -21,7 +23,7 @@ class Sampler(Protocol):
     """Anything that draws data."""
 
     def sample(self, n: int, y: Tensor | None = None) -> Tensor:
-        """Draw ``n`` data, shape ``(n, *event)``; with ``y`` of ``n`` rows, one for each row."""
+        """Draw ``n`` data, shape ``(n, *event)``; with ``y`` of ``n`` rows, one for each row, or of one for all."""
         ...
 
 

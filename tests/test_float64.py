@@ -14,7 +14,7 @@ from pyrogen.recipes import RECIPES
 from pyrogen.testing.assertions import first_rows
 
 VARIANTS = {"maf": "digits-logit", "mixture": "ring", "kde": "gaussian", "spline": "moons", "vae": "digits-binary"}
-OPTIONS = SMALL | {"kde": {"centres": 500}, "aae": {"prior": "label"}}
+OPTIONS = SMALL | {"kde": {"points": 500}, "aae": {"prior": "label"}}
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ class Toy(Protocol):
 
     @property
     def modes(self) -> Tensor | None:
-        """The centres of the modes, ``(k, 2)``; ``None`` where the density has no separate modes."""
+        """The means of the modes, ``(k, 2)``; ``None`` where the density has no separate modes."""
         ...
 
     @property
@@ -52,7 +52,7 @@ class ToyMixture:
     """Equally likely Gaussians of one covariance: ``p(x) = 1/k Σ_i N(x; m_i, S Sᵀ)``.
 
     Args:
-        means: the centres m, ``(k, 2)``, many standard deviations apart if there are several.
+        means: the means m, ``(k, 2)``, many standard deviations apart if there are several.
         scale: S, lower triangular, ``(2, 2)``.
     """
 
@@ -66,7 +66,7 @@ class ToyMixture:
 
     @property
     def modes(self) -> Tensor | None:
-        """The centres, ``(k, 2)``; ``None`` for a single Gaussian, of which no mode can be missed."""
+        """The means, ``(k, 2)``; ``None`` for a single Gaussian, of which no mode can be missed."""
         return self.means.to(torch.get_default_dtype()) if len(self.means) > 1 else None
 
     @property

@@ -44,8 +44,8 @@ class AutoregressiveDensity(TractableDensity):
     ) -> None:
         super().__init__(condition)
         self.shape, self.likelihood, self.network = tuple(shape), likelihood, network
-        self.kind = likelihood.kind
-        self.free = self.kind == "density" and not getattr(likelihood, "levels", 0)
+        self.probability = likelihood.probability
+        self.free = self.probability == "density" and not getattr(likelihood, "levels", 0)
         self.register_buffer("mean", torch.zeros(self.shape) if mean is None else mean.clone())
         self.register_buffer("scale", torch.ones(self.shape) if scale is None else scale.clone())
 

@@ -62,25 +62,25 @@ class CVAE(LatentModel):
             mlp(latent + known, hidden[::-1], prod(self.outputs)), nn.Unflatten(1, self.outputs)
         )
 
-    def prior(self, n: int, y: Tensor | None = None) -> Any:
+    def prior_dist(self, n: int, y: Tensor | None = None) -> Any:
         """p(z | y)."""
         if self.prior_network is None:
             zero = self.offset.new_zeros(n, self.latent)
             return dist.Normal(zero, torch.ones_like(zero), validate_args=False).to_event(1)
         return normal(self.prior_network(self._given(y)))
 
-    def posterior(self, x: Tensor, y: Tensor | None = None) -> Any:
+    def posterior_dist(self, x: Tensor, y: Tensor | None = None) -> Any:
         """q(z | x, y)."""
         return normal(self.encoder(torch.cat([x.flatten(1), self._given(y)], 1)))
 
-    def hidden(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+    def decoder_output(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """The decoder's output h, from which the likelihood makes p(x | z, y)."""
-        return super().hidden(torch.cat([z, self._given(y)], 1))
+        return super().decoder_output(torch.cat([z, self._given(y)], 1))
 
-    def observation(self, z: Tensor, y: Tensor | None) -> Any:
+    def observation_dist(self, z: Tensor, y: Tensor | None) -> Any:
         """p(x | z, y) of what y does not give away."""
         unknown_x = self._unknown(y)
-        whole = super().observation(z, y)
+        whole = super().observation_dist(z, y)
         return whole if unknown_x is None else whole.mask(unknown_x)
 
     def completed(self, x: Tensor, y: Tensor | None) -> Tensor:
@@ -96,4 +96,4 @@ class CVAE(LatentModel):
     def _unknown(self, y: Tensor | None) -> Tensor | None:
         assert y is not None
         assert self.condition is not None
-        return self.condition.hidden(y)
+        return self.condition.unobserved(y)

@@ -14,7 +14,7 @@ class Tractable(Protocol):
     """A network with an exact likelihood of data of one shape."""
 
     shape: tuple[int, ...]
-    kind: str
+    probability: str
 
     def log_prob(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Exact log p(x) in nats, ``(batch,)``."""
@@ -43,7 +43,7 @@ class DensityDistribution(TorchDistribution):
     @property
     def support(self) -> Any:
         """Zeros and ones for a mass, else the reals."""
-        values = constraints.boolean if self.density.kind == "mass" else constraints.real
+        values = constraints.boolean if self.density.probability == "mass" else constraints.real
         return constraints.independent(values, len(self.event_shape))
 
     def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> "DensityDistribution":

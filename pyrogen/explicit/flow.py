@@ -59,7 +59,7 @@ class Flow(TractableDensity):
         condition: what side information y is, for maps built with ``context=condition.features``.
     """
 
-    kind = "density"
+    probability = "density"
 
     def __init__(
         self,

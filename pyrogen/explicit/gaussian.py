@@ -38,7 +38,7 @@ class Gaussian(TractableDensity):
         ConfigError: for an unknown covariance.
     """
 
-    kind = "density"
+    probability = "density"
     mean: Tensor
     scale: Tensor
 

@@ -23,28 +23,28 @@ from pyrogen.nn.conditions import Condition
 from pyrogen.nn.precision import dtype_of, widened
 
 KMEANS_ROWS = 20_000
-"""How many data are enough to find the first centres with."""
+"""How many data are enough to find the first means with."""
 
 
 class GaussianMixture(TractableDensity):
     """A mixture of Gaussians with diagonal or full covariances.
 
-    Data are standardised by ``mean`` and ``scale`` first. The diagonal of each S_k is ``floor + exp(d)``, so that no
-    component can collapse onto a datum: the density stays below ``(2π)^(-d/2) floor^-d`` in standardised units.
+    Data are standardised by ``mean`` and ``scale`` first. The diagonal of each S_k is ``min_std + exp(d)``, so that no
+    component can collapse onto a datum: the density stays below ``(2π)^(-d/2) min_std^-d`` in standardised units.
 
     Args:
         shape: the shape of one datum.
         components: how many Gaussians.
         covariance: ``diagonal`` or ``full``.
-        floor: the smallest entry on the diagonal of S_k.
+        min_std: the smallest entry on the diagonal of S_k.
         mean, scale: the standardisation, each of ``shape``; 0 and 1 by default.
         condition: what side information y is; ``None`` for an unconditional mixture.
 
     Raises:
-        ConfigError: for an unknown covariance, no components, or a floor that is not positive.
+        ConfigError: for an unknown covariance, no components, or a ``min_std`` that is not positive.
     """
 
-    kind = "density"
+    probability = "density"
     mean: Tensor
     scale: Tensor
 
@@ -53,7 +53,7 @@ class GaussianMixture(TractableDensity):
         shape: Sequence[int],
         components: int,
         covariance: str = "diagonal",
-        floor: float = 1e-3,
+        min_std: float = 1e-3,
         mean: Tensor | None = None,
         scale: Tensor | None = None,
         condition: Condition | None = None,
@@ -61,9 +61,9 @@ class GaussianMixture(TractableDensity):
         super().__init__(condition)
         if covariance not in COVARIANCES:
             raise unknown("covariance", covariance, COVARIANCES)
-        if components < 1 or not floor > 0:
-            raise ConfigError(f"a mixture needs components >= 1 and floor > 0; got {components} and {floor}")
-        self.shape, self.covariance, self.floor = tuple(shape), covariance, floor
+        if components < 1 or not min_std > 0:
+            raise ConfigError(f"a mixture needs components >= 1 and min_std > 0; got {components} and {min_std}")
+        self.shape, self.covariance, self.min_std = tuple(shape), covariance, min_std
         dims = prod(self.shape)
         self.register_buffer("mean", torch.zeros(dims) if mean is None else mean.flatten().clone())
         self.register_buffer("scale", torch.ones(dims) if scale is None else scale.flatten().clone())
@@ -79,7 +79,7 @@ class GaussianMixture(TractableDensity):
     @property
     def diagonal(self) -> Tensor:
         """The diagonals of S in standardised units, ``(components, d)``."""
-        return self.floor + self.log_diagonal.exp()
+        return self.min_std + self.log_diagonal.exp()
 
     @property
     def factor(self) -> Tensor:
@@ -148,11 +148,11 @@ class GaussianMixture(TractableDensity):
         x: Tensor,
         components: int,
         covariance: str = "diagonal",
-        floor: float = 1e-3,
+        min_std: float = 1e-3,
         seed: int = 0,
         condition: Condition | None = None,
     ) -> Self:
-        """A start for SVI: weights, centres and covariances of k-means clusters.
+        """A start for SVI: weights, means and covariances of k-means clusters.
 
         The covariance of each cluster is drawn towards the variances within all of them, as though it had d more
         data (one more, for a diagonal), so that a cluster of one datum has one too.
@@ -161,7 +161,7 @@ class GaussianMixture(TractableDensity):
             x: the data, ``(n, *shape)``.
             components: how many clusters.
             covariance: ``diagonal`` or ``full``.
-            floor: the smallest entry on the diagonal of each S.
+            min_std: the smallest entry on the diagonal of each S.
             seed: of k-means.
             condition: what side information y is; the start does not depend on it.
 
@@ -175,7 +175,7 @@ class GaussianMixture(TractableDensity):
             raise ConfigError(f"a mixture of {components} components needs as many data to start at; got {len(x)}")
         flat = x.flatten(1)
         mean, scale = flat.mean(0), flat.std(0, correction=0).clamp_min(1e-6)
-        model = cls(x.shape[1:], components, covariance, floor, mean, scale, condition).to(x.device, dtype_of(x))
+        model = cls(x.shape[1:], components, covariance, min_std, mean, scale, condition).to(x.device, dtype_of(x))
         z = ((flat - mean) / scale)[: max(KMEANS_ROWS, components)]
         kmeans = KMeans(components, n_init=1, random_state=seed).fit(z.cpu().double().numpy())
         member = torch.from_numpy(kmeans.labels_).long().to(x.device)
@@ -191,9 +191,9 @@ class GaussianMixture(TractableDensity):
                 if covariance == "diagonal":
                     diagonal = ((mine.square().sum(0) + within) / (len(mine) + 1)).sqrt()
                 else:
-                    mixed = (mine.T @ mine + prior * torch.diag(within + floor**2)) / (len(mine) + prior)
+                    mixed = (mine.T @ mine + prior * torch.diag(within + min_std**2)) / (len(mine) + prior)
                     factor = torch.linalg.cholesky(mixed)
                     model.below[k].copy_(factor.tril(-1))
                     diagonal = factor.diagonal()
-                model.log_diagonal[k].copy_((diagonal - floor).clamp_min(0.1 * floor).log())
+                model.log_diagonal[k].copy_((diagonal - min_std).clamp_min(0.1 * min_std).log())
         return model

@@ -32,7 +32,7 @@ class PPCA(TractableDensity):
         ConfigError: unless ``1 <= latent < d``.
     """
 
-    kind = "density"
+    probability = "density"
 
     def __init__(self, shape: Sequence[int], latent: int, mean: Tensor | None = None, sigma: float = 1.0) -> None:
         super().__init__()

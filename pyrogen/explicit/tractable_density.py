@@ -24,7 +24,7 @@ class TractableDensity(Conditional, ABC):
         ConfigError: for a ``PartialImage``: given a part of x, the density of all of x is singular.
     """
 
-    kind: str
+    probability: str
     shape: tuple[int, ...]
 
     def __init__(self, condition: Condition | None = None) -> None:

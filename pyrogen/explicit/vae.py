@@ -67,15 +67,15 @@ class VAE(LatentModel):
         else:
             raise unknown("network", network, ("mlp", "conv"))
 
-    def prior(self, n: int, y: Tensor | None = None) -> Any:
+    def prior_dist(self, n: int, y: Tensor | None = None) -> Any:
         """p(z) for ``n`` data."""
-        return self.p_z(n, self.posterior)
+        return self.p_z(n, self.posterior_dist)
 
-    def posterior(self, x: Tensor, y: Tensor | None = None) -> Any:
+    def posterior_dist(self, x: Tensor, y: Tensor | None = None) -> Any:
         """q(z | x)."""
         return self.q_z(self.encoder(x))
 
     def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """The mean of q(z | x), or what a flow makes of its base's: ``(batch, latent)``."""
         self.side(len(x), y)
-        return self.q_z.centre(self.encoder(x))
+        return self.q_z.point_estimate(self.encoder(x))

@@ -86,7 +86,7 @@ class VQVAE(Conditional):
         """What the decoder sees of codes, ``(batch, features, *grid)``."""
         return _grid(self.codebook.vectors[codes], self.grid)
 
-    def hidden(self, e: Tensor) -> Tensor:
+    def decoder_output(self, e: Tensor) -> Tensor:
         """The decoder's output, from which the likelihood makes p(x | c)."""
         h: Tensor = widened(self.decoder(e)) + self.offset
         return h
@@ -97,7 +97,7 @@ class VQVAE(Conditional):
         The prior learns the codes as they are: no gradient of it reaches the encoder.
         """
         e, codes, codebook = self.quantised(x)
-        distortion = -self.likelihood(self.hidden(e)).log_prob(x).flatten(1).sum(1)
+        distortion = -self.likelihood(self.decoder_output(e)).log_prob(x).flatten(1).sum(1)
         rate = -self.prior_network.log_prob(codes)
         return {
             "loss": (distortion + codebook + rate).mean(),
@@ -114,7 +114,7 @@ class VQVAE(Conditional):
         self.side(len(x), y)
         with pyro.plate("data", len(x)):
             codes = pyro.sample("codes", Sequences(self.prior_network, len(x)))
-            p_x = self.likelihood(self.hidden(self.embedded(codes)))
+            p_x = self.likelihood(self.decoder_output(self.embedded(codes)))
             pyro.sample("x", p_x.to_event(len(self.shape)), obs=x)
 
     def guide(self, x: Tensor, y: Tensor | None = None) -> None:
@@ -130,7 +130,7 @@ class VQVAE(Conditional):
 
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """E[x | c] of codes, ``(batch, *shape)``."""
-        return self.likelihood.mean(self.hidden(self.embedded(z)))
+        return self.likelihood.mean(self.decoder_output(self.embedded(z)))
 
     def reconstruct(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """What is left of ``x`` in its codes."""
@@ -142,7 +142,7 @@ class VQVAE(Conditional):
         self.side(n, y)
         with eval_mode(self):
             codes = self.prior_network.sample(n)
-            x: Tensor = self.likelihood(self.hidden(self.embedded(codes))).sample()
+            x: Tensor = self.likelihood(self.decoder_output(self.embedded(codes))).sample()
             return x
 
     @torch.no_grad()

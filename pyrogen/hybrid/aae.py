@@ -24,11 +24,11 @@ from pyrogen.nn.precision import widened
 
 
 class LabelMixture(nn.Module):
-    """p(z | y) = N(m_y, s² I), with the centres m in even steps on a circle in the first two coordinates.
+    """p(z | y) = N(m_y, s² I), with the means m in even steps on a circle in the first two coordinates.
 
     Args:
         latent: the dimension of z, at least 2.
-        classes: how many centres.
+        classes: how many means.
         radius: of the circle.
         deviation: s.
 
@@ -36,22 +36,22 @@ class LabelMixture(nn.Module):
         ConfigError: if there are fewer than two coordinates or no classes.
     """
 
-    centres: Tensor
+    means: Tensor
 
     def __init__(self, latent: int, classes: int, radius: float = 4.0, deviation: float = 0.5) -> None:
         super().__init__()
         if latent < 2 or classes < 1:
             raise ConfigError(f"a mixture by label wants latent >= 2 and labels; got {latent} and {classes} classes")
         angle = torch.arange(classes) * (2 * pi / classes)
-        centres = torch.zeros(classes, latent)
-        centres[:, :2] = radius * torch.stack([angle.cos(), angle.sin()], 1)
-        self.register_buffer("centres", centres)
+        means = torch.zeros(classes, latent)
+        means[:, :2] = radius * torch.stack([angle.cos(), angle.sin()], 1)
+        self.register_buffer("means", means)
         self.deviation = deviation
 
     def forward(self, n: int, y: Tensor) -> Tensor:
         """Draw ``(n, latent)`` given labels ``(n,)``."""
-        noise = torch.randn(n, self.centres.shape[1], device=self.centres.device, dtype=self.centres.dtype)
-        return self.centres[y] + self.deviation * noise
+        noise = torch.randn(n, self.means.shape[1], device=self.means.device, dtype=self.means.dtype)
+        return self.means[y] + self.deviation * noise
 
 
 class NormalPrior(nn.Module):

@@ -101,7 +101,7 @@ class VAEGAN(Conditional):
 
     def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """The posterior mean μ(x), ``(batch, latent)``."""
-        mean: Tensor = self.pair.posterior(x).mean
+        mean: Tensor = self.pair.posterior_dist(x).mean
         return mean
 
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
@@ -138,7 +138,7 @@ class FeaturePair(nn.Module):
         self.latent, self.encoder, self.generator = latent, encoder, generator
         self._critic = (critic,)  # in a tuple it is no part of this module, and the step does not train it
 
-    def posterior(self, x: Tensor) -> dist.TorchDistribution:
+    def posterior_dist(self, x: Tensor) -> dist.TorchDistribution:
         """q(z | x) = N(μ(x), diag σ²(x))."""
         mean, log_scale = widened(self.encoder(x)).chunk(2, -1)
         return dist.Normal(mean, log_scale.exp(), validate_args=False).to_event(1)
@@ -162,4 +162,4 @@ class FeaturePair(nn.Module):
     def guide(self, x: Tensor) -> None:
         """q(z | x) over a batch."""
         with pyro.plate("data", len(x)):
-            pyro.sample("z", self.posterior(x))
+            pyro.sample("z", self.posterior_dist(x))

@@ -63,8 +63,8 @@ def likelihood_scores(model: Any, data: Dataset | Split, *, k: int = 100, seed: 
     test = (data.test if isinstance(data, Dataset) else data).tensors(seed)
     x, *rest = test
     if callable(getattr(model, "log_prob", None)):
-        declared = getattr(model, "kind", None)
-        if space is not None and declared is not None and declared != space.kind:
+        declared = getattr(model, "probability", None)
+        if space is not None and declared is not None and declared != space.probability:
             raise ConfigError(f"the model has a {declared}, but the data set's space is a {space}")
         # Labels are summed out, so that the value is log p(x), as an unconditional model's is.
         given = () if isinstance(getattr(model, "condition", None), Label) else rest
@@ -72,7 +72,7 @@ def likelihood_scores(model: Any, data: Dataset | Split, *, k: int = 100, seed: 
     elif callable(getattr(model, "model", None)) and callable(getattr(model, "guide", None)):
         scores, values = pair_scores(model, x, *rest, space=space, k=k, seed=seed)
     elif isinstance(model, Sampler):
-        if space is not None and space.kind == "mass":
+        if space is not None and space.probability == "mass":
             return {}  # a kernel estimate is a density: on this data nothing here compares with a mass
         valid = data.valid.tensors(seed)[0] if isinstance(data, Dataset) else x[: len(x) // 2]
         with scoped_seed(derive(seed, "kde")):

@@ -125,7 +125,7 @@ def pair_scores(
     """
     elbo, iwae, what = bounds(pair, x, *rest, k=k, seed=seed)
     if space is not None:
-        require(space, what.kind, "the model")
+        require(space, what.probability, "the model")
     says = what.says
     condition = getattr(pair, "condition", None)
     if isinstance(condition, Label) and rest:

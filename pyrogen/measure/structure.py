@@ -34,7 +34,7 @@ class Structure:
         depth: the deepest nesting of plates.
         data: the names of the plates whose size follows the number of data.
         most: how many data those plates hold at most; ``None`` for as many as are given.
-        kind: whether the observed site has a mass or a density.
+        probability: whether the observed site has a mass or a density.
         latent: whether some latent variable is drawn, not summed out.
         shared: whether some latent variable lies outside the data plate.
         certain: whether the guide leaves nothing to chance, so that one draw says all.
@@ -44,7 +44,7 @@ class Structure:
     depth: int
     data: frozenset[str]
     most: int | None
-    kind: str
+    probability: str
     latent: bool
     shared: bool
     certain: bool
@@ -93,7 +93,7 @@ def structure(pair: Pair, x: Tensor, *rest: Tensor) -> Structure:
         depth=max((-f.dim for f in frames), default=0),
         data=data,
         most=min(full, default=None),
-        kind="mass" if all(s["fn"].support.is_discrete for s in observed) else "density",
+        probability="mass" if all(s["fn"].support.is_discrete for s in observed) else "density",
         latent=bool(drawn),
         shared=any(data_dim(site, data) is None for site in drawn),
         certain=all(is_delta(site["fn"]) and site["name"] not in moving for site in guide),

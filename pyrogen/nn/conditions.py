@@ -19,7 +19,7 @@ from pyrogen.nn.precision import widened
 class Condition(Protocol):
     """How side information enters a network.
 
-    ``features`` is the length of what ``forward(y)`` gives, ``(batch, features)``; ``hidden(y)`` says which
+    ``features`` is the length of what ``forward(y)`` gives, ``(batch, features)``; ``unobserved(y)`` says which
     values of x are not already given by y (``None``: all of them).
     """
 
@@ -29,7 +29,7 @@ class Condition(Protocol):
         """The features of y, ``(batch, features)``."""
         ...
 
-    def hidden(self, y: Tensor) -> Tensor | None:
+    def unobserved(self, y: Tensor) -> Tensor | None:
         """A mask of the shape of x, true where x is unknown; ``None`` where y gives away none of x."""
         ...
 
@@ -69,7 +69,7 @@ class Label(nn.Module):
             raise DataError(f"labels must be a long tensor of shape (batch,); got {y.dtype} of shape {tuple(y.shape)}")
         return F.one_hot(y, self.features).to(self.probs.dtype)
 
-    def hidden(self, y: Tensor) -> None:
+    def unobserved(self, y: Tensor) -> None:
         """A label gives away no pixel."""
 
     def draw(self, n: int) -> Tensor:
@@ -92,7 +92,7 @@ class Attributes(nn.Module):
         """The vector as it is."""
         return widened(y) if y.is_floating_point() else y.to(torch.get_default_dtype())
 
-    def hidden(self, y: Tensor) -> None:
+    def unobserved(self, y: Tensor) -> None:
         """Attributes give away no pixel."""
 
 
@@ -107,7 +107,7 @@ class PartialImage(nn.Module):
         """The observed values (0 elsewhere) beside the mask of what is observed."""
         return torch.cat([y.nan_to_num(0.0), (~y.isnan()).to(y)], 1).flatten(1)
 
-    def hidden(self, y: Tensor) -> Tensor:
+    def unobserved(self, y: Tensor) -> Tensor:
         """True where y is NaN."""
         return y.isnan()
 

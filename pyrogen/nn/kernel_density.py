@@ -14,14 +14,14 @@ def log_density(x: Tensor, samples: Tensor, bandwidth: float | Tensor, rows: int
 
     Args:
         x: where to evaluate, ``(n, *event)``.
-        samples: the centres s, ``(m, *event)``.
+        samples: the points s, ``(m, *event)``.
         bandwidth: h, in the unit of x.
         rows: how many of x at once.
     """
-    flat, centres = x.flatten(1), samples.flatten(1)
+    flat, points = x.flatten(1), samples.flatten(1)
     h = torch.as_tensor(bandwidth, dtype=x.dtype, device=x.device)
-    constant = log(len(centres)) + flat.shape[1] * (0.5 * log(2 * pi) + h.log())
-    parts = [(_squares(part, centres) / (-2 * h**2)).logsumexp(1) - constant for part in flat.split(rows)]
+    constant = log(len(points)) + flat.shape[1] * (0.5 * log(2 * pi) + h.log())
+    parts = [(_squares(part, points) / (-2 * h**2)).logsumexp(1) - constant for part in flat.split(rows)]
     return torch.cat(parts)
 
 
@@ -30,7 +30,7 @@ def best_bandwidth(valid: Tensor, samples: Tensor, rows: int = 2000) -> float:
 
     Args:
         valid: the data to choose on; the first ``rows`` of them are used.
-        samples: the centres.
+        samples: the points.
         rows: how many data are enough to choose by.
     """
     square = _squares(valid[:rows].flatten(1), samples.flatten(1))
@@ -52,6 +52,6 @@ def best_bandwidth(valid: Tensor, samples: Tensor, rows: int = 2000) -> float:
     return exp((low + high) / 2)
 
 
-def _squares(x: Tensor, centres: Tensor) -> Tensor:
+def _squares(x: Tensor, points: Tensor) -> Tensor:
     """Squared distances, ``(n, m)``; in float64, where the fast matrix form loses nothing that matters."""
-    return torch.cdist(x.double(), centres.double()).square().to(x.dtype)
+    return torch.cdist(x.double(), points.double()).square().to(x.dtype)

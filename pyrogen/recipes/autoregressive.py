@@ -5,7 +5,7 @@ from torch import Tensor
 
 from pyrogen.data.dataset import Dataset
 from pyrogen.explicit.autoregressive import MADE
-from pyrogen.explicit.mixture_likelihood import conditional
+from pyrogen.explicit.mixture_likelihood import likelihood_for
 from pyrogen.explicit.pixelcnn import PixelCNN
 from pyrogen.recipes.setup import TrainingSetup, in_unit_box, label_condition, svi
 
@@ -21,7 +21,7 @@ def made(
     lr: float = 2e-3,
 ) -> TrainingSetup:
     """Masked autoregressive network, MADE (exact log-likelihood)."""
-    likelihood = conditional(data.space, components)
+    likelihood = likelihood_for(data.space, components)
     model = MADE(data.shape, hidden, likelihood, *_units(data), label_condition(data, condition))
     return TrainingSetup(model, svi(model, lr, steps, clip_norm=10.0), data)
 
@@ -39,7 +39,7 @@ def pixelcnn(
     lr: float = 3e-3,
 ) -> TrainingSetup:
     """Gated PixelCNN for images (exact log-likelihood)."""
-    likelihood = conditional(data.space, components)
+    likelihood = likelihood_for(data.space, components)
     mean, scale = _units(data)
     whole = (mean.mean().expand(data.shape), scale.square().mean().sqrt().expand(data.shape))
     model = PixelCNN(data.shape, width, layers, likelihood, kernel, *whole, label_condition(data, condition))

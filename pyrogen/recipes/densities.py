@@ -25,7 +25,7 @@ def gaussian(
     lr: float = 0.03,
 ) -> TrainingSetup:
     """Gaussian density, diagonal or full covariance, by maximum likelihood (exact log-likelihood)."""
-    require(data.space, Gaussian.kind, "a Gaussian")
+    require(data.space, Gaussian.probability, "a Gaussian")
     x, *_ = data.train.tensors()
     flat = x.flatten(1)
     model = Gaussian(data.shape, covariance, flat.mean(0), flat.std(0).clamp_min(1e-6))
@@ -42,7 +42,7 @@ def ppca(
     lr: float = 0.01,
 ) -> TrainingSetup:
     """Probabilistic PCA, in closed form or by SVI (exact log-likelihood)."""
-    require(data.space, PPCA.kind, "PPCA")
+    require(data.space, PPCA.probability, "PPCA")
     if fit not in ("closed", "svi"):
         raise unknown("fit", fit, ("closed", "svi"))
     x, *_ = data.train.tensors()
@@ -57,31 +57,32 @@ def mixture(
     *,
     components: int = 10,
     covariance: str = "full",
-    floor: float = 0.03,
+    min_std: float = 0.03,
     condition: str = "none",
     steps: int = 2000,
     batch_size: int = 256,
     lr: float = 3e-3,
 ) -> TrainingSetup:
     """Mixture of Gaussians, diagonal or full covariances, by enumeration (exact log-likelihood)."""
-    require(data.space, GaussianMixture.kind, "a mixture of Gaussians")
+    require(data.space, GaussianMixture.probability, "a mixture of Gaussians")
     x, *_ = data.train.tensors()
-    model = GaussianMixture.from_clusters(x, components, covariance, floor, condition=label_condition(data, condition))
+    given = label_condition(data, condition)
+    model = GaussianMixture.from_clusters(x, components, covariance, min_std, condition=given)
     return TrainingSetup(model, svi(model, lr, steps, loss=TraceEnum_ELBO(max_plate_nesting=1)), data)
 
 
 def kde(
     data: Dataset,
     *,
-    centres: int = 10_000,
+    points: int = 10_000,
     steps: int = 1,
     batch_size: int = 256,
 ) -> TrainingSetup:
     """Kernel-density estimate, its bandwidth chosen by validation (exact log-likelihood)."""
-    require(data.space, KernelDensity.kind, "a kernel-density estimate")
-    if centres < 1:
-        raise ConfigError(f"centres must be at least 1; got {centres}")
-    x, valid = data.train.tensors()[0][:centres], data.valid.tensors()[0]
+    require(data.space, KernelDensity.probability, "a kernel-density estimate")
+    if points < 1:
+        raise ConfigError(f"points must be at least 1; got {points}")
+    x, valid = data.train.tensors()[0][:points], data.valid.tensors()[0]
     model = KernelDensity(x)
     return TrainingSetup(model, ClosedForm(model, partial(KernelDensity.from_data, x, valid)), data)
 
@@ -95,8 +96,8 @@ def histogram(
     batch_size: int = 256,
 ) -> TrainingSetup:
     """Joint histogram, for a few dimensions (exact log-likelihood)."""
-    kind = data.space.kind
-    bins = 2 if kind == "mass" else bins
-    model = Histogram(data.shape, bins, kind, background)
+    probability = data.space.probability
+    bins = 2 if probability == "mass" else bins
+    model = Histogram(data.shape, bins, probability, background)
     x, *_ = data.train.tensors()
-    return TrainingSetup(model, ClosedForm(model, partial(Histogram.from_data, x, bins, kind, background)), data)
+    return TrainingSetup(model, ClosedForm(model, partial(Histogram.from_data, x, bins, probability, background)), data)

@@ -79,7 +79,7 @@ def spline(
 
 def real_line(data: Dataset) -> list[nn.Module]:
     """The maps that bring data to the real line and to zero mean and unit deviation."""
-    require(data.space, Flow.kind, "a flow")
+    require(data.space, Flow.probability, "a flow")
     x, *_ = data.train.tensors()
     first = [Logit()] if data.space.support == "unit" else []
     for step in first:

@@ -76,7 +76,7 @@ def observation_model(data: Dataset, name: str, sigma: float | str) -> Likelihoo
             f"the discretized_logistic likelihood wants dequantised grey levels; {data.name!r} is a {data.space}"
         )
     chosen = make_likelihood(name, data.space.levels, sigma, unit)
-    require(data.space, chosen.kind, f"the {name} likelihood")
+    require(data.space, chosen.probability, f"the {name} likelihood")
     return chosen
 
 

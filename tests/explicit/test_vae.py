@@ -94,7 +94,7 @@ def test_contract(network, shape, likelihood, n):
     assert mean.min() >= 0
     assert mean.max() <= 1
     *_, what = bounds(vae, x, k=1)
-    assert (what.latent, what.shared, what.kind) == (True, False, vae.likelihood.kind)
+    assert (what.latent, what.shared, what.probability) == (True, False, vae.likelihood.probability)
 
 
 @pytest.mark.parametrize(("network", "shape"), NETWORKS)
