@@ -11,16 +11,17 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any
 
-import pyro.distributions as dist
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pyrogen.errors import unknown
 from pyrogen.explicit.latent import LatentModel
 from pyrogen.explicit.likelihoods import Likelihood
 from pyrogen.explicit.posteriors import normal
+from pyrogen.explicit.priors import standard_normal
 from pyrogen.nn.conditions import Condition
 from pyrogen.nn.mlp import mlp
+from pyrogen.nn.networks import decoder_for
 
 PRIORS = ("learned", "standard")
 
@@ -58,15 +59,12 @@ class CVAE(LatentModel):
         dims, known = prod(self.shape), condition.features
         self.prior_network = mlp(known, hidden[-1:], 2 * latent) if prior == "learned" else None
         self.encoder = mlp(dims + known, hidden, 2 * latent)
-        self.decoder = nn.Sequential(
-            mlp(latent + known, hidden[::-1], prod(self.outputs)), nn.Unflatten(1, self.outputs)
-        )
+        self.decoder = decoder_for("mlp", latent + known, self.outputs, hidden)
 
     def prior_dist(self, n: int, y: Tensor | None = None) -> Any:
         """p(z | y)."""
         if self.prior_network is None:
-            zero = self.offset.new_zeros(n, self.latent)
-            return dist.Normal(zero, torch.ones_like(zero), validate_args=False).to_event(1)
+            return standard_normal(self.offset.new_zeros(n, self.latent))
         return normal(self.prior_network(self._given(y)))
 
     def posterior_dist(self, x: Tensor, y: Tensor | None = None) -> Any:

@@ -7,7 +7,7 @@ of y as further inputs, so that f is another map for each y.
 """
 
 from collections.abc import Iterable, Sequence
-from math import log, pi, prod
+from math import prod
 from typing import Any
 
 import torch
@@ -29,24 +29,8 @@ from pyrogen.explicit.transforms import (
 from pyrogen.nn.conditions import Condition
 from pyrogen.nn.masked import MaskedMLP
 from pyrogen.nn.mlp import mlp
+from pyrogen.nn.noise import NormalNoise
 from pyrogen.nn.residual import residual_conv
-
-
-class NormalNoise(nn.Module):
-    """N(0, I) over vectors of ``dims``."""
-
-    def __init__(self, dims: int) -> None:
-        super().__init__()
-        self.register_buffer("loc", torch.zeros(dims), persistent=False)
-        self.loc: Tensor
-
-    def log_prob(self, z: Tensor) -> Tensor:
-        """Nats, ``(batch,)``."""
-        return -0.5 * (z.square().sum(1) + len(self.loc) * log(2 * pi))
-
-    def sample(self, n: int) -> Tensor:
-        """``(n, dims)``."""
-        return torch.randn(n, len(self.loc), device=self.loc.device, dtype=self.loc.dtype)
 
 
 class Flow(TractableDensity):

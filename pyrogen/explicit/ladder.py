@@ -15,14 +15,15 @@ from typing import Any
 
 import pyro
 import pyro.distributions as dist
-import torch
 from torch import Tensor, nn
 
 from pyrogen.errors import ConfigError
 from pyrogen.explicit.latent import LatentModel
 from pyrogen.explicit.likelihoods import Likelihood
 from pyrogen.explicit.posteriors import normal
+from pyrogen.explicit.priors import standard_normal
 from pyrogen.nn.mlp import mlp
+from pyrogen.nn.networks import decoder_for
 
 
 class LadderVAE(LatentModel):
@@ -59,13 +60,11 @@ class LadderVAE(LatentModel):
         self.up = nn.ModuleList(nn.Sequential(mlp(a, (b,), b), nn.SiLU()) for a, b in zip(inputs, hidden, strict=False))
         self.evidence = nn.ModuleList(nn.Linear(b, 2 * d) for b, d in zip(hidden, latents, strict=True))
         self.down = nn.ModuleList(mlp(latents[i + 1], (hidden[i],), 2 * d) for i, d in enumerate(latents[:-1]))
-        widths = (hidden[0], hidden[0])
-        self.decoder = nn.Sequential(mlp(latents[0], widths, prod(self.outputs)), nn.Unflatten(1, self.outputs))
+        self.decoder = decoder_for("mlp", latents[0], self.outputs, (hidden[0], hidden[0]))
 
     def prior_dist(self, n: int, y: Tensor | None = None) -> Any:
         """p(z_L) = N(0, I) for ``n`` data."""
-        zero = self.offset.new_zeros(n, self.latents[-1])
-        return dist.Normal(zero, torch.ones_like(zero), validate_args=False).to_event(1)
+        return standard_normal(self.offset.new_zeros(n, self.latents[-1]))
 
     def conditional_prior_dist(self, layer: int, above: Tensor) -> Any:
         """p(z_l | z_{l+1}), with ``layer`` counted from 0 at the data."""

@@ -7,19 +7,19 @@ played. Makhzani et al., "Adversarial autoencoders", 2015.
 """
 
 from collections.abc import Sequence
-from math import pi, prod
+from math import pi
 
 import pyro
 import torch
 from torch import Tensor, nn
 
-from pyrogen.errors import ConfigError, unknown
+from pyrogen.errors import ConfigError
 from pyrogen.explicit.likelihoods import GaussianLikelihood, Likelihood
 from pyrogen.implicit.mlp import MLPCritic
 from pyrogen.nn.conditions import Conditional, Label
-from pyrogen.nn.conv import ConvDown, ConvUp
 from pyrogen.nn.eval_mode import eval_mode
-from pyrogen.nn.mlp import mlp
+from pyrogen.nn.networks import decoder_for, encoder_for
+from pyrogen.nn.noise import NormalNoise
 from pyrogen.nn.precision import widened
 
 
@@ -50,22 +50,8 @@ class LabelMixture(nn.Module):
 
     def forward(self, n: int, y: Tensor) -> Tensor:
         """Draw ``(n, latent)`` given labels ``(n,)``."""
-        noise = torch.randn(n, self.means.shape[1], device=self.means.device, dtype=self.means.dtype)
-        return self.means[y] + self.deviation * noise
-
-
-class NormalPrior(nn.Module):
-    """p(z) = N(0, I); labels are accepted and ignored."""
-
-    origin: Tensor
-
-    def __init__(self, latent: int) -> None:
-        super().__init__()
-        self.register_buffer("origin", torch.zeros(latent), persistent=False)
-
-    def forward(self, n: int, y: Tensor | None = None) -> Tensor:
-        """Draw ``(n, latent)``."""
-        return torch.randn(n, len(self.origin), device=self.origin.device, dtype=self.origin.dtype)
+        loc = self.means[y]
+        return loc + self.deviation * torch.randn_like(loc)
 
 
 class AAE(Conditional):
@@ -97,16 +83,10 @@ class AAE(Conditional):
         self.shape, self.latent = tuple(shape), latent
         self.likelihood = likelihood or GaussianLikelihood()
         out = (self.likelihood.outputs * self.shape[0], *self.shape[1:])
-        if network == "mlp":
-            self.encoder: nn.Module = nn.Sequential(nn.Flatten(), mlp(prod(self.shape), hidden, latent))
-            self.decoder: nn.Module = nn.Sequential(mlp(latent, hidden[::-1], prod(out)), nn.Unflatten(1, out))
-        elif network == "conv":
-            self.encoder = ConvDown(self.shape, latent, hidden[0])
-            self.decoder = ConvUp(latent, out, hidden[0])
-        else:
-            raise unknown("network", network, ("mlp", "conv"))
+        self.encoder = encoder_for(network, self.shape, latent, hidden)
+        self.decoder = decoder_for(network, latent, out, hidden)
         self.critic = MLPCritic((latent,), (256, 256), classes=classes)
-        self.prior = LabelMixture(latent, classes) if classes else NormalPrior(latent)
+        self.prior = LabelMixture(latent, classes) if classes else NormalNoise(latent)
 
     def reconstruction(self, x: Tensor) -> None:
         """p(x | z = encoder(x)) over a batch, as a Pyro program for ``SVI`` with an empty guide."""
@@ -139,4 +119,4 @@ class AAE(Conditional):
         """
         y = self.side(n, y, draw=True)
         with eval_mode(self):
-            return self.decode(self.prior(n, y))
+            return self.decode(self.prior(n) if y is None else self.prior(n, y))

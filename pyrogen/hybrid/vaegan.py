@@ -7,7 +7,6 @@ using a learned similarity metric", ICML 2016.
 """
 
 from collections.abc import Sequence
-from math import prod
 
 import pyro
 import pyro.distributions as dist
@@ -15,13 +14,13 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from pyrogen.errors import unknown
+from pyrogen.explicit.priors import standard_normal
 from pyrogen.implicit.dcgan import ConvGenerator, depth
 from pyrogen.implicit.mlp import MLPGenerator
 from pyrogen.nn.conditions import Conditional
-from pyrogen.nn.conv import ConvDown
 from pyrogen.nn.eval_mode import eval_mode
-from pyrogen.nn.mlp import mlp
+from pyrogen.nn.networks import encoder_for
+from pyrogen.nn.noise import NormalNoise
 from pyrogen.nn.precision import widened
 
 
@@ -62,8 +61,6 @@ class VAEGAN(Conditional):
         ConfigError: for an unknown network.
     """
 
-    origin: Tensor
-
     def __init__(
         self,
         shape: Sequence[int],
@@ -79,25 +76,21 @@ class VAEGAN(Conditional):
         def leaky() -> nn.Module:
             return nn.LeakyReLU(0.2)
 
+        layers = depth(shape) if network == "conv" else 0
+        self.encoder = encoder_for(network, shape, 2 * latent, hidden, layers=layers)
+        self.generator: nn.Module
         if network == "mlp":
-            dims = prod(shape)
-            self.encoder: nn.Module = nn.Sequential(nn.Flatten(), mlp(dims, hidden, 2 * latent))
-            self.generator: nn.Module = MLPGenerator(latent, shape, hidden[::-1], unit=True)
-            body: nn.Module = nn.Sequential(nn.Flatten(), mlp(dims, hidden, features, leaky))
-        elif network == "conv":
-            layers = depth(shape)
-            self.encoder = ConvDown(shape, 2 * latent, hidden[0], layers=layers)
-            self.generator = ConvGenerator(latent, shape, hidden[0])
-            body = ConvDown(shape, features, hidden[0], leaky, layers=layers)
+            self.generator = MLPGenerator(latent, shape, hidden[::-1], unit=True)
         else:
-            raise unknown("network", network, ("mlp", "conv"))
+            self.generator = ConvGenerator(latent, shape, hidden[0])
+        body = encoder_for(network, shape, features, hidden, leaky, layers)
         self.critic = FeatureCritic(body, features)
         self.pair = FeaturePair(latent, self.encoder, self.generator, self.critic, sigma)
-        self.register_buffer("origin", torch.zeros(latent), persistent=False)
+        self.noise = NormalNoise(latent)
 
     def prior(self, n: int) -> Tensor:
         """Draw z ~ N(0, I), ``(n, latent)``."""
-        return torch.randn(n, self.latent, device=self.origin.device, dtype=self.origin.dtype)
+        return self.noise.sample(n)
 
     def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """The posterior mean μ(x), ``(batch, latent)``."""
@@ -152,8 +145,7 @@ class FeaturePair(nn.Module):
     def model(self, x: Tensor) -> None:
         """p(f(x), z) over a batch ``(batch, *shape)``."""
         with pyro.plate("data", len(x)):
-            origin = x.new_zeros(len(x), self.latent)
-            z = pyro.sample("z", dist.Normal(origin, 1.0, validate_args=False).to_event(1))
+            z = pyro.sample("z", standard_normal(x.new_zeros(len(x), self.latent)))
             real, made = self.features(x), self.features(self.generator(z))
             unit = real.std(0, correction=0).clamp_min(1e-3)  # else the critic's own growth would set the weight
             likely = dist.Normal(made / unit, self.sigma, validate_args=False).to_event(1)

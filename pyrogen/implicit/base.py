@@ -7,6 +7,7 @@ from torch.nn import functional as F
 from pyrogen.errors import ConfigError
 from pyrogen.nn.conditions import Conditional, Label
 from pyrogen.nn.eval_mode import eval_mode
+from pyrogen.nn.noise import NormalNoise
 
 
 class Adversarial(Conditional):
@@ -29,8 +30,6 @@ class Adversarial(Conditional):
         ConfigError: if there are more signs than coordinates.
     """
 
-    origin: Tensor
-
     def __init__(
         self, generator: nn.Module, critic: nn.Module, latent: int, classes: int = 0, n_binary: int = 0
     ) -> None:
@@ -39,11 +38,11 @@ class Adversarial(Conditional):
             raise ConfigError(f"n_binary must lie between 0 and latent={latent}; got {n_binary}")
         self.n_binary = n_binary
         self.generator, self.critic, self.latent, self.classes = generator, critic, latent, classes
-        self.register_buffer("origin", torch.zeros(latent), persistent=False)  # carries device and type
+        self.noise = NormalNoise(latent)
 
     def prior(self, n: int) -> Tensor:
         """Draw z, ``(n, latent)``."""
-        z = torch.randn(n, self.latent, device=self.origin.device, dtype=self.origin.dtype)
+        z = self.noise.sample(n)
         if self.n_binary:
             z[:, -self.n_binary :] = z[:, -self.n_binary :].ge(0).to(z) * 2 - 1
         return z
