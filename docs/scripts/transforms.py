@@ -98,8 +98,8 @@ def flows(rounds: int, compiled: bool) -> None:
             pyro_sample=lambda theirs=theirs: theirs.sample((BATCH,)),
         )
         print(
-            f"{name:22} density and gradients: ours {found['ours']:.2f}, as a {'compiled' if compiled else 'plain'} step "
-            f"{found['step']:.2f}, Pyro {found['pyro']:.2f} (x{found['pyro'] / found['ours']:.2f}); samples: ours "
+            f"{name:22} density and gradients: ours {found['ours']:.2f}, as a {'compiled' if compiled else 'plain'} "
+            f"step {found['step']:.2f}, Pyro {found['pyro']:.2f} (x{found['pyro'] / found['ours']:.2f}); samples: ours "
             f"{found['our_sample']:.2f}, Pyro {found['pyro_sample']:.2f} "
             f"(x{found['pyro_sample'] / found['our_sample']:.2f})",
             flush=True,
