@@ -20,10 +20,10 @@ import pyrogen
 from pyrogen.hybrid import AAE
 from pyrogen.objectives import R1Penalty
 from pyrogen.report import grid_png, scatter_png
-from pyrogen.steps.sequential import LatentAdversarialStep, SequentialSteps
+from pyrogen.steps import LatentAdversarialStep, SequentialSteps
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="digits", help="labelled images, e.g. digits or mnist")
     parser.add_argument("--prior", choices=("label", "normal"), default="label")

@@ -9,6 +9,7 @@ What ``pyrogen compare`` does, from Python: the scores come back as a dictionary
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import pyrogen
 
@@ -16,13 +17,13 @@ SIGNS = {"exact": "=", "lower_bound": "≥", "upper_bound": "≤", "estimate": "
 COLUMNS = {"log_likelihood": "nats", "bits_per_dim": "bits/dim", "mmd2": "MMD²", "c2st": "C2ST accuracy"}
 
 
-def cell(scores, name):
+def cell(scores: dict[str, Any], name: str) -> str:
     if name not in scores:
         return "–"
     return f"{SIGNS[scores[name]['kind']]} {scores[name]['value']:.4g} ± {scores[name]['stderr']:.2g}"
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", default=["gaussian", "vae", "gan", "wgan"])
     parser.add_argument("--data", default="digits")

@@ -1,8 +1,8 @@
 """Complete a picture of which one quarter is seen: a conditional VAE that predicts the other three.
 
 The side information y is the image itself with NaN where nothing was observed (``observe_quadrants``), and
-``data.with_side`` puts it in place of the labels. The likelihood is then that of the hidden pixels given the
-observed ones.
+``data.with_side_information`` puts it in place of the labels. The likelihood is then that of the hidden pixels given
+the observed ones.
 
     python examples/cvae_completion.py                # --smoke for a run of a few seconds
     python examples/cvae_completion.py --observed 2   # half of the image is seen
@@ -23,7 +23,7 @@ from pyrogen.report import grid_png
 ROWS, COMPLETIONS = 8, 5
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="digits", help="a data set of grey levels, e.g. digits or mnist")
     parser.add_argument("--data-root")
@@ -38,7 +38,7 @@ def main():
 
     torch.manual_seed(args.seed)
     data = pyrogen.load(args.data, args.data_root, args.seed)
-    data = data.with_side(lambda x, y: observe_quadrants(x, args.observed))
+    data = data.with_side_information(lambda x, y: observe_quadrants(x, args.observed))
     likelihood = DiscretizedLogisticLikelihood(data.space.levels)
     mean = data.train.tensors()[0].mean(0)
     cvae = CVAE(data.shape, PartialImage(data.shape), 16, (256, 256), likelihood, mean=mean)

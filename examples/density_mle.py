@@ -23,6 +23,7 @@ from torch.optim import Adam
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 import pyrogen
+from pyrogen.data import Dataset
 from pyrogen.explicit import Gaussian
 from pyrogen.report import samples_png
 
@@ -30,7 +31,7 @@ COMPONENTS = 24
 
 
 @config_enumerate
-def mixture(x):
+def mixture(x: torch.Tensor) -> None:
     """p(x) = Σ_k w_k N(x; m_k, S_k S_kᵀ), the means starting at data."""
     weights = pyro.param("weights", lambda: torch.ones(COMPONENTS) / COMPONENTS, constraint=constraints.simplex)
     means = pyro.param("means", lambda: x[:COMPONENTS].clone())
@@ -41,13 +42,13 @@ def mixture(x):
         pyro.sample("x", dist.MultivariateNormal(means[k], scale_tril=scales[k]), obs=x)
 
 
-def train(step, data, steps, seed):
+def train(step: pyrogen.Step, data: Dataset, steps: int, seed: int) -> None:
     for t, logs in pyrogen.fit(step, data.train, steps=steps, batch_size=512, seed=seed):
         if t % max(steps // 4, 1) == 0:
             print(f"  step {t:5d}: {float(logs['loss']):.3f} nats (the loss, minus the log-likelihood of a batch)")
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--seed", type=int, default=0)

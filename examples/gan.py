@@ -2,7 +2,7 @@
 
 The data's density is known here, so mode collapse can be counted: a sample is of high quality within three standard
 deviations of its nearest mode, and a mode is found if such a sample lies there. The scores are those of an average
-of the generator's weights along the way, kept by torch itself: the newest weights circle around the data.
+of the weights along the way: the newest weights circle around the data.
 
     python examples/gan.py                  # --smoke for a run of a few seconds
     python examples/gan.py --loss minimax   # the original game, whose generator's gradient can vanish
@@ -15,17 +15,16 @@ from pathlib import Path
 import torch
 from torch.optim import Adam
 from torch.optim.lr_scheduler import CosineAnnealingLR
-from torch.optim.swa_utils import AveragedModel
 
 import pyrogen
 from pyrogen.implicit import GAN
-from pyrogen.measure.coverage import mode_scores
+from pyrogen.measure import mode_scores
 from pyrogen.objectives import Minimax, NonSaturating
 from pyrogen.report import samples_png
-from pyrogen.training.averaging import ema
+from pyrogen.training import ExponentialMovingAverage
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--loss", choices=("non_saturating", "minimax"), default="non_saturating")
     parser.add_argument("--steps", type=int, default=15_000)
@@ -39,7 +38,7 @@ def main():
     torch.manual_seed(args.seed)
     data = pyrogen.load("ring", seed=args.seed)
     gan = GAN(data.shape, latent=16, hidden=(128, 128, 128), unit=False)
-    average = AveragedModel(gan, multi_avg_fn=ema(0.999))
+    average = ExponentialMovingAverage(gan, 0.999)
     step = pyrogen.AdversarialGame(
         gan.generator,
         gan.critic,
@@ -49,7 +48,7 @@ def main():
         schedule=partial(CosineAnnealingLR, T_max=steps),
     )
     for t, logs in pyrogen.fit(step, data.train, steps=steps, batch_size=512, seed=args.seed):
-        average.update_parameters(gan)
+        average.update(gan)
         if t % max(steps // 10, 1) == 0:
             samples = average.module.sample(2000)
             scores = mode_scores(samples, data.truth.modes, data.truth.std)

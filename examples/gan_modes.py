@@ -16,20 +16,18 @@ import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import torch
-from torch.optim.swa_utils import AveragedModel
 
 import pyrogen
-from pyrogen.files import write_whole
-from pyrogen.measure.coverage import mode_scores
+from pyrogen.measure import mode_scores
 from pyrogen.recipes import recipe
-from pyrogen.recipes.options import bind
-from pyrogen.training.averaging import ema
+from pyrogen.training import ExponentialMovingAverage
 
-SMALL = {"hidden": (128, 128, 128), "latent": 16}
-ANNEALED = {
+SMALL: dict[str, Any] = {"hidden": (128, 128, 128), "latent": 16}
+ANNEALED: dict[str, Any] = {
     "steps": 8000,
     "batch_size": 512,
     "lr": 1.5e-3,
@@ -38,7 +36,7 @@ ANNEALED = {
     "r1_start": 0.25,
     "n_binary": 8,
 }
-MODELS = {  # row: recipe, options
+MODELS: dict[str, tuple[str, dict[str, Any]]] = {  # row: recipe, options
     "gan": ("gan", SMALL | {"steps": 6000}),
     "wgan": ("wgan", {"latent": 16, "steps": 6000}),
     "wgan-gp": ("wgan-gp", SMALL | {"steps": 6000}),
@@ -46,25 +44,26 @@ MODELS = {  # row: recipe, options
     # A strong R1 keeps the critic smooth while the shares of the modes even out, a weak one lets it be sharp at the
     # end; signs in the prior spare the generator its bridges between modes.
     "gan+r1": ("gan", SMALL | ANNEALED),
-    "mixture": ("mixture", {"components": 32, "min_std": 0.005}),
+    "mixture": ("mixture", {"components": 32, "min_std": 0.005, "steps": 2000}),
     "flow": ("spline", {"bins": 32, "steps": 3000}),
 }
 TOYS = ("ring", "grid")
 SAMPLES = 2500
 
 
-def one(toy, row, seed, smoke, out):
+def one(toy: str, row: str, seed: int, smoke: bool, out: Path) -> dict[str, float]:
     """Train one model with one seed and count its modes."""
     name, options = MODELS[row]
     data = pyrogen.load(toy, seed=seed)
     torch.manual_seed(seed)
-    options = bind(recipe(name), {"batch_size": 256} | options | ({"steps": 20} if smoke else {}))
+    options = {"batch_size": 256} | options | ({"steps": 20} if smoke else {})
     setup = recipe(name)(data, **options)
-    average = AveragedModel(setup.model, multi_avg_fn=ema(setup.average or 0.0))
+    average = ExponentialMovingAverage(setup.model, setup.average or 0.0)
     began = time.perf_counter()
     for _ in pyrogen.fit(setup.step, data.train, steps=options["steps"], batch_size=options["batch_size"], seed=seed):
-        average.update_parameters(setup.model)
+        average.update(setup.model)
     seconds = time.perf_counter() - began
+    assert isinstance(average.module, pyrogen.Sampler)
     samples = average.module.sample(SAMPLES)
     if seed == 0:
         torch.save(samples, out / f"{toy}-{row}.pt")
@@ -72,7 +71,7 @@ def one(toy, row, seed, smoke, out):
     return {name: score.value for name, score in scores.items()} | {"seconds": round(seconds, 1)}
 
 
-def summary(results, toy, row):
+def summary(results: dict[str, dict[str, float]], toy: str, row: str) -> str:
     """Mean ± standard error over the seeds that are done."""
     done = [v for k, v in results.items() if k.split("/")[:2] == [toy, row]]
     cells = []
@@ -82,7 +81,7 @@ def summary(results, toy, row):
     return "  ".join([f"{toy:5}", f"{row:11}", f"{len(done):5d}", *cells])
 
 
-def draw(out, rows):
+def draw(out: Path, rows: list[str]) -> None:
     """One panel for each model and data set: where its samples lie."""
     figure, axes = plt.subplots(len(TOYS), len(rows) + 1, figsize=(2.2 * len(rows) + 2.2, 5.0), squeeze=False)
     for line, toy in zip(axes, TOYS, strict=True):
@@ -96,7 +95,7 @@ def draw(out, rows):
     figure.savefig(out / "modes.png", dpi=110)
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="*", choices=MODELS, default=list(MODELS))
     parser.add_argument("--seeds", type=int, default=10)
@@ -113,7 +112,9 @@ def main():
         jobs = {pool.submit(one, *run, args.smoke, args.out): key for key, run in left.items()}
         for job in as_completed(jobs):
             results[jobs[job]] = job.result()
-            write_whole(path, json.dumps(results, indent=1).encode())
+            new = path.with_suffix(".new")  # renamed when it is whole
+            new.write_text(json.dumps(results, indent=1))
+            new.replace(path)
             print(jobs[job], {k: round(v, 4) for k, v in job.result().items()}, flush=True)
     print("data   model        seeds      modes            high quality, %     reverse KL, nats       seconds")
     for toy in TOYS:

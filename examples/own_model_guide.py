@@ -16,7 +16,6 @@ from pathlib import Path
 import pyro
 import pyro.distributions as dist
 import torch
-from pyro import poutine
 from pyro.distributions import constraints
 from torch.optim import Adam
 
@@ -26,7 +25,7 @@ from pyrogen.report import samples_png
 LATENT, DIMS = 8, 64
 
 
-def model(x):
+def model(x: torch.Tensor) -> None:
     loadings = pyro.param("loadings", lambda: 0.1 * torch.randn(LATENT, DIMS))
     mean = pyro.param("mean", lambda: torch.full((DIMS,), 0.3))
     sigma = pyro.param("sigma", lambda: torch.full((DIMS,), 0.3), constraint=constraints.positive)
@@ -36,7 +35,7 @@ def model(x):
         pyro.sample("x", dist.Normal(pixels, sigma.view(1, 8, 8)).to_event(3), obs=x)
 
 
-def guide(x):
+def guide(x: torch.Tensor) -> None:
     maps = pyro.param("maps", lambda: 0.01 * torch.randn(DIMS, LATENT))
     centre = pyro.param("centre", lambda: torch.full((DIMS,), 0.3))
     spread = pyro.param("spread", lambda: torch.ones(LATENT), constraint=constraints.positive)
@@ -45,15 +44,14 @@ def guide(x):
 
 
 @torch.no_grad()
-def exact_log_likelihood(step, x):
+def exact_log_likelihood(step: pyrogen.SVI, x: torch.Tensor) -> float:
     """Mean log N(x; m, W Wᵀ + diag σ²) over the rows of x in nats, from the trained parameters."""
-    sites = poutine.trace(step.model).get_trace(x).nodes
-    mean, loadings, sigma = (sites[name]["value"] for name in ("mean", "loadings", "sigma"))
+    mean, loadings, sigma = (step.param(name) for name in ("mean", "loadings", "sigma"))
     marginal = dist.LowRankMultivariateNormal(mean, loadings.T, sigma.square())
     return float(marginal.log_prob(x.flatten(1)).mean())
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--seed", type=int, default=0)

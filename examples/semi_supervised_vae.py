@@ -18,7 +18,7 @@ import pyro.distributions as dist
 import torch
 from pyro.infer import TraceEnum_ELBO
 from sklearn.linear_model import LogisticRegression
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Adam
 
 import pyrogen
@@ -31,19 +31,19 @@ DIMS, CLASSES, LATENT, ALPHA = 64, 10, 8, 20.0
 class SemiSupervised(nn.Module):
     """The pair; a batch comes with its labels or without."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.classifier = mlp(DIMS, (128,), CLASSES, dropout=0.5)
         self.encoder = mlp(DIMS + CLASSES, (128,), 2 * LATENT)
         self.decoder = mlp(LATENT + CLASSES, (128,), DIMS)
 
-    def joined(self, h, y):
+    def joined(self, h: Tensor, y: Tensor) -> Tensor:
         """Put the class beside h, as indicators."""
         y = torch.eye(CLASSES)[y]  # an enumerated y has a row for each class, which h has not
         shape = torch.broadcast_shapes(h.shape[:-1], y.shape[:-1])
         return torch.cat([h.expand(*shape, -1), y.expand(*shape, -1)], -1)
 
-    def model(self, x, y=None):
+    def model(self, x: Tensor, y: Tensor | None = None) -> None:
         """p(y) p(z) p(x | y, z)."""
         with pyro.plate("data", len(x)):
             if y is not None:
@@ -52,7 +52,7 @@ class SemiSupervised(nn.Module):
             z = pyro.sample("z", dist.Normal(x.new_zeros(LATENT), 1.0).to_event(1))
             pyro.sample("x", dist.Bernoulli(logits=self.decoder(self.joined(z, y))).to_event(1), obs=x.flatten(1))
 
-    def guide(self, x, y=None):
+    def guide(self, x: Tensor, y: Tensor | None = None) -> None:
         """q(y | x) q(z | x, y)."""
         with pyro.plate("data", len(x)):
             if y is None:
@@ -63,7 +63,7 @@ class SemiSupervised(nn.Module):
 
 
 @torch.no_grad()
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--labelled", type=int, default=100, help="how many labels are known")
     parser.add_argument("--steps", type=int, default=3000)

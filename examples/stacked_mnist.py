@@ -6,6 +6,7 @@ Published with 26,000 samples (PacGAN): DCGAN 99 modes and 3.40 nats, packed by 
 
     PYROGEN_DATA=… python examples/stacked_mnist.py --layers 3 --steps 100000 --device cuda   # as published
     python examples/stacked_mnist.py --data stacked-digits   # 8 x 8, on a CPU; also --smoke
+    python examples/stacked_mnist.py --data stacked-digits --loss relativistic --pack 1 --r1 0.1 --steps 8000
 """
 
 import argparse
@@ -15,21 +16,21 @@ from pathlib import Path
 import torch
 from torch.optim import Adam
 from torch.optim.lr_scheduler import CosineAnnealingLR
-from torch.optim.swa_utils import AveragedModel
 
 import pyrogen
 from pyrogen.implicit import DCGAN, ConvCritic, Packed, packed_shape
-from pyrogen.measure.coverage import count_scores, stacked_modes
-from pyrogen.measure.evaluate import in_chunks
-from pyrogen.measure.features import classifier
-from pyrogen.objectives import R1Penalty
+from pyrogen.measure import get_classifier, in_chunks, mode_count_scores, stacked_modes
+from pyrogen.objectives import NonSaturating, R1Penalty, Relativistic
 from pyrogen.report import grid_png
-from pyrogen.training.averaging import ema
+from pyrogen.training import ExponentialMovingAverage
+
+LOSSES = {"non_saturating": NonSaturating, "relativistic": Relativistic}
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", choices=("stacked-mnist", "stacked-digits"), default="stacked-mnist")
+    parser.add_argument("--loss", choices=LOSSES, default="non_saturating", help="relativistic: with R1 and R2")
     parser.add_argument("--pack", type=int, default=2, help="how many pictures the critic sees at once")
     parser.add_argument("--r1", type=float, default=0.05, help="weight of the penalty on the critic's slope")
     parser.add_argument("--lr", type=float, default=5e-4, help="of the generator; the critic's is twice that")
@@ -50,36 +51,37 @@ def main():
     data = pyrogen.load(name).to(args.device)
     cache = args.out / "judge" if args.smoke else None
     single = pyrogen.load(name.removeprefix("stacked-"))
-    judge = classifier(single, cache, args.device, **({"steps": 50} if args.smoke else {}))
-    print(f"the judge is right on {judge.accuracy:.2%} of single test digits")
+    classifier = get_classifier(single, cache, args.device, steps=50 if args.smoke else 2000)
+    print(f"the classifier is right on {classifier.accuracy:.2%} of single test digits")
 
     gan = DCGAN(data.shape, latent=128, width=args.width, layers=args.layers)
     critic = ConvCritic(packed_shape(data.shape, args.pack), args.width, norm="layer", layers=args.layers)
     gan.critic = Packed(critic, args.pack)
     gan.to(args.device)
-    average = AveragedModel(gan, multi_avg_fn=ema(0.999))
+    average = ExponentialMovingAverage(gan, 0.999)
     adam = partial(Adam, betas=(0.0, 0.9))
     step = pyrogen.AdversarialGame(
         gan.generator,
         gan.critic,
         gan.prior,
+        LOSSES[args.loss](),
         optim=(partial(adam, lr=args.lr), partial(adam, lr=2 * args.lr)),
-        penalty=R1Penalty(args.r1),
+        penalty=R1Penalty(args.r1, samples=args.loss == "relativistic"),
         schedule=partial(CosineAnnealingLR, T_max=steps),
     )
     loop = pyrogen.fit(step, data.train, steps=steps, batch_size=64, seed=args.seed, precision=args.precision)
     for t, _ in loop:
-        average.update_parameters(gan)
+        average.update(gan)
         if t % max(steps // 10, 1) == 0:
             drawn = data.space.to_image(in_chunks(average.module, min(samples, 5000)))
-            scores = count_scores(stacked_modes(drawn, judge), 1000)
+            scores = mode_count_scores(stacked_modes(drawn, classifier), 1000)
             found, divergence = scores["modes"].value, scores["reverse_kl"].value
             print(f"step {t:6d}: {found} modes, KL {divergence:.3f} by {len(drawn)} samples")
             grid_png(drawn[:64].cpu(), args.out / f"samples-{t:06d}.png", columns=8)
             pyrogen.save(args.out, t=t, model=gan, step=step, average=average)
 
     drawn = data.space.to_image(in_chunks(average.module, samples))
-    for name, score in count_scores(stacked_modes(drawn, judge), 1000).items():
+    for name, score in mode_count_scores(stacked_modes(drawn, classifier), 1000).items():
         print(f"{name}: {score.value:.4g} {score.unit}; of even draws {score.detail['floor']:.4g} ({samples} samples)")
     print(f"pictures and checkpoints: {args.out}")
 

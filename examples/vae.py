@@ -21,7 +21,7 @@ from pyrogen.explicit import VAE, DiscretizedLogisticLikelihood
 from pyrogen.report import samples_png
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="digits", help="a data set of grey levels, e.g. digits or mnist")
     parser.add_argument("--data-root")
@@ -42,7 +42,7 @@ def main():
     schedule = partial(CosineAnnealingLR, T_max=steps)
     step = pyrogen.SVI(vae.model, vae.guide, optim=partial(Adam, lr=2e-3), schedule=schedule)
     stop = pyrogen.EarlyStopping(args.patience)
-    parts = {"model": vae, "step": step, "stop": stop}
+    parts: dict[str, pyrogen.Stateful] = {"model": vae, "step": step, "stop": stop}
 
     start = 0
     if any(args.out.glob("checkpoint-*")):

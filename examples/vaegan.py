@@ -20,15 +20,15 @@ import pyrogen
 from pyrogen.explicit import VAE, GaussianLikelihood
 from pyrogen.hybrid import VAEGAN
 from pyrogen.report import grid_png
-from pyrogen.steps.sequential import SequentialSteps
+from pyrogen.steps import SequentialSteps
 
 
-def contrast(images):
+def contrast(images: torch.Tensor) -> float:
     """The mean difference between pixels that lie side by side."""
     return float(images.diff(dim=-1).abs().mean())
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="digits", help="images in [0, 1], e.g. digits or mnist")
     parser.add_argument("--data-root")
@@ -48,7 +48,7 @@ def main():
 
     vae = VAE(data.shape, args.latent, (32,), GaussianLikelihood(), network="conv")
     hybrid = VAEGAN(data.shape, args.latent, (32,), network="conv")
-    steps_of = {
+    steps_of: dict[str, tuple[VAE | VAEGAN, pyrogen.Step]] = {
         "vae": (vae, pyrogen.SVI(vae.model, vae.guide, fast, schedule=schedule)),
         "vaegan": (
             hybrid,

@@ -19,14 +19,15 @@ from torch.optim import Adam, RMSprop
 
 import pyrogen
 from pyrogen.implicit import WGAN
-from pyrogen.measure.divergence import w1_exact
+from pyrogen.measure import w1_exact
 from pyrogen.objectives import GradientPenalty, Wasserstein
 from pyrogen.report import curves_png, scatter_png
+from pyrogen.steps import MakeOptimizer
 
 POINTS = 500
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lipschitz", choices=("penalty", "clip"), default="penalty")
     parser.add_argument("--critic-steps", type=int, default=5, help="critic updates for each generator update")
@@ -41,13 +42,21 @@ def main():
     torch.manual_seed(args.seed)
     data = pyrogen.load("moons", seed=args.seed)
     wgan = WGAN(data.shape, latent=16, hidden=(128, 128), unit=False)
+    optim: tuple[MakeOptimizer, MakeOptimizer]  # the generator's, the critic's: the critic has to keep up
     if args.lipschitz == "penalty":
-        make, rates, rule = partial(Adam, betas=(0.5, 0.9)), (3e-4, 1e-3), {"penalty": GradientPenalty(1.0)}
+        adam = partial(Adam, betas=(0.5, 0.9))
+        optim, penalty, clip = (partial(adam, lr=3e-4), partial(adam, lr=1e-3)), GradientPenalty(1.0), None
     else:
-        make, rates, rule = RMSprop, (1e-4, 5e-4), {"clip": 0.1}
-    optim = tuple(partial(make, lr=lr) for lr in rates)  # the generator's, the critic's: the critic has to keep up
+        optim, penalty, clip = (partial(RMSprop, lr=1e-4), partial(RMSprop, lr=5e-4)), None, 0.1
     step = pyrogen.AdversarialGame(
-        wgan.generator, wgan.critic, wgan.prior, Wasserstein(), optim, critic_steps=args.critic_steps, **rule
+        wgan.generator,
+        wgan.critic,
+        wgan.prior,
+        Wasserstein(),
+        optim,
+        critic_steps=args.critic_steps,
+        penalty=penalty,
+        clip=clip,
     )
     rows = []
     for t, _ in pyrogen.fit(step, data.train, steps=steps, batch_size=256, seed=args.seed):

@@ -14,18 +14,16 @@ from pathlib import Path
 import torch
 from torch.optim import Adam
 from torch.optim.lr_scheduler import CosineAnnealingLR
-from torch.optim.swa_utils import AveragedModel
 
 import pyrogen
 from pyrogen.implicit import WGAN
-from pyrogen.measure.evaluate import in_chunks
-from pyrogen.measure.features import classifier, feature_scores
+from pyrogen.measure import feature_scores, get_classifier, in_chunks
 from pyrogen.objectives import GradientPenalty, Wasserstein
 from pyrogen.report import grid_png
-from pyrogen.training.averaging import ema
+from pyrogen.training import ExponentialMovingAverage
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="mnist", help="a data set of labelled images")
     parser.add_argument("--steps", type=int, default=30_000, help="updates of the critic")
@@ -43,11 +41,11 @@ def main():
     torch.manual_seed(args.seed)
     data = pyrogen.load("digits" if args.smoke else args.data).to(args.device)
     cache = args.out / "judge" if args.smoke else None
-    judge = classifier(data, cache, args.device, **({"steps": 50} if args.smoke else {}))
-    print(f"the judge is right on {judge.accuracy:.2%} of the test images")
+    classifier = get_classifier(data, cache, args.device, steps=50 if args.smoke else 2000)
+    print(f"the classifier is right on {classifier.accuracy:.2%} of the test images")
 
     wgan = WGAN(data.shape, latent=64, hidden=(args.width,), network="conv").to(args.device)
-    average = AveragedModel(wgan, multi_avg_fn=ema(0.999))
+    average = ExponentialMovingAverage(wgan, 0.999)
     step = pyrogen.AdversarialGame(
         wgan.generator,
         wgan.critic,
@@ -59,14 +57,14 @@ def main():
         schedule=partial(CosineAnnealingLR, T_max=steps),
     )
     for t, logs in pyrogen.fit(step, data.train, steps=steps, batch_size=64, seed=args.seed):
-        average.update_parameters(wgan)
+        average.update(wgan)
         if t % max(steps // 10, 1) == 0:
             print("  ".join([f"step {t:6d}", *(f"{name} {float(value):.3f}" for name, value in logs.items())]))
             pictures = data.space.to_image(average.module.sample(64))
             grid_png(pictures, args.out / f"samples-{t:06d}.png", columns=8)
             pyrogen.save(args.out, t=t, model=wgan, step=step, average=average)
 
-    for name, score in feature_scores(in_chunks(average.module, samples), data, judge).items():
+    for name, score in feature_scores(in_chunks(average.module, samples), data, classifier).items():
         of_test, ratio = score.detail["test"], score.detail["ratio"]
         print(f"{name}: {score.value:.4g} ± {score.stderr:.2g}; of test data {of_test:.4g}, ratio {ratio:.3f}")
     print(f"pictures and checkpoints: {args.out}")

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pyrogen.comparison.compare import compare
     from pyrogen.data.datasets import load
     from pyrogen.measure.evaluate import evaluate
-    from pyrogen.protocols import Density, Implicit, LatentVariable, Pair, Sampler, Score, Step
+    from pyrogen.protocols import Density, Implicit, LatentVariable, Pair, Sampler, Score, Stateful, Step
     from pyrogen.steps.adversarial import AdversarialGame
     from pyrogen.steps.svi import SVI
     from pyrogen.training.checkpoint import restore, save
@@ -48,6 +48,7 @@ __all__ = [
     "Pair",
     "Sampler",
     "Score",
+    "Stateful",
     "Step",
     "bench",
     "cli",
@@ -95,7 +96,9 @@ _HOMES = {
     "restore": "training.checkpoint",
     "save": "training.checkpoint",
 }
-_HOMES |= dict.fromkeys(("Density", "Implicit", "LatentVariable", "Pair", "Sampler", "Score", "Step"), "protocols")
+_HOMES |= dict.fromkeys(
+    ("Density", "Implicit", "LatentVariable", "Pair", "Sampler", "Score", "Stateful", "Step"), "protocols"
+)
 
 if not TYPE_CHECKING:  # a checker takes a module's ``__getattr__`` to have every name
 

@@ -1,4 +1,4 @@
-"""Files that are whole or absent: a reader never meets half a picture or half a report."""
+"""Atomic writing of files: a reader never sees a partially written one."""
 
 import os
 from contextlib import suppress
@@ -10,16 +10,16 @@ Target = str | os.PathLike[str] | None
 
 
 def write_whole(path: str | os.PathLike[str], data: bytes) -> Path:
-    """Write ``data`` to ``path`` in one move and return the path.
+    """Write ``data`` to ``path`` atomically and return the path.
 
-    The bytes go to a temporary file in the same folder, because a rename is atomic only within one file
-    system; the old file stays readable until then.
+    The bytes are written to a temporary file in the same folder, which is then renamed: a rename is atomic only within
+    one file system. The old file stays readable until then.
 
     Raises:
-        RunError: the folder is missing, or cannot be written.
+        RunError: if the folder is missing or not writable.
     """
     path = Path(path)
-    # Not ``tempfile``: its files are readable by their owner only, and a report is there to be shared.
+    # Not ``tempfile``, whose files only their owner can read: a report is meant to be shared.
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with part.open("wb") as file:
@@ -34,8 +34,8 @@ def write_whole(path: str | os.PathLike[str], data: bytes) -> Path:
     return path
 
 
-def keep(picture: bytes, path: Target) -> bytes:
-    """The picture, which is written to ``path`` too, if there is one."""
+def write_optional(data: bytes, path: Target) -> bytes:
+    """Write ``data`` to ``path`` unless that is ``None``; return ``data``."""
     if path is not None:
-        write_whole(path, picture)
-    return picture
+        write_whole(path, data)
+    return data

@@ -3,6 +3,8 @@
 A model samples, a step learns, a loop repeats, a measure judges. A capability is the presence of a
 method: nothing here is a base class, and nothing raises ``NotImplementedError``.
 
+Arguments are passed by position, so an implementation may name its parameters as it likes.
+
 Shapes: ``x`` is ``(batch, *event)``, float. ``y`` is side information, most often labels, ``long
 (batch,)``; ``None`` where there is none. A model may declare by ``takes``, ``{"log_prob": 1, …}``, that a method is to
 be given fewer arguments than its signature has; unconditional models of the library do, and refuse a y that is not
@@ -22,8 +24,8 @@ Kind = Literal["exact", "lower_bound", "upper_bound", "estimate", "statistic"]
 class Sampler(Protocol):
     """Anything that draws data."""
 
-    def sample(self, n: int, y: Tensor | None = None) -> Tensor:
-        """Draw ``n`` data, shape ``(n, *event)``; with ``y`` of ``n`` rows, one for each row, or of one for all."""
+    def sample(self, n: int, y: Tensor | None = None, /) -> Tensor:
+        """Draw ``n`` data, shape ``(n, *event)``; with ``y`` of ``n`` rows, one for each row."""
         ...
 
 
@@ -31,7 +33,7 @@ class Sampler(Protocol):
 class Density(Sampler, Protocol):
     """A tractable density or mass function."""
 
-    def log_prob(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+    def log_prob(self, x: Tensor, y: Tensor | None = None, /) -> Tensor:
         """Exact ``log p(x)`` (or ``log p(x | y)``) in nats, shape ``(batch,)``."""
         ...
 
@@ -40,12 +42,12 @@ class Density(Sampler, Protocol):
 class Pair(Sampler, Protocol):
     """A Pyro model and its guide; the guide may be empty (maximum likelihood)."""
 
-    def model(self, x: Tensor, y: Tensor | None = None) -> Any:
-        """The joint ``p(x, z)`` as a Pyro program, with ``x`` observed inside one data plate."""
+    def model(self, *args: Any, **kwargs: Any) -> Any:
+        """The joint ``p(x, z)`` as a Pyro program ``model(x, y=None)``, with ``x`` observed inside one data plate."""
         ...
 
-    def guide(self, x: Tensor, y: Tensor | None = None) -> Any:
-        """The variational posterior ``q(z | x)`` as a Pyro program."""
+    def guide(self, *args: Any, **kwargs: Any) -> Any:
+        """The variational posterior ``q(z | x)`` as a Pyro program with the arguments of ``model``."""
         ...
 
 
@@ -53,11 +55,11 @@ class Pair(Sampler, Protocol):
 class LatentVariable(Pair, Protocol):
     """A latent-variable model with a Pyro pair and a readable latent space."""
 
-    def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+    def encode(self, x: Tensor, y: Tensor | None = None, /) -> Tensor:
         """The mean of ``q(z | x)``, shape ``(batch, latent)``."""
         ...
 
-    def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+    def decode(self, z: Tensor, y: Tensor | None = None, /) -> Tensor:
         """The mean of ``p(x | z)``, shape ``(batch, *event)``."""
         ...
 
@@ -66,39 +68,51 @@ class LatentVariable(Pair, Protocol):
 class Reconstructing(Protocol):
     """An autoencoder: anything that gives back data through a bottleneck; it need not sample."""
 
-    def reconstruct(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+    def reconstruct(self, x: Tensor, y: Tensor | None = None, /) -> Tensor:
         """What is left of ``x``, of the same shape."""
         ...
 
 
-@runtime_checkable
 class Implicit(Sampler, Protocol):
-    """A distribution known only through its samples ``generator(z)``, ``z ~ prior``."""
+    """A distribution known only through its samples ``generator(z)``, ``z ~ prior``.
 
-    generator: nn.Module
+    Not for ``isinstance``: from Python 3.12 on it does not see the networks that an ``nn.Module`` holds.
+    """
 
-    def prior(self, n: int) -> Tensor:
+    @property
+    def generator(self) -> nn.Module:
+        """The network ``generator(z, y=None) -> x``."""
+        ...
+
+    def prior(self, n: int, /) -> Tensor:
         """Draw ``z``, shape ``(n, latent)``."""
         ...
 
 
-class Step(Protocol):
-    """One update of learning. State is what an exact continuation needs, and no more."""
-
-    def __call__(self, *batch: Tensor) -> Mapping[str, Tensor]:
-        """Learn from one batch; return detached scalars that still lie on the device."""
-        ...
-
-    def evaluate(self, *batch: Tensor) -> Mapping[str, Tensor]:
-        """The same scalars without learning: parameters, buffers and optimiser stay as they are."""
-        ...
+class Stateful(Protocol):
+    """A network, a step, an optimiser, an average: anything whose state can be saved and restored."""
 
     def state_dict(self) -> dict[str, Any]:
-        """``{"weights": {name: tensor}, …}``: everything that learning has changed."""
+        """The state: tensors, numbers, strings, lists and dicts of them."""
         ...
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back what ``state_dict`` gave."""
+    def load_state_dict(self, state: dict[str, Any], /) -> Any:
+        """Restore what ``state_dict`` gave."""
+        ...
+
+
+class Step(Stateful, Protocol):
+    """One update of learning.
+
+    Its state is what an exact continuation needs, and no more: ``{"weights": {name: tensor}, …}``.
+    """
+
+    def __call__(self, *batch: Any, **kwargs: Any) -> Mapping[str, Tensor]:
+        """Learn from one batch, ``step(x)`` or ``step(x, y)``; return detached scalars that still lie on the device."""
+        ...
+
+    def evaluate(self, *batch: Any, **kwargs: Any) -> Mapping[str, Tensor]:
+        """The same scalars without learning: parameters, buffers and optimiser stay as they are."""
         ...
 
 

@@ -1,8 +1,7 @@
-"""Random streams: each is named, and derived from one seed.
+"""Named random streams, all derived from one seed.
 
-A stream is a pure function of its seed and name, so nothing about randomness has to be saved: step
-``t`` of a run draws the same numbers whether or not the run was interrupted before it, and whatever
-else (a picture, an evaluation) was drawn in between.
+A stream is a pure function of its seed and name, so no random state has to be saved: step ``t`` of a run draws the same
+numbers whether or not the run was interrupted before, and whatever was drawn in between (by plots or evaluations).
 """
 
 import hashlib
@@ -13,38 +12,49 @@ import torch
 
 
 def derive(seed: int, *name: str | int) -> int:
-    """The seed of the stream ``name`` under ``seed``: 63 bits of a hash, equal on every machine."""
+    """Derive the seed of stream ``name`` from ``seed``: 63 bits of a hash, equal on every machine."""
     digest = hashlib.blake2b(repr((seed, *name)).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
 
 
 def generator(seed: int, *name: str | int, device: torch.device | str = "cpu") -> torch.Generator:
-    """A generator of the stream ``name`` on ``device``."""
+    """Return a generator for the stream ``name`` on ``device``."""
     return torch.Generator(device).manual_seed(derive(seed, *name))
 
 
-def random_state() -> tuple[torch.Tensor, torch.Tensor | None]:
-    """The state of torch's global generators: CPU and, where in use, CUDA."""
+State = tuple[torch.Tensor, list[torch.Tensor]]
+"""The state of torch's global generators: of the CPU, and of every CUDA device if CUDA is in use."""
+
+
+def random_state() -> State:
+    """Return the state of torch's global generators."""
     cuda = torch.cuda.is_available() and torch.cuda.is_initialized()
-    return torch.default_generator.get_state(), torch.cuda.get_rng_state() if cuda else None
+    return torch.default_generator.get_state(), torch.cuda.get_rng_state_all() if cuda else []
 
 
-def set_random_state(state: tuple[torch.Tensor, torch.Tensor | None]) -> None:
-    """Take back ``random_state``."""
+def set_random_state(state: State) -> None:
+    """Restore a state that ``random_state`` returned."""
     cpu, cuda = state
     torch.default_generator.set_state(cpu)
-    if cuda is not None:
-        torch.cuda.set_rng_state(cuda)
+    if cuda:
+        torch.cuda.set_rng_state_all(cuda)
 
 
 @contextmanager
-def scoped_seed(seed: int) -> Iterator[None]:
-    """Seed torch's global generators (CPU and, where in use, CUDA) inside, and restore them after."""
+def preserved_random_state() -> Iterator[None]:
+    """Restore the state of torch's global generators afterwards."""
     before = random_state()
-    torch.default_generator.manual_seed(seed)
-    if before[1] is not None:
-        torch.cuda.manual_seed(seed)
     try:
         yield
     finally:
         set_random_state(before)
+
+
+@contextmanager
+def scoped_seed(seed: int) -> Iterator[None]:
+    """Seed torch's global generators inside, and restore their state afterwards."""
+    with preserved_random_state():
+        torch.default_generator.manual_seed(seed)
+        if torch.cuda.is_available() and torch.cuda.is_initialized():
+            torch.cuda.manual_seed_all(seed)
+        yield

@@ -1,4 +1,4 @@
-"""Things that a program can read, and ways to change them: what the fuzz test of trust puts together."""
+"""Python state that a program can read, and ways to change it, for the fuzz test of compiled steps."""
 
 import types
 from types import SimpleNamespace
@@ -11,7 +11,7 @@ from pyrogen.random import scoped_seed
 
 
 class Thing:
-    """Something that a program reads: ``read(x)``, and ``change(number)`` what it is."""
+    """A piece of state: ``read(x)`` computes with it, ``change(number)`` changes it."""
 
     def __init__(self, number):
         self.number = number
@@ -110,7 +110,7 @@ def variable(number):
 
 
 def global_variable(number):
-    """Of a module of its own."""
+    """State in a module of its own."""
     module = types.ModuleType("mine")
     code = "def read(x):\n    return inner(x)\ndef inner(x):\n    return [x * number for _ in range(1)][0]"
     exec(code, vars(module))

@@ -1,4 +1,4 @@
-"""Every step that compiles, around one function of the data, and a stand-in for the code generator."""
+"""Every step that compiles, built around one function of the data, and a replacement for the code generator."""
 
 from functools import partial
 
@@ -15,12 +15,12 @@ from pyrogen.steps import GradientStep
 
 
 def interpret(graph, inputs, options=None):
-    """In the place of ``torch._inductor.compile``: the traced graph as it is, which takes no time to compile."""
+    """Replace ``torch._inductor.compile``: return the traced graph itself, which needs no compilation."""
     return lambda *tensors: graph(*tensors)
 
 
 def program(f, registered=False):
-    """A pair of one parameter site whose model computes ``f``."""
+    """A Pyro pair with one parameter site whose model computes ``f``."""
 
     def model(x):
         if registered and isinstance(f, nn.Module):
@@ -38,7 +38,7 @@ def svi(f, compile, lr):
 
 
 def registered_svi(f, compile, lr):
-    """Its network is known by a method's owner and by ``pyro.module``."""
+    """A pair whose network is found as the owner of a method and by ``pyro.module``."""
 
     class Pair(nn.Module):
         def __init__(self):

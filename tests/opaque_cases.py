@@ -1,4 +1,4 @@
-"""Programs that no graph can stand for, as ``make() -> f(x)``, with the line that has to say why."""
+"""Opaque programs, as ``make() -> f(x)``, with the reason that must be logged."""
 
 import contextvars
 import itertools
@@ -19,7 +19,7 @@ OPAQUE = {}
 
 
 def opaque(why):
-    """``make() -> f`` and what the line must say."""
+    """Register ``make() -> f`` with a pattern for the logged reason."""
 
     def mark(make):
         OPAQUE[make.__name__.replace("_", " ")] = make, why
@@ -28,59 +28,59 @@ def opaque(why):
     return mark
 
 
-@opaque("it uses random.random, whose answers a graph would repeat for ever")
+@opaque("it uses random.random, whose results a graph would freeze")
 def python_random():
     return lambda x: x * random.random()
 
 
-@opaque("'generator' is a Random: a graph would repeat one draw for ever")
+@opaque("'generator' is a Random, whose draws a graph would freeze")
 def python_generator():
     generator = random.Random(0)
     return lambda x: x * generator.random()
 
 
-@opaque("it uses np.random.rand, whose answers a graph would repeat for ever")
+@opaque("it uses np.random.rand, whose results a graph would freeze")
 def numpy_random():
     return lambda x: x * np.random.rand()
 
 
-@opaque("'generator' is a Generator: a graph would repeat one draw for ever")
+@opaque("'generator' is a Generator, whose draws a graph would freeze")
 def numpy_generator():
     generator = np.random.default_rng(0)
     return lambda x: x * generator.random()
 
 
-@opaque("'generator' is a Generator: a graph would repeat one draw for ever")
+@opaque("'generator' is a Generator, whose draws a graph would freeze")
 def torch_generator():
     generator = torch.Generator().manual_seed(0)
     return lambda x: x * torch.rand(2, generator=generator)
 
 
-@opaque("'numbers' is a builtins.list_iterator, which cannot be looked into")
+@opaque("'numbers' is a builtins.list_iterator, whose state cannot be inspected")
 def iterator():
     numbers = iter([float(i) for i in range(100)])
     return lambda x: x + next(numbers)
 
 
-@opaque("'numbers' is a itertools.count, which cannot be looked into")
+@opaque("'numbers' is a itertools.count, whose state cannot be inspected")
 def counter():
     numbers = itertools.count()
     return lambda x: x + next(numbers)
 
 
-@opaque("'numbers' is a builtins.generator, which cannot be looked into")
+@opaque("'numbers' is a builtins.generator, whose state cannot be inspected")
 def generator():
     numbers = (float(i) for i in range(100))
     return lambda x: x + next(numbers)
 
 
-@opaque("'file' is a _io.TextIOWrapper, which cannot be looked into")
+@opaque("'file' is a _io.TextIOWrapper, whose state cannot be inspected")
 def open_file():
     file = open(__file__)  # noqa: SIM115
     return lambda x: x + len(file.readline())
 
 
-@opaque("it calls 'open', which can read anything")
+@opaque("it calls 'open', which can read arbitrary state")
 def opens_a_file():
     def f(x):
         with open(__file__) as file:
@@ -89,12 +89,12 @@ def opens_a_file():
     return f
 
 
-@opaque("it calls 'eval', which can read anything")
+@opaque("it calls 'eval', which can read arbitrary state")
 def evaluates_text():
     return lambda x: eval("x + COUNT", globals(), {"x": x})
 
 
-@opaque("it uses time.time, whose answers a graph would repeat for ever")
+@opaque("it uses time.time, whose results a graph would freeze")
 def clock():
     return lambda x: x + (time.time() < 0)
 
@@ -104,30 +104,30 @@ def calendar():
     return lambda x: x + (datetime.now().year < 0)
 
 
-@opaque("it uses os.environ, whose answers a graph would repeat for ever")
+@opaque("it uses os.environ, whose results a graph would freeze")
 def environment():
     return lambda x: x + float(os.environ.get("NOT_THERE", 1.0))
 
 
-@opaque("it uses uuid.uuid4, whose answers a graph would repeat for ever")
+@opaque("it uses uuid.uuid4, whose results a graph would freeze")
 def identifier():
     return lambda x: x + (uuid.uuid4().int < 0)
 
 
-@opaque("'local' is a _thread._local, which cannot be looked into")
+@opaque("'local' is a _thread._local, whose state cannot be inspected")
 def of_a_thread():
     local = threading.local()
     local.scale = 1.0
     return lambda x: x * local.scale
 
 
-@opaque("'variable' is a _contextvars.ContextVar, which cannot be looked into")
+@opaque("'variable' is a _contextvars.ContextVar, whose state cannot be inspected")
 def of_a_context():
     variable = contextvars.ContextVar("scale", default=1.0)
     return lambda x: x * variable.get()
 
 
-@opaque("'scale' is a functools._lru_cache_wrapper, which cannot be looked into")
+@opaque("'scale' is a functools._lru_cache_wrapper, whose state cannot be inspected")
 def cached_function():
     @cache
     def scale():
@@ -136,13 +136,13 @@ def cached_function():
     return lambda x: x * scale()
 
 
-@opaque("'content' is a builtins.bytearray, which cannot be looked into")
+@opaque("'content' is a builtins.bytearray, whose state cannot be inspected")
 def bytes_that_change():
     content = bytearray(b"abc")
     return lambda x: x + content[0]
 
 
-@opaque("the program changes 'P.t' when it runs, which a graph would not do")
+@opaque("the program modifies 'P.t' when it runs, which a compiled graph would not do")
 def writes_an_attribute():
     class P:
         t = 0
@@ -154,7 +154,7 @@ def writes_an_attribute():
     return P().f
 
 
-@opaque("the program changes '.*seen' when it runs, .*")
+@opaque("the program modifies '.*seen' when it runs, .*")
 def writes_an_attribute_of_a_function():
     def f(x):
         f.seen = getattr(f, "seen", 0) + 1
@@ -163,7 +163,7 @@ def writes_an_attribute_of_a_function():
     return f
 
 
-@opaque("the program changes 'P.t' when it runs, .*")
+@opaque("the program modifies 'P.t' when it runs, .*")
 def writes_an_attribute_of_a_class():
     class P:
         t = 0
@@ -175,7 +175,7 @@ def writes_an_attribute_of_a_class():
     return P().f
 
 
-@opaque("the program changes 'seen' when it runs, .*")
+@opaque("the program modifies 'seen' when it runs, .*")
 def appends_to_a_list():
     seen = []
 
@@ -186,7 +186,7 @@ def appends_to_a_list():
     return f
 
 
-@opaque("the program changes 'seen.*' when it runs, .*")
+@opaque("the program modifies 'seen.*' when it runs, .*")
 def fills_a_dict():
     seen = {"first": 0}
 
@@ -197,7 +197,7 @@ def fills_a_dict():
     return f
 
 
-@opaque("the program changes 'table.*' when it runs, .*")
+@opaque("the program modifies 'table.*' when it runs, .*")
 def moves_an_entry():
     table = OrderedDict(a=1.0, b=2.0)
 
@@ -208,7 +208,7 @@ def moves_an_entry():
     return f
 
 
-@opaque("the program changes 'COUNT' when it runs, which a graph would not do")
+@opaque("the program modifies 'COUNT' when it runs, which a compiled graph would not do")
 def counts_in_a_global():
     global COUNT
     COUNT = 0
@@ -221,7 +221,7 @@ def counts_in_a_global():
     return f
 
 
-@opaque("the program changes 't' when it runs, which a graph would not do")
+@opaque("the program modifies 't' when it runs, which a compiled graph would not do")
 def counts_in_a_variable():
     t = 0
 
@@ -233,7 +233,7 @@ def counts_in_a_variable():
     return f
 
 
-@opaque("the program changes 'array' when it runs, which a graph would not do")
+@opaque("the program modifies 'array' when it runs, which a compiled graph would not do")
 def writes_into_an_array():
     array = np.zeros(3)
 
@@ -256,12 +256,12 @@ def array_of_objects():
     return lambda x: x * table[0]["scale"]
 
 
-@opaque("'things' is a set of objects whose order is not fixed")
+@opaque("'things' is a set of objects, whose order is not deterministic")
 def set_of_objects():
     things = {lambda: 1.0, lambda: 2.0}
     return lambda x: x * sum(thing() for thing in things)
 
 
-@opaque("Python depends on the value of a tensor \\(opaque_cases.py, line \\d+\\)")
+@opaque("Python code depends on the value of a tensor \\(opaque_cases.py, line \\d+\\)")
 def branches_on_a_value():
     return lambda x: x if x.sum().item() < 0 else 2 * x

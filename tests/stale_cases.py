@@ -1,7 +1,7 @@
-"""Changes between two calls of a step, of things that a program reads; what a compiled step must follow.
+"""Changes to the state of a program between two calls of a step, which a compiled step must take account of.
 
-Each case is a generator: it yields a function ``f(x)`` that some step computes with, and then once after each change
-that it has made to what ``f`` reads.
+Each case is a generator: it yields a function ``f(x)`` for a step, and then once more after each change that it makes
+to the state which ``f`` reads.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""Changes of functions, methods and classes between two calls of a step, in the form of ``stale_cases``."""
+"""Changes to functions, methods and classes between two calls of a step, in the form of ``stale_cases``."""
 
 from functools import partial, wraps
 

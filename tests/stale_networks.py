@@ -1,4 +1,4 @@
-"""Changes of networks, tensors and settings between two calls of a step, in the form of ``stale_cases``."""
+"""Changes to networks, tensors and settings between two calls of a step, in the form of ``stale_cases``."""
 
 from typing import ClassVar
 
@@ -11,7 +11,7 @@ from torch.nn.utils import parametrizations
 from pyrogen.random import scoped_seed
 
 AROUND = []
-"""Handlers that stand around each call."""
+"""Pyro handlers that are active around each call."""
 
 
 @case

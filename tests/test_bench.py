@@ -1,4 +1,4 @@
-"""The benchmark runs, leaves out who is not installed, counts steps rightly, and draws what it has measured."""
+"""The benchmark: timing, missing packages, hand-written losses, stored results and plots."""
 
 import json
 import time
@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from pyrogen.bench import costs, fresh, pairs, sizes, steps
-from pyrogen.bench.__main__ import keep, main
+from pyrogen.bench import costs, pairs, sizes, steps, subprocess_runs
+from pyrogen.bench.__main__ import main, update_results
 from pyrogen.bench.plot import bench_png
-from pyrogen.bench.timing import CHUNK, Contender, race
+from pyrogen.bench.timing import CHUNK, Contender, time_interleaved
 from pyrogen.bench.workloads import PAIRS
 from pyrogen.errors import DataError
 from pyrogen.random import scoped_seed
@@ -20,7 +20,7 @@ QUICK = ["--batch-size", "8", "--rounds", "1", "--seconds", "0.01", "--device", 
 CPU = torch.device("cpu")
 
 
-def test_a_race_is_the_median_of_turns():
+def test_interleaved_timing_is_the_median_of_rounds():
     done = {"quick": 0, "slow": 0}
 
     def sleeper(name, seconds):
@@ -30,7 +30,7 @@ def test_a_race_is_the_median_of_turns():
 
         return Contender(name, step)
 
-    quick, slow = race([sleeper("quick", 1e-4), sleeper("slow", 2e-3)], rounds=3, seconds=0.01)
+    quick, slow = time_interleaved([sleeper("quick", 1e-4), sleeper("slow", 2e-3)], rounds=3, seconds=0.01)
     assert slow.fastest <= slow.milliseconds <= slow.slowest
     assert slow.milliseconds > 2 > quick.milliseconds
     assert all(steps % CHUNK == 0 for steps in done.values())
@@ -50,9 +50,9 @@ def test_one_workload(capsys, tmp_path):
 
 
 @pytest.mark.parametrize("name", PAIRS)
-def test_by_hand_is_the_loss_that_the_others_minimise(name):
+def test_hand_written_losses_equal_those_of_the_step(name):
     pair = PAIRS[name](8, CPU)
-    network, batch = pair.fresh(), pair.batch(0)
+    network, batch = pair.new_network(), pair.batch(0)
     step = pair.step(compile=False)
     step.setup(*batch)
     with scoped_seed(1):
@@ -63,12 +63,12 @@ def test_by_hand_is_the_loss_that_the_others_minimise(name):
 
 
 @pytest.mark.parametrize("name", ["cvae", "flow"])
-def test_everybody_trains_the_network(name, monkeypatch):
+def test_every_implementation_trains_the_network(name, monkeypatch):
     # Captured in one piece, and run without inductor, which takes a minute for the splines.
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
     pair = PAIRS[name](8, CPU)
     made = []
-    monkeypatch.setattr(pairs.Workload, "fresh", lambda self: made.append(self.make()) or made[-1])
+    monkeypatch.setattr(pairs.Workload, "new_network", lambda self: made.append(self.make()) or made[-1])
     _, *others = pairs.contenders(pair)
     for make in others:
         contender = make()
@@ -107,44 +107,44 @@ def test_cost_against_size(capsys, tmp_path):
     assert picture.read_bytes() == bench_png(rows)
 
 
-def test_a_large_file_is_trained_from_where_it_lies(monkeypatch, tmp_path):
+def test_a_large_file_stays_on_disk(monkeypatch, tmp_path):
     monkeypatch.setattr(sizes, "_CHUNK", 300)
-    monkeypatch.setattr("pyrogen.data.memmap.FROM_BYTES", 0)
+    monkeypatch.setattr("pyrogen.data.memmap.DISK_THRESHOLD", 0)
     file = tmp_path / "images.npy"
     sizes.write(file, 1000)
     assert (np.load(file).std((1, 2)) > 0).all()
-    found = fresh.training_rate(str(file), 8, "cpu", seconds=0.01)
+    found = subprocess_runs.training_rate(str(file), 8, "cpu", seconds=0.01)
     assert found["where"] == "on disk"
     assert found["rate"] > 0
 
 
-def test_what_is_measured_again_replaces_what_was(tmp_path):
+def test_new_results_replace_old_ones(tmp_path):
     file = tmp_path / "times.json"
 
     def row(workload, name):
         return {"table": "steps", "workload": workload, "batch_size": 8, "name": name}
 
-    keep(file, [row("vae", "a"), row("vae", "b"), row("flow", "a")])
-    keep(file, [row("vae", "c")])
+    update_results(file, [row("vae", "a"), row("vae", "b"), row("flow", "a")])
+    update_results(file, [row("vae", "c")])
     assert json.loads(file.read_text()) == [row("flow", "a"), row("vae", "c")]
 
 
-def test_costs_alone_make_no_picture():
-    with pytest.raises(DataError, match="nothing to draw among 1 rows"):
+def test_costs_alone_cannot_be_plotted():
+    with pytest.raises(DataError, match="found none among 1 rows"):
         bench_png([{"table": "costs", "workload": "vae", "batch_size": 8, "machine": "", "name": "x", "value": 1.0}])
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["vea"], "no workload 'vea'"),
-        (["dcgan", "--table", "costs"], "no workload 'dcgan': give some of vae, conv-vae, cvae, flow"),
-        (["vae", "--table", "rows"], "--table rows is of one workload"),
+        (["vea"], "unknown workload 'vea'"),
+        (["dcgan", "--table", "costs"], "unknown workload 'dcgan': expected some of vae, conv-vae, cvae, flow"),
+        (["vae", "--table", "rows"], "--table rows has a single workload"),
         (["--table", "rows", "--rows", "10"], "--rows must be at least 1000; got 10"),
-        (["--plot", "x.png"], "name its file by --json; got None"),
+        (["--plot", "x.png"], "expected an existing file as --json; got None"),
     ],
 )
-def test_a_mistake_is_named(capsys, arguments, message):
+def test_errors_name_the_argument(capsys, arguments, message):
     with pytest.raises(SystemExit):
         main(arguments)
     assert message in capsys.readouterr().err

@@ -1,11 +1,9 @@
 """Every example runs, and every example is listed here."""
 
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
+import forked
 import pytest
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -45,10 +43,7 @@ WRITES = {  # what each leaves in --out, beside which other files may lie
 
 def run(name: str, folder: Path, *options: str) -> str:
     """What the example prints; it runs in ``folder``, without a network or data of ours, and warnings are errors."""
-    # One thread: networks this small gain nothing from a second one, and lose much where cores are shared.
-    env = {k: v for k, v in os.environ.items() if k != "PYROGEN_DATA"} | {"OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-W", "error", str(EXAMPLES / name), "--smoke", "--out", "out", *options]
-    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=300, check=False)
+    done = forked.run(forked.script, EXAMPLES / name, "--smoke", "--out", "out", *options, folder=folder)
     assert done.returncode == 0, f"{name}:\n{done.stdout}\n{done.stderr}"
     assert done.stderr == ""
     return done.stdout

@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from recipe_cases import small, suited
 from torch import nn
 
 import pyrogen
@@ -13,32 +14,12 @@ from pyrogen.recipes import RECIPES
 from pyrogen.testing import check_family
 
 OWN = {path.stem: path for path in (Path(__file__).parent / "own").glob("*.py")}
-DATA = {"histogram": "ring", "made": "digits-binary"}
-SMALL = {
-    "realnvp": {"hidden": (16,), "layers": 2},
-    "maf": {"hidden": (16,), "layers": 1, "components": 2},
-    "spline": {"hidden": (16,), "bins": 4, "components": 2},
-    "made": {"hidden": (16,)},
-    "pixelcnn": {"width": 4, "layers": 2, "components": 2},
-    "vae": {"hidden": (16,), "latent": 3},
-    "iwae": {"hidden": (16,), "latent": 3, "k": 3},
-    "cvae": {"hidden": (16,), "latent": 3},
-    "ladder-vae": {"hidden": (16, 8), "latents": (4, 2)},
-    "vqvae": {"codes": 8, "dim": 4, "width": 4, "prior_width": 8},
-    "vqvae2": {"codes": 8, "dim": 4, "width": 4, "prior_width": 8},
-    "conv-autoencoder": {"width": 4},
-    "dcgan": {"width": 4},
-    "sngan": {"width": 4},
-    "packed-gan": {"width": 4},
-    "wgan-gp": {"width": 4},
-    "vaegan": {"width": 4},
-}
 # Those that may be conditional, and are densities with an exact likelihood.
 DENSITIES = ("realnvp", "maf", "spline", "made", "pixelcnn", "mixture")
 # All train in mixed precision, in which networks compute in bfloat16. Here there is none to do so:
 NOT_MIXED = {
     "ppca": "fitted in closed form, and its likelihood is computed in float32",
-    "kde": "its sums over the centres are the likelihood, in float32",
+    "kde": "its sums over the points are the likelihood, in float32",
     "histogram": "counts",
 }
 
@@ -46,7 +27,7 @@ NOT_MIXED = {
 def family(name):
     """What makes a recipe or a user's own family, and the data it is made for."""
     if name in RECIPES:
-        return partial(RECIPES[name], **SMALL.get(name, {})), pyrogen.load(DATA.get(name, "digits"))
+        return partial(RECIPES[name], **small(name)), suited(name)
     spec = importlib.util.spec_from_file_location(name, OWN[name])
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -86,13 +67,13 @@ def by_label(name):
 @pytest.mark.parametrize("name", ["cgan", "dcgan", "sngan", "aae", "cvae", *DENSITIES])
 def test_labels_are_drawn_as_often_as_they_occur(name):
     data = pyrogen.load("digits")
-    model = RECIPES[name](data, **SMALL.get(name, {}), **by_label(name)).model
+    model = RECIPES[name](data, **small(name), **by_label(name)).model
     assert model.condition.probs[7].item() == pytest.approx(float((data.train.y == 7).float().mean()), rel=1e-4)
 
 
-@pytest.mark.parametrize("name", ["dcgan", "packed-gan", "wgan-gp"])
+@pytest.mark.parametrize("name", ["dcgan", "packed-gan", "relativistic-gan", "wgan-gp"])
 def test_convolutional_players_are_as_deep_as_asked(name):
-    model = RECIPES[name](pyrogen.load("digits"), **SMALL[name], layers=3).model
+    model = RECIPES[name](pyrogen.load("digits"), **small(name), layers=3).model
     for player, kind in ((model.generator, nn.ConvTranspose2d), (model.critic, nn.Conv2d)):
         assert sum(isinstance(layer, kind) for layer in player.modules()) == 3
     assert model.sample(2).shape == (2, 1, 8, 8)

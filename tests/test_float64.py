@@ -5,18 +5,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from test_families import DATA, SMALL
+from recipe_cases import small
 
 import pyrogen
 from pyrogen.data import Split, images, memmap
-from pyrogen.data.step_arguments import batch_for
+from pyrogen.data.step_arguments import select_arguments
 from pyrogen.pyro_tools.programs import drop_extra_args
 from pyrogen.random import scoped_seed
 from pyrogen.recipes import RECIPES
 from pyrogen.testing.assertions import first_rows
 
 VARIANTS = {"maf": "digits-logit", "mixture": "ring", "kde": "gaussian", "spline": "moons", "vae": "digits-binary"}
-OPTIONS = SMALL | {"kde": {"points": 500}, "aae": {"prior": "label"}}
+OPTIONS = {"kde": {"points": 500}, "aae": {"prior": "label"}}
 
 
 @pytest.fixture
@@ -36,9 +36,9 @@ def floats(thing):
 
 
 def made(name):
-    data = pyrogen.load(VARIANTS.get(name, DATA.get(name, "digits")))
+    data = pyrogen.load(VARIANTS.get(name, RECIPES[name].example))
     with scoped_seed(0):
-        return RECIPES[name](data, **OPTIONS.get(name, {}))
+        return RECIPES[name](data, **small(name), **OPTIONS.get(name, {}))
 
 
 def check(setup, train, batch):
@@ -47,12 +47,12 @@ def check(setup, train, batch):
     for _, logs in pyrogen.fit(step, train, steps=3, batch_size=32):
         assert floats([value for key, value in logs.items() if key.endswith("loss")]) == {torch.float64}, logs
         assert all(value.isfinite() for value in logs.values())
-    evaluated = step.evaluate(*batch_for(step, batch))
+    evaluated = step.evaluate(*select_arguments(step, batch))
     assert all(value.isfinite() for value in evaluated.values())
     if torch.get_default_dtype() == torch.float64:  # Pyro's losses are Python's numbers
         assert floats([value for key, value in evaluated.items() if key.endswith("loss")]) == {torch.float64}
     assert floats(dict(model.state_dict())) == {torch.float64}
-    y = batch[1] if setup.data.test.side is not None else None
+    y = batch[1] if setup.data.test.side_fn is not None else None
     if hasattr(model, "sample"):
         assert model.sample(32, y).dtype == torch.float64
     for method in ("log_prob", "encode", "reconstruct"):
@@ -114,7 +114,7 @@ def test_a_file_is_read_in_the_default_type(tmp_path, kind, request, monkeypatch
     if kind is np.float64:  # as it is, not through float32
         assert np.array_equal(images.from_array(tmp_path / "x.npy").x.numpy(), x)
     if kind is np.float32:
-        monkeypatch.setattr(memmap, "FROM_BYTES", 0)
+        monkeypatch.setattr(memmap, "DISK_THRESHOLD", 0)
         data = pyrogen.load(tmp_path / "x.npy")
         assert isinstance(data.train.x, memmap.MemoryMapped)
         assert data.train.tensors()[0].dtype == data.test.x.dtype == torch.float64

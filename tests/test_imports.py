@@ -3,46 +3,12 @@
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from imports import FILES, ORDER, ROOT, TOP, imported, room
 
 import pyrogen
-
-ROOT = Path(pyrogen.__file__).parent
-TOP = ("errors", "protocols", "random", "files")
-"""The modules at the top, in order; every room may import them."""
-ORDER = (*TOP, *pyrogen.ROOMS)
-FILES = sorted(ROOT.rglob("*.py"))
-
-
-def room(path: Path) -> str:
-    return path.relative_to(ROOT).parts[0].removesuffix(".py")
-
-
-def imported(source: str, package: str) -> Iterator[str]:
-    """What a file of ``package`` imports of pyrogen, dotted, wherever in it the statement stands; the root is ''.
-
-    ``import pyrogen`` is the root, with whatever attribute it is read for; ``from pyrogen import x`` is x; a relative
-    import is resolved against the package.
-    """
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        names: list[str] = []
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                parents = package.split(".")[: len(package.split(".")) - node.level + 1]
-                base = ".".join([*parents, *([base] if base else [])])
-            names = [f"{base}.{alias.name}" for alias in node.names]
-        elif isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) == "import_module":
-            names = [a.value for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
-        for name in names:
-            if name.split(".")[0] == "pyrogen":
-                yield name.removeprefix("pyrogen").removeprefix(".")
 
 
 def wrong(source: str, here: str, package: str) -> list[str]:

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from pyrogen.errors import ConfigError
 from pyrogen.nn import ConvDown, ConvUp, dcgan_init, eval_mode, mlp
-from pyrogen.nn.conv import NORMS, halvings
+from pyrogen.nn.conv import NORMS, halved_sizes
 from pyrogen.random import scoped_seed
 
 HALVINGS = {
@@ -39,7 +39,7 @@ def test_convolutions_go_down_and_come_back(size, channels, norm):
     shape = (channels, *size)
     down, up = ConvDown(shape, 5, width=2, norm=norm), ConvUp(5, shape, width=2, norm=norm)
     x = torch.rand(2, *shape)
-    assert halvings(*size) == HALVINGS[size]
+    assert halved_sizes(*size) == HALVINGS[size]
     assert sizes_inside(down, x, nn.Conv2d) == HALVINGS[size][1:]
     assert sizes_inside(up, down(x), (nn.Unflatten, nn.ConvTranspose2d)) == HALVINGS[size][::-1]
     assert down(x).shape == (2, 5)
@@ -62,7 +62,7 @@ def test_convolutions_as_deep_as_asked(size):
 @pytest.mark.parametrize("layers", [-1, 4])
 def test_sides_cannot_be_halved_at_will(layers):
     for network in (lambda: ConvDown((1, 9, 20), 5, layers=layers), lambda: ConvUp(5, (1, 9, 20), layers=layers)):
-        with pytest.raises(ConfigError, match=f"9 x 20 pixels can be halved 3 times; got layers={layers}"):
+        with pytest.raises(ConfigError, match=f"9 x 20 pixels can be halved at most 3 times; got layers={layers}"):
             network()
 
 

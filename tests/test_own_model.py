@@ -12,7 +12,7 @@ from pyro.nn import PyroModule, PyroSample
 from torch.optim import Adam
 
 import pyrogen
-from pyrogen.comparison.compare import compare_in
+from pyrogen.comparison import ComparisonConfig, run_comparison
 from pyrogen.errors import ConfigError
 from pyrogen.training.run import Run
 
@@ -90,8 +90,8 @@ def test_a_comparison_with_own_models_goes_on_only_with_them(tmp_path):
     own = {"mine": pyrogen.explicit.Gaussian.from_data(data.train.tensors()[0], "diagonal", jitter=1e-4)}
     pyrogen.compare(own=own, out=tmp_path / "run", steps=5)
     with pytest.raises(ConfigError, match="'mine' is a model of your own"):
-        compare_in(Run.open(tmp_path / "run"))
-    assert "mine" in compare_in(Run.open(tmp_path / "run"), own=own)["models"]
+        run_comparison(Run.open(tmp_path / "run", ComparisonConfig))
+    assert "mine" in run_comparison(Run.open(tmp_path / "run", ComparisonConfig), own=own)["models"]
 
 
 def test_one_split_knows_its_measure():

@@ -120,7 +120,7 @@ METHODS = [
     ("log_prob", lambda m, x, y=None: x.sum(1).log(), "log_prob of 16 data is not finite everywhere"),
     ("log_prob", lambda m, x, y=None: [0.0], "log_prob of 16 data is a list; expected a tensor of shape (16,)"),
     ("sample", lambda m, n, y=None: torch.randn(5, 2), "sample(16) has shape (5, 2); expected (16, 2)"),
-    ("sample", lambda m, n: torch.randn(n, 2), "sample has no place for y; expected sample(n, y=None)"),
+    ("sample", lambda m, n: torch.randn(n, 2), "sample does not take y; expected sample(n, y=None)"),
     ("sample", lambda m, n, y=None: m.decode(m.prior(n)), "sample(16) carries a gradient; expected detached"),
     ("sample", lambda m, n, y=None: torch.ones(n, 2), "different seeds gave the same samples; expected them"),
     ("sample", lambda m, n, y=None: torch.tensor(np.random.rand(n, 2)), "one seed gave different samples"),
@@ -130,7 +130,7 @@ METHODS = [
     ("decode", lambda m, z, y=None: z, "decode of 16 data has shape (16, 1); expected (16, 2)"),
     ("reconstruct", lambda m, x, y=None: x.mean(1), "reconstruct of 16 data has shape (16,); expected (16, 2)"),
     ("prior", lambda m, n: torch.randn(1), "prior(16) has shape (1,); expected (16, latent)"),
-    ("model", no_plate, "site 'x' is observed outside a plate of the data"),
+    ("model", no_plate, "site 'x' is observed outside a data plate"),
     ("model", too_sure, "nats above that of log_prob(x); expected a lower bound"),
 ]
 
@@ -182,7 +182,7 @@ def test_a_sampler_that_learns_and_a_state_that_is_not_all():
 def test_labels_need_a_place():
     model = SimpleNamespace(log_prob=lambda x: x.sum(1), sample=lambda n, y: torch.randn(n, 2))
     check_density(model, Split(torch.randn(20, 2)))
-    with fails("log_prob has no place for y; expected log_prob(x, y=None)"):
+    with fails("log_prob does not take y; expected log_prob(x, y=None)"):
         check_density(model, Split(torch.randn(20, 2), torch.arange(20)))
 
 
@@ -198,7 +198,7 @@ def test_one_row_is_enough_for_a_capability():
      (check_latent_variable, "LatentVariable"), (check_autoencoder, "Reconstructing")],
 )  # fmt: skip
 def test_what_a_model_lacks_is_named(check, name):
-    with fails(f"a Linear is no {name}; expected "):
+    with fails(f"a Linear is not a {name}; expected "):
         check(nn.Linear(2, 2), DATA)
 
 
@@ -221,7 +221,7 @@ def test_what_cannot_be_measured_is_named():
     with fails("a Bare has neither sample nor reconstruct; expected one of them"):
         check_family(family(Bare), DATA)
     check_family(lambda data: family(Bare)(data)[1], DATA)
-    with fails("cannot measure a Linear"):
+    with fails("cannot evaluate a Linear"):
         check_evaluates(nn.Linear(2, 2), DATA)
     with fails("the score 'reconstruction' is nan; expected it finite"):
         check_evaluates(SimpleNamespace(reconstruct=lambda x: x * torch.nan), DATA)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-from pyrogen.training.run import Run
+from pyrogen.training import Run
 
 OUT = Path(__file__).parent.parent / "images" / "mnist-logit.png"
 

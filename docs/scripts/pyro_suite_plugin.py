@@ -79,7 +79,7 @@ class JudgedSVI(pyrogen.SVI):
         kwargs = {name: value for name, value in kwargs.items() if name not in ("num_samples", "num_steps")}
         super().__init__(*args, **kwargs, compile=MODE == "svi-compiled", store="global")
         self.loss_and_grads = getattr(self.loss, "loss_and_grads", self._differentiated)
-        compiled = self._learning.compiled
+        compiled = self._update.compiled
         gradients = compiled.gradients
 
         def noted(*args: Any, **kwargs: Any) -> Any:

@@ -1,8 +1,8 @@
-"""Benchmarks: how long a training step takes in pyrogen, Pyro, torch, NumPyro and Pythae, in one run.
+"""Benchmarks of training steps beside Pyro, torch, NumPyro and Pythae.
 
-``python -m pyrogen.bench`` prints one table. Nothing else in the package imports this room.
+``python -m pyrogen.bench`` prints one table. No other sub-package imports this one.
 """
 
-from pyrogen.bench.timing import Contender, Timing, race
+from pyrogen.bench.timing import Contender, Timing, time_interleaved
 
-__all__ = ["Contender", "Timing", "race"]
+__all__ = ["Contender", "Timing", "time_interleaved"]

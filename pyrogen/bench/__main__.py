@@ -1,8 +1,8 @@
-"""``python -m pyrogen.bench``: what pyrogen costs, beside Pyro, torch and others, all in one run.
+"""``python -m pyrogen.bench``: the cost of pyrogen compared with Pyro, torch and others, in one run.
 
-Tables: ``steps``, milliseconds per training step of everybody; ``costs``, start-up, compiler, evaluation, sampling and
-memory; ``width``, milliseconds against the number of hidden units; ``rows``, examples per second against the size of
-the data.
+Tables: ``steps``, milliseconds per training step of each implementation, interleaved; ``costs``, start-up, compilation,
+evaluation, sampling and memory; ``width``, milliseconds against the number of hidden units; ``rows``, examples per
+second against the size of the data.
 """
 
 import argparse
@@ -26,101 +26,107 @@ BATCH_SIZES = {"vae": (64, 256, 1024)}
 Row = dict[str, Any]
 
 
-def _steps(chosen: argparse.Namespace, device: torch.device) -> Iterator[Row]:
-    for workload in chosen.workloads or WORKLOADS:
-        for batch_size in chosen.batch_size or BATCH_SIZES.get(workload, (128,)):
-            timings = steps.run(workload, batch_size, device, chosen.rounds, chosen.seconds)
+def _steps(args: argparse.Namespace, device: torch.device) -> Iterator[Row]:
+    for workload in args.workloads or WORKLOADS:
+        for batch_size in args.batch_size or BATCH_SIZES.get(workload, (128,)):
+            timings = steps.run(workload, batch_size, device, args.rounds, args.seconds)
             print(steps.table(workload, batch_size, timings), flush=True)
             yield from ({"workload": workload, "batch_size": batch_size, **vars(t)} for t in timings)
 
 
-def _costs(chosen: argparse.Namespace, device: torch.device) -> Iterator[Row]:
-    started = costs.start_up(chosen.rounds)
+def _costs(args: argparse.Namespace, device: torch.device) -> Iterator[Row]:
+    started = costs.start_up(args.rounds)
     print(costs.table("start-up", {"fresh process": started}), flush=True)
     yield from ({"workload": "start-up", **vars(cost)} for cost in started)
-    for batch_size in chosen.batch_size or (256,):
+    for batch_size in args.batch_size or (256,):
         columns = {}
-        for workload in chosen.workloads or PAIRS:
-            columns[workload] = list(costs.costs(workload, batch_size, device, chosen.k, chosen.rounds))
+        for workload in args.workloads or PAIRS:
+            columns[workload] = list(costs.costs(workload, batch_size, device, args.k, args.rounds))
             yield from ({"workload": workload, "batch_size": batch_size, **vars(cost)} for cost in columns[workload])
         print(costs.table(f"batch {batch_size}", columns), flush=True)
 
 
-def _width(chosen: argparse.Namespace, device: torch.device) -> Iterator[Row]:
-    for batch_size in chosen.batch_size or (256,):
+def _width(args: argparse.Namespace, device: torch.device) -> Iterator[Row]:
+    for batch_size in args.batch_size or (256,):
         found = {}
-        for width in chosen.widths:
-            found[width] = steps.run_width(width, batch_size, device, chosen.rounds, chosen.seconds)
+        for width in args.widths:
+            found[width] = steps.run_width(width, batch_size, device, args.rounds, args.seconds)
             yield from ({"workload": "vae", "batch_size": batch_size, "width": width, **vars(t)} for t in found[width])
         print(steps.width_table(batch_size, found), flush=True)
 
 
-def _rows(chosen: argparse.Namespace, device: torch.device) -> Iterator[Row]:
-    for batch_size in chosen.batch_size or (256,):
-        seconds = chosen.rounds * chosen.seconds
-        rates = list(sizes.rates(chosen.rows, batch_size, str(device), seconds, chosen.folder))
+def _rows(args: argparse.Namespace, device: torch.device) -> Iterator[Row]:
+    for batch_size in args.batch_size or (256,):
+        seconds = args.rounds * args.seconds
+        rates = list(sizes.rates(args.rows, batch_size, str(device), seconds, args.folder))
         print(sizes.table(batch_size, rates), flush=True)
         yield from ({"workload": "vae", "batch_size": batch_size, **vars(rate)} for rate in rates)
 
 
 TABLES = {"steps": _steps, "costs": _costs, "width": _width, "rows": _rows}
-"""What measures each table, prints it, and gives its numbers."""
+"""The function that measures each table, prints it, and yields its numbers."""
 
 
-def keep(file: Path, measured: list[Row]) -> None:
-    """Write rows to ``file``, in place of those there of the same table, workload and batch size."""
+def update_results(file: Path, measured: list[Row]) -> None:
+    """Write rows to ``file``, replacing those of the same table, workload and batch size."""
 
-    def what(row: Row) -> tuple[Any, ...]:
+    def key(row: Row) -> tuple[Any, ...]:
         return row["table"], row["workload"], row.get("batch_size")
 
-    new = {what(row) for row in measured}
+    new = {key(row) for row in measured}
     rows = json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
-    rows = [row for row in rows if what(row) not in new] + measured
+    rows = [row for row in rows if key(row) not in new] + measured
     file.write_text(json.dumps(rows, indent=1), encoding="utf-8")
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Measure and print the table asked for, or draw what earlier runs have measured."""
+    """Measure and print one table, or plot the results of earlier runs."""
     parser = argparse.ArgumentParser(
         prog="python -m pyrogen.bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("workloads", nargs="*", help=f"of {', '.join(WORKLOADS)}; all by default")
     parser.add_argument("--table", choices=TABLES, default="steps")
     parser.add_argument("--batch-size", type=int, nargs="+", help="256; steps: 64 256 1024 for vae, 128 for others")
-    parser.add_argument("--rounds", type=int, default=7, help="turns of each contender; the median is shown")
-    parser.add_argument("--seconds", type=float, default=0.5, help="length of a turn")
+    parser.add_argument("--rounds", type=int, default=7, help="rounds of each implementation; the median is shown")
+    parser.add_argument("--seconds", type=float, default=0.5, help="length of a round")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("-k", type=int, default=100, help="costs: draws of the importance-weighted bound")
     parser.add_argument("--widths", type=int, nargs="+", default=(100, 200, 400, 800, 1600), help="width: hidden units")
-    parser.add_argument("--rows", type=int, default=100_000, help="rows: the most; ten million take 2.4 GiB of disk")
-    parser.add_argument("--folder", help="rows: where the files are written for the time")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also keep the numbers in FILE, beside other tables'")
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="measure nothing; draw what --json FILE holds")
-    chosen = parser.parse_args(arguments)
-    known = PAIRS if chosen.table == "costs" else WORKLOADS
-    for workload in chosen.workloads:
+    parser.add_argument(
+        "--rows", type=int, default=100_000, help="rows: the largest size; ten million take 2.4 GiB of disk"
+    )
+    parser.add_argument("--folder", help="rows: the folder of temporary files")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="also store the numbers in FILE, with those of other tables"
+    )
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="only plot the numbers in --json FILE")
+    args = parser.parse_args(arguments)
+    known = PAIRS if args.table == "costs" else WORKLOADS
+    for workload in args.workloads:
         if workload not in known:
-            parser.error(f"no workload {workload!r}: give some of {', '.join(known)}")
-    if chosen.workloads and chosen.table in ("width", "rows"):
-        parser.error(f"--table {chosen.table} is of one workload, a vae: name none")
-    if chosen.rows < sizes.SMALLEST:
-        parser.error(f"--rows must be at least {sizes.SMALLEST}; got {chosen.rows}")
-    if chosen.plot:
-        if not chosen.json or not chosen.json.exists():
-            parser.error(f"--plot draws what an earlier run has kept: name its file by --json; got {chosen.json}")
+            parser.error(f"unknown workload {workload!r}: expected some of {', '.join(known)}")
+    if args.workloads and args.table in ("width", "rows"):
+        parser.error(f"--table {args.table} has a single workload, vae: expected no names")
+    if args.rows < sizes.SMALLEST:
+        parser.error(f"--rows must be at least {sizes.SMALLEST}; got {args.rows}")
+    if args.plot:
+        if not args.json or not args.json.exists():
+            parser.error(
+                f"--plot needs the results of an earlier run: expected an existing file as --json; got {args.json}"
+            )
         try:
-            bench_png(json.loads(chosen.json.read_text(encoding="utf-8")), chosen.plot)
+            bench_png(json.loads(args.json.read_text(encoding="utf-8")), args.plot)
         except UserError as error:
-            parser.error(f"{chosen.json}: {error}")
+            parser.error(f"{args.json}: {error}")
         return
-    device = torch.device(chosen.device)
-    retain_heap()  # everybody in this process gains by it
-    place = torch.cuda.get_device_name() if device.type == "cuda" else processor() or platform.processor()
-    machine = f"{place}, {torch.get_num_threads()} threads, torch {torch.__version__}, {date.today()}"
+    device = torch.device(args.device)
+    retain_heap()  # benefits all implementations in this process alike
+    processor_name = torch.cuda.get_device_name() if device.type == "cuda" else processor() or platform.processor()
+    machine = f"{processor_name}, {torch.get_num_threads()} threads, torch {torch.__version__}, {date.today()}"
     print(machine + "\n")
-    measured = [{"table": chosen.table, "machine": machine, **row} for row in TABLES[chosen.table](chosen, device)]
-    if chosen.json:
-        keep(chosen.json, measured)
+    measured = [{"table": args.table, "machine": machine, **row} for row in TABLES[args.table](args, device)]
+    if args.json:
+        update_results(args.json, measured)
 
 
 if __name__ == "__main__":

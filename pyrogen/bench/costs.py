@@ -1,4 +1,4 @@
-"""What else a user waits for or pays: start-up, the compiler, evaluation, sampling, memory."""
+"""Costs besides training steps: start-up, compilation, evaluation, sampling, memory."""
 
 import subprocess
 import sys
@@ -12,11 +12,11 @@ from statistics import median
 
 import torch
 
-from pyrogen.bench.fresh import child
+from pyrogen.bench.subprocess_runs import run_in_subprocess
 from pyrogen.bench.timing import synchronise
 from pyrogen.bench.workloads import PAIRS
 from pyrogen.data.dataset import Split
-from pyrogen.measure.evaluate import SAMPLES, evaluate
+from pyrogen.measure.evaluate import N_SAMPLES, evaluate
 
 START_UP = {
     "python alone": ["-c", "pass"],
@@ -25,12 +25,12 @@ START_UP = {
     "import torch": ["-c", "import torch"],
     "import pyrogen; pyrogen.SVI": ["-c", "import pyrogen; pyrogen.SVI"],
 }
-"""What a fresh Python is asked to do."""
+"""The arguments of the new Python processes."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """One number, and what it is of."""
+    """One measured number with its name and unit."""
 
     name: str
     value: float
@@ -38,7 +38,7 @@ class Cost:
 
 
 def start_up(rounds: int) -> list[Cost]:
-    """Seconds that fresh processes take."""
+    """Measure the run time of new processes in seconds."""
     costs = []
     for name, arguments in START_UP.items():
         process = partial(subprocess.run, [sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
@@ -47,18 +47,20 @@ def start_up(rounds: int) -> list[Cost]:
 
 
 def costs(workload: str, batch_size: int, device: torch.device, k: int, rounds: int) -> Iterator[Cost]:
-    """Compiling and memory, each in fresh processes, and the rates of ``evaluate`` and of sampling.
+    """Measure compilation and memory in new processes, and the rates of ``evaluate`` and of sampling.
 
     Args:
-        workload: a Pyro pair by name.
+        workload: the name of a Pyro pair.
         batch_size: rows of a training step, and of the split that is evaluated.
-        device: where to compute.
-        k: draws of the importance-weighted bound; a model without latent variables needs none.
-        rounds: of evaluation and sampling, whose median is given.
+        device: the device to use.
+        k: importance samples of the bound; ignored by models without latent variables.
+        rounds: repetitions of evaluation and sampling, of which the median is reported.
     """
     with tempfile.TemporaryDirectory() as folder:
-        cold, warm = (child("first_steps", workload, batch_size, str(device), True, cache=Path(folder)) for _ in "12")
-    eager = child("first_steps", workload, batch_size, str(device), False)
+        cold, warm = (
+            run_in_subprocess("first_steps", workload, batch_size, str(device), True, cache=Path(folder)) for _ in "12"
+        )
+    eager = run_in_subprocess("first_steps", workload, batch_size, str(device), False)
     yield Cost("compiling, no cache", cold["seconds"], "s")
     yield Cost("compiling, warm cache", warm["seconds"], "s")
     yield Cost("peak memory, eager", eager["peak"], "MiB")
@@ -70,11 +72,11 @@ def costs(workload: str, batch_size: int, device: torch.device, k: int, rounds: 
     batch = pair.batch(1)
     split = Split(batch[0], batch[1] if len(batch) > 1 else None)
     yield Cost(f"evaluate, k={k}", batch_size / _median(lambda: evaluate(step, split, k=k), rounds), "data/s")
-    yield Cost("sampling", SAMPLES / _median(lambda: step.sample(SAMPLES), rounds), "data/s")
+    yield Cost("sampling", N_SAMPLES / _median(lambda: step.sample(N_SAMPLES), rounds), "data/s")
 
 
 def table(head: str, columns: dict[str, list[Cost]]) -> str:
-    """Markdown: a line for each cost, a column for each workload."""
+    """Return a Markdown table: a row per cost, a column per workload."""
     lines = [f"**{head}**\n", f"| | {' | '.join(columns)} |", "|---" * (1 + len(columns)) + "|"]
     for costs in zip(*columns.values(), strict=True):
         unit = f", {costs[0].unit}" if costs[0].unit else ""
@@ -84,7 +86,7 @@ def table(head: str, columns: dict[str, list[Cost]]) -> str:
 
 
 def _median(work: Callable[[], object], rounds: int) -> float:
-    """The seconds of ``work``, after once to warm up."""
+    """The median run time of ``work`` in seconds, after one warm-up call."""
     return median([_seconds(work) for _ in range(rounds + 1)][1:])
 
 

@@ -1,4 +1,4 @@
-"""The library's conditional autoencoder of labelled images: 784 + 10 - hidden - latent, Bernoulli, Adam."""
+"""The conditional VAE of the library on labelled images: 784 + 10 - hidden - latent, Bernoulli, Adam."""
 
 import torch
 from torch import Tensor
@@ -14,14 +14,14 @@ CLASSES = 10
 
 
 def cvae(batch_size: int, device: torch.device, hidden: int = 400, latent: int = 50) -> Workload:
-    """A label beside each image, and a learned prior p(z | y)."""
+    """The workload: labelled images, and a learned prior p(z | y)."""
     x = (torch.rand(CHUNK, batch_size, *SHAPE, device=device) < 0.13).float()
     y = torch.randint(CLASSES, (CHUNK, batch_size), device=device)
     return Workload(lambda: CVAE(SHAPE, Label(CLASSES), latent, (hidden,)), (x, y), by_hand)
 
 
 def by_hand(network: CVAE, x: Tensor, y: Tensor) -> Tensor:
-    """The negative ELBO by one draw of z, in nats of the whole batch, from the same layers."""
+    """The negative ELBO with one draw of z, in nats summed over the batch, from the same layers."""
     known = F.one_hot(y, CLASSES).float()
     loc, log_scale = network.encoder(torch.cat([x.flatten(1), known], 1)).chunk(2, -1)
     assert network.prior_network is not None

@@ -1,4 +1,4 @@
-"""The spline flow of the recipe ``spline`` on points in the plane: an exact likelihood, and no guide."""
+"""The spline flow of the recipe ``spline`` on two-dimensional data: an exact likelihood without a guide."""
 
 import torch
 
@@ -12,9 +12,9 @@ from pyrogen.explicit.spline import Spline
 
 
 def flow(batch_size: int, device: torch.device, hidden: int = 128) -> Workload:
-    """One autoregressive layer of splines over an autoregressive mixture, networks of two hidden layers.
+    """The workload: one autoregressive spline layer over an autoregressive mixture, with two hidden layers each.
 
-    By hand it is a plain loop over the same model's ``log_prob``.
+    The hand-written version is a plain loop over the same model's ``log_prob``.
     """
 
     def make() -> Flow:

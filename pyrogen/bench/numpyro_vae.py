@@ -1,4 +1,4 @@
-"""The same variational autoencoder in NumPyro, jitted; the optional peer."""
+"""The same VAE in NumPyro, jitted; optional."""
 
 from typing import Any
 
@@ -8,10 +8,10 @@ from pyrogen.bench.timing import Contender
 
 
 def numpyro(batch_size: int, hidden: int = 400, latent: int = 50, scan: bool = True) -> Contender:
-    """NumPyro's ``SVI``: a jitted loop of 20 steps, or one jitted ``update`` for each.
+    """NumPyro's ``SVI``: a jitted loop of 20 steps, or one jitted ``update`` per step.
 
     Raises:
-        ImportError: where NumPyro is not installed.
+        ImportError: if NumPyro is not installed.
     """
     import jax
     import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""What contenders share who train a Pyro pair: pyrogen's step, Pyro's own, and a loop by hand."""
+"""Implementations that train a Pyro pair: pyrogen's step, Pyro's own SVI, and a hand-written loop."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from pyrogen.bench.timing import CHUNK, Contender, synchronise
 from pyrogen.steps.svi import SVI, no_guide
 from pyrogen.training.device import autocast
 
-Maker = Callable[[], Contender]
+ContenderMaker = Callable[[], Contender]
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,9 @@ class Workload:
     """A workload: a Pyro pair and its data.
 
     Args:
-        make: makes the network, which has ``model`` and, where something is latent, ``guide``.
-        data: ``CHUNK`` batches of everything that a step is given, each ``(CHUNK, batch, …)``.
-        by_hand: the loss written out in torch, ``by_hand(network, *batch)``.
+        make: creates the network, which has ``model`` and, with latent variables, ``guide``.
+        data: ``CHUNK`` batches of every argument of a step, each ``(CHUNK, batch, …)``.
+        by_hand: the loss written in torch, ``by_hand(network, *batch)``.
     """
 
     make: Callable[[], Any]
@@ -34,27 +34,27 @@ class Workload:
 
     @property
     def device(self) -> torch.device:
-        """Where the data lie."""
+        """The device of the data."""
         return self.data[0].device
 
     def batch(self, t: int) -> tuple[Tensor, ...]:
-        """What step ``t`` is given."""
+        """Return the batch of step ``t``."""
         return tuple(part[t % CHUNK] for part in self.data)
 
-    def fresh(self) -> Any:
-        """An untrained network on the device, the same at each call."""
+    def new_network(self) -> Any:
+        """Return an untrained network on the device, the same at each call."""
         torch.manual_seed(0)
         return self.make().to(self.device)
 
     def step(self, compile: bool) -> SVI:
-        """Pyrogen's step on a fresh network."""
-        network = self.fresh()
+        """Return pyrogen's step on a new network."""
+        network = self.new_network()
         guide = getattr(network, "guide", None)
         return SVI(network.model, guide, partial(Adam, lr=1e-3, fused=True), compile=compile)
 
 
-def ours(pair: Workload, compile: bool, precision: str = "32") -> Contender:
-    """Pyrogen's step, in ``precision`` (see ``autocast``)."""
+def pyrogen_contender(pair: Workload, compile: bool, precision: str = "32") -> Contender:
+    """Return pyrogen's step, in ``precision`` (see ``autocast``)."""
     step = pair.step(compile)
 
     def once(t: int) -> None:
@@ -65,15 +65,15 @@ def ours(pair: Workload, compile: bool, precision: str = "32") -> Contender:
     return Contender(name, once, synchronise)
 
 
-def stock(pair: Workload) -> Contender:
-    """Pyro's own step."""
-    step = pyro_step(pair.fresh())
+def pyro_contender(pair: Workload) -> Contender:
+    """Return Pyro's own step."""
+    step = pyro_step(pair.new_network())
     return Contender("Pyro SVI.step", lambda t: step(*pair.batch(t)), synchronise)
 
 
-def hand(pair: Workload, name: str, wrap: Callable[[Any], Any]) -> Contender:
-    """A plain loop over the loss written out, which ``wrap`` may compile."""
-    network = pair.fresh()
+def torch_contender(pair: Workload, name: str, wrap: Callable[[Any], Any]) -> Contender:
+    """Return a plain loop over the hand-written loss, which ``wrap`` may compile."""
+    network = pair.new_network()
     loss = wrap(lambda *batch: pair.by_hand(network, *batch))
     optimizer = Adam(network.parameters(), lr=1e-3, fused=True)
 
@@ -85,17 +85,17 @@ def hand(pair: Workload, name: str, wrap: Callable[[Any], Any]) -> Contender:
     return Contender(name, once, synchronise)
 
 
-def contenders(pair: Workload) -> Iterator[Maker]:
-    """Makers of everybody who can train any pair; pyrogen compiled comes first."""
-    yield partial(ours, pair, True)
-    yield partial(ours, pair, False)
-    yield partial(stock, pair)
-    yield partial(hand, pair, "torch by hand, eager", lambda f: f)
-    yield partial(hand, pair, "torch by hand, compiled", partial(torch.compile, fullgraph=True))
+def contenders(pair: Workload) -> Iterator[ContenderMaker]:
+    """Yield makers of the implementations that can train any pair, beginning with pyrogen compiled."""
+    yield partial(pyrogen_contender, pair, True)
+    yield partial(pyrogen_contender, pair, False)
+    yield partial(pyro_contender, pair)
+    yield partial(torch_contender, pair, "torch by hand, eager", lambda f: f)
+    yield partial(torch_contender, pair, "torch by hand, compiled", partial(torch.compile, fullgraph=True))
 
 
 def pyro_step(network: Any) -> Callable[..., float]:
-    """Pyro's SVI with a parameter store of its own: ``step(*batch) -> loss``."""
+    """Return Pyro's SVI with its own parameter store: ``step(*batch) -> loss``."""
     store: dict[str, Any] = {"params": {}, "constraints": {}}
     guide = getattr(network, "guide", no_guide)
     svi = pyro.infer.SVI(network.model, guide, pyro.optim.Adam({"lr": 1e-3}), Trace_ELBO())

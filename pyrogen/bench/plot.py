@@ -1,4 +1,4 @@
-"""The tables of a benchmark as one picture: who takes how long, and what size costs."""
+"""A plot of benchmark results: milliseconds per step by implementation, and cost against size."""
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -6,54 +6,57 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pyrogen.errors import DataError
-from pyrogen.files import Target, keep
-from pyrogen.report.plots import GENERATED, INK, PANEL, REAL, SERIES, SOFT, canvas, legend_above, png
+from pyrogen.files import Target, write_optional
+from pyrogen.report.plots import GENERATED, MUTED, PANEL, REAL, SERIES, TEXT, canvas, legend_above, png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 COLUMNS = 2
-BAR = 17  # points from one bar to the next
-AROUND = 75  # points above and below the bars
-CURVE = 230  # height of a panel of curves
-HEAD = 20  # height of a line that names a machine
+BAR_HEIGHT = 17  # points from one bar to the next
+BAR_MARGIN = 75  # points above and below the bars
+CURVE_HEIGHT = 230  # height of a panel of curves
+HEAD_HEIGHT = 20  # height of a line that names a machine
 
 Row = dict[str, Any]
 Panel = tuple[float, Callable[["Axes"], None]]
 
 
 def bench_png(rows: Sequence[Row], path: Target = None) -> bytes:
-    """Milliseconds of everybody's step, a panel for each workload and batch size, and cost against size.
+    """Plot milliseconds per step, with a panel for each workload and batch size, and cost against size.
 
     Args:
-        rows: as ``python -m pyrogen.bench --json`` keeps them; those of ``costs`` are not drawn.
-        path: where to write the PNG, if anywhere.
+        rows: as stored by ``python -m pyrogen.bench --json``; those of ``costs`` are not drawn.
+        path: the file to write the PNG to, optional.
+
+    Returns:
+        The bytes of the PNG.
 
     Raises:
-        DataError: if nothing of that is among the rows.
+        DataError: if the rows have no table that can be drawn.
     """
     groups: dict[tuple[str, str, int], list[Row]] = defaultdict(list)
     for row in rows:
         groups[row["table"], row["workload"], row.get("batch_size", 0)].append(row)
     columns: list[list[Panel]] = [[] for _ in range(COLUMNS)]
-    for table, drawing in DRAWINGS.items():
+    for table, draw_panel in PANELS.items():
         for (of, workload, batch_size), group in groups.items():
             if of == table:
-                height = AROUND + BAR * len(group) if table == "steps" else CURVE
-                panel = height, partial(drawing, f"{workload}, batch {batch_size}", group)
+                height = BAR_MARGIN + BAR_HEIGHT * len(group) if table == "steps" else CURVE_HEIGHT
+                panel = height, partial(draw_panel, f"{workload}, batch {batch_size}", group)
                 min(columns, key=_height).append(panel)
     highest = max(map(_height, columns))
     if not highest:
-        raise DataError(f"nothing to draw among {len(rows)} rows: expected some of the tables {', '.join(DRAWINGS)}")
+        raise DataError(f"expected rows of the tables {', '.join(PANELS)}; found none among {len(rows)} rows")
     machines = sorted({row["machine"] for row in rows})
-    with canvas(COLUMNS * PANEL, HEAD * len(machines) + highest) as figure:
-        figure.suptitle("\n".join(machines), fontsize=9, color=SOFT)
+    with canvas(COLUMNS * PANEL, HEAD_HEIGHT * len(machines) + highest) as figure:
+        figure.suptitle("\n".join(machines), fontsize=9, color=MUTED)
         for part, panels in zip(figure.subfigures(1, COLUMNS, squeeze=False).flat, columns, strict=True):
             heights = [*(height for height, _ in panels), 1 + highest - _height(panels)]
-            places = part.subfigures(len(heights), 1, height_ratios=heights)
-            for place, (_, draw) in zip(places, panels, strict=False):
-                draw(place.subplots())
-        return keep(png(figure), path)
+            subfigures = part.subfigures(len(heights), 1, height_ratios=heights)
+            for subfigure, (_, draw) in zip(subfigures, panels, strict=False):
+                draw(subfigure.subplots())
+        return write_optional(png(figure), path)
 
 
 def _height(panels: Sequence[Panel]) -> float:
@@ -65,10 +68,10 @@ def _bars(title: str, rows: Sequence[Row], axes: "Axes") -> None:
     times = [row["milliseconds"] for row in rows]
     colours = [GENERATED if row["name"].startswith("pyrogen") else REAL for row in rows]
     bars = axes.barh([row["name"] for row in rows], times, color=colours, height=0.7)
-    axes.bar_label(bars, [f"{t:.2f}" for t in times], padding=3, fontsize=8.5, color=INK)
+    axes.bar_label(bars, [f"{t:.2f}" for t in times], padding=3, fontsize=8.5, color=TEXT)
     axes.set(title=title, xlabel="ms per step", xlim=(0, 1.17 * max(times)))
     axes.grid(visible=False, axis="y")
-    axes.tick_params("y", length=0, labelcolor=INK)
+    axes.tick_params("y", length=0, labelcolor=TEXT)
 
 
 def _width(title: str, rows: Sequence[Row], axes: "Axes") -> None:
@@ -103,4 +106,4 @@ def _rows(title: str, rows: Sequence[Row], axes: "Axes") -> None:
     legend_above(axes)
 
 
-DRAWINGS: dict[str, Callable[[str, Sequence[Row], "Axes"], None]] = {"steps": _bars, "width": _width, "rows": _rows}
+PANELS: dict[str, Callable[[str, Sequence[Row], "Axes"], None]] = {"steps": _bars, "width": _width, "rows": _rows}

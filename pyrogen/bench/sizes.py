@@ -1,6 +1,6 @@
-"""Examples per second against the size of the data: 16 × 16 images of 8 bits in a ``.npy`` file.
+"""Examples per second against the size of the data: 16 × 16 images with 8 bits in a ``.npy`` file.
 
-Files below ``pyrogen.data.memmap.FROM_BYTES`` are loaded, larger ones stay on disk.
+Files smaller than ``pyrogen.data.memmap.DISK_THRESHOLD`` are loaded, larger ones stay on disk.
 """
 
 import tempfile
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pyrogen.bench.fresh import child
+from pyrogen.bench.subprocess_runs import run_in_subprocess
 
 SIDE = 16
 SMALLEST = 1000
@@ -19,14 +19,14 @@ _CHUNK = 1_000_000
 
 @dataclass(frozen=True)
 class Rate:
-    """How one size trains.
+    """The results for one size.
 
     Args:
-        rows: of the file; eight tenths of them are trained on.
-        where: whether the rows lie ``in memory`` or ``on disk``.
-        examples: per second of training.
-        loading: seconds of reading the file and splitting it.
-        memory: of the process that no file backs, MiB.
+        rows: the rows of the file, of which 80% are training data.
+        where: whether the rows are ``in memory`` or ``on disk``.
+        examples: examples per second of training.
+        loading: the time to read and split the file, in seconds.
+        memory: the anonymous memory of the process, in MiB.
     """
 
     rows: int
@@ -37,27 +37,27 @@ class Rate:
 
 
 def rates(most: int, batch_size: int, device: str, seconds: float, folder: str | None = None) -> Iterator[Rate]:
-    """Train from 1,000, 10,000, … images, each size in a process of its own.
+    """Train on 1,000, 10,000, … images, each size in a process of its own.
 
     Args:
         most: the largest size.
-        batch_size: rows of a batch.
-        device: where to compute.
-        seconds: how long to train, after warming up.
-        folder: where the file is written for the time; 2.4 GiB for ten million rows.
+        batch_size: rows per batch.
+        device: the device to use.
+        seconds: the training time after warm-up.
+        folder: the folder of the temporary file; 2.4 GiB for ten million rows.
     """
     rows = SMALLEST
     while rows <= most:
         with tempfile.TemporaryDirectory(dir=folder) as place:
             file = Path(place) / "images.npy"
             write(file, rows)
-            told = child("training_rate", str(file), batch_size, device, seconds)
-        yield Rate(rows, told["where"], told["rate"], told["loading"], told["anonymous"])
+            result = run_in_subprocess("training_rate", str(file), batch_size, device, seconds)
+        yield Rate(rows, result["where"], result["rate"], result["loading"], result["anonymous"])
         rows *= 10
 
 
 def write(file: Path, rows: int) -> None:
-    """Random images, a part at a time."""
+    """Write random images in chunks."""
     draws = np.random.default_rng(0)
     array = np.lib.format.open_memmap(file, mode="w+", dtype=np.uint8, shape=(rows, SIDE, SIDE))
     for start in range(0, rows, _CHUNK):
@@ -67,7 +67,7 @@ def write(file: Path, rows: int) -> None:
 
 
 def table(batch_size: int, rates: list[Rate]) -> str:
-    """Markdown, smallest first."""
+    """Return a Markdown table, smallest size first."""
     lines = [
         f"**vae on 16 × 16 images, batch {batch_size}**\n",
         "| images | | examples per second | loading, s | memory without the file's pages, MiB |",

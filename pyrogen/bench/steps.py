@@ -1,4 +1,4 @@
-"""Milliseconds per training step: everybody on one workload, and pyrogen beside Pyro at several widths."""
+"""Milliseconds per training step: all implementations of one workload, and pyrogen and Pyro at several widths."""
 
 import sys
 from collections.abc import Iterable, Sequence
@@ -6,19 +6,19 @@ from functools import partial
 
 import torch
 
-from pyrogen.bench.pairs import Maker, ours, stock
-from pyrogen.bench.timing import Contender, Timing, race, timed
+from pyrogen.bench.pairs import ContenderMaker, pyro_contender, pyrogen_contender
+from pyrogen.bench.timing import Contender, Timing, time_interleaved, with_setup_time
 from pyrogen.bench.vae import vae
-from pyrogen.bench.workloads import makers
+from pyrogen.bench.workloads import contender_makers
 
 
 def run(workload: str, batch_size: int, device: torch.device, rounds: int, seconds: float) -> list[Timing]:
-    """Race everybody who is installed; pyrogen compiled comes first."""
-    return race(_present(workload, makers(workload, batch_size, device)), rounds, seconds)
+    """Time all installed implementations, beginning with pyrogen compiled."""
+    return time_interleaved(_available(workload, contender_makers(workload, batch_size, device)), rounds, seconds)
 
 
 def table(workload: str, batch_size: int, timings: Sequence[Timing]) -> str:
-    """Markdown, fastest first; ratios are pyrogen compiled's time over the contender's."""
+    """Return a Markdown table, fastest first; ratios are the time of pyrogen compiled over that of the row."""
     compiled = timings[0].milliseconds
     rows = sorted(timings, key=lambda t: t.milliseconds)
     lines = [
@@ -35,14 +35,18 @@ def table(workload: str, batch_size: int, timings: Sequence[Timing]) -> str:
 
 
 def run_width(width: int, batch_size: int, device: torch.device, rounds: int, seconds: float) -> list[Timing]:
-    """Race pyrogen compiled and eager and Pyro on autoencoders with ``width`` hidden units."""
+    """Time pyrogen compiled, pyrogen eager and Pyro on VAEs with ``width`` hidden units."""
     pair = vae(batch_size, device, hidden=width)
-    three: list[Maker] = [partial(ours, pair, True), partial(ours, pair, False), partial(stock, pair)]
-    return race(_present(f"width {width}", three), rounds, seconds)
+    makers: list[ContenderMaker] = [
+        partial(pyrogen_contender, pair, True),
+        partial(pyrogen_contender, pair, False),
+        partial(pyro_contender, pair),
+    ]
+    return time_interleaved(_available(f"width {width}", makers), rounds, seconds)
 
 
 def width_table(batch_size: int, timings: dict[int, list[Timing]]) -> str:
-    """Markdown: a line for each width, a column for each contender."""
+    """Return a Markdown table: a row per width, a column per implementation."""
     names = [t.name for t in next(iter(timings.values()))]
     lines = [
         f"**vae, batch {batch_size}, ms per step**\n",
@@ -54,11 +58,11 @@ def width_table(batch_size: int, timings: dict[int, list[Timing]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _present(where: str, everybody: Iterable[Maker]) -> list[Contender]:
+def _available(where: str, makers: Iterable[ContenderMaker]) -> list[Contender]:
     present = []
-    for make in everybody:
+    for make in makers:
         try:
-            present.append(timed(make))
+            present.append(with_setup_time(make))
         except (ImportError, RuntimeError, FileNotFoundError) as error:
             reason = next(iter(str(error).splitlines()), type(error).__name__)
             print(f"left out of {where}: {reason}", file=sys.stderr)

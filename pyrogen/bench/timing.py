@@ -1,4 +1,4 @@
-"""Times of several contenders, taken in turns so that a slow minute of the machine hits all of them."""
+"""Interleaved timing of several implementations, so that a slow period of the machine affects all of them."""
 
 import time
 from collections.abc import Callable
@@ -8,22 +8,22 @@ from statistics import median
 import torch
 
 Step = Callable[[int], object]
-"""Does the work of training step ``t``."""
+"""Performs training step ``t``."""
 
 
 CHUNK = 20
-"""Turns are of whole chunks of steps: who loops over steps in compiled code does one chunk at a time."""
+"""Rounds consist of whole chunks of steps, because some implementations run one chunk per compiled call."""
 
 
 @dataclass(frozen=True)
 class Contender:
-    """Someone who can do the step.
+    """An implementation of a training step.
 
     Args:
-        name: as in the table.
-        step: does it once.
-        finish: waits until all steps so far are done, where they run in the background.
-        setup_seconds: what compiling, or building, took.
+        name: its name in the table.
+        step: performs one step.
+        finish: waits until all asynchronous steps are complete.
+        setup_seconds: the time for construction and compilation.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Contender:
 
 @dataclass(frozen=True)
 class Timing:
-    """Milliseconds per step of one contender: the median of its rounds, and the fastest and slowest round."""
+    """Milliseconds per step of one implementation: the median over rounds, and the fastest and slowest round."""
 
     name: str
     milliseconds: float
@@ -43,30 +43,30 @@ class Timing:
     setup_seconds: float
 
 
-def race(contenders: list[Contender], rounds: int = 7, seconds: float = 0.5) -> list[Timing]:
-    """Let each contender run for about ``seconds`` in each round, one after another.
+def time_interleaved(contenders: list[Contender], rounds: int = 7, seconds: float = 0.5) -> list[Timing]:
+    """Time all contenders in interleaved rounds.
 
     Args:
-        contenders: who runs.
-        rounds: how often; the result is the median over them.
-        seconds: how long a turn lasts, about.
+        contenders: the implementations.
+        rounds: the number of rounds, over which the median is taken.
+        seconds: the approximate time of each contender per round.
     """
     steps, times = {}, {c.name: [] for c in contenders}  # type: dict[str, int], dict[str, list[float]]
     for contender in contenders:
-        _turn(contender, CHUNK)
-        steps[contender.name] = CHUNK * max(1, round(seconds / CHUNK / max(_turn(contender, CHUNK), 1e-6)))
+        _seconds_per_step(contender, CHUNK)
+        steps[contender.name] = CHUNK * max(1, round(seconds / CHUNK / max(_seconds_per_step(contender, CHUNK), 1e-6)))
     for _ in range(rounds):
         for contender in contenders:
-            time.sleep(0.05)  # the threads of the one before go to sleep
-            times[contender.name].append(_turn(contender, steps[contender.name]))
+            time.sleep(0.05)  # lets the threads of the previous contender go idle
+            times[contender.name].append(_seconds_per_step(contender, steps[contender.name]))
     return [
         Timing(c.name, 1e3 * median(times[c.name]), 1e3 * min(times[c.name]), 1e3 * max(times[c.name]), c.setup_seconds)
         for c in contenders
     ]
 
 
-def timed(make: Callable[[], Contender]) -> Contender:
-    """The contender, with the seconds that making it and its first three steps took."""
+def with_setup_time(make: Callable[[], Contender]) -> Contender:
+    """Create a contender and run three steps; return it with the seconds that this took."""
     began = time.perf_counter()
     contender = make()
     for t in range(3):
@@ -75,7 +75,7 @@ def timed(make: Callable[[], Contender]) -> Contender:
     return Contender(contender.name, contender.step, contender.finish, time.perf_counter() - began)
 
 
-def _turn(contender: Contender, steps: int) -> float:
+def _seconds_per_step(contender: Contender, steps: int) -> float:
     began = time.perf_counter()
     for t in range(steps):
         contender.step(t)
@@ -84,6 +84,6 @@ def _turn(contender: Contender, steps: int) -> float:
 
 
 def synchronise() -> None:
-    """Wait for the GPU, where there is one."""
+    """Wait for the GPU if there is one."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()

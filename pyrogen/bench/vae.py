@@ -1,4 +1,4 @@
-"""The variational autoencoder, by everybody: 784 - hidden - latent, Bernoulli, Adam."""
+"""The VAE in all implementations: 784 - hidden - latent, Bernoulli, Adam."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -24,7 +24,7 @@ SHAPE = (1, 28, 28)
 
 
 class PyroVAE(nn.Module):
-    """The pair of Pyro's own example, with logits for probabilities.
+    """The pair of Pyro's own example, with logits in place of probabilities.
 
     Args:
         hidden: the width of the hidden layer, or of the first convolution.
@@ -59,7 +59,7 @@ class PyroVAE(nn.Module):
             pyro.sample("z", dist.Normal(loc, log_scale.exp()).to_event(1))
 
     def by_hand(self, x: Tensor) -> Tensor:
-        """The same loss written out in torch."""
+        """The same loss written in torch."""
         loc, log_scale = self.encoder(x).float().chunk(2, -1)
         scale = log_scale.exp()
         z = loc + scale * torch.randn_like(scale)
@@ -71,13 +71,13 @@ class PyroVAE(nn.Module):
 
 
 def vae(batch_size: int, device: torch.device, hidden: int = 400, latent: int = 50, conv: bool = False) -> Workload:
-    """The autoencoder, fully connected or convolutional."""
+    """The workload: a VAE, fully connected or convolutional."""
     x = (torch.rand(CHUNK, batch_size, *(SHAPE if conv else (784,)), device=device) < 0.13).float()
     return Workload(lambda: PyroVAE(hidden, latent, conv), (x,), PyroVAE.by_hand)
 
 
 def with_data(pair: Workload) -> Contender:
-    """Pyrogen's step, and the drawing of its batches from 60,000 grey images; both are timed."""
+    """Pyrogen's step including the reading of its batches from 60,000 grey images."""
     step, (_, batch_size, *event) = pair.step(compile=True), pair.data[0].shape
     grey = torch.randint(0, 256, (60_000, *event), dtype=torch.uint8, device=pair.device)
     source = batches(Split(grey, noise=Binarise(255)), batch_size)
@@ -85,9 +85,9 @@ def with_data(pair: Workload) -> Contender:
 
 
 def with_loader(batch_size: int, hidden: int = 400, latent: int = 50) -> Contender:
-    """Pyro's example as shipped: its ``SVI`` and a ``DataLoader`` of pictures with ``ToTensor``; both are timed."""
+    """Pyro's example as published: its ``SVI`` and a ``DataLoader`` of images with ``ToTensor``, both timed."""
     step = pyro_step(PyroVAE(hidden, latent))
-    loader = DataLoader(_Pictures(60_000), batch_size, shuffle=True, drop_last=True)
+    loader = DataLoader(_GreyImages(60_000), batch_size, shuffle=True, drop_last=True)
 
     def endless() -> Iterator[Tensor]:
         while True:
@@ -98,8 +98,8 @@ def with_loader(batch_size: int, hidden: int = 400, latent: int = 50) -> Contend
     return Contender("Pyro SVI.step, DataLoader", lambda _: step(next(source)))
 
 
-class _Pictures(Dataset[Tensor]):
-    """Does for each item what torchvision's MNIST does."""
+class _GreyImages(Dataset[Tensor]):
+    """Performs the same work per item as torchvision's MNIST."""
 
     def __init__(self, n: int) -> None:
         self.grey, self.transform = torch.randint(0, 256, (n, 28, 28), dtype=torch.uint8), ToTensor()
@@ -108,24 +108,24 @@ class _Pictures(Dataset[Tensor]):
         return len(self.grey)
 
     def __getitem__(self, i: int) -> Tensor:
-        picture: Tensor = self.transform(Image.fromarray(self.grey[i].numpy()))
-        return picture
+        image: Tensor = self.transform(Image.fromarray(self.grey[i].numpy()))
+        return image
 
 
 def matmuls(batch_size: int, device: torch.device, hidden: int = 400, latent: int = 50) -> Contender:
-    """The floor: the matrix products of one step, forward and backward, and nothing else."""
+    """A lower bound: only the matrix products of one step, forward and backward."""
     layers = [(784, hidden), (hidden, 2 * latent), (latent, hidden), (hidden, 784)]
     pairs = []
     for i, (inputs, outputs) in enumerate(layers):
         x, w, g = (
             torch.randn(s, device=device) for s in ((batch_size, inputs), (inputs, outputs), (batch_size, outputs))
         )
-        pairs += [(x, w), (x.t(), g)] + ([(g, w.t())] if i else [])  # nobody asks for the gradient of the data
+        pairs += [(x, w), (x.t(), g)] + ([(g, w.t())] if i else [])  # the gradient of the data is not needed
     return Contender("matrix products alone", lambda _: [a @ b for a, b in pairs], synchronise)
 
 
 def pythae(batch_size: int, hidden: int = 400, latent: int = 50) -> Contender:
-    """Pythae's VAE of the same size in its plain training loop."""
+    """Pythae's VAE of the same size in a plain training loop."""
     from pythae.models import VAE, VAEConfig
     from pythae.models.base.base_utils import ModelOutput
     from pythae.models.nn import BaseDecoder, BaseEncoder

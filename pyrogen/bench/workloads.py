@@ -1,15 +1,15 @@
-"""The workloads by name, and who takes part in each."""
+"""The workloads by name, and the implementations of each."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
 
 import torch
 
-from pyrogen.bench import games, pairs, vae
+from pyrogen.bench import adversarial, pairs, vae
 from pyrogen.bench.cvae import cvae
 from pyrogen.bench.flow import flow
 from pyrogen.bench.numpyro_vae import numpyro
-from pyrogen.bench.pairs import Maker, Workload
+from pyrogen.bench.pairs import ContenderMaker, Workload
 
 PAIRS: dict[str, Callable[[int, torch.device], Workload]] = {
     "vae": vae.vae,
@@ -20,15 +20,15 @@ PAIRS: dict[str, Callable[[int, torch.device], Workload]] = {
 WORKLOADS = (*PAIRS, "wgan-gp", "dcgan")
 
 
-def makers(workload: str, batch_size: int, device: torch.device) -> Iterator[Maker]:
-    """Everybody who does this workload; pyrogen compiled comes first."""
+def contender_makers(workload: str, batch_size: int, device: torch.device) -> Iterator[ContenderMaker]:
+    """Yield makers of all implementations of a workload, beginning with pyrogen compiled."""
     if workload not in PAIRS:
-        yield from games.games(workload, batch_size, device)
+        yield from adversarial.adversarial_contenders(workload, batch_size, device)
         return
     pair = PAIRS[workload](batch_size, device)
     yield from pairs.contenders(pair)
     if workload in ("vae", "conv-vae"):
-        yield partial(pairs.ours, pair, True, "bf16")
+        yield partial(pairs.pyrogen_contender, pair, True, "bf16")
         yield partial(vae.with_data, pair)
     if workload == "vae":
         yield partial(vae.matmuls, batch_size, device)

@@ -1,5 +1,6 @@
-"""The main job: several models trained under one budget on one data set, and one scorecard of them."""
+"""``compare``: several models trained under one budget on one data set, and one scorecard of them."""
 
-from pyrogen.comparison.compare import begin, compare, compare_in
+from pyrogen.comparison.compare import compare, run_comparison
+from pyrogen.comparison.config import ComparisonConfig, prepare
 
-__all__ = ["begin", "compare", "compare_in"]
+__all__ = ["ComparisonConfig", "compare", "prepare", "run_comparison"]

@@ -1,4 +1,4 @@
-"""Compilation: a function and its gradients as one graph, verified against the eager function."""
+"""Compilation of a function and its gradients to one graph, verified against the eager function."""
 
 from pyrogen.compile.elbo import CompiledELBO, CompiledTrace_ELBO
 

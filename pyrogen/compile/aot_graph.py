@@ -1,8 +1,8 @@
-"""A scalar function of tensors and all its gradients, as one compiled graph.
+"""Compile a scalar function of tensors, together with its gradients, into one graph.
 
-The function runs once on shapes alone. What it computed, forward and backward, is left as one flat graph that
-inductor compiles whole; parameters, buffers and other tensors that it read are inputs of the graph, so the graph
-follows them when they change. Python that depends on the values of tensors cannot be flattened, and raises.
+The function is traced once on fake tensors. Forward and backward computation become one flat graph that inductor
+compiles as a whole. Parameters, buffers and other captured tensors are inputs of the graph, so the graph uses their
+current values. Python code that depends on the value of a tensor cannot be traced and raises an error.
 """
 
 import logging
@@ -20,8 +20,8 @@ from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
-from pyrogen.compile.decompositions import FORMULAS, use_onednn
-from pyrogen.compile.pyro_patches import DependsOnValue, LibraryChecks, depends_on_value
+from pyrogen.compile.decompositions import DECOMPOSITIONS, use_onednn
+from pyrogen.compile.pyro_patches import DependsOnTensorValue, NothingToTrain, SkipLibraryChecks, depends_on_value
 from pyrogen.pyro_tools.parameters import leaves
 
 aten = torch.ops.aten
@@ -29,96 +29,93 @@ aten = torch.ops.aten
 
 @dataclass
 class Graph:
-    """``value, *extra, gradients = graph(*args)`` of the function that it was made of.
+    """A compiled function with its gradients: ``(value, *extra), gradients = graph(*args)``.
 
     Args:
-        run: the compiled code, of ``captured`` and the arguments.
-        captured: every tensor that the function reads from its surroundings; the live ones.
-        weights: the leaves that the value is differentiated by, in the order of the gradients.
-        replayed: whether the code is a CUDA graph, whose outputs lie in memory that its next run writes over.
+        run: the compiled code; it takes the tensors in ``captured``, then the arguments.
+        captured: every tensor that the function reads besides its arguments, by reference.
+        weights: the leaves that the value is differentiated with respect to, in the order of the gradients.
+        cuda_graph: whether ``run`` is a CUDA graph, which overwrites its outputs at the next call.
     """
 
     run: Callable[..., Sequence[Tensor]]
     captured: list[Tensor]
     weights: list[Tensor]
-    replayed: bool = False
+    cuda_graph: bool = False
 
     @torch.no_grad()
     def __call__(self, *args: Tensor) -> tuple[tuple[Tensor, ...], list[Tensor]]:
-        """The function's values, detached, and the gradients of the first one."""
-        if self.replayed:
-            torch.compiler.cudagraph_mark_step_begin()  # the gradients of the run before have been used
+        """Return the function's values, detached, and the gradients of the first value."""
+        if self.cuda_graph:
+            torch.compiler.cudagraph_mark_step_begin()  # the previous gradients are no longer needed
         out = self.run(*self.captured, *args)
         split = len(out) - len(self.weights)
-        values = [value.clone() for value in out[:split]] if self.replayed else out[:split]
+        values = [value.clone() for value in out[:split]] if self.cuda_graph else out[:split]
         return tuple(values), list(out[split:])
 
 
-class NothingToTrain(Exception):
-    """A function's value depends on no leaf of its surroundings."""
-
-
-def compile_gradient(
-    function: Callable[..., tuple[Tensor, ...]], args: tuple[Tensor, ...], by: Sequence[Tensor] | None = None
+def compile_with_gradients(
+    function: Callable[..., tuple[Tensor, ...]], args: tuple[Tensor, ...], wrt: Sequence[Tensor] | None = None
 ) -> Graph:
     """Compile ``function(*args) -> (scalar, *extra)`` with the gradients of the scalar.
 
     Args:
-        function: differentiable; its draws come from torch's global generators, at each call anew.
-        args: tensors of the shapes, types and device that the graph is for; their values do not matter.
-        by: the leaves to differentiate by; all that the scalar depends on by default.
+        function: differentiable; it may draw from torch's global generators, and the graph draws afresh in each call.
+        args: example tensors that fix the shapes, dtypes and device; their values do not matter.
+        wrt: the leaves to differentiate with respect to; by default all that the scalar depends on.
 
     Raises:
         NothingToTrain: if the scalar depends on no leaf.
-        Exception: whatever torch raises about a function that is no fixed graph.
+        DependsOnTensorValue: if a number or a shape depends on the value of a tensor.
+        Exception: whatever torch raises for a function that it cannot trace.
     """
     weights: list[Tensor] = []
 
     def joint(*xs: Tensor) -> tuple[Tensor, ...]:
-        with LibraryChecks():
+        with SkipLibraryChecks():
             value, *extra = function(*xs)
-        # A leaf that the function makes for itself is none of its surroundings.
-        weights[:] = by if by is not None else [t for t in leaves(value) if not isinstance(t, FakeTensor)]
+        # A fake tensor is a leaf that the function itself created, not a captured one.
+        weights[:] = wrt if wrt is not None else [t for t in leaves(value) if not isinstance(t, FakeTensor)]
         if not weights:
             raise NothingToTrain("the loss depends on no parameter")
-        unused = by is not None
+        unused = wrt is not None
         gradients = torch.autograd.grad(value, weights, allow_unused=unused, materialize_grads=unused)
         return (value.detach(), *extra, *gradients)
 
-    with _quiet():
-        with torch.enable_grad(), _no_cached_casts():
-            traced = make_fx(joint, FORMULAS, tracing_mode="fake", _allow_non_fake_inputs=True)(*args)
+    with _silence_compiler():
+        with torch.enable_grad(), _disable_autocast_cache():
+            traced = make_fx(joint, DECOMPOSITIONS, tracing_mode="fake", _allow_non_fake_inputs=True)(*args)
         if any(depends_on_value(node.meta.get("val")) for node in traced.graph.nodes):
-            raise DependsOnValue
-        captured = _lift(traced)
+            raise DependsOnTensorValue
+        captured = _lift_captured_tensors(traced)
         use_onednn(traced)
         with torch.no_grad():
             inputs: list[Any] = [*(t.detach() for t in captured), *args]
-            replayed = any(t.is_cuda for t in inputs)
+            cuda_graph = any(t.is_cuda for t in inputs)
             # On a CPU, convolutions kept channels-last cost more in the passes between them than they gain.
-            options = {"fallback_random": True, "triton.cudagraphs": replayed, "layout_optimization": replayed}
+            options = {"fallback_random": True, "triton.cudagraphs": cuda_graph, "layout_optimization": cuda_graph}
             with tracing(TracingContext(FakeTensorMode(shape_env=ShapeEnv(), static_shapes=True))):
                 run: Any = torch._inductor.compile(traced, inputs, options=options)
-    return Graph(run, captured, weights, replayed)
+    return Graph(run, captured, weights, cuda_graph)
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """What torch's compiler says to its developers is not for its users."""
-    chatter = logging.getLogger("torch.utils.cpp_extension")  # that there is no GPU
-    level = chatter.level
-    chatter.setLevel(logging.ERROR)
+def _silence_compiler() -> Iterator[None]:
+    """Suppress warnings of torch's compiler that concern its developers, not its users."""
+    logger = logging.getLogger("torch.utils.cpp_extension")  # it warns where there is no GPU
+    level = logger.level
+    logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        chatter.setLevel(level)
+        logger.setLevel(level)
 
 
 @contextmanager
-def _no_cached_casts() -> Iterator[None]:
-    """A weight that autocast has cast in an eager step would be taken for a constant."""
+def _disable_autocast_cache() -> Iterator[None]:
+    """Disable autocast's cache: a weight that an eager step has cast would be traced as a constant."""
     cached = torch.is_autocast_cache_enabled()
     torch.set_autocast_cache_enabled(False)
     try:
@@ -127,8 +124,8 @@ def _no_cached_casts() -> Iterator[None]:
         torch.set_autocast_cache_enabled(cached)
 
 
-def _lift(traced: GraphModule) -> list[Tensor]:
-    """Make an input of every tensor that the graph holds, but for constants that the function itself made."""
+def _lift_captured_tensors(traced: GraphModule) -> list[Tensor]:
+    """Turn every tensor attribute of the graph into an input, except constants that the function itself creates."""
     graph = traced.graph
     last = None
     captured: dict[int, tuple[Tensor, Any]] = {}

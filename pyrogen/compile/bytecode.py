@@ -1,4 +1,4 @@
-"""Which names a Python function reads, from its byte code: the globals that it resolves and the attributes it names."""
+"""The names that a Python function reads, taken from its bytecode: globals, and attributes accessed by name."""
 
 import dis
 from collections.abc import Iterator
@@ -8,18 +8,18 @@ from types import CodeType
 
 ATTRIBUTES = frozenset({"LOAD_ATTR", "LOAD_METHOD"})
 DYNAMIC = frozenset({"vars", "__dict__", "__getattribute__", "eval", "exec", "globals", "locals"})
-"""With one of these a function reaches attributes that its code does not name."""
+"""Names that give a function access to attributes which its bytecode does not mention."""
 
 
 @dataclass(frozen=True)
-class Reads:
-    """What one code object, with the functions defined inside it, reads.
+class NamesRead:
+    """The names that one code object reads, including the functions defined inside it.
 
     Args:
         chains: global names with the attributes read from them directly, e.g. ``("np", "random", "rand")``.
         imports: the modules that it imports when it runs.
-        names: every other attribute that it names, and every string constant that could be an attribute's name.
-        dynamic: whether it can read attributes that it does not name.
+        names: every other attribute accessed by name, and every string constant that could be an attribute name.
+        dynamic: whether it can read attributes whose names are not in its bytecode.
     """
 
     chains: tuple[tuple[str, ...], ...]
@@ -29,8 +29,8 @@ class Reads:
 
 
 @cache
-def reads(code: CodeType) -> Reads:
-    """The names that ``code`` reads."""
+def names_read(code: CodeType) -> NamesRead:
+    """Return the names that ``code`` reads."""
     chains: dict[tuple[str, ...], None] = {}
     imports: dict[str, None] = {}
     names: set[str] = set()
@@ -52,11 +52,11 @@ def reads(code: CodeType) -> Reads:
             if instruction.opname == "IMPORT_NAME":
                 imports[instruction.argval] = None
     dynamic |= not DYNAMIC.isdisjoint((*names, *(chain[0] for chain in chains)))
-    return Reads(tuple(chains), tuple(imports), frozenset(names), dynamic)
+    return NamesRead(tuple(chains), tuple(imports), frozenset(names), dynamic)
 
 
 def _computes_names(instructions: list[dis.Instruction]) -> bool:
-    """Whether ``getattr`` or ``setattr`` is called, or passed on, with a name that is no constant."""
+    """Whether ``getattr`` or ``setattr`` is passed on, or called with a name that is not a constant."""
     for i, instruction in enumerate(instructions):
         if instruction.argval not in ("getattr", "setattr") or not instruction.opname.startswith("LOAD"):
             continue
@@ -68,7 +68,7 @@ def _computes_names(instructions: list[dis.Instruction]) -> bool:
 
 
 def _nested(code: CodeType) -> Iterator[CodeType]:
-    """The code object and those of the functions, lambdas and comprehensions inside it."""
+    """Yield the code object and those of the functions, lambdas and comprehensions inside it."""
     yield code
     for constant in code.co_consts:
         if isinstance(constant, CodeType):

@@ -1,44 +1,47 @@
-"""A compiled graph that is compared with the eager function before it is trusted, and now and then afterwards."""
+"""A compiled graph that is compared with the eager function at its first call and at exponentially rarer later ones."""
 
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import isfinite
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_unflatten
 
-from pyrogen.compile.aot_graph import Graph, compile_gradient
 from pyrogen.compile.fingerprint import Fingerprint
-from pyrogen.compile.value_kinds import Opaque
+from pyrogen.compile.value_kinds import OpaqueProgram
+from pyrogen.random import preserved_random_state
+
+if TYPE_CHECKING:
+    from pyrogen.compile.aot_graph import Graph
 
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.1}
-"""How far compiled gradients may be from eager ones, in norm and relative to all of them together."""
+"""Largest relative error ``‖g_compiled - g_eager‖ / ‖g_eager‖`` over all gradients together, by dtype."""
 
 Function = Callable[..., tuple[Tensor, ...]]
 
 
 @dataclass(frozen=True)
 class Gradients:
-    """What a function gave: its values, the first of which is differentiated, and its gradients by ``weights``.
+    """The values of a function and the gradients of the first value with respect to ``weights``.
 
-    ``noted`` is what was noted of the function while its graph was made.
+    ``param_sites`` holds the names of the Pyro parameter sites that the function visited while it was traced.
     """
 
     values: tuple[Tensor, ...]
     weights: Sequence[Tensor]
     gradients: Sequence[Tensor]
-    noted: Any = None
+    param_sites: Any = None
 
     def store(self, add: bool = False) -> None:
-        """Put each gradient where an optimiser looks for it, or add it to what is there.
+        """Assign each gradient to ``weight.grad``, or add it to the gradient there.
 
-        It is laid out in memory as its weight is: a fused optimiser walks through both side by side, and a second
-        derivative often comes transposed.
+        The gradient gets the memory layout of its weight: a fused optimiser iterates over both in memory order, and
+        second derivatives are often transposed.
         """
         for weight, gradient in zip(self.weights, self.gradients, strict=True):
             if add and weight.grad is not None:
@@ -49,83 +52,86 @@ class Gradients:
                 weight.grad = torch.empty_like(weight).copy_(gradient)
 
 
-class Unfit(Exception):
-    """The graph is not, or no longer, what the eager function is."""
+class GraphRejected(Exception):
+    """The graph does not agree with the eager function, or too many graphs would be needed."""
 
 
 class CheckedGraph:
-    """A graph for arguments of one kind, compared with the eager function at its 1st, 2nd, 4th, 8th … call.
+    """A graph for one combination of argument specs, compared with the eager function at its 1st, 2nd, 4th, 8th … call.
 
     Args:
         function: see ``VerifiedFunction``.
         leaves, spec: its arguments, flattened.
-        by: the leaves to differentiate by; all that the scalar depends on by default.
-        seen: what the programs behind the function reach now.
+        wrt: the leaves to differentiate with respect to; by default all that the scalar depends on.
+        fingerprint: the current state that the programs behind the function can reach.
 
     Raises:
-        Opaque: if the function changes what it reaches, or draws by a generator that a graph cannot follow.
+        OpaqueProgram: if the function modifies that state, or draws from Python's or NumPy's global generator.
 
     Attributes:
-        calls: how often it was called.
-        stands: whether the tensors of the surroundings are those that the graph was last given.
+        calls: the number of calls so far.
+        bound: whether the graph holds the tensors of the latest fingerprint.
     """
 
     def __init__(
-        self, function: Function, leaves: list[Any], spec: Any, by: Sequence[Tensor] | None, seen: Fingerprint
+        self, function: Function, leaves: list[Any], spec: Any, wrt: Sequence[Tensor] | None, fingerprint: Fingerprint
     ) -> None:
-        self.calls, self.stands = 0, True
-        self.noted: Any = None
+        self.calls, self.bound = 0, True
+        self.param_sites: Any = None
         self.tensors = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]
-        self.rest = [None if isinstance(leaf, Tensor) else leaf for leaf in leaves]
-        self.function = self._of_tensors(function, spec)
+        self.constants = [None if isinstance(leaf, Tensor) else leaf for leaf in leaves]
+        self.function = self._tensor_function(function, spec)
         batch = tuple(leaves[i] for i in self.tensors)
-        snapshot = seen.snapshot
+        # Not at the top: torch's tracer takes a second to import, and short runs compile nothing.
+        from pyrogen.compile.aot_graph import compile_with_gradients
+
+        snapshot = fingerprint.snapshot
         assert snapshot is not None
-        before = _python_draws()
+        before = _python_random_state()
         try:
-            # Tracing alone moves a scalar buffer, such as a count of calls.
-            still = [t for t in seen.tensors if not t.requires_grad and t.is_leaf]
-            with unmoved(still), _no_gradients(seen.tensors):
-                self.graph: Graph = compile_gradient(self.function, batch, by)
-            written = next(snapshot.written(), None)
+            # Tracing alone updates scalar buffers, such as BatchNorm's count of batches.
+            buffers = [t for t in fingerprint.tensors if not t.requires_grad and t.is_leaf]
+            with preserve_state(buffers), _hide_gradients(fingerprint.tensors):
+                self.graph: Graph = compile_with_gradients(self.function, batch, wrt)
+            changed = next(snapshot.changed_names(), None)
         finally:
             snapshot.restore()
-        if written is not None:
-            raise Opaque(f"the program changes {written!r} when it runs, which a graph would not do")
-        if before != _python_draws():
-            raise Opaque("the program draws by Python's or numpy's generator, which a graph would repeat for ever")
-        # Where each tensor stands among those that the programs reach; the rest are constants of libraries.
-        places = {id(t): i for i, t in enumerate(seen.tensors)}
-        self.places = [[places.get(id(t)) for t in ts] for ts in (self.graph.captured, self.graph.weights)]
+        if changed is not None:
+            raise OpaqueProgram(f"the program modifies {changed!r} when it runs, which a compiled graph would not do")
+        if before != _python_random_state():
+            raise OpaqueProgram("the program draws from Python's or NumPy's generator, which a graph would freeze")
+        # The position of each tensor in the fingerprint; tensors without one are constants of libraries.
+        positions = {id(t): i for i, t in enumerate(fingerprint.tensors)}
+        self.positions = [[positions.get(id(t)) for t in ts] for ts in (self.graph.captured, self.graph.weights)]
 
-    def _of_tensors(self, function: Function, spec: Any) -> Callable[..., tuple[Tensor, ...]]:
-        def of_tensors(*tensors: Tensor) -> tuple[Tensor, ...]:
-            full = list(self.rest)
+    def _tensor_function(self, function: Function, spec: Any) -> Callable[..., tuple[Tensor, ...]]:
+        def tensor_function(*tensors: Tensor) -> tuple[Tensor, ...]:
+            full = list(self.constants)
             for i, tensor in zip(self.tensors, tensors, strict=True):
                 full[i] = tensor
             return function(*tree_unflatten(full, spec))
 
-        return of_tensors
+        return tensor_function
 
     def bind(self, function: Function, spec: Any, tensors: Sequence[Tensor]) -> None:
-        """Give the graph the tensors that now stand where those stood that it was made with."""
-        self.function = self._of_tensors(function, spec)
-        for held, places in zip((self.graph.captured, self.graph.weights), self.places, strict=True):
-            held[:] = [t if place is None else tensors[place] for t, place in zip(held, places, strict=True)]
-        self.stands = True
+        """Replace the captured tensors by those at the same positions of the latest fingerprint."""
+        self.function = self._tensor_function(function, spec)
+        for current, positions in zip((self.graph.captured, self.graph.weights), self.positions, strict=True):
+            current[:] = [t if i is None else tensors[i] for t, i in zip(current, positions, strict=True)]
+        self.bound = True
 
     def __call__(self, leaves: list[Any]) -> Gradients:
-        """Values and gradients; raises ``Unfit`` where they are not the eager ones."""
+        """Return values and gradients; raise ``GraphRejected`` where they differ from the eager ones."""
         batch = [leaves[i] for i in self.tensors]
         self.calls += 1
         if self.calls & (self.calls - 1) == 0:
-            with unmoved(self.graph.captured):
+            with preserve_state(self.graph.captured):
                 values, gradients = self.graph(*batch)
-            with unmoved(self.graph.captured), torch.enable_grad():
+            with preserve_state(self.graph.captured), torch.enable_grad():
                 eager, *_ = self.function(*batch)
                 self._compare(values[0], gradients, eager)
         values, gradients = self.graph(*batch)
-        return Gradients(values, self.graph.weights, gradients, self.noted)
+        return Gradients(values, self.graph.weights, gradients, self.param_sites)
 
     def _compare(self, compiled: Tensor, gradients: Sequence[Tensor], eager: Tensor) -> None:
         expected = torch.autograd.grad(eager, self.graph.weights, allow_unused=True)
@@ -136,40 +142,40 @@ class CheckedGraph:
         apart = float(torch.stack([(g - e).norm() for g, e in pairs]).norm())
         value, other = float(eager.detach()), float(compiled)
         if not (isfinite(value) and isfinite(total)):
-            return  # nothing to compare by; the loop stops at such a loss
+            return  # not comparable; the training loop stops at such a loss
         if not abs(other - value) <= tolerance * max(abs(value), 1.0):
-            raise Unfit(f"the compiled loss is {other:.6g}, the eager one {value:.6g}")
+            raise GraphRejected(f"the compiled loss is {other:.6g}, the eager one {value:.6g}")
         if not apart <= tolerance * total:
-            raise Unfit(f"compiled and eager gradients are {apart:.2g} apart, of {total:.2g} in norm")
+            raise GraphRejected(f"compiled and eager gradients differ by {apart:.2g}; their norm is {total:.2g}")
 
 
-def _python_draws() -> tuple[Any, ...]:
-    """The state of Python's and numpy's global generators."""
+def _python_random_state() -> tuple[Any, ...]:
+    """The state of Python's and NumPy's global generators."""
     _kind, key, *rest = np.random.get_state(legacy=True)
     return random.getstate(), np.asarray(key).tobytes(), *rest
 
 
 @contextmanager
-def _no_gradients(tensors: Sequence[Tensor]) -> Iterator[None]:
-    """Old gradients, perhaps of another type or shape than their tensors are now, are not looked at inside."""
-    kept = [(t, t.grad) for t in tensors if t.is_leaf and t.grad is not None]
-    for tensor, _ in kept:
+def _hide_gradients(tensors: Sequence[Tensor]) -> Iterator[None]:
+    """Hide ``.grad`` inside: an old gradient may have another dtype or shape than its tensor has by now."""
+    hidden = [(t, t.grad) for t in tensors if t.is_leaf and t.grad is not None]
+    for tensor, _ in hidden:
         tensor.grad = None
     try:
         yield
     finally:
-        for tensor, gradient in kept:
+        for tensor, gradient in hidden:
             if gradient.shape == tensor.shape and gradient.dtype == tensor.dtype:
                 tensor.grad = gradient
 
 
 @contextmanager
-def unmoved(tensors: Sequence[Tensor]) -> Iterator[None]:
-    """Put random state, and what a program writes into, back as they were."""
-    kept = [(t, t.detach().clone()) for t in tensors]
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+def preserve_state(tensors: Sequence[Tensor]) -> Iterator[None]:
+    """Restore torch's random state and the values of ``tensors`` afterwards."""
+    copies = [(t, t.detach().clone()) for t in tensors]
+    with preserved_random_state():
         yield
     with torch.no_grad():
-        for tensor, before in kept:
+        for tensor, before in copies:
             if not torch.equal(tensor, before):
                 tensor.copy_(before)

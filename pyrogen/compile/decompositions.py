@@ -1,7 +1,7 @@
-"""Formulas that compiled graphs use in place of torch's own, equal to them to float32 accuracy.
+"""Operator decompositions that replace torch's own in compiled graphs, equal to float32 accuracy.
 
-``log1p`` sits inside ``softplus``, ``logsigmoid`` and the Bernoulli likelihood. Vectorised, ``log(1 + e)`` with
-``e = exp(-|h|) ≤ 1`` is many times faster, and its error is below ``2^-23``, absolute: nothing beside a likelihood.
+``softplus``, ``logsigmoid`` and the Bernoulli likelihood call ``log1p``. Vectorised, ``log(1 + e)`` with
+``e = exp(-|h|) ≤ 1`` is many times faster, and its absolute error is below ``2^-23``, negligible in a likelihood.
 """
 
 from collections.abc import Callable
@@ -38,7 +38,7 @@ def log_sigmoid_backward(gradient: Tensor, h: Tensor, buffer: Tensor) -> Tensor:
     return gradient * torch.sigmoid(-h)
 
 
-def bernoulli_nats(
+def binary_cross_entropy_with_logits(
     h: Tensor, x: Tensor, weight: Tensor | None = None, pos_weight: Tensor | None = None, reduction: int = 1
 ) -> Tensor:
     """Binary cross-entropy of logits: ``max(h, 0) - x h + log(1 + exp(-|h|))``."""
@@ -48,46 +48,46 @@ def bernoulli_nats(
     return (nats, nats.mean(), nats.sum())[reduction]
 
 
-FORMULAS: dict[Any, Callable[..., Any]] = {
+DECOMPOSITIONS: dict[Any, Callable[..., Any]] = {
     aten.softplus.default: softplus,
     aten.softplus_backward.default: softplus_backward,
     aten.log_sigmoid_forward.default: log_sigmoid,
     aten.log_sigmoid_backward.default: log_sigmoid_backward,
-    aten.binary_cross_entropy_with_logits.default: bernoulli_nats,
-    # Its schema hides that it moves the running statistics; that of its decomposition does not.
+    aten.binary_cross_entropy_with_logits.default: binary_cross_entropy_with_logits,
+    # The schema of batch_norm does not declare that it updates the running statistics; its decomposition does.
     **get_decompositions([aten.native_batch_norm, aten.cudnn_batch_norm, aten.miopen_batch_norm]),
 }
 
 
 FASTER_MATMUL = {"AuthenticAMD 26": 2.1, "AuthenticAMD 25": 1.0, "GenuineIntel 6": 1.0}
-"""How many times faster oneDNN multiplies float32 matrices than the library behind ``torch.mm``, by processor.
+"""Speed of oneDNN's float32 matrix product relative to ``torch.mm``, by processor.
 
 Measured on Zen 5 (478 against 228 GFLOP/s), Zen 4 (191 to 222 against 186 to 205) and Sapphire Rapids (no
-difference). Unlisted processors keep ``torch.mm``. A table, not a trial at start-up: a trial could fall either way,
-and a resumed run must round as the first one did.
+difference). Processors that are not listed keep ``torch.mm``. A fixed table is used, not a measurement at start-up:
+a measurement could come out either way, and a resumed run must round exactly as the first one did.
 """
-WORTHWHILE = 10_000_000
-"""Multiplications and additions from which a product repays the 15 microseconds that a call of oneDNN takes."""
+MIN_FLOPS = 10_000_000
+"""The size of a product from which oneDNN pays off: a call has an overhead of 15 microseconds."""
 
 _library = torch.library.Library("pyrogen", "DEF")
 _library.define("product(Tensor a, Tensor b, Tensor? bias) -> Tensor")
 
 
 @torch.library.impl(_library, "product", "CPU")
-def _product(a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:
-    """``a b + bias`` by oneDNN; an operator of its own, as inductor takes the weights of oneDNN's for constants."""
+def _matmul(a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:
+    """``a b + bias`` by oneDNN, as a custom operator: inductor treats the weights of oneDNN's own as constants."""
     result: Tensor = torch.ops.mkldnn._linear_pointwise.default(a, b.t(), bias, "none", [], "")
     return result
 
 
 @torch.library.register_fake("pyrogen::product", lib=_library)
-def _product_shape(a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:
+def _matmul_shape(a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:
     return a.new_empty(a.shape[0], b.shape[1])
 
 
 @cache
 def processor() -> str:
-    """The processor's maker and family as the kernel names them; empty where it does not say."""
+    """The processor's vendor and family as in ``/proc/cpuinfo``; empty where that is missing."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8", errors="replace").splitlines() if info.exists() else []
     facts = dict(reversed([line.replace("\t", "").split(": ", 1) for line in lines if ": " in line]))
@@ -95,7 +95,7 @@ def processor() -> str:
 
 
 def use_onednn(graph: GraphModule) -> None:
-    """Multiply float32 matrices by oneDNN where the processor gains by it; changes ``graph`` in place."""
+    """Replace float32 matrix products by oneDNN's in place, where that is faster on this processor."""
     if FASTER_MATMUL.get(processor(), 1.0) <= 1.0 or not torch.backends.mkldnn.is_available():
         return
     for node in list(graph.graph.nodes):
@@ -106,7 +106,7 @@ def use_onednn(graph: GraphModule) -> None:
             continue
         if bias and bias[0].meta["val"].ndim != 1:
             continue
-        if 2 * a.meta["val"].shape[0] * b.meta["val"].numel() < WORTHWHILE:
+        if 2 * a.meta["val"].shape[0] * b.meta["val"].numel() < MIN_FLOPS:
             continue
         with graph.graph.inserting_before(node):
             product = graph.graph.call_function(torch.ops.pyrogen.product.default, (a, b, bias[0] if bias else None))

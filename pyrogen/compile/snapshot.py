@@ -1,7 +1,7 @@
-"""The objects that a walk met, so that one quick look tells whether each still stands where it stood.
+"""References to all objects that a ``StateWalk`` visited, for a fast check whether any of them was replaced.
 
-The look compares identities, in loops that run in C: it is made at each step of training. Where an identity differs,
-the walk is made again, and compares values.
+The check runs at every training step. It compares object identities in loops that run in C. If an identity differs,
+the walk is repeated and compares values.
 """
 
 from collections.abc import Callable, Iterator, Mapping, MutableSequence
@@ -15,21 +15,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-META = attrgetter("requires_grad", "dtype", "shape", "device", "_backward_hooks", "_post_accumulate_grad_hooks")
-CODE = attrgetter("__code__", "__defaults__", "__kwdefaults__")
-CONTENT = attrgetter("cell_contents")
+TENSOR_ATTRIBUTES = attrgetter(
+    "requires_grad", "dtype", "shape", "device", "_backward_hooks", "_post_accumulate_grad_hooks"
+)
+FUNCTION_ATTRIBUTES = attrgetter("__code__", "__defaults__", "__kwdefaults__")
+CELL_CONTENTS = attrgetter("cell_contents")
 ABSENT = object()
 
 
-class Held(NamedTuple):
-    """A dictionary, often an object's, as it was.
+class DictCopy(NamedTuple):
+    """A dictionary, often an object's ``__dict__``, and a copy of its items.
 
     Args:
-        live: the dictionary.
-        where: whose it is, for messages.
-        names: the keys that matter; ``None`` for all.
+        live: the dictionary itself.
+        where: the path of its owner, for messages.
+        names: the relevant keys; ``None`` for all.
         library: whether it belongs to an object of a library.
-        items: a copy.
+        items: the copy.
     """
 
     live: dict[Any, Any]
@@ -38,13 +40,13 @@ class Held(NamedTuple):
     library: bool
     items: dict[Any, Any]
 
-    def matters(self, key: Any) -> bool:
-        """Whether code can read this key."""
+    def is_relevant(self, key: Any) -> bool:
+        """Whether reachable code can read this key."""
         return self.names is None or key in self.names
 
     def changes(self) -> list[Any]:
-        """The keys that matter and whose values are other objects now, or which stand in another place."""
-        keys = [k for k in (*self.items, *(k for k in self.live if k not in self.items)) if self.matters(k)]
+        """Return the relevant keys whose values were replaced or whose order changed."""
+        keys = [k for k in (*self.items, *(k for k in self.live if k not in self.items)) if self.is_relevant(k)]
         changed = [k for k in keys if self.live.get(k, ABSENT) is not self.items.get(k, ABSENT)]
         if changed or self.names is not None:
             return changed
@@ -52,11 +54,15 @@ class Held(NamedTuple):
 
 
 class Snapshot:
-    """What stood where. ``note_…`` takes it down, ``holds`` compares, ``written`` and ``restore`` undo a trace."""
+    """References to the visited objects and their contents.
+
+    ``record_…`` adds an object, ``is_current`` compares, ``changed_names`` lists modifications and ``restore`` undoes
+    them.
+    """
 
     def __init__(self) -> None:
         self.alive: list[Any] = []
-        self.dicts: list[Held] = []
+        self.dicts: list[DictCopy] = []
         self.empty: list[dict[Any, Any]] = []
         self.lists: list[tuple[MutableSequence[Any], str, list[Any]]] = []
         self.sets: list[tuple[Any, str, Any]] = []
@@ -72,67 +78,67 @@ class Snapshot:
         self._site_tensors: list[Tensor] = []
         self._checks: list[Callable[[], bool]] = []
 
-    def keep(self, value: Any) -> None:
-        """Keep an object alive, so that no other one gets its identity."""
+    def keep_alive(self, value: Any) -> None:
+        """Keep an object alive, so that its ``id`` is not reused."""
         self.alive.append(value)
 
-    def note_dict(self, live: dict[Any, Any], where: str, names: frozenset[str] | None, library: bool) -> None:
-        """Take down a dictionary: whose it is, which keys matter, whether it belongs to a library."""
+    def record_dict(self, live: dict[Any, Any], where: str, names: frozenset[str] | None, library: bool) -> None:
+        """Record a dictionary, the path of its owner, its relevant keys, and whether it belongs to a library."""
         if live:
-            self.dicts.append(Held(live, where, names, library, dict(live)))
+            self.dicts.append(DictCopy(live, where, names, library, dict(live)))
         else:
             self.empty.append(live)
 
-    def note_list(self, live: MutableSequence[Any], where: str) -> None:
-        """Take down a list and its items."""
+    def record_list(self, live: MutableSequence[Any], where: str) -> None:
+        """Record a list and its items."""
         self.lists.append((live, where, list(live)))
 
-    def note_set(self, live: Any, where: str) -> None:
-        """Take down a set of plain values."""
+    def record_set(self, live: Any, where: str) -> None:
+        """Record a set of plain values."""
         self.sets.append((live, where, frozenset(live)))
 
-    def note_cell(self, cell: CellType, name: str) -> None:
-        """Take down what a variable of an enclosing function holds."""
+    def record_cell(self, cell: CellType, name: str) -> None:
+        """Record the value of a closure variable."""
         try:
             self.cells.append((cell, name, cell.cell_contents))
         except ValueError:
             self.cells.append((cell, name, ABSENT))
 
-    def note_global(self, names: dict[str, Any], name: str) -> None:
-        """Take down a global variable, also one that is not there."""
+    def record_global(self, names: dict[str, Any], name: str) -> None:
+        """Record a global variable, defined or not."""
         self.globals.append((names, name, names.get(name, ABSENT)))
 
-    def note_class(self, cls: type, names: frozenset[str]) -> None:
-        """Take down the attributes of a class that matter."""
+    def record_class(self, cls: type, names: frozenset[str]) -> None:
+        """Record the relevant attributes of a class."""
         self.classes.append((cls, names, {n: v for n, v in vars(cls).items() if n in names}))
 
-    def note_slot(self, owner: Any, name: str) -> None:
-        """Take down an attribute that lies in a slot, also one that is not there."""
+    def record_slot(self, owner: Any, name: str) -> None:
+        """Record a slot attribute, set or not."""
         self.slots.append((owner, name, getattr(owner, name, ABSENT)))
 
-    def note_type(self, value: Any) -> None:
-        """Take down the class of an object."""
+    def record_type(self, value: Any) -> None:
+        """Record the class of an object."""
         self.objects.append(value)
 
-    def note_function(self, function: FunctionType) -> None:
-        """Take down a function's code and defaults."""
+    def record_function(self, function: FunctionType) -> None:
+        """Record a function's code and defaults."""
         self.functions.append(function)
 
-    def note_array(self, array: np.ndarray[Any, Any], where: str) -> None:
-        """Take down the content of an array."""
+    def record_array(self, array: np.ndarray[Any, Any], where: str) -> None:
+        """Record the contents of an array."""
         self.arrays.append((array, where, array.copy()))
 
-    def note_tensor(self, tensor: Tensor) -> None:
-        """Take down the type, shape and place of a tensor."""
+    def record_tensor(self, tensor: Tensor) -> None:
+        """Record the dtype, shape, stride and device of a tensor."""
         self.tensors.append(tensor)
 
-    def note_sites(self, sites: Mapping[str, Tensor]) -> None:
-        """Take down the tensors of the parameter store, the last of all."""
+    def record_sites(self, sites: Mapping[str, Tensor]) -> None:
+        """Record the tensors of the parameter store; must be called last."""
         self._site_names, self._site_tensors = list(sites), list(sites.values())
         self._checks = self._make_checks()
 
-    def holds(self, sites: Mapping[str, Tensor]) -> bool:
-        """Whether every object stands where it stood, and no tensor has another type, shape or place."""
+    def is_current(self, sites: Mapping[str, Tensor]) -> bool:
+        """Whether no recorded object was replaced and no tensor has a new dtype, shape, stride or device."""
         try:
             same = list(sites) == self._site_names and all(map(is_, sites.values(), self._site_tensors))
             return same and all(check() for check in self._checks)
@@ -140,19 +146,21 @@ class Snapshot:
             return False
 
     def _make_checks(self) -> list[Callable[[], bool]]:
-        """One comparison for each kind of thing that was noted; all items of a kind in one loop."""
+        """Return one comparison for each kind of record; all records of a kind are compared in one loop."""
         checks: list[Callable[[], bool]] = []
-        metas = list(map(META, self.tensors))
+        metas = list(map(TENSOR_ATTRIBUTES, self.tensors))
         strided = [t for t in self.tensors if t.layout is torch.strided]
         strides = list(map(Tensor.stride, strided))
         if self.tensors:
             checks.append(
-                lambda: list(map(META, self.tensors)) == metas and list(map(Tensor.stride, strided)) == strides
+                lambda: (
+                    list(map(TENSOR_ATTRIBUTES, self.tensors)) == metas and list(map(Tensor.stride, strided)) == strides
+                )
             )
         if self.empty:
             checks.append(lambda: not any(self.empty))
         if self.dicts:
-            checks.append(self._dicts_hold)
+            checks.append(self._dicts_unchanged)
             self._flatten_dicts()
         checks += [partial(_same_items, live, before) for live, _, before in self.lists]
         checks += [partial(eq, live, before) for live, _, before in self.sets]
@@ -161,20 +169,20 @@ class Snapshot:
             types = list(map(type, self.objects))
             checks.append(lambda: all(map(is_, map(type, self.objects), types)))
         if self.functions:
-            codes = list(chain.from_iterable(map(CODE, self.functions)))
-            checks.append(lambda: all(map(is_, chain.from_iterable(map(CODE, self.functions)), codes)))
+            codes = list(chain.from_iterable(map(FUNCTION_ATTRIBUTES, self.functions)))
+            checks.append(lambda: all(map(is_, chain.from_iterable(map(FUNCTION_ATTRIBUTES, self.functions)), codes)))
         contents = [before.tobytes() for *_, before in self.arrays]
         if contents:
             checks.append(lambda: [array.tobytes() for array, *_ in self.arrays] == contents)
         return checks
 
     def _pairwise_checks(self) -> list[Callable[[], bool]]:
-        """Comparisons of variables and attributes, each found by its holder and its name."""
+        """Return the comparisons of variables and attributes, each found by its owner and its name."""
         checks: list[Callable[[], bool]] = []
         filled = [(cell, before) for cell, _, before in self.cells if before is not ABSENT]
         if filled:
             cells, contents = zip(*filled, strict=True)
-            checks.append(lambda: all(map(is_, map(CONTENT, cells), contents)))
+            checks.append(lambda: all(map(is_, map(CELL_CONTENTS, cells), contents)))
         checks += [partial(_is_empty, cell) for cell, _, before in self.cells if before is ABSENT]
         if self.globals:
             spaces, names, _ = zip(*self.globals, strict=True)
@@ -197,24 +205,24 @@ class Snapshot:
         self._keys = [key for held in self.dicts for key in held.items]
         self._values = [value for held in self.dicts for value in held.items.values()]
 
-    def _dicts_hold(self) -> bool:
+    def _dicts_unchanged(self) -> bool:
         same = (
             list(map(len, self._live)) == self._sizes
             and list(chain.from_iterable(self._live)) == self._keys
             and all(map(is_, chain.from_iterable(map(dict.values, self._live)), self._values))
         )
-        return same or self._only_others_changed()
+        return same or self._only_irrelevant_keys_changed()
 
-    def _only_others_changed(self) -> bool:
-        """Whether what changed in the dictionaries are attributes that no code reads; they are taken anew."""
+    def _only_irrelevant_keys_changed(self) -> bool:
+        """Whether only attributes changed that no code reads; if so, the copies are updated."""
         if any(held.changes() for held in self.dicts):
             return False
         self.dicts = [held._replace(items=dict(held.live)) for held in self.dicts]
         self._flatten_dicts()
         return True
 
-    def written(self) -> Iterator[str]:
-        """What code has written to since, by name, but for what objects of libraries remember."""
+    def changed_names(self) -> Iterator[str]:
+        """Yield the names of what code has modified since, except the state of library objects."""
         for held in self.dicts:
             if not held.library:
                 yield from (f"{held.where}.{key}" for key in held.changes())
@@ -231,7 +239,7 @@ class Snapshot:
         yield from (f"{type(o).__name__}.{n}" for o, n, before in self.slots if getattr(o, n, ABSENT) is not before)
 
     def restore(self) -> None:
-        """Put every object back where it stood."""
+        """Undo all modifications."""
         for entry in self.dicts:
             changed = any(
                 entry.live.get(k, ABSENT) is not entry.items.get(k, ABSENT) for k in {**entry.live, **entry.items}

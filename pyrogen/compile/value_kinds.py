@@ -1,4 +1,4 @@
-"""What a walk through a program's surroundings tells apart: plain values, libraries, what changes by itself."""
+"""Classification of the values that a ``StateWalk`` visits: plain values, library code, impure functions."""
 
 import functools
 import inspect
@@ -18,52 +18,52 @@ from pyro.poutine import Trace
 from torch import Tensor, nn
 from torch.distributions import Transform
 
-from pyrogen.compile.bytecode import reads
+from pyrogen.compile.bytecode import names_read
 
 LIBRARIES = frozenset(
     {"torch", "torchvision", "pyro", "numpy", "opt_einsum", "scipy", "sklearn"}
-    | {"pytest", "_pytest", "hypothesis"}  # which a test's assertions and arguments come from
+    | {"pytest", "_pytest", "hypothesis"}  # where the assertions and arguments of tests come from
     | (sys.stdlib_module_names - {"__main__"})
 )
-"""Packages whose code is taken to depend on its arguments and on the attributes of its objects alone."""
+"""Packages whose code is assumed to depend only on its arguments and on the attributes of its objects."""
 IMPURE = frozenset(
     {"random", "time", "datetime", "os", "sys", "secrets", "uuid", "io", "socket", "subprocess", "shutil", "tempfile"}
     | {"glob", "threading", "multiprocessing", "asyncio", "urllib", "requests", "numpy.random"}
     | {"posix", "posixpath", "genericpath", "contextvars"}
 )
-"""Modules whose functions give another answer when they are asked again."""
+"""Modules whose functions may return a different result in each call."""
 IMPURE_BUILTINS = frozenset({"open", "input", "eval", "exec", "globals", "locals", "compile", "__import__"})
-PLAIN = (
+PLAIN_TYPES = (
     *(bool, int, complex, str, bytes, type(None), type(...), type(NotImplemented), range),
     *(torch.dtype, torch.device, torch.Size, torch.layout, torch.memory_format),
     *(Decimal, Fraction, timedelta),
 )
-RANDOM = (random.Random, np.random.Generator, np.random.RandomState, torch.Generator)
-TOKENS = (logging.Logger, re.Pattern, Trace, property, np.ufunc)
-"""Objects that are compared by identity: what they hold is not read, or does not change."""
-HOLDERS = re.compile(r"\._(?:modules|parameters|buffers)\['([^']*)'\]")
-"""Where a network keeps what its user knows as an attribute."""
+GENERATORS = (random.Random, np.random.Generator, np.random.RandomState, torch.Generator)
+COMPARED_BY_IDENTITY = (logging.Logger, re.Pattern, Trace, property, np.ufunc)
+"""Types of objects that are compared by identity: their contents are not read, or do not change."""
+MODULE_DICTS = re.compile(r"\._(?:modules|parameters|buffers)\['([^']*)'\]")
+"""The dictionaries of an ``nn.Module`` whose entries are read as attributes."""
 MOST_ITEMS = 10_000
 LARGEST_ARRAY = 1 << 16
-"""Bytes of a numpy array whose content is compared at each call."""
+"""The largest NumPy array, in bytes, whose contents are compared at each call."""
 HEAP_TYPE, IMMUTABLE_TYPE = 1 << 9, 1 << 8
-"""Flags of classes: made while Python runs, and written in C all the same."""
+"""Type flags: defined at run time, and immutable (a heap type defined in C)."""
 NON_PERSISTENT = "_non_persistent_buffers_set"
-CODE = (FunctionType, staticmethod, classmethod, property)
-NOT_CALLED = frozenset(
+METHOD_TYPES = (FunctionType, staticmethod, classmethod, property)
+NOT_CALLED_IMPLICITLY = frozenset(
     {"__init__", "__new__", "__repr__", "__str__", "__del__", "__reduce__", "__reduce_ex__", "__getstate__", "__dir__"}
     | {"__setstate__", "__init_subclass__", "__class_getitem__", "__set_name__", "__subclasshook__"}
     | {"__instancecheck__", "__copy__", "__deepcopy__"}
 )
-"""Methods that Python calls, but not where an object is used."""
+"""Special methods that are not called implicitly when an object is used."""
 
 
-class Opaque(Exception):
-    """A program cannot be followed; the message says what it reads."""
+class OpaqueProgram(Exception):
+    """A program depends on state that cannot be tracked; the message names it."""
 
 
-class Meta(NamedTuple):
-    """What a graph is specialised to of a tensor."""
+class TensorSpec(NamedTuple):
+    """The properties of a tensor that a graph is specialised to."""
 
     dtype: torch.dtype
     shape: torch.Size
@@ -73,45 +73,47 @@ class Meta(NamedTuple):
     kind: type
 
 
-def meta(tensor: Tensor) -> Meta:
-    """A tensor without its values."""
+def tensor_spec(tensor: Tensor) -> TensorSpec:
+    """Return the spec of a tensor."""
     stride = tensor.stride() if tensor.layout is torch.strided else ()
-    return Meta(tensor.dtype, tensor.shape, stride, tensor.device, tensor.requires_grad, type(tensor))
+    return TensorSpec(tensor.dtype, tensor.shape, stride, tensor.device, tensor.requires_grad, type(tensor))
 
 
-class Key:
-    """A value that is hashed once: a fingerprint is looked up at each step, and has hundreds of parts."""
+class HashedKey:
+    """A value whose hash is cached: a fingerprint has hundreds of parts and is looked up at each step."""
 
     def __init__(self, value: Any) -> None:
         self.value, self._hash = value, hash(value)
 
     def __eq__(self, other: object) -> bool:
-        return self is other or (isinstance(other, Key) and self._hash == other._hash and self.value == other.value)
+        return self is other or (
+            isinstance(other, HashedKey) and self._hash == other._hash and self.value == other.value
+        )
 
     def __hash__(self) -> int:
         return self._hash
 
 
-class Token:
-    """Stands for an object in a key: equal to itself alone, which it keeps alive."""
+class IdentityKey:
+    """A key that compares an object by identity and keeps it alive."""
 
     def __init__(self, value: Any) -> None:
         self.value = value
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Token) and self.value is other.value
+        return isinstance(other, IdentityKey) and self.value is other.value
 
     def __hash__(self) -> int:
         return id(self.value)
 
 
-def token(value: Any, where: str, called: bool) -> Any:
-    """The key of what is compared by identity."""
-    return Token(value)
+def identity_key(value: Any, where: str, called: bool) -> Any:
+    """Return the key of a value that is compared by identity."""
+    return IdentityKey(value)
 
 
 def is_cache(name: str, cls: type) -> bool:
-    """Whether a transform only remembers its last result there, or a network what its state is read and written by."""
+    """Whether an attribute is a transform's cache of its last result, or a network's hooks for state dictionaries."""
     if issubclass(cls, Transform) and (name.startswith("_cached") or name == "_inv"):
         return True
     return issubclass(cls, nn.Module) and (name.startswith(("_state_dict", "_load_state")) or name == NON_PERSISTENT)
@@ -129,20 +131,20 @@ def is_library(cls: Any) -> bool:
 
 
 def is_impure(name: str | None) -> bool:
-    """Whether what a module of this name defines gives another answer when it is asked again."""
+    """Whether functions of this module may return a different result in each call."""
     return name in IMPURE or (name or "").partition(".")[0] in IMPURE
 
 
 @functools.cache
 def hides_state(cls: Any) -> bool:
-    """Whether objects of a class hold something outside their attributes: those of classes that are written in C."""
+    """Whether objects of a class have state outside their attributes, as those of classes written in C."""
     solid = next(b for b in cls.__mro__ if not b.__flags__ & HEAP_TYPE or b.__flags__ & IMMUTABLE_TYPE)
     return solid not in (object, SimpleNamespace)
 
 
 @functools.cache
 def slots(cls: Any) -> tuple[str, ...]:
-    """The attributes of a class's objects that lie in slots."""
+    """Return the names of a class's slot attributes."""
     found = [getattr(base, "__slots__", ()) for base in cls.__mro__ if base.__module__ != "builtins"]
     names = [n for slots in found for n in ((slots,) if isinstance(slots, str) else slots)]
     return tuple(n for n in names if n not in ("__dict__", "__weakref__"))
@@ -150,7 +152,7 @@ def slots(cls: Any) -> tuple[str, ...]:
 
 @functools.cache
 def library_names(cls: Any) -> frozenset[str]:
-    """The attributes that the methods which a class inherits from a library can read."""
+    """Return the attribute names that methods inherited from a library can read."""
     found: set[str] = set()
     for base in cls.__mro__:
         if is_library(base) and base is not object:
@@ -159,18 +161,18 @@ def library_names(cls: Any) -> frozenset[str]:
                 for function in functions:
                     function = inspect.unwrap(function) if callable(function) else function
                     code = getattr(getattr(function, "__func__", function), "__code__", None)
-                    found |= reads(code).names if code is not None else set()
+                    found |= names_read(code).names if code is not None else set()
     return frozenset(found)
 
 
-def content(cell: CellType) -> Any:
-    """What a variable of an enclosing function holds; ``NotImplemented`` while it holds nothing."""
+def cell_content(cell: CellType) -> Any:
+    """Return the value of a closure variable; ``NotImplemented`` if it is not set."""
     try:
         return cell.cell_contents
     except ValueError:
         return NotImplemented
 
 
-def name_of(program: Any) -> str:
-    """What a program is called in messages."""
+def display_name(program: Any) -> str:
+    """Return the name of a program for messages."""
     return getattr(program, "__qualname__", type(program).__name__)

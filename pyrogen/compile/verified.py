@@ -1,4 +1,4 @@
-"""When a function may be run by a compiled graph, and by which one."""
+"""Functions that run as compiled graphs, verified against eager execution, with a fallback to it."""
 
 import inspect
 import logging
@@ -14,54 +14,53 @@ from pyro.poutine.runtime import _PYRO_STACK
 from torch import Tensor
 from torch.utils._pytree import tree_flatten
 
-from pyrogen.compile.aot_graph import NothingToTrain
-from pyrogen.compile.checked_graph import CheckedGraph, Function, Gradients, Unfit
+from pyrogen.compile.checked_graph import CheckedGraph, Function, Gradients, GraphRejected
 from pyrogen.compile.fingerprint import Fingerprint
-from pyrogen.compile.pyro_patches import DependsOnValue
-from pyrogen.compile.value_kinds import PLAIN, Meta, Opaque, meta
+from pyrogen.compile.pyro_patches import DependsOnTensorValue, NothingToTrain
+from pyrogen.compile.value_kinds import PLAIN_TYPES, OpaqueProgram, TensorSpec, tensor_spec
 
 log = logging.getLogger(__name__)
 
-TENSORS = [tree_flatten((0,) * n)[1] for n in range(5)]
-"""How so many plain arguments are nested."""
+FLAT_SPECS = [tree_flatten((0,) * n)[1] for n in range(5)]
+"""The tree specs of 0 to 4 arguments that are not nested."""
 COMPILE_AFTER = 2000
-"""Eager steps before a step compiles by itself: they take about as long as the compiler does."""
-GRAPHS = 8
-"""How many graphs, each for arguments of one kind, are kept; what comes after them runs eagerly."""
+"""The number of eager steps after which a step compiles by default: they take about as long as compilation does."""
+MAX_GRAPHS = 8
+"""The most graphs, each for one combination of argument specs and state; beyond that, execution is eager."""
 WARM_UP = 4
-"""Calls of a graph after which what it raises is an error of its own: on CUDA it is recorded in the second."""
-LIBRARIES = (
+"""Calls of a graph after which its exceptions are raised; before, they cause the fallback to eager execution."""
+LIBRARY_PATHS = (
     "<",
     *(str(Path(inspect.getfile(module)).parent) for module in (torch, pyro)),
     str(Path(__file__).parents[1]),
 )
-"""Where no code of the user is."""
+"""Directories without user code; "<" stands for generated code."""
 
-TRACING = threading.RLock()
-"""One thread at a time looks at programs and traces them: each puts back what it moved."""
+TRACE_LOCK = threading.RLock()
+"""Only one thread traces at a time: tracing modifies program state and restores it."""
 
 
-def compiles(asked: bool | None, t: int) -> bool:
-    """Whether a step compiles at its ``t``-th call: as asked, or once it has run long."""
-    return t >= COMPILE_AFTER if asked is None else asked
+def should_compile(requested: bool | None, t: int) -> bool:
+    """Whether a step compiles at its ``t``-th call: as requested, by default after ``COMPILE_AFTER`` calls."""
+    return t >= COMPILE_AFTER if requested is None else requested
 
 
 class VerifiedFunction:
-    """Values and gradients of a function by compiled graphs, one for each kind of arguments and surroundings.
+    """A function whose values and gradients are computed by compiled graphs that are verified against eager ones.
 
-    A graph is made for the shapes, types and device of the tensors, the arguments that are no tensors, and the
-    ``Fingerprint`` of the programs behind the function, which is looked at in each call. Where tensors of the
-    programs were replaced by others of the same kind, the graph is given these. Its values and gradients are compared
-    with the eager ones, under the same random state, at its 1st, 2nd, 4th, 8th … call. If they differ, if the programs
-    cannot be followed, or if the function is no fixed graph, nothing is given from then on, and one logged line names
-    the cause.
+    A graph is specialised to the shapes, dtypes and device of tensor arguments, the values of other arguments, and
+    the ``Fingerprint`` of the programs behind the function, which is taken in each call. Tensors of the programs that
+    were replaced by others of the same spec become inputs of the same graph. Values and gradients are compared with
+    the eager ones, under the same random state, at the 1st, 2nd, 4th, 8th … call of each graph. If they differ, if a
+    program is opaque, or if the function cannot be traced, every later call returns ``None``, and one logged line
+    gives the reason.
 
     Args:
-        programs: what the function runs.
-        constant: names of attributes and variables of the programs that never change, and are not looked at.
+        programs: the programs that the function runs.
+        constant: names of attributes and variables of the programs that never change and are not checked.
 
     Attributes:
-        refused: why nothing is given; ``None`` while graphs are.
+        refused: the reason for the fallback to eager execution; ``None`` while graphs are used.
     """
 
     def __init__(self, *programs: Any, constant: Collection[str] = ()) -> None:
@@ -76,24 +75,24 @@ class VerifiedFunction:
         self,
         function: Function,
         args: Any,
-        by: Sequence[Tensor] | None = None,
+        wrt: Sequence[Tensor] | None = None,
         sites: Mapping[str, Tensor] | None = None,
         constraints: Mapping[str, Any] | None = None,
         begun: bool = False,
-        note: Callable[[], Any] | None = None,
+        get_param_sites: Callable[[], Any] | None = None,
     ) -> Gradients | None:
-        """``function(*args) -> (scalar, *extra)`` and its gradients; ``None`` if it must run eagerly.
+        """Run ``function(*args) -> (scalar, *extra)`` with gradients; return ``None`` if it must run eagerly.
 
         Args:
             function: the same one in every call.
             args: tensors, other values, and lists, tuples and dicts of them.
-            by: the leaves to differentiate by; all that the scalar depends on by default.
+            wrt: the leaves to differentiate with respect to; by default all that the scalar depends on.
             sites, constraints: of the parameter store in use, if there is one.
-            begun: whether the function has run before. If not, the first call gives ``None``: what the programs make
-                for themselves when they first run, they make eagerly.
-            note: is called when a graph has been made; what it returns comes with the graph's gradients.
+            begun: whether the function has run before. If not, the first call returns ``None``, so that lazily
+                created parameters are created eagerly.
+            get_param_sites: called once a graph has been traced; its result is attached to the graph's gradients.
         """
-        if self.refused is not None or not can_follow():
+        if self.refused is not None or not handlers_are_transparent():
             return None
         if not (begun or self._begun):
             self._begun = True
@@ -101,94 +100,98 @@ class VerifiedFunction:
         graph = None
         try:
             leaves, spec = _flatten(args)
-            kinds = tuple([_kind(leaf) for leaf in leaves])
-            seen = self._look([leaf for leaf, kind in zip(leaves, kinds, strict=True) if kind is None])
-            before = seen.snapshot
-            if seen.update(sites or {}, constraints or {}):
-                self._changed = next(before.written(), None) if before else None
-                for known in self.graphs.values():
-                    known.stands = False
-            key = kinds, spec, _globals(), by is None, seen.key
+            argument_keys = tuple([_argument_key(leaf) for leaf in leaves])
+            fingerprint = self._fingerprint(
+                [leaf for leaf, kind in zip(leaves, argument_keys, strict=True) if kind is None]
+            )
+            before = fingerprint.snapshot
+            if fingerprint.update(sites or {}, constraints or {}):
+                self._changed = next(before.changed_names(), None) if before else None
+                for other in self.graphs.values():
+                    other.bound = False
+            key = argument_keys, spec, _torch_settings(), wrt is None, fingerprint.key
             graph = self.graphs.get(key)
             if graph is None:
-                self._check_reuse(kinds)
+                self._check_reuse(argument_keys)
                 known_sites = set(sites or {})
-                with TRACING:
+                with TRACE_LOCK:
                     try:
-                        graph = CheckedGraph(function, leaves, spec, by, seen)
+                        graph = CheckedGraph(function, leaves, spec, wrt, fingerprint)
                     finally:
                         made = [name for name in sites or {} if name not in known_sites]
                         for name in made:
                             del pyro.get_param_store()[name]
-                if made:  # a parameter is made eagerly, with a value; the next call makes the graph
+                if made:  # a parameter must be created eagerly, with a value; the next call traces the graph
                     return None
-                graph.noted = note() if note else None
+                graph.param_sites = get_param_sites() if get_param_sites else None
                 self.graphs[key] = graph
-            if not graph.stands:
-                graph.bind(function, spec, seen.tensors)
+            if not graph.bound:
+                graph.bind(function, spec, fingerprint.tensors)
             return graph(leaves)
-        except (Unfit, Opaque, NothingToTrain) as error:
-            self._refuse(str(error))
+        except (GraphRejected, OpaqueProgram, NothingToTrain) as error:
+            self._fall_back(str(error))
         except Exception as error:
             if graph is not None and graph.calls > WARM_UP:
                 raise
-            self._refuse(_why(error))
+            self._fall_back(_describe_error(error))
         return None
 
-    def _check_reuse(self, kinds: tuple[Any, ...]) -> None:
-        """Raise ``Unfit`` where another graph would serve one call only, as three before it did."""
-        if len(self.graphs) == GRAPHS:
-            raise Unfit(f"arguments or settings came in more than {GRAPHS} kinds")
+    def _check_reuse(self, argument_keys: tuple[Any, ...]) -> None:
+        """Raise ``GraphRejected`` if the latest three graphs each served a single call."""
+        if len(self.graphs) == MAX_GRAPHS:
+            raise GraphRejected(f"more than {MAX_GRAPHS} combinations of arguments and settings need a graph each")
         latest = list(self.graphs.items())[-3:]
         if len(latest) < 3 or any(graph.calls > 1 for _, graph in latest):
             return
-        for i, (old, new) in enumerate(zip(latest[-1][0][0], kinds, strict=False)):
-            if old != new and isinstance(new, tuple) and not isinstance(new, Meta):
-                raise Unfit(f"argument {i + 1} is another {new[0].__name__} in each call: pass it as a tensor")
-        raise Unfit(f"{self._changed or 'something'} is another one in each call")
+        for i, (old, new) in enumerate(zip(latest[-1][0][0], argument_keys, strict=False)):
+            if old != new and isinstance(new, tuple) and not isinstance(new, TensorSpec):
+                raise GraphRejected(f"argument {i + 1} is a different {new[0].__name__} in each call: pass a tensor")
+        raise GraphRejected(f"{self._changed or 'the state of the program'} changes in each call")
 
-    def _look(self, objects: list[Any]) -> Fingerprint:
-        """The fingerprint of the programs together with the arguments that are neither tensors nor plain values."""
-        mark = tuple(map(id, objects))
-        seen = self._fingerprints.get(mark)
-        if seen is None:
-            if len(self._fingerprints) == GRAPHS:
-                raise Unfit(f"arguments came in more than {GRAPHS} kinds")
-            seen = self._fingerprints[mark] = Fingerprint(*self._programs, *objects, constant=self._constant)
-        return seen
+    def _fingerprint(self, objects: list[Any]) -> Fingerprint:
+        """Return the fingerprint of the programs and of the arguments that are neither tensors nor plain values."""
+        identities = tuple(map(id, objects))
+        fingerprint = self._fingerprints.get(identities)
+        if fingerprint is None:
+            if len(self._fingerprints) == MAX_GRAPHS:
+                raise GraphRejected(f"more than {MAX_GRAPHS} combinations of arguments need a graph each")
+            fingerprint = self._fingerprints[identities] = Fingerprint(
+                *self._programs, *objects, constant=self._constant
+            )
+        return fingerprint
 
-    def _refuse(self, why: str) -> None:
+    def _fall_back(self, why: str) -> None:
         self.refused = why
         self.graphs.clear()
         log.warning("the loss runs eagerly, not compiled: %s", why)
 
 
-def can_follow() -> bool:
-    """Whether no handler of the caller's stands around the programs: a graph would not run it."""
-    return all(getattr(h, "param_only", False) or getattr(h, "changes_nothing", False) for h in _PYRO_STACK)
+def handlers_are_transparent() -> bool:
+    """Whether all active Pyro handlers leave the programs unchanged: a graph would not run them."""
+    return all(getattr(h, "param_only", False) or getattr(h, "is_transparent", False) for h in _PYRO_STACK)
 
 
 def _flatten(args: Any) -> tuple[list[Any], Any]:
-    """The leaves of nested arguments and what they were nested in, which takes no time for plain tensors."""
+    """Return the leaves and the tree spec of nested arguments; plain tensors take a fast path."""
     if all(type(arg) is Tensor for arg in args):
-        return list(args), TENSORS[len(args)] if len(args) < len(TENSORS) else tree_flatten(args)[1]
+        return list(args), FLAT_SPECS[len(args)] if len(args) < len(FLAT_SPECS) else tree_flatten(args)[1]
     leaves, spec = tree_flatten(args)
     return leaves, spec
 
 
-def _kind(leaf: Any) -> Any:
-    """What a graph is specialised to of an argument; ``None`` for one that a fingerprint has to look into."""
+def _argument_key(leaf: Any) -> Any:
+    """Return what a graph is specialised to for an argument; ``None`` if its state must be fingerprinted."""
     if isinstance(leaf, Tensor):
-        return meta(leaf)
-    if isinstance(leaf, PLAIN):
+        return tensor_spec(leaf)
+    if isinstance(leaf, PLAIN_TYPES):
         return type(leaf), leaf
     if isinstance(leaf, float):
         return float, leaf.hex()
     return None
 
 
-def _globals() -> tuple[Any, ...]:
-    """Settings of torch that a graph has built in."""
+def _torch_settings() -> tuple[Any, ...]:
+    """Return the global settings of torch that a graph is specialised to."""
     return (
         torch.is_autocast_enabled("cpu"),
         torch.is_autocast_enabled("cuda"),
@@ -198,19 +201,19 @@ def _globals() -> tuple[Any, ...]:
     )
 
 
-def _why(error: Exception) -> str:
-    """An error of torch's tracer in one line, with the line of the program that it stands at."""
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(LIBRARIES)]
-    where = _place(frames[-1]) if frames else ""
+def _describe_error(error: Exception) -> str:
+    """Return an error of torch's tracer in one line, with the user's line of code that caused it."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(LIBRARY_PATHS)]
+    where = _location(frames[-1]) if frames else ""
     name = type(error).__name__
     if isinstance(error, ValueError) and "cannot be differentiated" in str(error):  # by TraceEnum_ELBO
         return "the loss depends on no parameter"
-    if isinstance(error, DependsOnValue) or "DataDependent" in name:
+    if isinstance(error, DependsOnTensorValue) or "DataDependent" in name:
         library = traceback.extract_tb(error.__traceback__)
-        inside = [f for f in library if f.filename.startswith(LIBRARIES[2])]  # Pyro's
-        return f"Python depends on the value of a tensor{where or (_place(inside[-1]) if inside else '')}"
+        inside = [f for f in library if f.filename.startswith(LIBRARY_PATHS[2])]  # Pyro's
+        return f"Python code depends on the value of a tensor{where or (_location(inside[-1]) if inside else '')}"
     return f"{name}: {next(iter(str(error).strip().splitlines()), '')}{where}"
 
 
-def _place(frame: traceback.FrameSummary) -> str:
+def _location(frame: traceback.FrameSummary) -> str:
     return f" ({Path(frame.filename).name}, line {frame.lineno})"

@@ -1,12 +1,12 @@
-"""Data: sets by name, a user's own files, toy densities, and batches of them."""
+"""Data sets by name, a user's own files, toy densities with known likelihood, and batches."""
 
 from pyrogen.data.batches import batches
 from pyrogen.data.dataset import Dataset, Split
 from pyrogen.data.datasets import Entry, load, names
-from pyrogen.data.images import Rows, from_array, from_folder
+from pyrogen.data.images import RawData, from_array, from_folder
 from pyrogen.data.noise import Binarise, Dequantise
 from pyrogen.data.space import Space
-from pyrogen.data.toy import TOYS, Toy
+from pyrogen.data.toy import TOYS, ToyDensity
 
 __all__ = [
     "TOYS",
@@ -14,10 +14,10 @@ __all__ = [
     "Dataset",
     "Dequantise",
     "Entry",
-    "Rows",
+    "RawData",
     "Space",
     "Split",
-    "Toy",
+    "ToyDensity",
     "batches",
     "from_array",
     "from_folder",

@@ -1,38 +1,38 @@
-"""Refuse bad data with one sentence: what was given, and what was expected."""
+"""Validation of data: each check raises ``DataError`` with what was given and what was expected."""
 
 import torch
 from torch import Tensor
 
 from pyrogen.errors import DataError
 
-# A label is an index into one-hot codes and class names, so a user's id (a date, a hash) must not become one.
+# Labels index one-hot codes and class names, so identifiers (a date, a hash) must not be taken for labels.
 _MOST_CLASSES = 100_000
 
 
 def check_finite(x: Tensor, where: str) -> None:
-    """Refuse an empty tensor, and one with NaN or infinite values.
+    """Raise if a tensor is empty or has NaN or infinite values.
 
     Args:
         x: any shape and dtype.
-        where: what ``x`` is, to begin the message with: a file, an argument.
+        where: the file or argument that ``x`` comes from; the message begins with it.
 
     Raises:
-        DataError: naming the shape, or how many values of how many are not finite.
+        DataError: naming the shape, or the number of values that are not finite.
     """
     if x.numel() == 0:
         raise DataError(f"{where}: expected some data, got shape {tuple(x.shape)}")
-    # NaN and infinities reach the extremes, so that good data cost one pass and no copy.
+    # NaN and infinity propagate to the minimum and maximum, so valid data cost one pass and no copy.
     if not torch.stack(x.aminmax()).isfinite().all():
         nan, infinite = int(x.isnan().sum()), int(x.isinf().sum())
         raise DataError(f"{where}: expected finite values, got {nan} NaN and {infinite} infinite of {x.numel()}")
 
 
 def check_images(x: Tensor, where: str) -> None:
-    """Refuse what is no batch of images.
+    """Raise unless ``x`` is a batch of images.
 
     Args:
-        x: ``(n, c, h, w)`` with one or three channels: ``uint8`` grey levels, or floats in [0, 1].
-        where: what ``x`` is, to begin the message with.
+        x: ``(n, c, h, w)`` with one or three channels: ``uint8`` intensities, or floats in [0, 1].
+        where: the file or argument that ``x`` comes from; the message begins with it.
 
     Raises:
         DataError: on another shape or dtype, on NaN, and on values outside [0, 1].
@@ -50,7 +50,7 @@ def check_images(x: Tensor, where: str) -> None:
 
 
 def _rescale(low: float, high: float) -> str:
-    """How values of the range [low, high] most likely reach [0, 1]."""
+    """Suggest how to rescale values in [low, high] to [0, 1]."""
     if low >= 0 and high <= 255:
         return "divide by 255"
     if low >= -1 and high <= 1:
@@ -59,12 +59,12 @@ def _rescale(low: float, high: float) -> str:
 
 
 def check_labels(y: Tensor, n: int, where: str) -> None:
-    """Refuse labels that do not name a class for each of ``n`` rows; classes without rows are fine.
+    """Raise unless ``y`` has a class index for each of ``n`` rows; classes may be empty.
 
     Args:
         y: integers ``(n,)``, at least 0.
-        n: the number of rows they belong to.
-        where: what ``y`` is, to begin the message with.
+        n: the number of rows.
+        where: the file or argument that ``y`` comes from; the message begins with it.
 
     Raises:
         DataError: on another dtype, shape or count, a negative label, or one too large to be a class.
@@ -77,11 +77,11 @@ def check_labels(y: Tensor, n: int, where: str) -> None:
         return
     low, high = (int(v) for v in y.aminmax())
     if low < 0 or high >= _MOST_CLASSES:
-        raise DataError(f"{where}: expected classes numbered from 0, below {_MOST_CLASSES}, got {low} to {high}")
+        raise DataError(f"{where}: expected classes numbered from 0 to {_MOST_CLASSES - 1}, got {low} to {high}")
 
 
-def check_enough(n: int, batch_size: int) -> None:
-    """Refuse a training set smaller than one batch, of which no epoch would have any.
+def check_batch_size(n: int, batch_size: int) -> None:
+    """Raise if the training set is smaller than one batch: an epoch would have no full batch.
 
     Args:
         n: the number of training rows.
@@ -93,4 +93,6 @@ def check_enough(n: int, batch_size: int) -> None:
     if batch_size < 1:
         raise DataError(f"expected a batch size of at least 1, got {batch_size}")
     if n < batch_size:
-        raise DataError(f"{n} training rows are fewer than one batch of {batch_size}: give --batch-size {n} or less")
+        raise DataError(
+            f"expected at least {batch_size} training rows, one batch; got {n}: use --batch-size {n} or less"
+        )

@@ -1,4 +1,4 @@
-"""A data set: three splits, a shape, the class names, and the measure of its space."""
+"""A data set: three splits, the shape of a datum, class names, and the space in which likelihoods are compared."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -10,32 +10,35 @@ from torch import Tensor
 
 from pyrogen.data.memmap import MemoryMapped
 from pyrogen.data.space import Space
+from pyrogen.data.toy import ToyDensity
 from pyrogen.errors import DataError
 
 Noise = Callable[[Tensor, torch.Generator], Tensor]
-"""How a stored row becomes a datum: dequantisation, binarisation; ``(stored, generator) -> x``."""
+"""The map from stored rows to data, such as dequantisation or binarisation: ``(stored, generator) -> x``."""
+Side = Callable[[Tensor, Tensor | None], Tensor | None]
+"""How the side information of a datum is computed, ``(x, y) -> y``."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """Rows held as one tensor, so that a batch is a gather and never a Python loop, or as files on disk.
+    """Rows stored as one tensor, so that a batch is a single gather, or on disk.
 
     Args:
         x: the stored rows, ``(n, *event)``: ``uint8`` grey levels, or floats that are the data.
         y: labels, ``long (n,)``, or other side information with ``n`` rows; ``None`` if there is none.
-        noise: turns stored rows into data, drawn anew at each reading; ``None`` if rows are the data.
-        side: computes the side information from the data that were drawn, ``(x, y) -> y``.
-        measure: the space in which likelihoods on these rows are compared, where that is known.
-        more: further tensors with ``n`` rows each (lengths, weights, masks), which come after x and y in every batch.
+        noise: maps stored rows to data, resampled on every read; ``None`` if rows are the data.
+        side_fn: computes side information from data and labels, ``(x, y) -> y``.
+        space: the space in which likelihoods on these rows are compared, if known.
+        more: further tensors with ``n`` rows each (lengths, weights, masks), which follow x and y in every batch.
 
     Raises:
-        DataError: if one of ``more`` has another number of rows.
+        DataError: if a tensor in ``more`` has a different number of rows.
     """
 
     x: Tensor | MemoryMapped
     y: Tensor | None = None
     noise: Noise | None = None
-    side: Callable[[Tensor, Tensor | None], Tensor] | None = None
+    side_fn: Side | None = None
     space: Space | None = None
     more: tuple[Tensor, ...] = ()
 
@@ -49,37 +52,37 @@ class Split:
 
     @property
     def device(self) -> torch.device:
-        """Where the rows lie; ``read`` wants its index and generator there."""
+        """The device of the rows; the index and generator of ``read`` must be on it."""
         return self.x.device
 
     def to(self, device: torch.device | str) -> Self:
-        """The same split on another device."""
+        """Return the split on another device."""
         y, more = None if self.y is None else self.y.to(device), tuple(part.to(device) for part in self.more)
         return replace(self, x=self.x.to(device), y=y, more=more)
 
     def read(self, index: Tensor | slice, generator: torch.Generator) -> tuple[Tensor, ...]:
-        """The data at ``index`` as ``(x, y, *more)``, without y where there is none."""
-        return self.drawn(self.x[index], index, generator)
+        """Return the data at ``index`` as ``(x, y, *more)``, without y if there is none."""
+        return self.materialize(self.x[index], index, generator)
 
-    def drawn(self, stored: Tensor, index: Tensor | slice, generator: torch.Generator) -> tuple[Tensor, ...]:
-        """What ``read`` gives, where the stored rows at ``index`` are at hand."""
+    def materialize(self, stored: Tensor, index: Tensor | slice, generator: torch.Generator) -> tuple[Tensor, ...]:
+        """Return the same as ``read``, given the stored rows at ``index``."""
         x = self.noise(stored, generator) if self.noise else stored
         y = None if self.y is None else self.y[index]
-        y = self.side(x, y) if self.side else y
+        y = self.side_fn(x, y) if self.side_fn else y
         more = tuple(part[index] for part in self.more)
         return (x, *more) if y is None else (x, y, *more)
 
     @property
-    def shown(self) -> Tensor | slice:
-        """An index of all rows in order; of rows on disk of a sample that fits into memory."""
-        return self.x.sample() if isinstance(self.x, MemoryMapped) else slice(None)
+    def sample_index(self) -> Tensor | slice:
+        """An index of all rows in order, or, for rows on disk, of a sample that fits into memory."""
+        return self.x.sample_index() if isinstance(self.x, MemoryMapped) else slice(None)
 
     def tensors(self, seed: int = 0) -> tuple[Tensor, ...]:
-        """The rows ``shown``, under one draw of the noise."""
-        return self.read(self.shown, torch.Generator(self.device).manual_seed(seed))
+        """Return the rows at ``sample_index`` with one draw of the noise."""
+        return self.read(self.sample_index, torch.Generator(self.device).manual_seed(seed))
 
-    def fixed(self, seed: int) -> Self:
-        """The same split with its noise drawn once: every later reading gives the same data."""
+    def freeze_noise(self, seed: int) -> Self:
+        """Return the split with its noise drawn once, so that every read gives the same data."""
         if self.noise is None:
             return self
         generator = torch.Generator(self.device).manual_seed(seed)
@@ -88,15 +91,15 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """What ``pyrogen.data.load`` returns.
+    """A data set with three splits, as ``pyrogen.data.load`` returns it.
 
     Args:
         name: the name it was loaded by.
-        train, valid, test: the splits. ``valid`` and ``test`` are fixed; ``train`` may carry noise.
+        train, valid, test: the splits. The noise of ``valid`` and ``test`` is frozen; that of ``train`` is not.
         shape: the shape of one datum, ``(channel, height, width)`` for images, ``(d,)`` for vectors.
         classes: the class names by label; empty where there are no labels.
-        measure: the space in which likelihoods on this data are compared.
-        truth: for a toy density, the density itself (``log_prob``, ``entropy``, ``modes``).
+        space: the space in which likelihoods on this data are compared.
+        truth: the true density, known for toy data (``log_prob``, ``entropy``, ``modes``).
     """
 
     name: str
@@ -106,7 +109,7 @@ class Dataset:
     shape: tuple[int, ...]
     space: Space
     classes: tuple[str, ...] = ()
-    truth: Any = None
+    truth: ToyDensity | Any = None  # Any stands for None: who loads a toy density knows that it has one
 
     @property
     def dims(self) -> int:
@@ -115,14 +118,14 @@ class Dataset:
 
     @property
     def is_image(self) -> bool:
-        """Whether a datum can be drawn as a picture."""
+        """Whether a datum is an image with one or three channels."""
         return len(self.shape) == 3 and self.shape[0] in (1, 3)
 
     def to(self, device: torch.device | str) -> Self:
-        """The same data set on another device."""
+        """Return the data set on another device."""
         return replace(self, train=self.train.to(device), valid=self.valid.to(device), test=self.test.to(device))
 
-    def with_side(self, side: Callable[[Tensor, Tensor | None], Tensor]) -> Self:
-        """The same data with ``side(x, y)`` in place of the labels, e.g. a partly hidden image."""
-        splits = {name: replace(getattr(self, name), side=side) for name in ("train", "valid", "test")}
+    def with_side_information(self, side_fn: Side) -> Self:
+        """Return the data set with ``side_fn(x, y)`` in place of the labels, e.g. a partly observed image."""
+        splits = {name: replace(getattr(self, name), side_fn=side_fn) for name in ("train", "valid", "test")}
         return replace(self, **splits)

@@ -1,4 +1,4 @@
-"""Data sets by name, and a user's own by its path: each comes in three splits and names its measure."""
+"""Data sets by name, or a user's own by path, each with three splits and the space of its data."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ from pyrogen.data.memmap import MemoryMapped
 from pyrogen.data.mnist_cifar import read_cifar10, read_idx
 from pyrogen.data.noise import Binarise, Dequantise
 from pyrogen.data.space import Space
-from pyrogen.data.toy import TOYS, Toy
+from pyrogen.data.toy import TOYS, ToyDensity
 from pyrogen.errors import DataError, unknown
 from pyrogen.random import derive, generator
 
@@ -27,23 +27,23 @@ Sizes = tuple[int, int, int]
 """The number of rows in ``train``, ``valid`` and ``test``."""
 
 _DIGITS_SIZES = (1_167, 180, 450)
-_MOST_HELD_OUT = 10_000  # of rows on disk: those held out are in memory
+_MAX_HELD_OUT = 10_000  # for rows on disk: validation and test rows are loaded into memory
 _TOY_SIZES = (100_000, 10_000, 10_000)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A data set that can be loaded: what is known of it, and how to get at its rows.
+    """A catalogue entry: the description of a data set, and the function that reads its rows.
 
     Args:
         shape: the shape of one datum.
         sizes: the number of rows in ``train``, ``valid`` and ``test``.
-        measure: the space of the data.
-        source: where they come from.
+        space: the space of the data.
+        source: where the data come from.
         read: ``(root, seed) -> [train, valid, test]``, the stored rows.
-        noise: how stored rows become data; ``None`` if rows are the data.
+        noise: the map from stored rows to data; ``None`` if rows are the data.
         classes: the class names by label; empty where there are no labels.
-        truth: for a toy, the density itself.
+        truth: the true density, for toy data.
     """
 
     shape: tuple[int, ...]
@@ -53,7 +53,7 @@ class Entry:
     read: Callable[[Path, int], list[Stored]]
     noise: Noise | None = None
     classes: tuple[str, ...] = ()
-    truth: Toy | None = None
+    truth: ToyDensity | None = None
 
     def __str__(self) -> str:
         shape, sizes = " x ".join(map(str, self.shape)), " + ".join(f"{n:,}" for n in self.sizes)
@@ -61,29 +61,29 @@ class Entry:
 
 
 def names() -> Mapping[str, Entry]:
-    """Every name that ``load`` knows, with its entry. Reads no data, and downloads none."""
+    """Return the catalogue: the entry of every data set by name. Does not read or download data."""
     return _CATALOGUE
 
 
 def load(name: str | Path, root: str | Path | None = None, seed: int = 0) -> Dataset:
-    """Load a data set; noise is drawn anew at each reading of ``train``, and once for ``valid`` and ``test``.
+    """Load a data set. Noise is resampled on every read of ``train``, and drawn once for ``valid`` and ``test``.
 
     A user's own data (see ``from_folder`` and ``from_array``) are shuffled and split 8 : 1 : 1.
 
     Args:
         name: one of ``names()``, or the path of a folder of images, a ``.npy`` or a ``.npz`` file.
-        root: where named sets are kept, in torchvision's layout; what is absent is downloaded to there.
-            By default ``$PYROGEN_DATA``, else the folder ``pyrogen`` in the user's cache.
-        seed: of the noise in ``valid`` and ``test``, of how ``digits`` and a user's data are split, and
-            of a toy's samples. The splits of the other sets never change.
+        root: the folder of named data sets, in torchvision's layout; missing ones are downloaded into it. By default
+            ``$PYROGEN_DATA``, else the folder ``pyrogen`` in the user's cache.
+        seed: the seed of the noise in ``valid`` and ``test``, of the splits of ``digits`` and a user's data, and of
+            toy samples. The splits of other data sets are fixed.
 
     Raises:
-        ConfigError: on an unknown name, with the nearest one.
-        DataError: if the data are absent, damaged, too few or otherwise of no use.
+        ConfigError: on an unknown name, with the closest known one.
+        DataError: if the data are missing, damaged or too few.
     """
     entry = _CATALOGUE.get(str(name)) or _user_entry(name)
     train, valid, test = (Split(x, y, entry.noise, space=entry.space) for x, y in entry.read(_root(root), seed))
-    valid, test = valid.fixed(derive(seed, "valid")), test.fixed(derive(seed, "test"))
+    valid, test = valid.freeze_noise(derive(seed, "valid")), test.freeze_noise(derive(seed, "test"))
     return Dataset(str(name), train, valid, test, entry.shape, entry.space, entry.classes, entry.truth)
 
 
@@ -93,7 +93,7 @@ def _root(given: str | Path | None) -> Path:
 
 
 def _user_entry(name: str | Path) -> Entry:
-    """The entry of a user's own data, where ``name`` is their path and not a misspelt name."""
+    """Return the entry of a user's own data; raise ``ConfigError`` if ``name`` is neither a path nor a known name."""
     path = Path(name).expanduser()
     is_array = path.suffix.lower() in (".npy", ".npz")
     is_path = isinstance(name, Path) or is_array or os.sep in name or "/" in name
@@ -105,10 +105,10 @@ def _user_entry(name: str | Path) -> Entry:
         raise DataError(f"{name}: expected a folder of images, a .npy or a .npz file")
     x, y, classes, space = from_folder(path) if path.is_dir() else from_array(path)
     if len(x) < 3:
-        raise DataError(f"{name}: expected at least 3 rows, to train, to validate and to test on; got {len(x)}")
+        raise DataError(f"{name}: expected at least 3 rows, for training, validation and test; got {len(x)}")
     tenth = max(1, len(x) // 10)
     if isinstance(x, MemoryMapped):
-        tenth = min(tenth, x.most(_MOST_HELD_OUT))
+        tenth = min(tenth, x.rows_in_memory(_MAX_HELD_OUT))
     sizes = (len(x) - 2 * tenth, tenth, tenth)
 
     def read(_: Path, seed: int) -> list[Stored]:
@@ -121,9 +121,9 @@ def _user_entry(name: str | Path) -> Entry:
 def _shuffled(x: Tensor | MemoryMapped, y: Tensor | None, sizes: Sizes, seed: int) -> list[Stored]:
     order = torch.randperm(len(x), generator=generator(seed, "split"))
     train, valid, test = torch.split(order, list(sizes))
-    taken = x.part(train) if isinstance(x, MemoryMapped) else x[train]
+    train_rows = x.select(train) if isinstance(x, MemoryMapped) else x[train]
     rest = [(x[part], None if y is None else y[part]) for part in (valid, test)]
-    return [(taken, None if y is None else y[train]), *rest]
+    return [(train_rows, None if y is None else y[train]), *rest]
 
 
 def _digits(root: Path, seed: int) -> list[Stored]:
@@ -136,18 +136,18 @@ def _digits(root: Path, seed: int) -> list[Stored]:
 
 def _idx(folder: str, root: Path, seed: int) -> list[Stored]:
     (x, y), (test_x, test_y) = read_idx(root, folder)
-    # In MNIST's test file the easier half comes last: a part of it in that order would mislead.
+    # The second half of MNIST's test file is easier than the first, so a part of it must be a random one.
     order = torch.randperm(len(test_x), generator=generator(0, "test order"))
     return [(x[:50_000], y[:50_000]), (x[50_000:], y[50_000:]), (test_x[order], test_y[order])]
 
 
 def _stacked(single: Callable[[Path, int], list[Stored]], sizes: Sizes, root: Path, seed: int) -> list[Stored]:
-    """Three digits drawn at random, as the channels of one picture: 1,000 modes in about equal shares."""
+    """Stack three random digits as the channels of one image: 1,000 modes of about equal weight."""
     splits = zip(("train", "valid", "test"), single(root, seed), sizes, strict=True)
     stored: list[Stored] = []
     for split, (x, _), n in splits:
-        which = torch.randint(len(x), (n, 3), generator=generator(0, "stacked", split))
-        stored.append((x[:][which, 0], None))
+        indices = torch.randint(len(x), (n, 3), generator=generator(0, "stacked", split))
+        stored.append((x[:][indices, 0], None))
     return stored
 
 
@@ -156,15 +156,26 @@ def _cifar10(root: Path, seed: int) -> list[Stored]:
     return [(x[:45_000], y[:45_000]), (x[45_000:], y[45_000:]), test]
 
 
-def _samples(toy: Toy, root: Path, seed: int) -> list[Stored]:
+def _samples(toy: ToyDensity, root: Path, seed: int) -> list[Stored]:
     splits = zip(("train", "valid", "test"), _TOY_SIZES, strict=True)
     return [(toy.sample(n, generator(seed, "toy", split)), None) for split, n in splits]
 
 
 def _catalogue() -> Mapping[str, Entry]:
     digits = tuple("0123456789")
-    clothes = ("T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
-    things = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+    clothes = (
+        "T-shirt/top",
+        "trouser",
+        "pullover",
+        "dress",
+        "coat",
+        "sandal",
+        "shirt",
+        "sneaker",
+        "bag",
+        "ankle boot",
+    )
+    objects = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
     download = "downloaded by torchvision where absent"
     mnist, fashion = partial(_idx, "MNIST"), partial(_idx, "FashionMNIST")
     entries = {}
@@ -180,7 +191,7 @@ def _catalogue() -> Mapping[str, Entry]:
         entries[f"{name}-logit"] = entry(logit, noise=Dequantise(logit))
     unit = Space("unit", levels=256)
     sizes = (45_000, 5_000, 10_000)
-    entries["cifar10"] = Entry((3, 32, 32), sizes, unit, download, _cifar10, Dequantise(unit), things)
+    entries["cifar10"] = Entry((3, 32, 32), sizes, unit, download, _cifar10, Dequantise(unit), objects)
     for name, side, levels, sizes, single in (
         ("digits", 8, 17, (20_000, 2_000, 5_000), _digits),
         ("mnist", 28, 256, (128_000, 10_000, 10_000), mnist),
@@ -189,7 +200,7 @@ def _catalogue() -> Mapping[str, Entry]:
         read = partial(_stacked, single, sizes)
         entries[f"stacked-{name}"] = Entry((3, side, side), sizes, unit, source, read, Dequantise(unit))
     for name, toy in TOYS.items():
-        source = "drawn from a density that is known"
+        source = "samples of a known density"
         read = partial(_samples, toy())
         entries[name] = Entry((2,), _TOY_SIZES, Space("real"), source, read, truth=toy())
     return MappingProxyType(entries)

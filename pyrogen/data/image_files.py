@@ -1,4 +1,4 @@
-"""Image files as the rows of an array: their headers are read at once, their pixels when a row is asked for."""
+"""Image files as rows of an array: headers are read at construction, pixels when a row is indexed."""
 
 import os
 import warnings
@@ -15,38 +15,38 @@ from pyrogen.errors import DataError
 
 T = TypeVar("T")
 
-# Whatever a file is called, no other decoder is tried on it: some, as for PostScript, start programs.
+# No other decoder is tried, whatever a file's suffix: some, such as PostScript's, start external programs.
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
 _GREY = ("1", "L", "LA")
-_SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
+_ROTATED = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
 
 
 class Header(NamedTuple):
-    """What is known of an image before its pixels are read.
+    """The properties of an image that are read from its header.
 
     Args:
         size: ``(height, width)``, upright.
         grey: whether it has one channel, else three.
-        deep: whether 8 bits do not hold its levels.
+        exceeds_8_bits: whether its grey levels need more than 8 bits.
     """
 
     size: tuple[int, int]
     grey: bool
-    deep: bool
+    exceeds_8_bits: bool
 
 
-class Pictures:
-    """Images of one size, of which rows are read by index: ``pictures[index]`` is ``(len(index), c, h, w)``.
+class ImageFiles:
+    """Image files of one size that are read by index: ``images[index]`` is ``(len(index), c, h, w)``.
 
-    The rows are ``uint8`` grey levels, or ``float32`` in [0, 1] if 8 bits do not hold some image's levels. There is
-    one channel if every image is grey, else three. The constructor reads headers only, but for images with a
-    palette or of more than 8 bits: how they are to be stored shows in their pixels alone.
+    The rows are ``uint8`` intensities, or ``float32`` in [0, 1] if some image has grey levels of more than 8 bits.
+    There is one channel if every image is grey, else three. The constructor reads only headers, except for images with
+    a palette or more than 8 bits, whose storage format depends on their pixels.
 
     Args:
         files: the image files, at least one.
 
     Raises:
-        DataError: naming the file that is no image, or is of another size than the first.
+        DataError: naming a file that is not an image, or whose size differs from that of the first.
     """
 
     def __init__(self, files: Sequence[Path]) -> None:
@@ -56,10 +56,10 @@ class Pictures:
             if header.size != (h, w):
                 sizes = f"{files[0]} is {w} x {h} and {file} is {header.size[1]} x {header.size[0]} pixels"
                 raise DataError(f"expected images of one size, but {sizes}")
-        # One block of bytes: worker processes share it, as they would not share objects whose references are counted.
+        # One block of bytes, which worker processes share; reference counting would copy the pages of a list.
         self.files = np.array([os.fsencode(file.absolute()) for file in files])
         self.shape = (len(files), 1 if all(header.grey for header in headers) else 3, h, w)
-        self.dtype = np.dtype(np.float32 if any(header.deep for header in headers) else np.uint8)
+        self.dtype = np.dtype(np.float32 if any(header.exceeds_8_bits for header in headers) else np.uint8)
 
     def __len__(self) -> int:
         return len(self.files)
@@ -73,7 +73,7 @@ class Pictures:
         """The images at ``index``, decoded.
 
         Raises:
-            DataError: naming the file that is damaged, or that has changed since its header was read.
+            DataError: naming a file that is damaged or has changed since its header was read.
         """
         files = self.files[index]
         rows = np.empty((len(files), *self.shape[1:]), self.dtype)
@@ -82,28 +82,28 @@ class Pictures:
             pixels = self._stored(_open(file, _pixels))
             planes = pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, 2, 0)
             if planes.shape[1:] != row.shape[1:] or len(planes) > len(row):
-                raise DataError(f"{file}: expected {row.shape} by its header, but its pixels are {planes.shape}")
+                raise DataError(f"{file}: expected pixels of shape {row.shape} as in its header, got {planes.shape}")
             row[:] = planes
         return rows
 
     def _stored(self, pixels: NDArray[Any]) -> NDArray[Any]:
-        """The values of ``uint8`` or ``uint16`` pixels in the type of the rows."""
+        """Convert ``uint8`` or ``uint16`` pixels to the dtype of the rows."""
         if self.dtype == np.float32:
             return pixels / np.float32(np.iinfo(pixels.dtype).max)
         return pixels if pixels.dtype == np.uint8 else pixels // 257
 
 
 def _open(file: Path, read: Callable[[Image.Image], T]) -> T:
-    """What ``read`` finds in an image file, whose name every error has in it."""
+    """Open an image file and return ``read(image)``; every error names the file."""
     try:
         with warnings.catch_warnings():
-            # Pillow only warns of a picture of 90 megapixels, and refuses one of 180.
+            # Pillow only warns about an image of 90 megapixels, and raises for one of 180.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(file, formats=_FORMATS) as image:
                 return read(image)
     except UnidentifiedImageError as error:
-        raise DataError(f"{file} is not an image, or not one of a known format") from error
-    except Exception as error:  # a damaged file fails in its decoder, each of which has its own exceptions
+        raise DataError(f"{file}: expected an image in one of the formats {', '.join(_FORMATS)}") from error
+    except Exception as error:  # every decoder has its own exceptions for damaged files
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"{file} cannot be read as an image: {reason}") from error
 
@@ -111,11 +111,11 @@ def _open(file: Path, read: Callable[[Image.Image], T]) -> T:
 def _header(image: Image.Image) -> Header:
     if image.mode.startswith(("P", "I", "F")):
         pixels = _pixels(image)
-        deep = pixels.dtype == np.uint16 and bool((pixels % 257).any())
-        return Header((pixels.shape[0], pixels.shape[1]), pixels.ndim == 2, deep)
-    # A PNG file's own getexif() decodes the image first, to look behind it too.
-    sideways = Image.Image.getexif(image).get(ExifTags.Base.Orientation) in _SIDEWAYS
-    size = (image.width, image.height) if sideways else (image.height, image.width)
+        exceeds_8_bits = pixels.dtype == np.uint16 and bool((pixels % 257).any())
+        return Header((pixels.shape[0], pixels.shape[1]), pixels.ndim == 2, exceeds_8_bits)
+    # The getexif() of a PNG file would decode the image first, to read the chunks after it.
+    rotated = Image.Image.getexif(image).get(ExifTags.Base.Orientation) in _ROTATED
+    size = (image.width, image.height) if rotated else (image.height, image.width)
     return Header(size, image.mode in _GREY, False)
 
 
@@ -133,6 +133,6 @@ def _pixels(image: Image.Image) -> NDArray[Any]:
     if image.has_transparency_data:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
     colour = np.asarray(image.convert("RGB"))
-    # A palette says nothing of its colours: whether it is one of greys shows in the pixels.
+    # Whether a palette has only greys shows in the pixels.
     grey = mode in _GREY or (mode in ("P", "PA") and bool((colour == colour[..., :1]).all()))
     return colour[..., 0] if grey else colour

@@ -1,7 +1,7 @@
-"""A user's own data: a folder of pictures, or an array in a ``.npy`` or ``.npz`` file.
+"""A user's own data: a folder of images, or an array in a ``.npy`` or ``.npz`` file.
 
-Both come back as ``Rows``, stored as small as they are: 8-bit pictures as ``uint8``, to be dequantised
-at each reading, and anything finer as floats in [0, 1].
+Both are returned as ``RawData`` in compact form: 8-bit images as ``uint8``, to be dequantised on every read, and
+images of higher precision as floats in [0, 1].
 """
 
 import zlib
@@ -15,24 +15,24 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pyrogen.data.checks import check_finite, check_images, check_labels
-from pyrogen.data.image_files import Pictures
-from pyrogen.data.memmap import MemoryMapped, extremes, held, mapped
+from pyrogen.data.image_files import ImageFiles
+from pyrogen.data.memmap import MemoryMapped, load_or_map, min_max, open_memmap
 from pyrogen.data.space import Space
 from pyrogen.errors import DataError
-from pyrogen.nn.precision import standard
+from pyrogen.nn.precision import default_dtype
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
-"""The files of a folder that are read as pictures, in upper or lower case."""
+"""The suffixes of image files, in upper or lower case; other files of a folder are ignored."""
 
 
-class Rows(NamedTuple):
-    """Data that are not yet split.
+class RawData(NamedTuple):
+    """Data before they are split into training, validation and test data.
 
     Args:
         x: the stored rows, ``(n, *event)``: ``uint8`` grey levels, or floats that are the data; on disk if large.
         y: labels, ``long (n,)``, or ``None``.
         classes: the class names by label; empty without labels.
-        measure: the space of the data; where it has ``levels``, the rows are levels to dequantise.
+        space: the space of the data; if it has ``levels``, the rows are grey levels to be dequantised.
     """
 
     x: Tensor | MemoryMapped
@@ -41,35 +41,37 @@ class Rows(NamedTuple):
     space: Space
 
 
-def from_folder(path: str | Path) -> Rows:
-    """Read a folder of pictures, all of one size.
+def from_folder(path: str | Path) -> RawData:
+    """Read a folder of images, all of one size.
 
-    Its sub-folders are the classes, in the order of their names; a folder without sub-folders has no
-    labels. Hidden files, and files that by their names are no pictures, are passed over. If every
-    picture is grey there is one channel, else three. Transparent pictures are laid on white, of an
-    animation the first frame is taken, photographs are turned upright. 16-bit grey keeps its 16 bits,
-    as ``v / 65535``. Pictures that take 2 GiB or more in memory stay in their files, and are decoded anew
-    for every batch.
+    Subfolders are the classes, in alphabetical order; a folder without subfolders has no labels. Hidden files and
+    files without an image suffix are ignored. There is one channel if every image is grey, else three. Transparent
+    images are composited onto white, animations give their first frame, and EXIF orientation is applied. 16-bit grey
+    levels keep their precision, as ``v / 65535``. Images that would take 2 GiB of memory or more stay on disk and are
+    decoded for every batch.
 
     Args:
         path: the folder.
 
+    Returns:
+        The images with labels if there are subfolders.
+
     Raises:
-        DataError: naming the file or folder that is missing, empty, unreadable or of another size.
+        DataError: naming a file or folder that is missing, empty, unreadable or of a different size.
     """
     folder = Path(path).expanduser()
     classes = _classes(folder)
     files = [file for members in classes.values() for file in members]
-    pictures = Pictures(files)
-    x, space = held(pictures), Space("unit", levels=256 if pictures.dtype == np.uint8 else 0)
+    images = ImageFiles(files)
+    x, space = load_or_map(images), Space("unit", levels=256 if images.dtype == np.uint8 else 0)
     if "" in classes:
-        return Rows(x, None, (), space)
+        return RawData(x, None, (), space)
     sizes_of = torch.tensor([len(members) for members in classes.values()])
-    return Rows(x, torch.arange(len(classes)).repeat_interleave(sizes_of), tuple(classes), space)
+    return RawData(x, torch.arange(len(classes)).repeat_interleave(sizes_of), tuple(classes), space)
 
 
 def _classes(folder: Path) -> dict[str, list[Path]]:
-    """The image files of each class by its name; under the name ``""`` those of a folder without classes."""
+    """Return the image files by class name; the name is ``""`` in a folder without classes."""
     try:
         entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
         inside = {d.name: _image_files(sorted(d.iterdir())) for d in entries if d.is_dir()}
@@ -78,17 +80,15 @@ def _classes(folder: Path) -> dict[str, list[Path]]:
     flat = _image_files(entries)
     named = [name for name, files in inside.items() if files]
     if flat and named:
-        raise DataError(
-            f"{folder} holds images ({flat[0].name}) as well as class folders ({named[0]}): keep one or the other"
-        )
+        raise DataError(f"{folder}: expected either images or class folders, got both ({flat[0].name} and {named[0]})")
     if flat:
         return {"": flat}
     if not named:
-        kinds = ", ".join(sorted(SUFFIXES))
-        raise DataError(f"{folder}: expected image files ({kinds}), in it or in its class folders, but there are none")
+        suffixes = ", ".join(sorted(SUFFIXES))
+        raise DataError(f"{folder}: expected image files ({suffixes}) in it or in its class folders, found none")
     if len(named) < len(inside):
         empty = next(name for name, files in inside.items() if not files)
-        raise DataError(f"{folder / empty}: expected the images of a class, but there are none")
+        raise DataError(f"{folder / empty}: expected the images of a class, found none")
     return inside
 
 
@@ -96,27 +96,30 @@ def _image_files(entries: list[Path]) -> list[Path]:
     return [e for e in entries if e.suffix.lower() in SUFFIXES and not e.name.startswith(".") and not e.is_dir()]
 
 
-def from_array(path: str | Path) -> Rows:
-    """Read data from a ``.npy`` file, or from a ``.npz`` file as ``x``, or its only array, and labels ``y``.
+def from_array(path: str | Path) -> RawData:
+    """Read data from a ``.npy`` file, or from a ``.npz`` file: ``x`` or its only array, and labels ``y`` if present.
 
-    Images are ``(n, h, w)``, ``(n, c, h, w)`` or ``(n, h, w, c)`` with one or three channels: ``uint8``,
-    ``uint16`` (as ``v / 65535``), or floats in [0, 1]. Vectors are ``(n, d)`` or ``(n,)``, of any finite
-    values. Booleans, and arrays of nothing but zeros and ones, are binary. Float images all of whose
-    values are ``k / 255`` are 8-bit images: as they are, a density on them could grow without bound. A ``.npy`` file of
-    2 GiB or more that holds ``uint8`` images or ``float32`` values stays on disk, and batches are read from it.
+    Images are ``(n, h, w)``, ``(n, c, h, w)`` or ``(n, h, w, c)`` with one or three channels: ``uint8``, ``uint16``
+    (as ``v / 65535``), or floats in [0, 1]. Vectors are ``(n, d)`` or ``(n,)`` with finite values. Booleans, and arrays
+    that contain only zeros and ones, are binary. Float images whose values are all ``k / 255`` are treated as 8-bit
+    images, since the likelihood of a density on them would be unbounded. A ``.npy`` file of 2 GiB or more with
+    ``uint8`` images or ``float32`` values stays on disk and is memory-mapped.
 
     Args:
         path: the file.
 
+    Returns:
+        The data with labels if there are any.
+
     Raises:
-        DataError: naming the file, and the shape, dtype or values that cannot be used.
+        DataError: naming the file, and the unsupported shape, dtype or values.
     """
     file = Path(path).expanduser()
     where = str(file)
     try:
-        on_disk = mapped(file)
+        on_disk = open_memmap(file)
     except (OSError, ValueError):
-        on_disk = None  # what is wrong with it, loading says
+        on_disk = None  # loading will report the error
     if on_disk is not None:
         return _on_disk(on_disk, where)
     x, y = _load(file)
@@ -130,29 +133,29 @@ def from_array(path: str | Path) -> Rows:
     x = x[:, None] if x.ndim in (1, 3) else x
     stored, space = _vectors(x, where) if x.ndim == 2 else _images(x, where)
     if y is None:
-        return Rows(stored, None, (), space)
+        return RawData(stored, None, (), space)
     if y.dtype.kind not in "biuf":
         raise DataError(f"{where}: expected integer labels y, got dtype {y.dtype}")
     labels = torch.from_numpy(y.astype(np.float64 if y.dtype.kind == "f" else np.int64))
     check_labels(labels, len(stored), f"{where}: y")
-    return Rows(stored, labels, tuple(str(k) for k in range(int(labels.max()) + 1)), space)
+    return RawData(stored, labels, tuple(str(k) for k in range(int(labels.max()) + 1)), space)
 
 
-def _on_disk(array: NDArray[Any], where: str) -> Rows:
-    """A large array as it lies in its file; one pass over it finds what cannot be used."""
-    low, high = extremes(array)
+def _on_disk(array: NDArray[Any], where: str) -> RawData:
+    """Return a large array memory-mapped, after one pass over it to validate its values."""
+    low, high = min_max(array)
     check_finite(torch.tensor([low, high]), where)
     if array.dtype == np.uint8:
-        return Rows(MemoryMapped(array), None, (), Space("unit", levels=256))
+        return RawData(MemoryMapped(array), None, (), Space("unit", levels=256))
     if array.ndim == 4:
         check_images(torch.tensor([low, high]).view(2, 1, 1, 1), where)
-    return Rows(MemoryMapped(array), None, (), Space("unit" if array.ndim == 4 else "real"))
+    return RawData(MemoryMapped(array), None, (), Space("unit" if array.ndim == 4 else "real"))
 
 
 def _load(file: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """The arrays ``x`` and ``y`` of a file; pickled objects are never loaded, as they can run code."""
+    """Load the arrays ``x`` and ``y``; pickled objects are rejected, since they can execute code."""
     try:
-        with file.open("rb") as stream:  # opened here, as numpy leaves a damaged file open
+        with file.open("rb") as stream:  # opened here, because numpy does not close a damaged file
             loaded = np.load(stream, allow_pickle=False)
             if isinstance(loaded, np.ndarray):
                 return loaded, None
@@ -162,7 +165,7 @@ def _load(file: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
         raise DataError(f"{file}: expected numbers saved by numpy.save or numpy.savez: {reason}") from error
     names = arrays.keys() - {"y"}
     if "x" not in names and len(names) != 1:
-        raise DataError(f"{file}: expected an array 'x' and perhaps labels 'y', got {sorted(arrays)}")
+        raise DataError(f"{file}: expected an array 'x' and optional labels 'y', got {sorted(arrays)}")
     return arrays["x" if "x" in names else names.pop()], arrays.get("y")
 
 
@@ -193,14 +196,14 @@ def _images(x: NDArray[Any], where: str) -> tuple[Tensor, Space]:
 
 
 def _floats(x: NDArray[Any]) -> Tensor:
-    """The values in torch's default type."""
-    kind = np.float64 if standard() == torch.float64 else np.float32
-    with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused as such
-        return torch.from_numpy(np.ascontiguousarray(x, dtype=kind))
+    """Convert to torch's default dtype."""
+    dtype = np.float64 if default_dtype() == torch.float64 else np.float32
+    with np.errstate(over="ignore"):  # overflow gives infinity, which check_finite reports
+        return torch.from_numpy(np.ascontiguousarray(x, dtype=dtype))
 
 
 def _eight_bit(x: Tensor) -> tuple[Tensor, Space]:
-    """Images as ``uint8`` with 256 levels if all their values are ``k / 255``, else as they are."""
+    """Return images as ``uint8`` with 256 levels if all values are ``k / 255``, else unchanged."""
     if x.dtype != torch.uint8:
         level = (x * 255).round()
         if (level / 255 - x).abs().max() > 1e-6:

@@ -1,4 +1,4 @@
-"""Rows that stay on disk: they are read when a batch asks for them."""
+"""Rows that stay on disk and are read when a batch needs them."""
 
 from math import prod
 from pathlib import Path
@@ -9,28 +9,28 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyrogen.data.image_files import Pictures
-from pyrogen.nn.precision import standard
+from pyrogen.data.image_files import ImageFiles
+from pyrogen.nn.precision import default_dtype
 
-FROM_BYTES = 2**31
-"""Arrays and folders of images that take as much memory, or more, stay on disk."""
-SHOWN = 100_000
-"""How many rows stand for all where a statistic of the whole set is asked for, or fewer if they are large."""
-_SHOWN_BYTES = 2**31
+DISK_THRESHOLD = 2**31
+"""Arrays and image folders of at least this many bytes stay on disk."""
+SAMPLE_ROWS = 100_000
+"""The most rows used for statistics of a data set on disk; fewer if rows are large."""
+_SAMPLE_BYTES = 2**31
 _CHUNK = 2**26
 
 
 class MemoryMapped:
-    """Rows of a ``.npy`` file or a folder of images, in a given order, that behave like a tensor on ``device``.
+    """Rows of a ``.npy`` file or an image folder in a given order, indexed like a tensor on ``device``.
 
     Args:
         array: the memory-mapped array, or the image files, ``(n, *event)``.
-        rows: which of its rows, and in which order; all by default.
-        device: where the rows that are read shall lie.
+        rows: the indices of its rows, in order; all by default.
+        device: the device that rows are copied to.
     """
 
     def __init__(
-        self, array: NDArray[Any] | Pictures, rows: Tensor | None = None, device: torch.device | str | None = None
+        self, array: NDArray[Any] | ImageFiles, rows: Tensor | None = None, device: torch.device | str | None = None
     ) -> None:
         self.array = array
         self.rows = torch.arange(len(array)) if rows is None else rows
@@ -45,43 +45,43 @@ class MemoryMapped:
         return torch.Size((len(self), *self.array.shape[1:]))
 
     def __getitem__(self, index: Tensor | slice) -> Tensor:
-        """The rows at ``index``, read from disk."""
+        """Read the rows at ``index`` from disk."""
         where = self.rows[index.cpu() if isinstance(index, Tensor) else index]
-        return floats(torch.from_numpy(self.array[where.numpy()])).to(self.device, non_blocking=True)
+        return to_default_dtype(torch.from_numpy(self.array[where.numpy()])).to(self.device, non_blocking=True)
 
-    def part(self, rows: Tensor) -> "MemoryMapped":
-        """Some of the rows, still on disk."""
+    def select(self, rows: Tensor) -> "MemoryMapped":
+        """Return a subset of the rows, still on disk."""
         return MemoryMapped(self.array, self.rows[rows], self.device)
 
     def to(self, device: torch.device | str) -> "MemoryMapped":
-        """The same rows, to be read to another device."""
+        """Return the same rows, to be read to another device."""
         return MemoryMapped(self.array, self.rows, device)
 
-    def sample(self) -> Tensor:
-        """An index of at most ``SHOWN`` rows: the first ones, which a shuffled split has drawn at random."""
-        return torch.arange(min(len(self), self.most(SHOWN)))
+    def sample_index(self) -> Tensor:
+        """An index of at most ``SAMPLE_ROWS`` rows: the first ones, which are a random sample in a shuffled split."""
+        return torch.arange(min(len(self), self.rows_in_memory(SAMPLE_ROWS)))
 
-    def most(self, rows: int) -> int:
-        """As many of so many rows as may be in memory, as ``float32``."""
-        return max(1, min(rows, _SHOWN_BYTES // (4 * prod(self.shape[1:]))))
-
-
-def held(array: Pictures) -> Tensor | MemoryMapped:
-    """The rows in memory, or on disk if they are large."""
-    return MemoryMapped(array) if array.nbytes >= FROM_BYTES else floats(torch.from_numpy(array[:]))
+    def rows_in_memory(self, rows: int) -> int:
+        """Return ``rows``, or as many as fit into the memory limit for samples, as ``float32``."""
+        return max(1, min(rows, _SAMPLE_BYTES // (4 * prod(self.shape[1:]))))
 
 
-def floats(rows: Tensor) -> Tensor:
-    """Rows as they are stored, but floats in torch's default type."""
-    return rows.to(standard()) if rows.is_floating_point() else rows
+def load_or_map(array: ImageFiles) -> Tensor | MemoryMapped:
+    """Load the images into memory, or leave them on disk if they are large."""
+    return MemoryMapped(array) if array.nbytes >= DISK_THRESHOLD else to_default_dtype(torch.from_numpy(array[:]))
 
 
-def mapped(file: Path) -> NDArray[Any] | None:
-    """The array of a large ``.npy`` file, mapped; ``None`` where it must, or may, be loaded.
+def to_default_dtype(rows: Tensor) -> Tensor:
+    """Convert floats to torch's default dtype; leave integers as they are."""
+    return rows.to(default_dtype()) if rows.is_floating_point() else rows
 
-    Mapped are ``uint8`` images and ``float32`` vectors and images, stored row by row.
+
+def open_memmap(file: Path) -> NDArray[Any] | None:
+    """Memory-map a large ``.npy`` file; ``None`` if it is small or must be converted.
+
+    Supported are ``uint8`` images and ``float32`` vectors and images in C order.
     """
-    if file.suffix.lower() != ".npy" or file.stat().st_size < FROM_BYTES:
+    if file.suffix.lower() != ".npy" or file.stat().st_size < DISK_THRESHOLD:
         return None
     array: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
     channels_first = array.ndim == 4 and array.shape[1] in (1, 3)
@@ -91,8 +91,8 @@ def mapped(file: Path) -> NDArray[Any] | None:
     return array[:, None] if array.ndim in (1, 3) else array
 
 
-def extremes(array: NDArray[Any]) -> tuple[float, float]:
-    """The least and the greatest value, read in pieces; NaN if there is one."""
+def min_max(array: NDArray[Any]) -> tuple[float, float]:
+    """Return the minimum and maximum, read in chunks; NaN if there is one."""
     rows = max(1, _CHUNK // max(1, array[0].nbytes))
     pieces = [array[i : i + rows] for i in range(0, len(array), rows)]
     return float(np.min([piece.min() for piece in pieces])), float(np.max([piece.max() for piece in pieces]))

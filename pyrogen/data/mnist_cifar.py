@@ -1,7 +1,7 @@
-"""The standard image sets, as they lie on disk in torchvision's layout; what is absent is downloaded.
+"""MNIST, Fashion-MNIST and CIFAR-10 in torchvision's folder layout; missing files are downloaded.
 
-The IDX files are read here, plain or gzipped: torchvision insists on unpacking them into the root,
-which may be read-only, and refuses a ``.gz`` that was packed anew.
+The IDX files are read here, plain or gzipped: torchvision requires them to be unpacked into the root folder, which may
+be read-only, and rejects a ``.gz`` file that was compressed again.
 """
 
 import gzip
@@ -26,14 +26,14 @@ _CIFAR10_FOLDER = "cifar-10-batches-py"
 
 
 def read_idx(root: Path, folder: str) -> Parts:
-    """The training and test files of a set in MNIST's format.
+    """Read the training and test files of a data set in MNIST's format.
 
     Args:
-        root: where the sets are kept; written to only if the files are absent.
-        folder: ``MNIST`` or ``FashionMNIST``, which is also torchvision's class.
+        root: the folder of data sets; written to only if files are missing.
+        folder: ``MNIST`` or ``FashionMNIST``, which is also the name of torchvision's class.
 
     Raises:
-        DataError: naming the file that is damaged, or all that was looked for where it cannot be had.
+        DataError: naming a damaged file, or the files expected if they are missing and cannot be downloaded.
     """
     raw = root / folder / "raw"
     plain = [f"{part}-{what}-ubyte" for part in ("train", "t10k") for what in ("images-idx3", "labels-idx1")]
@@ -50,15 +50,15 @@ def read_idx(root: Path, folder: str) -> Parts:
 
 
 def read_cifar10(root: Path) -> Parts:
-    """The training and test files of CIFAR-10, by torchvision, which knows their checksums.
+    """Read the training and test files of CIFAR-10 by torchvision, which verifies their checksums.
 
-    They are pickles, which run code when they are read: only the original files are safe.
+    They are pickles, which can execute code when read: only the original files are safe.
 
     Args:
-        root: where the sets are kept; written to only if the files are absent.
+        root: the folder of data sets; written to only if files are missing.
 
     Raises:
-        DataError: naming the folder that is damaged, or what was looked for where it cannot be had.
+        DataError: naming a damaged folder, or the files expected if they are missing and cannot be downloaded.
     """
     from torchvision.datasets import CIFAR10
 
@@ -67,13 +67,13 @@ def read_cifar10(root: Path) -> Parts:
         _download("CIFAR10", root, f"{folder}/{{data_batch_1, …, data_batch_5, test_batch, batches.meta}}")
     parts = []
     with warnings.catch_warnings():
-        # The pickles are from 2009, and numpy 2.4.0 to 2.4.4 warn of how dtypes were written then.
+        # The pickles are from 2009, and numpy 2.4.0 to 2.4.4 warn about their format of dtypes.
         warnings.simplefilter("ignore", np.exceptions.VisibleDeprecationWarning)
         for train in (True, False):
             try:
                 files = CIFAR10(root, train=train)
             except (RuntimeError, OSError) as error:
-                raise DataError(f"{folder} is damaged ({error}); remove it to download it anew") from error
+                raise DataError(f"{folder} is damaged ({error}); remove it to download it again") from error
             parts.append((torch.from_numpy(files.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(files.targets)))
     return parts
 
@@ -86,30 +86,30 @@ def _download(name: str, root: Path, expected: str) -> None:
     import torchvision.datasets
 
     try:
-        # Standard output belongs to the results; torchvision has printed its progress there in some versions.
+        # Standard output is reserved for results; some versions of torchvision print their progress to it.
         with redirect_stdout(sys.stderr):
             getattr(torchvision.datasets, name)(root, download=True)
     except (OSError, RuntimeError, HTTPException, EOFError, zlib.error) as error:
         reason = " ".join(str(error).split())
         raise DataError(
             f"the {name} data are not in {root}, and the download failed ({reason}). "
-            f"Expected {expected}; say where they are with --data-root DIR or PYROGEN_DATA=DIR"
+            f"Expected {expected}; set their folder with --data-root DIR or PYROGEN_DATA=DIR"
         ) from error
 
 
 def _idx(raw: Path, name: str, shape: tuple[int, ...]) -> Tensor:
-    """The bytes of one IDX file: two zeros, the type 8 (``uint8``), the rank, big-endian sizes, values."""
+    """Read an IDX file: two zero bytes, the type 8 (``uint8``), the rank, big-endian sizes, values."""
     file = _find(raw, name)
     if file is None:
-        raise DataError(f"{raw / name}: expected this file, plain or .gz, but there is none")
+        raise DataError(f"{raw / name}: expected this file, plain or .gz, found neither")
     try:
         content = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{file} is damaged: {error}; remove it to download it anew") from error
+        raise DataError(f"{file} is damaged: {error}; remove it to download it again") from error
     start = 4 + 4 * len(shape)
     header = bytes((0, 0, 8, len(shape))) + b"".join(size.to_bytes(4, "big") for size in shape)
     if content[:start] != header:
-        raise DataError(f"{file} is no IDX file of {shape} bytes: its header is {content[:start].hex(' ')}")
+        raise DataError(f"{file}: expected an IDX file of {shape} bytes, got the header {content[:start].hex(' ')}")
     if len(content) - start != prod(shape):
         raise DataError(f"{file} is damaged: expected {prod(shape)} values, got {len(content) - start}")
     return torch.frombuffer(bytearray(content), dtype=torch.uint8, offset=start).view(shape)

@@ -1,7 +1,7 @@
-"""The measure of a data space: the unit in which likelihoods may be compared.
+"""The space of a data set, which determines what likelihoods on it can be compared with.
 
-Two likelihoods compare only when both are masses on the same set, or both densities over the same
-coordinates. A data set therefore carries its measure, and every judge asks for it.
+Two likelihoods are comparable only if both are probability masses on the same set, or densities with respect to the
+same coordinates. Every data set therefore carries its space, and every measure checks it.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class Space:
     """The space of a data set.
 
     Args:
-        space: ``binary`` (a mass on {0, 1}^D), ``unit`` (a density on [0, 1]^D), ``logit`` (a density
+        support: ``binary`` (a mass on {0, 1}^D), ``unit`` (a density on [0, 1]^D), ``logit`` (a density
             on R^D over ``logit(λ + (1 - 2λ) x)``) or ``real`` (a density on R^D).
         levels: the number of grey levels L that were dequantised by ``(k + u) / L``; 0 if none.
         squeeze: λ of the logit map.
@@ -40,15 +40,14 @@ class Space:
         return f"{self.probability} on {domain}{grid}"
 
     def from_unit(self, x: Tensor) -> Tensor:
-        """Map values of [0, 1] into this space (the identity but for ``logit``)."""
+        """Map values in [0, 1] into this space (the identity, except for ``logit``)."""
         return torch.logit(self.squeeze + (1 - 2 * self.squeeze) * x) if self.support == "logit" else x
 
     def to_image(self, x: Tensor) -> Tensor:
-        """The picture in [0, 1] that a datum, or a model's sample, stands for.
+        """Map data or samples to images in [0, 1], the form in which samples of all models are compared.
 
-        Dequantised values go back to their grey level (``floor(L x) / (L - 1)``) and binary ones to
-        0 or 1: this is the common ground on which samples of all models are looked at and compared.
-        ``real`` data are no pictures and stay as they are.
+        Dequantised values become grey levels (``floor(L x) / (L - 1)``) and binary ones 0 or 1. ``real`` data are not
+        images and are returned unchanged.
         """
         if self.support == "real":
             return x
@@ -63,13 +62,12 @@ class Space:
     def bits_per_dim(self, log_prob: Tensor, x: Tensor) -> Tensor:
         """Bits per dimension of the quantised data, shape ``(batch,)``, lower is better.
 
-        ``-(log p(x) - D log L) / (D log 2)``: by Jensen's inequality over the dequantisation noise, an
-        upper bound on the code length of the grey levels. In logit space the log-density is first
-        carried back to [0, 1] by the Jacobian.
+        ``-(log p(x) - D log L) / (D log 2)`` is, by Jensen's inequality over the dequantisation noise, an upper bound
+        on the code length of the grey levels. A density in logit space is first transformed to [0, 1].
 
         Args:
-            log_prob: nats per datum in this space, ``(batch,)``.
-            x: the data it belongs to, ``(batch, *event)``.
+            log_prob: log-densities in this space, in nats, ``(batch,)``.
+            x: the data, ``(batch, *event)``.
         """
         dims = x[0].numel()
         if self.support == "logit":
@@ -78,7 +76,9 @@ class Space:
         return -(log_prob - dims * log(max(self.levels, 1))) / (dims * log(2))
 
 
-def require(given: Space, probability: str, who: str) -> None:
-    """Raise unless the likelihood ``who`` computes (a ``mass`` or a ``density``) is one on this measure."""
+def require_probability(given: Space, probability: str, who: str) -> None:
+    """Raise ``ConfigError`` unless the likelihood of ``who`` is a mass or a density as that of this space is."""
     if given.probability != probability:
-        raise ConfigError(f"{who} computes a probability {probability}, but the data set's measure is a {given}")
+        raise ConfigError(
+            f"{who} computes a probability {probability}, but the likelihood of this data set is a {given}"
+        )

@@ -1,4 +1,4 @@
-"""What of a batch a step is given, and what is said where the two do not fit."""
+"""Matching a batch to the arguments that a step accepts, with errors that name mismatched dtypes."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -14,78 +14,78 @@ Batch = tuple[Any, ...]
 """The arguments of a step: most often tensors ``(x,)``, ``(x, y)`` or more; also dicts and lists of them."""
 
 # "mat1 and mat2 must have the same dtype", "Input type (double) and bias type (float) should be the same", …
-_OF_TYPES = re.compile(r"dtype|scalar type|type \(\S+\) and \w+ type", re.IGNORECASE)
+_DTYPE_ERROR = re.compile(r"dtype|scalar type|type \(\S+\) and \w+ type", re.IGNORECASE)
 
 
-def batch_for(step: Any, batch: Batch) -> Batch:
-    """What of a batch ``step`` has places for: side information that its program knows nothing of is left out.
+def select_arguments(step: Any, batch: Batch) -> Batch:
+    """Return the part of a batch that ``step`` accepts: side information that its model does not take is dropped.
 
     Args:
-        step: may say how many arguments it takes by ``step.takes``, ``{"model": 1, …}``; else it is given all.
-        batch: its arguments, in their order.
+        step: may declare its number of arguments by ``step.takes``, ``{"model": 1, …}``; else it takes all.
+        batch: the arguments in order.
     """
     takes = getattr(step, "takes", None)
-    most = takes.get("model") if isinstance(takes, Mapping) else None
-    return batch[:most] if isinstance(most, int) else batch
+    count = takes.get("model") if isinstance(takes, Mapping) else None
+    return batch[:count] if isinstance(count, int) else batch
 
 
-def tensors_in(thing: Any) -> Iterator[Tensor]:
-    """All tensors in nested tuples, lists and dicts, in their order."""
+def iterate_tensors(thing: Any) -> Iterator[Tensor]:
+    """Yield all tensors in nested tuples, lists and dicts, in order."""
     if isinstance(thing, Tensor):
         yield thing
     elif isinstance(thing, Mapping | tuple | list):
         for part in thing.values() if isinstance(thing, Mapping) else thing:
-            yield from tensors_in(part)
+            yield from iterate_tensors(part)
 
 
-def moved(thing: Any, device: torch.device | str) -> Any:
-    """The same nested tuples, lists and dicts, with their tensors on another device."""
+def move_to_device(thing: Any, device: torch.device | str) -> Any:
+    """Copy nested tuples, lists and dicts with all tensors on another device."""
     if isinstance(thing, Tensor):
         return thing.to(device)
     if isinstance(thing, Mapping):
-        return {key: moved(part, device) for key, part in thing.items()}
+        return {key: move_to_device(part, device) for key, part in thing.items()}
     if isinstance(thing, tuple | list):
-        parts = [moved(part, device) for part in thing]
+        parts = [move_to_device(part, device) for part in thing]
         return type(thing)(*parts) if hasattr(thing, "_fields") else type(thing)(parts)
     return thing
 
 
 @contextmanager
-def types_named(step: Any, batch: Batch) -> Iterator[None]:
-    """Tell of data and weights of different types of floating point, where torch ends in an error of its own.
+def explain_dtype_errors(step: Any, batch: Batch) -> Iterator[None]:
+    """Replace torch's error about mismatched dtypes by one that names those of the data and the weights.
 
     Raises:
-        ConfigError: naming both types, if they differ and are what the error is about; else the error is left alone.
+        ConfigError: naming both dtypes, if they differ and caused the error; other errors pass unchanged.
     """
     try:
         yield
     except RuntimeError as error:
-        data, weights = _floats(tensors_in(batch)), _floats(_weights(step))
-        if not _OF_TYPES.search(str(error)) or not data or not weights or data == weights:
+        data, weights = _float_dtypes(iterate_tensors(batch)), _float_dtypes(_weights(step))
+        if not _DTYPE_ERROR.search(str(error)) or not data or not weights or data == weights:
             raise
-        of_weights = min(weights - data or weights, key=str)  # a counter of an objective may have kept its own
-        of_data = min(data - {of_weights} or data, key=str)
+        weights_dtype = min(weights - data or weights, key=str)  # a buffer of an objective may have another dtype
+        data_dtype = min(data - {weights_dtype} or data, key=str)
         raise ConfigError(
-            f"the data are {of_data} and the weights {of_weights}: convert one of them, "
-            f"e.g. data.to({of_weights}) or model.to({of_data})"
+            f"the data are {data_dtype} and the weights {weights_dtype}: convert one of them, "
+            f"e.g. data.to({weights_dtype}) or model.to({data_dtype})"
         ) from error
 
 
-def _floats(tensors: Iterator[Tensor]) -> set[torch.dtype]:
+def _float_dtypes(tensors: Iterator[Tensor]) -> set[torch.dtype]:
     return {t.dtype for t in tensors if t.is_floating_point()}
 
 
 def _weights(step: Any) -> Iterator[Tensor]:
-    """The weights that a step trains, as far as it tells of them."""
+    """Yield the weights of a step, as far as it exposes them."""
     if callable(getattr(step, "weights", None)):
-        return tensors_in(step.weights())
+        return iterate_tensors(step.weights())
     if isinstance(step, nn.Module):
         return step.parameters()
     state = step.state_dict() if callable(getattr(step, "state_dict", None)) else {}
-    return _called_weights(state)
+    return _tensors_named_weights(state)
 
 
-def _called_weights(state: Any) -> Iterator[Tensor]:
-    """The tensors under the name ``weights`` in a nested state."""
+def _tensors_named_weights(state: Any) -> Iterator[Tensor]:
+    """Yield the tensors under the key ``weights`` in a nested state."""
     for name, part in state.items() if isinstance(state, Mapping) else ():
-        yield from tensors_in(part) if name == "weights" else _called_weights(part)
+        yield from iterate_tensors(part) if name == "weights" else _tensors_named_weights(part)

@@ -1,33 +1,33 @@
-"""Densities in the plane whose likelihood, entropy and modes are known: the answer is there to compare with."""
+"""Two-dimensional toy densities with known likelihood, entropy and modes."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import e, log, pi
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-_CHUNK = 8192  # rows at a time, so that memory does not grow with their number
+_CHUNK = 8192  # rows per chunk, to bound the memory
 
 
-class Toy(Protocol):
-    """What every density of this file offers."""
+class ToyDensity(Protocol):
+    """The interface of the toy densities."""
 
     @property
     def entropy(self) -> float:
-        """``-E log p(x)`` in nats: no model's mean log-likelihood can exceed its negative."""
+        """``-E log p(x)`` in nats; its negative bounds the mean log-likelihood of any model."""
         ...
 
     @property
-    def modes(self) -> Tensor | None:
-        """The means of the modes, ``(k, 2)``; ``None`` where the density has no separate modes."""
+    def modes(self) -> Tensor | Any:  # Any for None: the caller knows whether a density has modes
+        """The means of the modes, ``(k, 2)``; ``None`` if the density has no separate modes."""
         ...
 
     @property
-    def std(self) -> float | None:
-        """The standard deviation of each mode in each direction; ``None`` where there are no modes."""
+    def std(self) -> float | Any:
+        """The standard deviation of each mode in each direction; ``None`` if there are no modes."""
         ...
 
     def log_prob(self, x: Tensor) -> Tensor:
@@ -35,11 +35,11 @@ class Toy(Protocol):
         ...
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """Draw ``n`` points ``(n, 2)``, in torch's default type, on the generator's device."""
+        """Draw ``n`` points ``(n, 2)`` in torch's default dtype, on the generator's device."""
         ...
 
 
-def _by_chunks(log_prob: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+def _in_chunks(log_prob: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     return torch.cat([log_prob(part) for part in torch.split(x, _CHUNK)])
 
 
@@ -49,10 +49,10 @@ def _device(generator: torch.Generator | None) -> torch.device:
 
 @dataclass(frozen=True, eq=False)
 class ToyMixture:
-    """Equally likely Gaussians of one covariance: ``p(x) = 1/k Σ_i N(x; m_i, S Sᵀ)``.
+    """A uniform mixture of Gaussians with a shared covariance: ``p(x) = 1/k Σ_i N(x; m_i, S Sᵀ)``.
 
     Args:
-        means: the means m, ``(k, 2)``, many standard deviations apart if there are several.
+        means: the means m, ``(k, 2)``, many standard deviations apart.
         scale: S, lower triangular, ``(2, 2)``.
     """
 
@@ -61,12 +61,12 @@ class ToyMixture:
 
     @property
     def entropy(self) -> float:
-        """``log k + log 2πe + log det S`` nats: exact for one Gaussian, and but for overlap of several."""
+        """``log k + log 2πe + log det S`` nats: exact for one Gaussian, and up to the overlap of several."""
         return log(len(self.means)) + log(2 * pi * e) + float(self.scale.diagonal().log().sum())
 
     @property
     def modes(self) -> Tensor | None:
-        """The means, ``(k, 2)``; ``None`` for a single Gaussian, of which no mode can be missed."""
+        """The means, ``(k, 2)``; ``None`` for a single Gaussian, where mode coverage is not defined."""
         return self.means.to(torch.get_default_dtype()) if len(self.means) > 1 else None
 
     @property
@@ -83,27 +83,27 @@ class ToyMixture:
             white = (part[:, None] - means) @ whiten
             return torch.logsumexp(-0.5 * white.square().sum(-1), dim=1) - constant
 
-        return _by_chunks(log_prob, x)
+        return _in_chunks(log_prob, x)
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """Draw ``n`` points, ``(n, 2)``."""
         device = _device(generator)
-        which = torch.randint(len(self.means), (n,), generator=generator, device=device)
+        component = torch.randint(len(self.means), (n,), generator=generator, device=device)
         noise = torch.randn(n, 2, generator=generator, device=device)
-        return self.means.to(noise)[which] + noise @ self.scale.T.to(noise)
+        return self.means.to(noise)[component] + noise @ self.scale.T.to(noise)
 
 
 @dataclass(frozen=True)
 class Moons:
-    """Two interleaved half circles of radius 1 under Gaussian noise, as in scikit-learn's ``make_moons``.
+    """Two interleaved half circles of radius 1 with Gaussian noise, as in scikit-learn's ``make_moons``.
 
     ``p(x) = 1/2 Σ_c 1/π ∫_0^π N(x; c(t), s²I) dt`` with ``c₁(t) = (cos t, sin t)`` and
-    ``c₂(t) = (1 - cos t, 1/2 - sin t)``, by Gauss-Legendre quadrature: the 128 nodes of each arc lie
-    closer than the noise s = 0.05 is wide, which makes it exact to the last digits of float32.
+    ``c₂(t) = (1 - cos t, 1/2 - sin t)`` is computed by Gauss-Legendre quadrature: the spacing of the 128 nodes per arc
+    is below the noise s = 0.05, which makes it exact to float32 precision.
     """
 
     noise = 0.05
-    # By the midpoint rule over the plane: squares of side 0.02, 0.01 and 0.005 agree in all these digits.
+    # By the midpoint rule over the plane: grids of spacing 0.02, 0.01 and 0.005 agree in all these digits.
     entropy = 0.2892337376
     modes = None
     std = None
@@ -120,7 +120,7 @@ class Moons:
             square = (part[:, None, 0] - centres[:, 0]).square() + (part[:, None, 1] - centres[:, 1]).square()
             return torch.logsumexp(log_weights - square / (2 * self.noise**2), dim=1) - constant
 
-        return _by_chunks(log_prob, x)
+        return _in_chunks(log_prob, x)
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """Draw ``n`` points, ``(n, 2)``."""
@@ -150,15 +150,15 @@ class Checkerboard:
     def log_prob(self, x: Tensor) -> Tensor:
         """``-log 32`` nats on a dark square and ``-inf`` elsewhere, shape ``(n,)``."""
         square = (x / 2).floor()
-        dark = (square.sum(1) % 2 == 0) & (square >= -2).all(1) & (square < 2).all(1)
-        return torch.where(dark, -self.entropy, -torch.inf).to(x.dtype)
+        on_dark_square = (square.sum(1) % 2 == 0) & (square >= -2).all(1) & (square < 2).all(1)
+        return torch.where(on_dark_square, -self.entropy, -torch.inf).to(x.dtype)
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """Draw ``n`` points, ``(n, 2)``."""
         device = _device(generator)
         column = torch.randint(-2, 2, (n,), generator=generator, device=device)
         row = 2 * torch.randint(-1, 1, (n,), generator=generator, device=device) + column % 2
-        # Short of 1, so that no sum rounds up into the next, light square.
+        # Below 1, so that no sum rounds up into the next, light square.
         inside = torch.rand(n, 2, generator=generator, device=device).clamp_(max=1 - 2**-20)
         return 2 * (torch.stack([column, row], dim=1) + inside)
 
@@ -176,15 +176,15 @@ def grid() -> ToyMixture:
 
 
 def gaussian() -> ToyMixture:
-    """One Gaussian of standard deviations 2 and 1, correlated by 0.8."""
+    """One Gaussian with standard deviations 2 and 1 and correlation 0.8."""
     return ToyMixture(torch.zeros(1, 2), torch.tensor([[2.0, 0.0], [0.8, 0.6]]))
 
 
-TOYS: Mapping[str, Callable[[], Toy]] = {
+TOYS: Mapping[str, Callable[[], ToyDensity]] = {
     "ring": ring,
     "grid": grid,
     "moons": Moons,
     "checkerboard": Checkerboard,
     "gaussian": gaussian,
 }
-"""The densities by name."""
+"""The toy densities by name."""

@@ -1,8 +1,8 @@
-"""Models with a likelihood: exact, or bounded from below."""
+"""Models with a likelihood, exact or bounded: densities, flows, autoregressive models, VAEs and their parts."""
 
 from pyrogen.explicit.autoregressive import MADE
 from pyrogen.explicit.cvae import CVAE
-from pyrogen.explicit.flow import Flow
+from pyrogen.explicit.flow import Flow, autoregressive, coupling, multiscale
 from pyrogen.explicit.gaussian import Gaussian
 from pyrogen.explicit.histogram import Histogram
 from pyrogen.explicit.kde import KernelDensity
@@ -51,5 +51,8 @@ __all__ = [
     "Spline",
     "StandardNormal",
     "VampPrior",
+    "autoregressive",
+    "coupling",
+    "multiscale",
     "observe_quadrants",
 ]

@@ -16,11 +16,11 @@ class Tractable(Protocol):
     shape: tuple[int, ...]
     probability: str
 
-    def log_prob(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+    def log_prob(self, x: Tensor, y: Tensor | None = None, /) -> Tensor:
         """Exact log p(x) in nats, ``(batch,)``."""
         ...
 
-    def sample(self, n: int, y: Tensor | None = None) -> Tensor:
+    def sample(self, n: int, y: Tensor | None = None, /) -> Tensor:
         """Draw ``(n, *shape)``."""
         ...
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from pyrogen.errors import DataError, unknown
 from pyrogen.explicit.tractable_density import TractableDensity
-from pyrogen.nn.precision import dtype_of
+from pyrogen.nn.precision import model_dtype
 
 COVARIANCES = ("diagonal", "full")
 
@@ -118,7 +118,7 @@ class Gaussian(TractableDensity):
         scale = (centred.square().mean(0) + jitter).sqrt()
         if not bool((scale > 0).all()):
             raise DataError(f"{int((scale == 0).sum())} of {len(scale)} dimensions are constant: give a jitter > 0")
-        fitted = cls(x.shape[1:], covariance, mean, scale).to(x.device, dtype_of(x))
+        fitted = cls(x.shape[1:], covariance, mean, scale).to(x.device, model_dtype(x))
         if covariance == "full":
             z = centred / scale
             correlation = z.T @ z / len(z)

@@ -18,10 +18,7 @@ from torch.distributions import Normal
 from pyrogen.data.checks import check_finite
 from pyrogen.errors import ConfigError
 from pyrogen.explicit.tractable_density import TractableDensity
-from pyrogen.nn.precision import dtype_of
-
-MOST_CELLS = 2**22
-"""How many cells are still counted; with twice as many a histogram is the wrong model."""
+from pyrogen.nn.precision import model_dtype
 
 
 class Histogram(TractableDensity):
@@ -37,6 +34,9 @@ class Histogram(TractableDensity):
         ConfigError: for more than ``MOST_CELLS`` cells, other than 2 bins for a mass, or ε outside (0, 1).
     """
 
+    MOST_CELLS = 2**22
+    """How many cells are still counted; with twice as many a histogram is the wrong model."""
+
     low: Tensor
     high: Tensor
     frequency: Tensor
@@ -51,10 +51,10 @@ class Histogram(TractableDensity):
             raise ConfigError(
                 f"a histogram of a {probability} needs {'2' if probability == 'mass' else '1 or more'} bins; got {bins}"
             )
-        if self.dims * log(bins) > log(MOST_CELLS):
+        if self.dims * log(bins) > log(self.MOST_CELLS):
             raise ConfigError(
                 f"a histogram of {bins} bins in {self.dims} dimensions has {bins}^{self.dims} cells, more than "
-                f"{MOST_CELLS}: take fewer bins or a model that is no table"
+                f"{self.MOST_CELLS}: take fewer bins or a model that is no table"
             )
         if not 0 < background < 1:
             raise ConfigError(f"background must lie between 0 and 1; got {background}")
@@ -98,7 +98,7 @@ class Histogram(TractableDensity):
     def from_data(cls, x: Tensor, bins: int, probability: str = "density", background: float = 1e-3) -> Self:
         """Count ``x``, ``(n, *shape)``; the grid spans its range."""
         check_finite(x, "histogram")
-        model = cls(x.shape[1:], bins, probability, background).to(x.device, dtype_of(x))
+        model = cls(x.shape[1:], bins, probability, background).to(x.device, model_dtype(x))
         flat = x.flatten(1)
         if probability == "density":
             margin = 1e-4 * (flat.amax(0) - flat.amin(0)).clamp_min(1e-6)  # so that the largest datum is inside

@@ -15,7 +15,7 @@ from pyrogen.data.checks import check_finite
 from pyrogen.errors import ConfigError
 from pyrogen.explicit.tractable_density import TractableDensity
 from pyrogen.nn.kernel_density import best_bandwidth, log_density
-from pyrogen.nn.precision import dtype_of
+from pyrogen.nn.precision import model_dtype
 
 
 class KernelDensity(TractableDensity):
@@ -40,7 +40,7 @@ class KernelDensity(TractableDensity):
         check_finite(points, "kernel density")
         self.shape = tuple(points.shape[1:])
         self.register_buffer("points", points.clone())
-        self.register_buffer("bandwidth", torch.tensor(float(bandwidth), dtype=dtype_of(points)))
+        self.register_buffer("bandwidth", torch.tensor(float(bandwidth), dtype=model_dtype(points)))
 
     def _log_prob(self, x: Tensor, y: Tensor | None) -> Tensor:
         """Costs O(m d) for each datum."""

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from pyrogen.explicit.likelihoods import BernoulliLikelihood, Likelihood
 from pyrogen.nn.conditions import Condition, Conditional
 from pyrogen.nn.eval_mode import eval_mode
-from pyrogen.nn.precision import widened
+from pyrogen.nn.precision import at_least_float32
 
 
 class LatentModel(Conditional, ABC):
@@ -61,7 +61,7 @@ class LatentModel(Conditional, ABC):
 
     def decoder_output(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """The decoder's output h, from which the likelihood makes p(x | z)."""
-        h: Tensor = widened(self.decoder(z)) + self.offset
+        h: Tensor = at_least_float32(self.decoder(z)) + self.offset
         return h
 
     def observation_dist(self, z: Tensor, y: Tensor | None) -> Any:

@@ -23,15 +23,15 @@ class Likelihood(Protocol):
     outputs: int
     probability: Literal["mass", "density"]
 
-    def __call__(self, h: Tensor) -> Any:
+    def __call__(self, h: Tensor, /) -> Any:
         """The distribution p(x | h) of independent values, ``batch_shape`` that of x."""
         ...
 
-    def mean(self, h: Tensor) -> Tensor:
+    def mean(self, h: Tensor, /) -> Tensor:
         """E[x | h], the shape of x."""
         ...
 
-    def link(self, mean: Tensor) -> Tensor:
+    def link(self, mean: Tensor, /) -> Tensor:
         """An ``h`` for one datum under which E[x] is about ``mean``."""
         ...
 

@@ -20,7 +20,7 @@ from pyrogen.errors import ConfigError, unknown
 from pyrogen.explicit.gaussian import COVARIANCES
 from pyrogen.explicit.tractable_density import TractableDensity
 from pyrogen.nn.conditions import Condition
-from pyrogen.nn.precision import dtype_of, widened
+from pyrogen.nn.precision import at_least_float32, model_dtype
 
 KMEANS_ROWS = 20_000
 """How many data are enough to find the first means with."""
@@ -91,7 +91,7 @@ class GaussianMixture(TractableDensity):
         c = self.condition_features(y)
         if c is None:
             return self.logits.expand(n, -1), self.loc.expand(n, -1, -1)
-        h = widened(self.given(c)).view(n, len(self.logits), -1)
+        h = at_least_float32(self.given(c)).view(n, len(self.logits), -1)
         return self.logits + h[..., 0], self.loc + h[..., 1:]
 
     def model(self, x: Tensor, y: Tensor | None = None) -> None:
@@ -175,7 +175,7 @@ class GaussianMixture(TractableDensity):
             raise ConfigError(f"a mixture of {components} components needs as many data to start at; got {len(x)}")
         flat = x.flatten(1)
         mean, scale = flat.mean(0), flat.std(0, correction=0).clamp_min(1e-6)
-        model = cls(x.shape[1:], components, covariance, min_std, mean, scale, condition).to(x.device, dtype_of(x))
+        model = cls(x.shape[1:], components, covariance, min_std, mean, scale, condition).to(x.device, model_dtype(x))
         z = ((flat - mean) / scale)[: max(KMEANS_ROWS, components)]
         kmeans = KMeans(components, n_init=1, random_state=seed).fit(z.cpu().double().numpy())
         member = torch.from_numpy(kmeans.labels_).long().to(x.device)

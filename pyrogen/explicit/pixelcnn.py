@@ -98,7 +98,7 @@ class GatedStack(nn.Module):
 
     Args:
         channels: of the image.
-        width: features of each layer, a multiple of ``channels``.
+        width: channels per layer, a multiple of ``channels``.
         layers: how many; the first looks at 7 x 7 pixels, the others at ``kernel`` x ``kernel``.
         kernel: their side, odd.
         outputs: numbers wanted for each value.
@@ -137,7 +137,7 @@ class PixelCNN(AutoregressiveDensity):
 
     Args:
         shape: ``(channel, height, width)``.
-        width: features of each layer, rounded up to a multiple of the channels.
+        width: channels per layer, rounded up to a multiple of the channels.
         layers: how many gated layers.
         likelihood: p(x_i | h_i) of one value.
         kernel: an odd side.

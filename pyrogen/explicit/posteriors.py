@@ -9,7 +9,7 @@ from pyro.nn import ConditionalAutoRegressiveNN
 from torch import Tensor, nn
 
 from pyrogen.errors import unknown
-from pyrogen.nn.precision import widened
+from pyrogen.nn.precision import at_least_float32
 
 
 class Posterior(Protocol):
@@ -17,11 +17,11 @@ class Posterior(Protocol):
 
     outputs: int
 
-    def __call__(self, h: Tensor) -> Any:
+    def __call__(self, h: Tensor, /) -> Any:
         """q(z | x) from ``h (batch, outputs)``: batch shape ``(batch,)``, event shape ``(latent,)``."""
         ...
 
-    def point_estimate(self, h: Tensor) -> Tensor:
+    def point_estimate(self, h: Tensor, /) -> Tensor:
         """A point that stands for x, ``(batch, latent)``: the mean, or what the flow makes of it."""
         ...
 
@@ -43,7 +43,7 @@ class DiagonalNormal(nn.Module):
 
     def point_estimate(self, h: Tensor) -> Tensor:
         """μ."""
-        return widened(h).chunk(2, -1)[0]
+        return at_least_float32(h).chunk(2, -1)[0]
 
 
 class FlowPosterior(nn.Module):
@@ -95,7 +95,7 @@ class FlowPosterior(nn.Module):
         return z
 
     def _parts(self, h: Tensor) -> tuple[Any, list[Any]]:
-        h = widened(h)
+        h = at_least_float32(h)
         context = h[..., : self.context]
         flows: Any = self.flows
         return normal(h[..., self.context :]), [flow.condition(context) for flow in flows]
@@ -103,5 +103,5 @@ class FlowPosterior(nn.Module):
 
 def normal(h: Tensor) -> Any:
     """N(μ, diag σ²) with μ and log σ the two halves of h, ``(batch, 2 latent)``."""
-    loc, log_scale = widened(h).chunk(2, -1)
+    loc, log_scale = at_least_float32(h).chunk(2, -1)
     return dist.Normal(loc, log_scale.exp(), validate_args=False).to_event(1)

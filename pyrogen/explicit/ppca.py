@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from pyrogen.data.checks import check_finite
 from pyrogen.errors import ConfigError, DataError
 from pyrogen.explicit.tractable_density import TractableDensity
-from pyrogen.nn.precision import dtype_of
+from pyrogen.nn.precision import model_dtype
 
 
 class PPCA(TractableDensity):
@@ -84,7 +84,7 @@ class PPCA(TractableDensity):
         """
         check_finite(x, "PPCA")
         flat = x.flatten(1).double()
-        fitted = cls(x.shape[1:], latent).to(x.device, dtype_of(x))
+        fitted = cls(x.shape[1:], latent).to(x.device, model_dtype(x))
         mean = flat.mean(0)
         centred = flat - mean
         values, vectors = torch.linalg.eigh(centred.T @ centred / len(flat))

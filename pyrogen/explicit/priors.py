@@ -16,7 +16,7 @@ from pyrogen.errors import ConfigError
 class Prior(Protocol):
     """A prior; ``posterior(x)`` is the model's q(z | x), which some priors are made of."""
 
-    def __call__(self, n: int, posterior: Callable[[Tensor], Any]) -> Any:
+    def __call__(self, n: int, posterior: Callable[[Tensor], Any], /) -> Any:
         """p(z) for ``n`` data: batch shape ``(n,)``, event shape ``(latent,)``."""
         ...
 

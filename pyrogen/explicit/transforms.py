@@ -20,11 +20,11 @@ class Elementwise(Protocol):
 
     outputs: int
 
-    def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, h: Tensor, /) -> tuple[Tensor, Tensor]:
         """The image z and log dz/dx, both of the shape of x."""
         ...
 
-    def inverse(self, z: Tensor, h: Tensor) -> Tensor:
+    def inverse(self, z: Tensor, h: Tensor, /) -> Tensor:
         """x, the shape of z."""
         ...
 

@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from pyrogen.explicit.likelihoods import BernoulliLikelihood, Likelihood
 from pyrogen.nn.codebook import Codebook, perplexity
 from pyrogen.nn.conditions import Conditional
-from pyrogen.nn.conv import halvings, image_shape
+from pyrogen.nn.conv import halved_sizes, image_shape
 from pyrogen.nn.eval_mode import eval_mode
-from pyrogen.nn.precision import widened
+from pyrogen.nn.precision import at_least_float32
 from pyrogen.nn.transformer import CausalTransformer
 
 
@@ -63,7 +63,7 @@ class VQVAE(Conditional):
         self.shape, self.codes = tuple(shape), codes
         self.likelihood = likelihood or BernoulliLikelihood()
         out = (self.likelihood.outputs * channels, *size)
-        sizes = halvings(*size)[:3]
+        sizes = halved_sizes(*size)[:3]
         self.grid = sizes[-1]
         self.encoder = _down(channels, width, len(sizes) - 1)
         self._make_levels(codes, dim, width, ema)
@@ -88,7 +88,7 @@ class VQVAE(Conditional):
 
     def decoder_output(self, e: Tensor) -> Tensor:
         """The decoder's output, from which the likelihood makes p(x | c)."""
-        h: Tensor = widened(self.decoder(e)) + self.offset
+        h: Tensor = at_least_float32(self.decoder(e)) + self.offset
         return h
 
     def losses(self, x: Tensor) -> dict[str, Tensor]:
@@ -216,7 +216,7 @@ class Sequences(TorchDistribution):
 
 def _rows(h: Tensor) -> Tensor:
     """``(batch, dim, h, w) -> (batch, h w, dim)``."""
-    return widened(h.flatten(2).transpose(1, 2))
+    return at_least_float32(h.flatten(2).transpose(1, 2))
 
 
 def _grid(e: Tensor, grid: tuple[int, int]) -> Tensor:

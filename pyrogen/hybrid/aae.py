@@ -20,7 +20,7 @@ from pyrogen.nn.conditions import Conditional, Label
 from pyrogen.nn.eval_mode import eval_mode
 from pyrogen.nn.networks import decoder_for, encoder_for
 from pyrogen.nn.noise import NormalNoise
-from pyrogen.nn.precision import widened
+from pyrogen.nn.precision import at_least_float32
 
 
 class LabelMixture(nn.Module):
@@ -61,7 +61,7 @@ class AAE(Conditional):
         shape: the shape of one datum.
         latent: the dimension of z.
         hidden: the widths of the encoder's hidden layers, mirrored by the decoder; for ``conv``, the first is the
-            number of channels next to the image. The critic has the same.
+            number of channels at the image side. The critic has the same.
         likelihood: the observation model p(x | z) of the reconstruction.
         network: ``mlp`` or ``conv``.
         classes: with labels, the prior is a ``LabelMixture``, and the critic knows the label; 0 for N(0, I).
@@ -93,7 +93,7 @@ class AAE(Conditional):
         pyro.module("encoder", self.encoder)
         pyro.module("decoder", self.decoder)
         with pyro.plate("data", len(x)):
-            h = widened(self.decoder(self.encoder(x)))
+            h = at_least_float32(self.decoder(self.encoder(x)))
             pyro.sample("x", self.likelihood(h).to_event(len(self.shape)), obs=x)
 
     def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
@@ -103,7 +103,7 @@ class AAE(Conditional):
 
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """E[x | z], ``(batch, *shape)``."""
-        return self.likelihood.mean(widened(self.decoder(z)))
+        return self.likelihood.mean(at_least_float32(self.decoder(z)))
 
     @torch.no_grad()
     def sample(self, n: int, y: Tensor | None = None) -> Tensor:

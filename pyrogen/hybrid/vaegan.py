@@ -21,26 +21,30 @@ from pyrogen.nn.conditions import Conditional
 from pyrogen.nn.eval_mode import eval_mode
 from pyrogen.nn.networks import encoder_for
 from pyrogen.nn.noise import NormalNoise
-from pyrogen.nn.precision import widened
+from pyrogen.nn.precision import at_least_float32
 
 
 class FeatureCritic(nn.Module):
     """``x (batch, *shape) -> score (batch,)``, a linear map of features.
 
     Args:
-        features: ``features(x) -> (batch, dims)``.
+        body: ``body(2 x - 1) -> (batch, dims)``.
         dims: how many features there are.
     """
 
-    def __init__(self, features: nn.Module, dims: int) -> None:
+    def __init__(self, body: nn.Module, dims: int) -> None:
         super().__init__()
-        self.features = features
+        self.body = body
         self.head = nn.Sequential(nn.LeakyReLU(0.2), nn.Linear(dims, 1))
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Score; labels are accepted and ignored."""
-        score: Tensor = widened(self.head(self.features(2 * x - 1))).squeeze(1)
+        score: Tensor = at_least_float32(self.head(self.body(2 * x - 1))).squeeze(1)
         return score
+
+    def features(self, x: Tensor) -> Tensor:
+        """f(x), ``(batch, dims)``."""
+        return at_least_float32(self.body(2 * x - 1))
 
 
 class VAEGAN(Conditional):
@@ -52,7 +56,7 @@ class VAEGAN(Conditional):
     Args:
         shape: the shape of one datum.
         latent: the dimension of z.
-        hidden: the widths of the hidden layers; for ``conv``, the first is the number of channels next to the image.
+        hidden: the widths of the hidden layers; for ``conv``, the first is the number of channels at the image side.
         network: ``mlp`` or ``conv``.
         features: how many features of the critic likeness is measured in.
         sigma: σ, how far apart the features of two alike data may lie, in units of their deviation.
@@ -119,7 +123,7 @@ class FeaturePair(nn.Module):
         latent: the dimension of z.
         encoder: ``encoder(x) -> (batch, 2 latent)``, mean and log-deviation.
         generator: ``generator(z) -> x``.
-        critic: has ``features``.
+        critic: its ``body`` computes the features.
         sigma: the deviation σ of a feature.
     """
 
@@ -133,14 +137,14 @@ class FeaturePair(nn.Module):
 
     def posterior_dist(self, x: Tensor) -> dist.TorchDistribution:
         """q(z | x) = N(μ(x), diag σ²(x))."""
-        mean, log_scale = widened(self.encoder(x)).chunk(2, -1)
+        mean, log_scale = at_least_float32(self.encoder(x)).chunk(2, -1)
         return dist.Normal(mean, log_scale.exp(), validate_args=False).to_event(1)
 
     def features(self, x: Tensor) -> Tensor:
         """What the critic sees in x, ``(batch, features)``."""
-        network = self._critic[0].features
+        network = self._critic[0].body
         f: Tensor = functional_call(network, {n: p.detach() for n, p in network.state_dict().items()}, (2 * x - 1,))
-        return widened(f)
+        return at_least_float32(f)
 
     def model(self, x: Tensor) -> None:
         """p(f(x), z) over a batch ``(batch, *shape)``."""

@@ -1,4 +1,4 @@
-"""Models known through their samples alone, trained against a critic; plain torch."""
+"""Implicit models, known through their samples: ``GAN``, ``DCGAN``, ``WGAN``, ``ResGAN``; no Pyro."""
 
 from pyrogen.implicit.base import Adversarial, Scale
 from pyrogen.implicit.dcgan import DCGAN, ConvCritic, ConvGenerator

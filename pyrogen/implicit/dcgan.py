@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from pyrogen.implicit.base import Adversarial, OutputRange, one_hot
-from pyrogen.nn.conv import ConvDown, ConvUp, dcgan_init, halvings, image_shape
-from pyrogen.nn.precision import widened
+from pyrogen.nn.conv import ConvDown, ConvUp, dcgan_init, halved_sizes, image_shape
+from pyrogen.nn.precision import at_least_float32
 
 
 def depth(shape: Sequence[int]) -> int:
@@ -21,7 +21,7 @@ def depth(shape: Sequence[int]) -> int:
     After one halving a critic is a sum of scores of small patches, and does not see how they fit together.
     """
     _, height, width = image_shape(shape)
-    return max(len(halvings(height, width)) - 1, 2)
+    return max(len(halved_sizes(height, width)) - 1, 2)
 
 
 class ConvGenerator(nn.Module):
@@ -54,7 +54,7 @@ class ConvGenerator(nn.Module):
         """Generate."""
         if self.classes:
             z = torch.cat([z, one_hot(y, self.classes).to(z)], 1)
-        x: Tensor = widened(self.layers(z))
+        x: Tensor = at_least_float32(self.layers(z))
         return x
 
 
@@ -87,12 +87,22 @@ class ConvCritic(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Score."""
-        x = 2 * x - 1 if self.unit else x
-        if self.classes:
-            planes = one_hot(y, self.classes).to(x)[:, :, None, None].expand(-1, -1, *x.shape[2:])
-            x = torch.cat([x, planes], 1)
-        score: Tensor = widened(self.layers(x)).squeeze(1)
+        score: Tensor = at_least_float32(self.layers(self._inputs(x, y))).squeeze(1)
         return score
+
+    def features(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """The output of the last convolution, flattened: ``(batch, channels · height · width)``."""
+        h = self._inputs(x, y)
+        for layer in list(self.layers)[:-1]:
+            h = layer(h)
+        return at_least_float32(h)
+
+    def _inputs(self, x: Tensor, y: Tensor | None) -> Tensor:
+        x = 2 * x - 1 if self.unit else x
+        if not self.classes:
+            return x
+        planes = one_hot(y, self.classes).to(x)[:, :, None, None].expand(-1, -1, *x.shape[2:])
+        return torch.cat([x, planes], 1)
 
 
 class DCGAN(Adversarial):
@@ -101,7 +111,7 @@ class DCGAN(Adversarial):
     Args:
         shape: ``(channel, height, width)``.
         latent: the dimension of z.
-        width: channels next to the image; they double at each halving of the size.
+        width: channels at the image side; they double at each halving of the size.
         classes: how many labels condition both players; 0 for an unconditional model.
         unit: whether data lie in [0, 1], or anywhere.
         bits: how many coordinates of z are signs.

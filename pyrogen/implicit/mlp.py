@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from pyrogen.implicit.base import OutputRange, Scale, one_hot
 from pyrogen.nn.mlp import mlp
-from pyrogen.nn.precision import widened
+from pyrogen.nn.precision import at_least_float32
 
 
 class MLPGenerator(nn.Module):
@@ -43,7 +43,7 @@ class MLPGenerator(nn.Module):
         """Generate."""
         if self.classes:
             z = torch.cat([z, one_hot(y, self.classes).to(z)], 1)
-        x: Tensor = widened(self.layers(z))
+        x: Tensor = at_least_float32(self.layers(z))
         return x
 
 
@@ -69,12 +69,20 @@ class MLPCritic(nn.Module):
         super().__init__()
         self.classes = classes
         self.scale = scale or Scale()
-        self.layers = nn.Sequential(nn.Flatten(), mlp(prod(shape) + classes, hidden, 1, activation))
+        self.layers = mlp(prod(shape) + classes, hidden, 1, activation)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Score."""
-        x = self.scale.inverse(x).flatten(1)
-        if self.classes:
-            x = torch.cat([x, one_hot(y, self.classes).to(x)], 1)
-        score: Tensor = widened(self.layers(x)).squeeze(1)
+        score: Tensor = at_least_float32(self.layers(self._inputs(x, y))).squeeze(1)
         return score
+
+    def features(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """The last hidden layer, ``(batch, hidden[-1])``."""
+        h = self._inputs(x, y)
+        for layer in list(self.layers)[:-1]:
+            h = layer(h)
+        return at_least_float32(h)
+
+    def _inputs(self, x: Tensor, y: Tensor | None) -> Tensor:
+        x = self.scale.inverse(x).flatten(1)
+        return torch.cat([x, one_hot(y, self.classes).to(x)], 1) if self.classes else x

@@ -4,6 +4,7 @@ Lin et al., "PacGAN: the power of two samples in generative adversarial networks
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -37,8 +38,17 @@ class Packed(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Score."""
+        score: Tensor = self.critic(self._packs(x))
+        return score
+
+    def features(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """The features of each pack, ``(batch / pack, dims)``, of a critic that has ``features``."""
+        features: Any = self.critic.features
+        h: Tensor = features(self._packs(x))
+        return h
+
+    def _packs(self, x: Tensor) -> Tensor:
         packs = len(x) // self.pack
         if packs == 0:
             raise ConfigError(f"a critic of packs of {self.pack} needs as many rows; got {len(x)}")
-        score: Tensor = self.critic(x[: packs * self.pack].reshape(packs, *packed_shape(x.shape[1:], self.pack)))
-        return score
+        return x[: packs * self.pack].reshape(packs, *packed_shape(x.shape[1:], self.pack))

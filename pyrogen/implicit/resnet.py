@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pyrogen.implicit.base import Adversarial, OutputRange, one_hot, require_labels
-from pyrogen.nn.conv import halvings, image_shape
-from pyrogen.nn.precision import widened
+from pyrogen.nn.conv import halved_sizes, image_shape
+from pyrogen.nn.precision import at_least_float32
 
 
 class UpBlock(nn.Module):
@@ -67,7 +67,7 @@ class ResGenerator(nn.Module):
         super().__init__()
         self.classes = classes
         channels, height, side = image_shape(shape)
-        smallest, *sizes = halvings(height, side)[::-1]
+        smallest, *sizes = halved_sizes(height, side)[::-1]
         start = (width, *smallest)
         self.layers = nn.Sequential(
             nn.Linear(latent + classes, prod(start)),
@@ -83,7 +83,7 @@ class ResGenerator(nn.Module):
         """Generate."""
         if self.classes:
             z = torch.cat([z, one_hot(y, self.classes).to(z)], 1)
-        x: Tensor = widened(self.layers(z))
+        x: Tensor = at_least_float32(self.layers(z))
         return x
 
 
@@ -103,18 +103,26 @@ class ResCritic(nn.Module):
         super().__init__()
         self.classes, self.unit = classes, unit
         channels, height, side = image_shape(shape)
-        blocks = len(halvings(height, side)) - 1
-        self.features = nn.Sequential(*(DownBlock(width if i else channels, width, not i) for i in range(blocks)))
+        count = len(halved_sizes(height, side)) - 1
+        self.blocks = nn.Sequential(*(DownBlock(width if i else channels, width, not i) for i in range(count)))
         self.linear = nn.Linear(width, 1)
         self.embedding = nn.Embedding(classes, width) if classes else None
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Score."""
-        phi = self.features(2 * x - 1 if self.unit else x).relu().sum((2, 3))
+        phi = self._phi(x)
         score: Tensor = self.linear(phi).squeeze(1)
         if self.embedding is not None:
             score = score + (self.embedding(require_labels(y)) * phi).sum(1)
-        return widened(score)
+        return at_least_float32(score)
+
+    def features(self, x: Tensor) -> Tensor:
+        """φ(x), ``(batch, width)``; it does not depend on the label."""
+        return at_least_float32(self._phi(x))
+
+    def _phi(self, x: Tensor) -> Tensor:
+        phi: Tensor = self.blocks(2 * x - 1 if self.unit else x).relu().sum((2, 3))
+        return phi
 
 
 class ResGAN(Adversarial):

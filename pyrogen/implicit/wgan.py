@@ -21,7 +21,7 @@ class WGAN(Adversarial):
     Args:
         shape: the shape of one datum.
         latent: the dimension of z.
-        hidden: the widths of the hidden layers; for ``conv``, the first is the number of channels next to the image.
+        hidden: the widths of the hidden layers; for ``conv``, the first is the number of channels at the image side.
         network: ``mlp`` or ``conv``.
         unit: whether data lie in [0, 1], or anywhere.
         scale: the location and scale of real data, for ``mlp``.

@@ -1,11 +1,11 @@
-"""Measures: one file each, from a model or its samples to a ``Score``."""
+"""Measures, one file each: from a model or its samples to a ``Score``."""
 
 from pyrogen.measure.c2st import c2st
-from pyrogen.measure.coverage import count_scores, mode_scores, stacked_modes
+from pyrogen.measure.coverage import mode_count_scores, mode_scores, stacked_modes
 from pyrogen.measure.divergence import CriticBudget, jensen_shannon, js_by_critic, w1_by_critic, w1_exact
 from pyrogen.measure.evaluate import evaluate, in_chunks, sample_scores
 from pyrogen.measure.evaluate_run import evaluate_run
-from pyrogen.measure.features import Classifier, classifier, feature_scores
+from pyrogen.measure.features import Classifier, feature_scores, get_classifier
 from pyrogen.measure.fid import fid, inception_score, kid, precision_recall
 from pyrogen.measure.kde import kde_score
 from pyrogen.measure.mmd import mmd2
@@ -16,12 +16,11 @@ __all__ = [
     "Classifier",
     "CriticBudget",
     "c2st",
-    "classifier",
-    "count_scores",
     "evaluate",
     "evaluate_run",
     "feature_scores",
     "fid",
+    "get_classifier",
     "in_chunks",
     "inception_score",
     "jensen_shannon",
@@ -29,6 +28,7 @@ __all__ = [
     "kde_score",
     "kid",
     "mmd2",
+    "mode_count_scores",
     "mode_scores",
     "nearest_neighbour",
     "precision_recall",

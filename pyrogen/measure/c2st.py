@@ -1,7 +1,7 @@
 """The classifier two-sample test.
 
-A classifier is trained to tell samples from data; its held-out accuracy is ½ when it cannot. Lopez-Paz and
-Oquab, "Revisiting classifier two-sample tests", ICLR 2017.
+A classifier is trained to distinguish samples from data; its held-out accuracy is ½ if both have the same distribution.
+Lopez-Paz and Oquab, "Revisiting classifier two-sample tests", ICLR 2017.
 """
 
 import numpy as np
@@ -14,12 +14,12 @@ from pyrogen.protocols import Score
 def c2st(samples: Tensor, real: Tensor, folds: int = 5, seed: int = 0) -> Score:
     """Cross-validated accuracy of extremely randomised trees between samples and data.
 
-    The null interval is the central 95% of the accuracy of a coin over as many data, ``½ ± 1.96 √(¼ / n)``.
+    ``null`` in the detail is the 95% interval of chance accuracy on as many data, ``½ ± 1.96 √(¼ / n)``.
 
     Args:
-        samples, real: ``(n, *event)`` and ``(m, *event)``; the larger is cut to the size of the smaller.
-        folds: of the cross-validation.
-        seed: of folds and trees.
+        samples, real: ``(n, *event)`` and ``(m, *event)``; the larger is truncated to the size of the smaller.
+        folds: the number of folds of the cross-validation.
+        seed: the seed of folds and trees.
     """
     from sklearn.ensemble import ExtraTreesClassifier
     from sklearn.model_selection import StratifiedKFold, cross_val_predict

@@ -1,7 +1,7 @@
-"""Mode coverage where the modes are known.
+"""Mode coverage of densities with known modes.
 
-Srivastava et al., "VEEGAN", NeurIPS 2017; Lin et al., "PacGAN", NeurIPS 2018. Beside each score stands its ``floor``:
-what as many draws from the true density would score on average.
+Srivastava et al., "VEEGAN", NeurIPS 2017; Lin et al., "PacGAN", NeurIPS 2018. The detail ``floor`` of each score is the
+expected score of as many draws from the true density (the sampling floor).
 """
 
 from collections.abc import Callable
@@ -13,15 +13,15 @@ from torch import Tensor
 from pyrogen.protocols import Score
 
 DEVIATIONS = 3.0
-"""How many standard deviations from its nearest mode a sample of high quality may lie."""
+"""The largest distance of a high-quality sample from its nearest mode, in standard deviations."""
 
 
 def mode_scores(samples: Tensor, modes: Tensor, std: float) -> dict[str, Score]:
-    """Modes found, share of high-quality samples, and reverse KL of the share of each mode.
+    """Score modes found, the share of high-quality samples, and the reverse KL divergence of mode frequencies.
 
-    A sample is of high quality if it lies within 3σ of its nearest mode, and a mode is found if a high-quality sample
-    is nearest to it. The floor of the share is ``1 - e^(-9/2)`` in the plane, 98.89%: a model clearly above it has
-    shrunk the modes.
+    A sample is of high quality if it lies within 3σ of its nearest mode. A mode is found if it is the nearest mode of
+    a high-quality sample. The floor of the share is ``1 - e^(-9/2)`` in the plane, 98.89%: a model clearly above it
+    has modes that are too narrow.
 
     Args:
         samples: ``(n, d)``.
@@ -35,21 +35,21 @@ def mode_scores(samples: Tensor, modes: Tensor, std: float) -> dict[str, Score]:
     error = (quality * (1 - quality) / n) ** 0.5
     inside = float(torch.special.gammainc(torch.tensor(modes.shape[1] / 2), torch.tensor(DEVIATIONS**2 / 2)))
     detail = {"n": n, "floor": inside}
-    return count_scores(nearest, len(modes), nearest[good]) | {
+    return mode_count_scores(nearest, len(modes), nearest[good]) | {
         "high_quality": Score(quality, error, "statistic", "share", detail)
     }
 
 
-def count_scores(mode: Tensor, k: int, good: Tensor | None = None) -> dict[str, Score]:
-    """Modes found and reverse KL, given which of ``k`` equally likely modes each sample belongs to.
+def mode_count_scores(mode: Tensor, k: int, good: Tensor | None = None) -> dict[str, Score]:
+    """Score modes found and reverse KL, given the mode of each sample, of ``k`` equally likely ones.
 
-    The divergence is ``KL(q̂ || uniform)`` in nats, with q̂ the shares of all samples by mode. Its floor is the
-    sampling floor, ``≈ (k - 1) / 2n`` where every mode is met often.
+    The divergence is ``KL(q̂ || uniform)`` in nats, with q̂ the frequencies of the modes among all samples. Its floor
+    is the sampling floor, ``≈ (k - 1) / 2n`` for ``n ≫ k``.
 
     Args:
-        mode: ``long (n,)``.
-        k: how many modes there are.
-        good: the modes of the samples that may find one; all by default.
+        mode: the mode of each sample, ``long (n,)``.
+        k: the number of modes.
+        good: the modes of high-quality samples, which count as found; all samples by default.
     """
     n = len(mode)
     found = int(torch.bincount(mode if good is None else good, minlength=k).count_nonzero())
@@ -61,21 +61,22 @@ def count_scores(mode: Tensor, k: int, good: Tensor | None = None) -> dict[str, 
     }
 
 
-def stacked_modes(images: Tensor, judge: Callable[[Tensor], tuple[Tensor, Tensor]]) -> Tensor:
-    """Which of the 1,000 modes of ``stacked-mnist`` each picture shows: its three digits as one number, ``(n,)``.
+def stacked_modes(images: Tensor, classifier: Callable[[Tensor], tuple[Tensor, Tensor]]) -> Tensor:
+    """Classify stacked MNIST images into their 1,000 modes: the three digits as one number, ``(n,)``.
 
     Args:
         images: ``(n, 3, 28, 28)`` in [0, 1].
-        judge: ``judge(digits) -> (features, log p(y | x))`` of ``(n, 1, 28, 28)``, as ``features.classifier`` gives.
+        classifier: ``classifier(digits) -> (features, log p(y | x))`` for ``(n, 1, 28, 28)``, as ``get_classifier``
+            returns it.
     """
-    _, log_prob = judge(images.flatten(0, 1)[:, None])
+    _, log_prob = classifier(images.flatten(0, 1)[:, None])
     return (log_prob.argmax(1).view(-1, 3) * torch.tensor([100, 10, 1], device=log_prob.device)).sum(1)
 
 
 def sampling_floor(n: int, k: int) -> float:
-    """The mean of ``KL(q̂ || uniform)`` over n even draws among k modes, in nats.
+    """The expectation of ``KL(q̂ || uniform)`` for n uniform draws from k modes, in nats.
 
-    ``Σ_c Binomial(c; n, 1/k) (c k / n) log(c k / n)``, the sum over all counts c of one mode.
+    ``Σ_c Binomial(c; n, 1/k) (c k / n) log(c k / n)``, summed over all counts c of one mode.
     """
     c = torch.arange(1, n + 1, dtype=torch.float64)
     log_choose = (

@@ -1,11 +1,12 @@
-"""Divergences between two distributions: exact where they can be, and by a critic as an adversarial game sees them.
+"""Divergences between two distributions: exact where possible, else estimated by a trained critic.
 
-A critic gives a lower bound, since it maximises; the bound is taken on data that it has not seen, so that a critic
-which remembers its training data gains nothing.
+A critic maximises a lower bound on the divergence. The bound is evaluated on held-out data, so that overfitting does
+not raise it.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from math import log, prod
 
 import torch
@@ -19,12 +20,13 @@ from pyrogen.nn.eval_mode import eval_mode
 from pyrogen.nn.mlp import mlp
 from pyrogen.protocols import Kind, Score
 from pyrogen.random import scoped_seed
+from pyrogen.steps.gradient import GradientStep
 
 LogDensity = Callable[[Tensor], Tensor]
 
 
 def optimal_discriminator(log_p: Tensor, log_q: Tensor) -> Tensor:
-    """``D* = p / (p + q)``, the best answer to "is x from p?" when both are equally likely.
+    """The optimal discriminator ``D* = p / (p + q)`` for equal class probabilities.
 
     Args:
         log_p, log_q: log-densities at the same points, nats.
@@ -33,11 +35,13 @@ def optimal_discriminator(log_p: Tensor, log_q: Tensor) -> Tensor:
 
 
 def jensen_shannon(log_p: LogDensity, log_q: LogDensity, from_p: Tensor, from_q: Tensor) -> Score:
-    """``JS = log 2 + ½ E_p[log D*] + ½ E_q[log(1 - D*)]`` between known densities, by their own samples.
+    """Jensen-Shannon divergence between known densities, by Monte Carlo.
+
+    ``JS = log 2 + ½ E_p[log D*] + ½ E_q[log(1 - D*)]``
 
     Args:
         log_p, log_q: log-densities, ``(n, *event) -> (n,)``, nats.
-        from_p, from_q: samples of each.
+        from_p, from_q: samples from each.
 
     Returns:
         An unbiased estimate in nats, between 0 and log 2 = 0.693.
@@ -47,12 +51,12 @@ def jensen_shannon(log_p: LogDensity, log_q: LogDensity, from_p: Tensor, from_q:
 
 @dataclass(frozen=True)
 class CriticBudget:
-    """How a critic is trained to measure.
+    """The training budget of a critic.
 
     Args:
-        hidden: widths of its hidden layers.
-        steps, batch_size, lr: of Adam, with half a cosine down to zero.
-        seed: of the weights and the batches.
+        hidden: the widths of its hidden layers.
+        steps, batch_size, lr: of Adam, with cosine annealing of the learning rate to zero.
+        seed: the seed of weights and batches.
     """
 
     hidden: tuple[int, ...] = (128, 128, 128)
@@ -63,14 +67,16 @@ class CriticBudget:
 
 
 def js_by_critic(from_p: Tensor, from_q: Tensor, budget: CriticBudget | None = None) -> Score:
-    """``JS ≥ log 2 + ½ max_t { E_p[log σ(t)] + E_q[log σ(-t)] }`` by a critic t.
+    """Lower bound on the Jensen-Shannon divergence by a critic t.
 
-    It is trained on the first half of the rows and gives the bound on the second. Goodfellow et al., "Generative
-    adversarial nets", NeurIPS 2014.
+    ``JS ≥ log 2 + ½ max_t { E_p[log σ(t)] + E_q[log σ(-t)] }``
+
+    The critic is trained on the first half of the rows, and the bound is evaluated on the second. Goodfellow et al.,
+    "Generative adversarial nets", NeurIPS 2014.
 
     Args:
         from_p, from_q: samples, ``(n, *event)`` and ``(m, *event)``.
-        budget: of the critic.
+        budget: the training budget of the critic.
 
     Returns:
         The bound in nats.
@@ -79,20 +85,21 @@ def js_by_critic(from_p: Tensor, from_q: Tensor, budget: CriticBudget | None = N
     def loss(critic: nn.Module, p: Tensor, q: Tensor) -> Tensor:
         return F.softplus(-critic(p)).mean() + F.softplus(critic(q)).mean()
 
-    t_p, t_q, _ = _scores(from_p, from_q, loss, budget)
+    t_p, t_q, _ = _critic_scores(from_p, from_q, loss, budget)
     return _js(t_p, t_q, "lower_bound")
 
 
 def w1_by_critic(from_p: Tensor, from_q: Tensor, budget: CriticBudget | None = None, penalty: float = 10.0) -> Score:
-    """``W₁ = max_f E_p[f] - E_q[f]`` over 1-Lipschitz f, by a critic whose slopes above 1 are penalised.
+    """Estimate the Wasserstein-1 distance by a critic with a one-sided gradient penalty.
 
-    An estimate: the penalty ``λ E[max(0, ‖∇f(x̂)‖ - 1)²]`` lets the slope exceed 1 a little. The critic is trained on
-    the first half of the rows and judges the second. Petzka, Fischer and Lukovnikov, "On the regularization of
-    Wasserstein GANs", ICLR 2018.
+    ``W₁ = max_f E_p[f] - E_q[f]`` over 1-Lipschitz f. It is an estimate, not a bound, because under the penalty
+    ``λ E[max(0, ‖∇f(x̂)‖ - 1)²]`` gradient norms can slightly exceed 1. The critic is trained on the first half of the
+    rows and evaluated on the second. Petzka, Fischer and Lukovnikov, "On the regularization of Wasserstein GANs",
+    ICLR 2018.
 
     Args:
         from_p, from_q: samples, ``(n, *event)`` and ``(m, *event)``.
-        budget: of the critic.
+        budget: the training budget of the critic.
         penalty: λ.
 
     Returns:
@@ -104,16 +111,16 @@ def w1_by_critic(from_p: Tensor, from_q: Tensor, budget: CriticBudget | None = N
         (slope,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
         return critic(q).mean() - critic(p).mean() + penalty * F.relu(slope.norm(dim=1) - 1).square().mean()
 
-    f_p, f_q, scale = _scores(from_p, from_q, loss, budget)
+    f_p, f_q, scale = _critic_scores(from_p, from_q, loss, budget)
     stderr = (f_p.var() / len(f_p) + f_q.var() / len(f_q)).sqrt() * scale
     return Score(float((f_p.mean() - f_q.mean()) * scale), float(stderr), "estimate", "data", {"n": len(f_p)})
 
 
 def w1_exact(x: Tensor, y: Tensor) -> float:
-    """The Wasserstein-1 distance between two sets of as many points, in the unit of the data.
+    """The Wasserstein-1 distance between two point sets of equal size, in the unit of the data.
 
-    On the line the best assignment is that of the sorted values; elsewhere it is found in O(n³), for some thousand
-    points.
+    In one dimension the optimal assignment matches sorted values; otherwise it is computed in O(n³), feasible for a
+    few thousand points.
 
     Args:
         x, y: ``(n, *event)`` each.
@@ -122,7 +129,7 @@ def w1_exact(x: Tensor, y: Tensor) -> float:
         ConfigError: if the sets differ in size.
     """
     if len(x) != len(y):
-        raise ConfigError(f"expected two sets of as many points; got {len(x)} and {len(y)}")
+        raise ConfigError(f"expected two sets of equal size; got {len(x)} and {len(y)} points")
     a, b = x.flatten(1).double().cpu(), y.flatten(1).double().cpu()
     if a.shape[1] == 1:
         return float((a.sort(0).values - b.sort(0).values).abs().mean())
@@ -133,35 +140,35 @@ def w1_exact(x: Tensor, y: Tensor) -> float:
 
 
 def _js(t_p: Tensor, t_q: Tensor, kind: Kind) -> Score:
-    """The value of the game at logits t, from p and from q."""
+    """The discriminator's objective in units of JS, at logits t of samples from p and q."""
     u, v = -F.softplus(-t_p.double()), -F.softplus(t_q.double())
     stderr = 0.5 * (u.var() / len(u) + v.var() / len(v)).sqrt()
     value = log(2) + 0.5 * float(u.mean() + v.mean())
     return Score(value, float(stderr), kind, "nats", {"n": len(u) + len(v)})
 
 
-def _scores(
+def _critic_scores(
     from_p: Tensor,
     from_q: Tensor,
     loss: Callable[[nn.Module, Tensor, Tensor], Tensor],
     budget: CriticBudget | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """A trained critic's scores of the rows held out from p and from q, and the unit in which it saw the data."""
+    """Train a critic; return its scores of held-out rows of p and q, and the scale by which the data were divided."""
     budget = budget or CriticBudget()
     p, q = from_p.flatten(1).float(), from_q.flatten(1).float()
     pooled = torch.cat([p, q])
     centre, scale = pooled.mean(0), pooled.std(0).norm() / pooled.shape[1] ** 0.5
     p, q = (p - centre) / scale, (q - centre) / scale
     (p, unseen_p), (q, unseen_q) = (rows.tensor_split([len(rows) // 2]) for rows in (p, q))
-    with scoped_seed(budget.seed), torch.enable_grad():
+    with scoped_seed(budget.seed):
         critic = mlp(prod(p.shape[1:]), budget.hidden, 1).to(p.device)
-        optimizer = Adam(critic.parameters(), budget.lr, betas=(0.5, 0.9), fused=True)
-        schedule = CosineAnnealingLR(optimizer, budget.steps)
-        for _ in range(budget.steps):
-            parts = (rows[torch.randint(len(rows), (budget.batch_size,), device=p.device)] for rows in (p, q))
-            optimizer.zero_grad()
-            loss(critic, *parts).backward()
-            optimizer.step()
-            schedule.step()
+        step = GradientStep(
+            lambda p, q: {"loss": loss(critic, p, q)},
+            partial(Adam, lr=budget.lr, betas=(0.5, 0.9), fused=True),
+            schedule=partial(CosineAnnealingLR, T_max=budget.steps),
+            compile=False,
+        )
+        for _ in range(budget.steps):  # batches of each set with replacement: the sets may differ in size
+            step(*(rows[torch.randint(len(rows), (budget.batch_size,), device=p.device)] for rows in (p, q)))
     with torch.no_grad(), eval_mode(critic):
         return critic(unseen_p).squeeze(1), critic(unseen_q).squeeze(1), scale

@@ -1,10 +1,10 @@
-"""Sum discrete latent variables out of a trace by Pyro's tensor contraction, for each datum apart.
+"""Marginalise enumerated discrete latent variables by Pyro's tensor contraction, separately for each datum.
 
     log p(x_i) = log Σ_s Π_j p(s_j | …) Π_t p(x_it | s, …)
 
-A dimension of enumeration may serve several sites in turn (``pyro.markov`` gives it back), so terms are packed: each
-dimension has the name of the site it stands for. Plates within a datum are products, that of the data is neither
-summed nor multiplied over.
+Several sites may share one enumeration dimension (``pyro.markov`` recycles it), so terms are packed: each dimension is
+named by the site it enumerates. Plates within a datum are multiplied over; the data plate is neither summed nor
+multiplied over.
 """
 
 from collections import OrderedDict
@@ -12,7 +12,7 @@ from collections.abc import Collection
 from typing import Any
 
 import torch
-from opt_einsum import get_symbol  # type: ignore[import-untyped]
+from opt_einsum import get_symbol
 from pyro.distributions import MaskedDistribution
 from pyro.distributions.util import scale_and_mask
 from pyro.ops.contract import contract_to_tensor
@@ -21,52 +21,52 @@ from pyro.poutine import Trace
 from torch import Tensor
 
 from pyrogen.errors import ConfigError
-from pyrogen.pyro_tools.traces import Site, data_dim, log_prob, samples
+from pyrogen.pyro_tools.traces import Site, data_dim, log_prob, sample_sites
 
 
-def enumerated(trace: Trace) -> bool:
-    """Whether some site of a trace stands for all of its values."""
-    return any(site["infer"].get("_enumerate_dim") is not None for site in samples(trace))
+def has_enumerated_sites(trace: Trace) -> bool:
+    """Whether a trace has an enumerated site."""
+    return any(site["infer"].get("_enumerate_dim") is not None for site in sample_sites(trace))
 
 
-def summed_out(trace: Trace, data: Collection[str], rows: int) -> Tensor:
-    """The log-probability of each row, all enumerated sites summed out.
+def marginal_log_prob(trace: Trace, data: Collection[str], rows: int) -> Tensor:
+    """Return the log-probability of each row with all enumerated sites marginalised.
 
-    A masked enumerated site keeps its probabilities, which sum to one, as in Pyro's ``TraceEnum_ELBO``: if what
-    depends on it is masked too it counts nothing.
+    A masked enumerated site keeps its probabilities, which sum to one, as in Pyro's ``TraceEnum_ELBO``: it has no
+    effect if all sites that depend on it are masked too.
 
     Args:
-        trace: of the model, run under ``poutine.enum``.
-        data: the names of the plates of the data.
-        rows: their size.
+        trace: a trace of the model under ``poutine.enum``.
+        data: the names of the data plates.
+        rows: the size of the data plates.
 
     Returns:
-        Nats, ``(rows,)``. Sites outside the plates of the data are left out.
+        Nats, ``(rows,)``. Sites outside the data plates are left out.
 
     Raises:
         ConfigError: if the sum would be exponential in the size of a plate, or a site has a dimension that belongs
             to no plate and no enumerated site.
     """
-    inside = [site for site in samples(trace) if data_dim(site, data) is not None]
+    inside = [site for site in sample_sites(trace) if data_dim(site, data) is not None]
     row = get_symbol(0)
     trace.symbolize_dims(dict.fromkeys(sorted(data), row))
     terms: OrderedDict[frozenset[str], list[Tensor]] = OrderedDict()
     sums = {s["infer"]["_enumerate_symbol"] for s in inside if s["infer"].get("_enumerate_dim") is not None}
     for site in inside:
         plates = {trace.plate_to_symbol[f.name] for f in site["cond_indep_stack"] if f.vectorized} - {row}
-        terms.setdefault(frozenset(plates), []).append(_packed(site))
+        terms.setdefault(frozenset(plates), []).append(_packed_term(site))
     try:
         total = contract_to_tensor(terms, sums)
     except NotImplementedError as error:
         names = ", ".join(repr(s["name"]) for s in inside if s["infer"].get("_enumerate_dim") is not None)
         raise ConfigError(
-            f"the enumerated sites ({names}) depend on each other across plates: no sum is feasible"
+            f"the enumerated sites ({names}) depend on each other across plates: the sum is exponential in their size"
         ) from error
     return total.expand(rows) if total.ndim == 0 else total
 
 
-def _packed(site: Site) -> Tensor:
-    """A site's term with its dimensions named."""
+def _packed_term(site: Site) -> Tensor:
+    """Return a site's log-probability with named dimensions."""
     if site["infer"].get("_enumerate_dim") is not None:
         fn: Any = site["fn"]
         while isinstance(fn, MaskedDistribution):
@@ -79,6 +79,6 @@ def _packed(site: Site) -> Tensor:
     except ValueError as error:
         raise ConfigError(
             f"site {site['name']!r} has a log-probability of shape {tuple(term.shape)}: "
-            f"a dimension of it belongs to no plate and no enumerated site"
+            f"one of its dimensions belongs to no plate and no enumerated site"
         ) from error
     return named if torch.is_tensor(named) else torch.as_tensor(named)

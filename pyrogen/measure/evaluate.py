@@ -1,4 +1,4 @@
-"""Measure one model by all that its capabilities allow."""
+"""Evaluate a model by every measure that its methods support."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from pyrogen.data.dataset import Dataset, Split
-from pyrogen.data.step_arguments import types_named
+from pyrogen.data.step_arguments import explain_dtype_errors
 from pyrogen.errors import ConfigError
 from pyrogen.measure.c2st import c2st
 from pyrogen.measure.coverage import mode_scores
@@ -22,50 +22,53 @@ from pyrogen.protocols import Reconstructing, Sampler, Score
 from pyrogen.pyro_tools.programs import drop_extra_args
 from pyrogen.random import derive, scoped_seed
 
-SAMPLES = 1000
-"""How many samples are set against as many test data."""
-FEWEST = 20
-"""With fewer test data a two-sample test says nothing, and is left out."""
+N_SAMPLES = 1000
+"""The number of samples that are compared with as many test data."""
+MIN_TEST_ROWS = 20
+"""The fewest test data for two-sample tests; with fewer they have no power and are left out."""
 KDE_SAMPLES = 10_000
-"""How many samples a kernel-density estimate is made of."""
+"""The number of samples of a kernel-density estimate."""
 
 
 def evaluate(model: Any, data: Dataset | Split, *, k: int = 100, seed: int = 0) -> dict[str, Score]:
-    """Everything that can be measured of ``model`` on ``data``; the model is not changed.
+    """Compute every score that ``model`` supports on ``data``; the model is not changed.
 
-    A density gives its exact log-likelihood; a Pyro pair its own, exact where nothing is latent, else the
-    ELBO and the importance-weighted bound; whatever else samples, a kernel-density estimate; an autoencoder
-    its ``reconstruction``. With a whole ``Dataset`` the samples are also compared with the test data.
+    A density has an exact log-likelihood. A Pyro pair has an exact one if it has no latent variables, else the ELBO and
+    the importance-weighted bound. Any other sampler has a kernel-density estimate, and an autoencoder a
+    ``reconstruction`` error. With a whole ``Dataset``, samples are also compared with the test data.
 
     Args:
-        model: anything of ``pyrogen.protocols``, or an ``SVI`` step, which stands for its trained pair.
-        data: a ``Dataset``, judged on its test split, or one split, for the likelihood alone.
-        k: importance samples for each datum.
-        seed: of every random draw.
+        model: an object with methods of ``pyrogen.protocols``, or an ``SVI`` step with its trained pair.
+        data: a ``Dataset``, evaluated on its test split, or one split, for the likelihood alone.
+        k: the number of importance samples per datum.
+        seed: the seed of all random draws.
+
+    Returns:
+        The scores by name.
 
     Raises:
-        ConfigError: if the model can neither give a likelihood nor sample nor reconstruct, or gives a mass where the
-            data set's measure is one of densities (or the reverse).
+        ConfigError: if the model has none of a likelihood, ``sample`` and ``reconstruct``, or has a mass function where
+            the data set has densities (or the reverse).
     """
     test = (data.test if isinstance(data, Dataset) else data).tensors(seed)
-    with torch.no_grad(), eval_mode(model), types_named(model, test):
+    with torch.no_grad(), eval_mode(model), explain_dtype_errors(model, test):
         scores = likelihood_scores(model, data, k=k, seed=seed)
         if isinstance(model, Reconstructing):
             scores["reconstruction"] = reconstruction_score(drop_extra_args(model.reconstruct), *test[:2])
         if isinstance(data, Dataset) and isinstance(model, Sampler):
-            scores |= sample_scores(draw(model, data, SAMPLES, seed), data, seed)
+            scores |= sample_scores(draw_samples(model, data, N_SAMPLES, seed), data, seed)
         return scores
 
 
 def likelihood_scores(model: Any, data: Dataset | Split, *, k: int = 100, seed: int = 0) -> dict[str, Score]:
-    """``log_likelihood`` with its kind, the bounds or estimates behind it, and ``bits_per_dim`` of 8-bit data."""
+    """Return ``log_likelihood``, the bounds or estimates it is based on, and ``bits_per_dim`` for quantised data."""
     space = data.space
     test = (data.test if isinstance(data, Dataset) else data).tensors(seed)
     x, *rest = test
     if callable(getattr(model, "log_prob", None)):
         declared = getattr(model, "probability", None)
         if space is not None and declared is not None and declared != space.probability:
-            raise ConfigError(f"the model has a {declared}, but the data set's space is a {space}")
+            raise ConfigError(f"the model has a {declared}, but the likelihood of this data set is a {space}")
         # Labels are summed out, so that the value is log p(x), as an unconditional model's is.
         given = () if isinstance(getattr(model, "condition", None), Label) else rest
         scores, values = density_scores(drop_extra_args(model.log_prob), x, *given)
@@ -73,7 +76,7 @@ def likelihood_scores(model: Any, data: Dataset | Split, *, k: int = 100, seed: 
         scores, values = pair_scores(model, x, *rest, space=space, k=k, seed=seed)
     elif isinstance(model, Sampler):
         if space is not None and space.probability == "mass":
-            return {}  # a kernel estimate is a density: on this data nothing here compares with a mass
+            return {}  # a kernel-density estimate is not comparable with the masses of this data set
         valid = data.valid.tensors(seed)[0] if isinstance(data, Dataset) else x[: len(x) // 2]
         with scoped_seed(derive(seed, "kde")):
             samples = in_chunks(model, KDE_SAMPLES, shape=x.shape[1:])
@@ -83,10 +86,12 @@ def likelihood_scores(model: Any, data: Dataset | Split, *, k: int = 100, seed: 
         return {}
     else:
         raise ConfigError(
-            f"cannot measure a {type(model).__name__}: it has none of log_prob, model and guide, sample, or reconstruct"
+            f"cannot evaluate a {type(model).__name__}: expected log_prob, model and guide, sample, or reconstruct"
         )
-    whole = (data if isinstance(data, Split) else data.test).side is None  # else the likelihood is of a part of x
-    if space is not None and space.levels and whole:
+    all_dimensions = (
+        data if isinstance(data, Split) else data.test
+    ).side_fn is None  # else the likelihood is of a part of x
+    if space is not None and space.levels and all_dimensions:
         best = scores["log_likelihood"]
         kind = "estimate" if best.kind == "estimate" else "upper_bound"
         note = {name: best.detail[name] for name in ("note",) if name in best.detail}
@@ -95,37 +100,40 @@ def likelihood_scores(model: Any, data: Dataset | Split, *, k: int = 100, seed: 
 
 
 def sample_scores(samples: Tensor, data: Dataset, seed: int = 0) -> dict[str, Score]:
-    """Samples against as many test data, as the pictures (or the vectors) that they stand for.
+    """Compare samples with as many test data, as images in [0, 1] or as vectors.
 
     Args:
-        samples: ``(n, *shape)`` in the space of the data; not finite ones are an error.
+        samples: ``(n, *shape)`` in the space of the data.
         data: the data set.
-        seed: of the tests.
+        seed: the seed of the tests.
+
+    Returns:
+        ``nearest_neighbour``, two-sample tests, and mode coverage if the modes are known.
 
     Raises:
         ConfigError: if a sample is not finite.
     """
-    broken = int((~samples.isfinite()).flatten(1).any(1).sum())
-    if broken:
-        raise ConfigError(f"{broken} of {len(samples)} samples are not finite")
-    see = data.space.to_image
-    test = see(data.test.tensors(seed)[0][: len(samples)])
-    train = see(data.train.tensors(seed)[0])
-    seen = see(samples)
-    n = min(len(seen), len(test))
-    scores = {"nearest_neighbour": nearest_neighbour(seen, train, test)}
-    if n >= FEWEST:
-        scores = {"mmd2": mmd2(seen[:n], test[:n], seed=seed), "c2st": c2st(seen[:n], test[:n], seed=seed)} | scores
+    bad = int((~samples.isfinite()).flatten(1).any(1).sum())
+    if bad:
+        raise ConfigError(f"{bad} of {len(samples)} samples are not finite")
+    to_image = data.space.to_image
+    test = to_image(data.test.tensors(seed)[0][: len(samples)])
+    train = to_image(data.train.tensors(seed)[0])
+    images = to_image(samples)
+    n = min(len(images), len(test))
+    scores = {"nearest_neighbour": nearest_neighbour(images, train, test)}
+    if n >= MIN_TEST_ROWS:
+        scores = {"mmd2": mmd2(images[:n], test[:n], seed=seed), "c2st": c2st(images[:n], test[:n], seed=seed)} | scores
     truth: Any = data.truth
     if truth is not None and truth.modes is not None:
         scores |= mode_scores(samples, truth.modes, truth.std)
     return scores
 
 
-def draw(model: Sampler, data: Dataset, n: int, seed: int) -> Tensor:
-    """``n`` samples under a seed; where y is side information of the data, that of test rows."""
+def draw_samples(model: Sampler, data: Dataset, n: int, seed: int) -> Tensor:
+    """Draw ``n`` samples under a seed, conditional on the side information of test rows if the data have any."""
     with scoped_seed(derive(seed, "samples")):
-        if data.test.side is None:
+        if data.test.side_fn is None:
             return in_chunks(model, n, shape=data.shape)
         _, y, *_ = data.test.tensors(seed)
         return in_chunks(model, min(n, len(y)), y, shape=data.shape)
@@ -134,17 +142,17 @@ def draw(model: Sampler, data: Dataset, n: int, seed: int) -> Tensor:
 def in_chunks(
     model: Sampler, n: int, y: Tensor | None = None, rows: int = 1000, shape: Sequence[int] | None = None
 ) -> Tensor:
-    """``model.sample`` in chunks that bound the memory.
+    """Call ``model.sample`` in chunks, to bound the memory.
 
     Args:
-        model: what draws.
-        n: how many data.
+        model: the sampler.
+        n: the number of samples.
         y: side information with ``n`` rows, or ``None``.
-        rows: the most in one call.
-        shape: of one datum; any, if ``None``.
+        rows: the most samples per call.
+        shape: the expected shape of a sample; not checked if ``None``.
 
     Raises:
-        ConfigError: if ``sample`` gives another number of rows, or data of another shape.
+        ConfigError: if ``sample`` returns another number of rows, or another shape.
     """
     parts = []
     for start in range(0, n, rows):
@@ -153,16 +161,16 @@ def in_chunks(
         given = tuple(part.shape) if isinstance(part, Tensor) else type(part).__name__
         expected = (count, *(shape if shape is not None else given[1:])) if isinstance(given, tuple) else (count,)
         if given != expected:
-            raise ConfigError(f"sample({count}) of a {type(model).__name__} gave {given}: expected shape {expected}")
+            raise ConfigError(f"sample({count}) of a {type(model).__name__}: expected shape {expected}, got {given}")
         parts.append(part)
     return torch.cat(parts)
 
 
-def anchor_scores(data: Dataset, seed: int = 0) -> dict[str, Score]:
-    """Training data in place of samples: the best value that a model which does not copy could reach."""
+def reference_scores(data: Dataset, seed: int = 0) -> dict[str, Score]:
+    """Score training data in place of samples: the best scores that a model can reach without copying."""
     x, *_ = data.train.tensors(seed)
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(derive(seed, "anchor")))
-    chosen = order[: min(SAMPLES, len(x))].to(x.device)
+    chosen = order[: min(N_SAMPLES, len(x))].to(x.device)
     scores = sample_scores(x[chosen], data, seed)
     test = data.space.to_image(data.test.tensors(seed)[0])
     scores["nearest_neighbour"] = nearest_neighbour(test, data.space.to_image(x), test)

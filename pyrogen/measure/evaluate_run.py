@@ -1,45 +1,51 @@
-"""Measure the model of a run folder."""
+"""Evaluate the model of a run folder."""
 
 from typing import Any
 
 from pyrogen.data.datasets import load
 from pyrogen.errors import ConfigError
 from pyrogen.measure.evaluate import evaluate
+from pyrogen.training.config import RunConfig
 from pyrogen.training.device import pick_device
 from pyrogen.training.malloc import retain_heap
 from pyrogen.training.run import Run
 from pyrogen.training.trainer import trained_model
 
 
-def evaluate_run(run: Run, data: str | None = None, *, k: int = 100, seed: int = 0) -> dict[str, Any]:
-    """Measure the model of a run; the form of ``evaluate --json``.
+def evaluate_run(
+    run: Run[RunConfig], data: str | None = None, *, data_root: str | None = None, k: int = 100, seed: int = 0
+) -> dict[str, Any]:
+    """Measure the model of a run, in the form of ``evaluate --json``.
 
     Args:
         run: the run folder.
-        data: a data set in place of the run's own; it must have the same shape and measure.
+        data: a data set in place of the run's own; it must have the same shape and space.
+        data_root: where named data sets are kept, in place of the run's own folder.
         k: importance samples for each datum.
         seed: of every random draw.
 
     Raises:
-        ConfigError: if the other data set is of another shape or measure.
+        ConfigError: if the other data set has another shape or space.
     """
     retain_heap()
+    if data_root is not None:
+        run = Run(run.path, run.config.model_copy(update={"data_root": data_root}))
     trained = trained_model(run)
-    judged = trained.data
-    if data is not None and data != run.config["data"]:
-        other = load(data, run.config.get("data_root"), run.config["seed"])
-        if (other.shape, other.space) != (judged.shape, judged.space):
+    dataset = trained.data
+    if data is not None and data != run.config.data:
+        other = load(data, run.config.data_root, run.config.seed)
+        if (other.shape, other.space) != (dataset.shape, dataset.space):
             raise ConfigError(
-                f"the model was trained on {judged.name!r}, {judged.shape}, {judged.space}; "
-                f"{other.name!r} is {other.shape}, {other.space}: their likelihoods do not compare"
+                f"the model was trained on {dataset.name!r}, {dataset.shape}, {dataset.space}; "
+                f"{other.name!r} is {other.shape}, {other.space}: their likelihoods are not comparable"
             )
-        side = judged.test.side
-        judged = (other.with_side(side) if side else other).to(pick_device(run.config["device"]))
-    scores = evaluate(trained.model, judged, k=k, seed=seed)
+        side_fn = dataset.test.side_fn
+        dataset = (other.with_side_information(side_fn) if side_fn else other).to(pick_device(run.config.device))
+    scores = evaluate(trained.model, dataset, k=k, seed=seed)
     return {
-        "model": run.config["model"],
-        "data": judged.name,
+        "model": run.config.model,
+        "data": dataset.name,
         "split": "test",
-        "n": len(judged.test),
+        "n": len(dataset.test),
         "scores": {name: score.as_dict() for name, score in scores.items()},
     }

@@ -1,12 +1,13 @@
-"""Fréchet distance between samples and data in a space of features, and its relatives.
+"""The Fréchet distance between features of samples and data, and related scores.
 
 Features come from a classifier of the same data (``pyrogen.measure.features``) in place of the Inception network, so
-values compare only under one classifier, and beside the value of other real data.
+values are comparable only for the same classifier, and should be read beside the score of real data.
 """
 
 import torch
 from torch import Tensor
 
+from pyrogen.nn.mmd import polynomial_kernel, unbiased_mmd2
 from pyrogen.protocols import Score
 
 
@@ -34,7 +35,8 @@ def fid(samples: Tensor, real: Tensor) -> Score:
         samples, real: features, ``(n, d)`` and ``(m, d)``.
     """
     p, q = samples.double(), real.double()
-    value = frechet_distance(p.mean(0), p.T.cov(), q.mean(0), q.T.cov())
+    cov_p, cov_q = (torch.atleast_2d(f.T.cov()) for f in (p, q))  # of one feature ``cov`` gives a number
+    value = frechet_distance(p.mean(0), cov_p, q.mean(0), cov_q)
     return Score(value, 0.0, "statistic", "fid", {"n": len(p), "reference": len(q)})
 
 
@@ -46,7 +48,8 @@ def kid(samples: Tensor, real: Tensor) -> Score:
     Args:
         samples, real: features, ``(n, d)`` and ``(m, d)``, at least 20 rows each.
     """
-    blocks = torch.stack([_mmd2(p, q) for p, q in zip(samples.chunk(10), real.chunk(10), strict=True)])
+    pairs = zip(samples.double().chunk(10), real.double().chunk(10), strict=True)
+    blocks = torch.stack([unbiased_mmd2(polynomial_kernel(torch.cat([p, q])), len(p)) for p, q in pairs])
     return Score(float(blocks.mean()), float(blocks.std() / 10**0.5), "estimate", "mmd2", {"n": len(samples)})
 
 
@@ -67,18 +70,18 @@ def inception_score(log_prob: Tensor) -> Score:
 
 
 def precision_recall(samples: Tensor, real: Tensor, k: int = 3) -> dict[str, Score]:
-    """The share of samples within the data's manifold (precision) and of data within the samples' (recall).
+    """The share of samples inside the data manifold (precision) and of data inside the sample manifold (recall).
 
-    A manifold is the union of balls around each point that reach to its k-th neighbour. Kynkäänniemi et al., "Improved
-    precision and recall metric for assessing generative models", NeurIPS 2019.
+    A manifold is estimated by balls around all points, with the distance to the k-th nearest neighbour as radius.
+    Kynkäänniemi et al., "Improved precision and recall metric for assessing generative models", NeurIPS 2019.
 
     Args:
         samples, real: features, ``(n, d)`` and ``(m, d)``, more than k rows each.
-        k: which neighbour sets a ball's radius.
+        k: the neighbour that determines the radius.
     """
     between = torch.cdist(samples, real)
-    inside = (between <= _reach(real, k)).any(1).double()
-    reached = (_reach(samples, k) >= between.T).any(1).double()
+    inside = (between <= _neighbour_radius(real, k)).any(1).double()
+    reached = (_neighbour_radius(samples, k) >= between.T).any(1).double()
     named = {"precision": inside, "recall": reached}
     return {
         name: Score(float(v.mean()), float(v.std() / len(v) ** 0.5), "statistic", "share", {"k": k, "n": len(v)})
@@ -91,18 +94,5 @@ def _root(matrix: Tensor) -> Tensor:
     return (vectors * values.clamp_min(0).sqrt()) @ vectors.T
 
 
-def _reach(points: Tensor, k: int) -> Tensor:
+def _neighbour_radius(points: Tensor, k: int) -> Tensor:
     return torch.cdist(points, points).kthvalue(k + 1).values  # the first is the point itself
-
-
-def _mmd2(p: Tensor, q: Tensor) -> Tensor:
-    p, q = p.double(), q.double()
-    n, m, d = len(p), len(q), p.shape[1]
-
-    def kernel(a: Tensor, b: Tensor) -> Tensor:
-        return (a @ b.T / d + 1) ** 3
-
-    within_p, within_q = kernel(p, p), kernel(q, q)
-    p_mean = (within_p.sum() - within_p.trace()) / (n * (n - 1))
-    q_mean = (within_q.sum() - within_q.trace()) / (m * (m - 1))
-    return p_mean + q_mean - 2 * kernel(p, q).mean()

@@ -1,4 +1,4 @@
-"""Distance to the nearest training datum: does a model copy what it was shown?"""
+"""Distances to the nearest training data, which reveal copies of training data."""
 
 import torch
 from torch import Tensor
@@ -7,16 +7,16 @@ from pyrogen.protocols import Score
 
 
 def nearest_distance(x: Tensor, others: Tensor, rows: int = 1000) -> Tensor:
-    """The Euclidean distance from each of ``x`` to the nearest of ``others``, ``(n,)``."""
-    flat, among = x.flatten(1).double(), others.flatten(1).double()  # float32 loses distances that are small
+    """The Euclidean distance from each row of ``x`` to its nearest neighbour in ``others``, ``(n,)``."""
+    flat, among = x.flatten(1).double(), others.flatten(1).double()  # small distances are inaccurate in float32
     return torch.cat([torch.cdist(part, among).min(1).values for part in flat.split(rows)]).to(x.dtype)
 
 
 def nearest_neighbour(samples: Tensor, train: Tensor, test: Tensor) -> Score:
-    """The mean distance from samples to their nearest training datum.
+    """The mean distance from samples to their nearest training data.
 
-    ``ratio`` sets it against the same distance of test data, which a model that generalises would match: far
-    below 1 it copies training data, far above 1 its samples lie off the data.
+    ``ratio`` divides it by the same distance of test data; a model that generalises has a ratio near 1. Far below 1 the
+    model copies training data, far above 1 its samples are far from the data.
 
     Args:
         samples, train, test: ``(·, *event)`` each.

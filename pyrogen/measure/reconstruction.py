@@ -1,4 +1,4 @@
-"""How much of a datum is left after a bottleneck."""
+"""The reconstruction error of an autoencoder."""
 
 from collections.abc import Callable
 
@@ -10,13 +10,13 @@ from pyrogen.protocols import Score
 
 @torch.no_grad()
 def reconstruction_score(reconstruct: Callable[..., Tensor], x: Tensor, *rest: Tensor, rows: int = 1000) -> Score:
-    """The mean squared error per value, lower is better: ``E ‖x - x̂‖² / d``, in the space of the data.
+    """The mean squared error per dimension, ``E ‖x - x̂‖² / d``, in the space of the data; lower is better.
 
     Args:
         reconstruct: ``reconstruct(x, *rest) -> x̂``.
         x: the data, ``(n, *event)``.
         rest: side information with as many rows.
-        rows: how many are computed at once.
+        rows: the rows per chunk.
     """
     parts = zip(*(t.split(rows) for t in (x, *rest)), strict=True)
     errors = torch.cat([(reconstruct(*part) - part[0]).square().flatten(1).mean(1) for part in parts]).double()

@@ -1,4 +1,4 @@
-"""Plain torch modules shared by both sides."""
+"""Plain torch modules that explicit and implicit models share: networks, convolutions, masks, precision."""
 
 from pyrogen.nn.conditions import Attributes, Condition, Conditional, Label, PartialImage, observe_quadrants
 from pyrogen.nn.conv import ConvDown, ConvUp, dcgan_init

@@ -1,4 +1,4 @@
-"""A codebook: the nearest of K vectors in place of each vector.
+"""Vector quantisation: a codebook replaces each vector by the nearest of K vectors.
 
     e(h) = e_k,  k = argmin_j ‖h - e_j‖,    ∂e/∂h := 1 (straight through)
 
@@ -10,25 +10,25 @@ from torch import Tensor, nn
 
 from pyrogen.errors import ConfigError
 
-RARE = 0.05
-"""A vector used less than this share of the average is moved to where data are."""
+DEAD_CODE_SHARE = 0.05
+"""A code whose usage is below this fraction of the average is dead and is re-initialised from the batch."""
 
 
 class Codebook(nn.Module):
-    """K vectors, learned as moving averages of what is mapped to them or by a loss.
+    """K vectors, learned as exponential moving averages of the inputs assigned to them, or by a loss.
 
-    While training, a vector that hardly anything is mapped to is put in the place of a random one of the batch; at
-    the first batch that is all of them, so the codebook starts from the data.
+    In training, dead codes are replaced by random vectors of the batch; at the first batch all codes are dead, so the
+    codebook is initialised from the data.
 
     Args:
         codes: K, at least 2.
         dim: the length of each vector.
-        ema: by moving averages (van den Oord et al., appendix A.1); else by the loss ‖sg[h] - e‖².
-        decay: of the averages; quick ones follow an encoder that still moves, and keep more codes in use.
+        ema: learn by moving averages (van den Oord et al., appendix A.1); else by the loss ‖sg[h] - e‖².
+        decay: of the averages; a smaller value follows a changing encoder faster and keeps more codes in use.
         commitment: β, the weight of ‖h - sg[e]‖².
 
     Raises:
-        ConfigError: for less than two codes.
+        ConfigError: for fewer than two codes.
     """
 
     count: Tensor
@@ -39,14 +39,14 @@ class Codebook(nn.Module):
     ) -> None:
         super().__init__()
         if codes < 2:
-            raise ConfigError(f"a codebook needs at least 2 codes; got {codes}")
+            raise ConfigError(f"expected a codebook of at least 2 codes; got {codes}")
         self.ema, self.decay, self.commitment = ema, decay, commitment
         self.vectors = nn.Parameter(torch.randn(codes, dim), requires_grad=not ema)
         self.register_buffer("count", torch.zeros(codes))
         self.register_buffer("total", torch.zeros(codes, dim))
 
     def nearest(self, h: Tensor) -> Tensor:
-        """The codes of the nearest vectors, ``long (…)`` for ``h (…, dim)``."""
+        """Return the indices of the nearest vectors, ``long (…)`` for ``h (…, dim)``."""
         e = self.vectors.detach()
         flat = h.detach().reshape(-1, e.shape[1])
         return (e.square().sum(1) - 2 * flat @ e.T).argmin(1).view(h.shape[:-1])
@@ -55,11 +55,11 @@ class Codebook(nn.Module):
         """Quantise ``h (batch, positions, dim)``.
 
         Returns:
-            The nearest vectors with the gradient of ``h``, their codes ``long (batch, positions)``, and the loss of
-            each datum, summed over its positions, ``(batch,)``.
+            The nearest vectors with the straight-through gradient of ``h``, their indices ``long (batch, positions)``,
+            and the loss per datum, summed over its positions, ``(batch,)``.
         """
         if self.training:
-            self._learn(h.detach().reshape(-1, h.shape[-1]))
+            self._update(h.detach().reshape(-1, h.shape[-1]))
         codes = self.nearest(h)
         e = self.vectors[codes]
         loss = self.commitment * (h - e.detach()).square().flatten(1).sum(1)
@@ -68,13 +68,13 @@ class Codebook(nn.Module):
         return h + (e - h).detach(), codes, loss
 
     @torch.no_grad()
-    def _learn(self, h: Tensor) -> None:
+    def _update(self, h: Tensor) -> None:
         average = len(h) / len(self.count)
-        dead = self.count < RARE * average
-        chosen = h[torch.randint(len(h), (len(self.count),), device=h.device)]
-        self.vectors.copy_(torch.where(dead[:, None], chosen, self.vectors))
+        dead = self.count < DEAD_CODE_SHARE * average
+        replacements = h[torch.randint(len(h), (len(self.count),), device=h.device)]
+        self.vectors.copy_(torch.where(dead[:, None], replacements, self.vectors))
         self.count.copy_(torch.where(dead, average, self.count))
-        self.total.copy_(torch.where(dead[:, None], chosen * average, self.total))
+        self.total.copy_(torch.where(dead[:, None], replacements * average, self.total))
         codes = self.nearest(h)
         uses = torch.bincount(codes, minlength=len(self.count)).to(h.dtype)
         self.count.lerp_(uses, 1 - self.decay)
@@ -84,6 +84,6 @@ class Codebook(nn.Module):
 
 
 def perplexity(codes: Tensor, size: int) -> Tensor:
-    """How many of ``size`` codes are in use: exp of the entropy of their frequencies, a scalar."""
+    """The perplexity of code usage: exp of the entropy of the frequencies of ``size`` codes, a scalar."""
     p = torch.bincount(codes.flatten(), minlength=size) / codes.numel()
     return torch.special.entr(p).sum().exp()

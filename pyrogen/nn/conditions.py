@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pyrogen.errors import ConfigError, DataError
-from pyrogen.nn.precision import widened
+from pyrogen.nn.precision import at_least_float32
 
 
 class Condition(Protocol):
@@ -25,11 +25,11 @@ class Condition(Protocol):
 
     features: int
 
-    def __call__(self, y: Tensor) -> Tensor:
+    def __call__(self, y: Tensor, /) -> Tensor:
         """The features of y, ``(batch, features)``."""
         ...
 
-    def unobserved(self, y: Tensor) -> Tensor | None:
+    def unobserved(self, y: Tensor, /) -> Tensor | None:
         """A mask of the shape of x, true where x is unknown; ``None`` where y gives away none of x."""
         ...
 
@@ -90,7 +90,7 @@ class Attributes(nn.Module):
 
     def forward(self, y: Tensor) -> Tensor:
         """The vector as it is."""
-        return widened(y) if y.is_floating_point() else y.to(torch.get_default_dtype())
+        return at_least_float32(y) if y.is_floating_point() else y.to(torch.get_default_dtype())
 
     def unobserved(self, y: Tensor) -> None:
         """Attributes give away no pixel."""

@@ -1,8 +1,8 @@
-"""Strided convolutions and their transposes, for images of any size from 8 × 8.
+"""Strided convolutions and their transposes, for images of at least 8 × 8.
 
-Each layer halves the sides (rounding down), by default until the smaller one is less than 8, or doubles them back:
-a kernel of 4, stride 2 and padding 1 maps ``h -> ⌊h / 2⌋``, and its transpose with an output padding of
-``h mod 2`` maps ``⌊h / 2⌋ -> h``.
+Each layer halves the sides (rounding down), by default until the smaller one is below 8, or doubles them: a kernel of
+4, stride 2 and padding 1 maps ``h -> ⌊h / 2⌋``, and its transpose with an output padding of ``h mod 2`` maps
+``⌊h / 2⌋ -> h``.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,38 +17,38 @@ NORMS: dict[str, Callable[[int], nn.Module] | None] = {
     "batch": nn.BatchNorm2d,
     "layer": lambda channels: nn.GroupNorm(1, channels),
 }
-"""What follows a convolution: nothing, or a map to zero mean and unit deviation of each channel or of each datum."""
+"""Normalisation after a convolution: none, batch normalisation (per channel) or layer normalisation (per datum)."""
 
 
 def image_shape(shape: Sequence[int]) -> tuple[int, int, int]:
-    """``shape`` as ``(channel, height, width)``; raises ``ConfigError`` if it is not that of an image."""
+    """Return ``shape`` as ``(channel, height, width)``; raise ``ConfigError`` if it does not have three entries."""
     if len(shape) != 3:
-        raise ConfigError(f"convolutional networks need images (channel, height, width); got shape {tuple(shape)}")
+        raise ConfigError(f"convolutional networks expect images (channel, height, width); got shape {tuple(shape)}")
     return shape[0], shape[1], shape[2]
 
 
-def halvings(height: int, width: int, layers: int = 0) -> list[tuple[int, int]]:
-    """The sizes on the way down, the image's own first: ``(28, 28), (14, 14), (7, 7)``.
+def halved_sizes(height: int, width: int, layers: int = 0) -> list[tuple[int, int]]:
+    """Return the sizes after each halving, beginning with the image's own: ``(28, 28), (14, 14), (7, 7)``.
 
     Args:
         height: of the image.
         width: of the image.
-        layers: how often the sides are halved; 0: until the smaller one is less than 8.
+        layers: the number of halvings; 0: until the smaller side is below 8.
 
     Raises:
-        ConfigError: if a side is less than 8 pixels, or cannot be halved so often.
+        ConfigError: if a side is below 8 pixels, or cannot be halved that often.
     """
     if min(height, width) < 8:
-        raise ConfigError(f"convolutional networks need images of at least 8 x 8 pixels; got {height} x {width}")
+        raise ConfigError(f"convolutional networks expect images of at least 8 x 8 pixels; got {height} x {width}")
     most = min(height, width).bit_length() - 1
     if not 0 <= layers <= most:
-        raise ConfigError(f"sides of {height} x {width} pixels can be halved {most} times; got layers={layers}")
+        raise ConfigError(f"{height} x {width} pixels can be halved at most {most} times; got layers={layers}")
     layers = layers or most - 2
     return [(height >> i, width >> i) for i in range(layers + 1)]
 
 
 class ConvDown(nn.Sequential):
-    """An image to a vector by strided convolutions.
+    """Map an image to a vector by strided convolutions.
 
     Args:
         shape: ``(channel, height, width)`` of the input.
@@ -56,10 +56,10 @@ class ConvDown(nn.Sequential):
         width: channels after the first layer; they double at each further one.
         activation: the nonlinearity after each convolution.
         norm: of ``NORMS``, after every convolution but the first.
-        layers: how many convolutions; 0: until a side is less than 8.
+        layers: the number of convolutions; 0: until a side is below 8.
 
     Raises:
-        ConfigError: for an unknown norm, images smaller than 8 × 8, or more layers than they can be halved.
+        ConfigError: for an unknown norm, images smaller than 8 × 8, or more layers than possible halvings.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class ConvDown(nn.Sequential):
         layers: int = 0,
     ) -> None:
         channels, height, side = image_shape(shape)
-        *_, (h, w) = sizes = halvings(height, side, layers)
+        *_, (h, w) = sizes = halved_sizes(height, side, layers)
         widths = [channels, *(width * 2**i for i in range(len(sizes) - 1))]
         make = _norm(norm)
         modules: list[nn.Module] = []
@@ -83,7 +83,7 @@ class ConvDown(nn.Sequential):
 
 
 class ConvUp(nn.Sequential):
-    """A vector to an image by transposed convolutions: the mirror of ``ConvDown``, linear at the end.
+    """Map a vector to an image by transposed convolutions: the mirror image of ``ConvDown``, with linear outputs.
 
     Args:
         inputs: length of the vector, ``(batch, inputs)``.
@@ -91,10 +91,10 @@ class ConvUp(nn.Sequential):
         width: channels before the last layer; they double at each earlier one.
         activation: the nonlinearity after each layer but the last.
         norm: of ``NORMS``, after each layer but the last.
-        layers: how many convolutions; 0: from a side of less than 8.
+        layers: the number of convolutions; 0: from a side below 8.
 
     Raises:
-        ConfigError: for an unknown norm, images smaller than 8 × 8, or more layers than they can be halved.
+        ConfigError: for an unknown norm, images smaller than 8 × 8, or more layers than possible halvings.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class ConvUp(nn.Sequential):
         layers: int = 0,
     ) -> None:
         channels, height, side = image_shape(shape)
-        sizes = halvings(height, side, layers)[::-1]
+        sizes = halved_sizes(height, side, layers)[::-1]
         widths = [*(width * 2**i for i in reversed(range(len(sizes) - 1))), channels]
         start = (widths[0], *sizes[0])
         make = _norm(norm)
@@ -127,7 +127,7 @@ def _norm(name: str) -> Callable[[int], nn.Module] | None:
 
 
 def dcgan_init(module: nn.Module) -> None:
-    """DCGAN's starting weights: N(0, 0.02²) for (transposed) convolutions and linear maps, N(1, 0.02²) for BatchNorm.
+    """DCGAN's initialisation: N(0, 0.02²) for (transposed) convolutions and linear layers, N(1, 0.02²) for BatchNorm.
 
     Radford, Metz and Chintala, "Unsupervised representation learning with deep convolutional
     generative adversarial networks", ICLR 2016. Use as ``network.apply(dcgan_init)``.

@@ -1,4 +1,4 @@
-"""Training and evaluation mode, put back as they were."""
+"""A context manager for evaluation mode."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,27 +8,27 @@ from torch import nn
 
 @contextmanager
 def eval_mode(*modules: object) -> Iterator[None]:
-    """Evaluation mode (dropout off, BatchNorm by its running statistics) inside; what was, after.
+    """Switch networks to evaluation mode (no dropout, running statistics in BatchNorm) and restore their modes after.
 
-    A thing that is no network may say which ones it has by ``modules()``, as an ``SVI`` step does, or hold them as
+    An object that is not a network may list its networks by ``modules()``, as an ``SVI`` step does, or have them as
     attributes.
     """
-    parts = list({id(part): part for module in modules for part in _parts(module)}.values())
-    before = [part.training for part in parts]
-    for part in parts:
-        part.training = False
+    networks = list({id(network): network for module in modules for network in _modules(module)}.values())
+    before = [network.training for network in networks]
+    for network in networks:
+        network.training = False
     try:
         yield
     finally:
-        for part, training in zip(parts, before, strict=True):
-            part.training = training
+        for network, training in zip(networks, before, strict=True):
+            network.training = training
 
 
-def _parts(thing: object) -> Iterator[nn.Module]:
-    modules = getattr(thing, "modules", None)
+def _modules(owner: object) -> Iterator[nn.Module]:
+    modules = getattr(owner, "modules", None)
     if callable(modules):
         yield from modules()
         return
-    for value in getattr(thing, "__dict__", {}).values():
+    for value in getattr(owner, "__dict__", {}).values():
         if isinstance(value, nn.Module):
             yield from value.modules()

@@ -1,4 +1,4 @@
-"""The arithmetic of a kernel-density estimate, which a model and a measure share.
+"""Gaussian kernel-density estimates, used by a model and by a measure.
 
 log p̂(x) = log (1/m) Σ_j N(x; s_j, h² I)
 """
@@ -10,30 +10,30 @@ from torch import Tensor
 
 
 def log_density(x: Tensor, samples: Tensor, bandwidth: float | Tensor, rows: int = 1000) -> Tensor:
-    """Log p̂(x) in nats, ``(n,)``.
+    """Return log p̂(x) in nats, ``(n,)``.
 
     Args:
         x: where to evaluate, ``(n, *event)``.
         samples: the points s, ``(m, *event)``.
         bandwidth: h, in the unit of x.
-        rows: how many of x at once.
+        rows: rows of x per chunk.
     """
     flat, points = x.flatten(1), samples.flatten(1)
     h = torch.as_tensor(bandwidth, dtype=x.dtype, device=x.device)
     constant = log(len(points)) + flat.shape[1] * (0.5 * log(2 * pi) + h.log())
-    parts = [(_squares(part, points) / (-2 * h**2)).logsumexp(1) - constant for part in flat.split(rows)]
+    parts = [(_squared_distances(part, points) / (-2 * h**2)).logsumexp(1) - constant for part in flat.split(rows)]
     return torch.cat(parts)
 
 
 def best_bandwidth(valid: Tensor, samples: Tensor, rows: int = 2000) -> float:
-    """The bandwidth with the highest mean log-density of ``valid``: a logarithmic grid, then golden-section search.
+    """Find the bandwidth with the highest mean log-density of ``valid``, by a grid and golden-section search.
 
     Args:
-        valid: the data to choose on; the first ``rows`` of them are used.
+        valid: validation data, of which the first ``rows`` are used.
         samples: the points.
-        rows: how many data are enough to choose by.
+        rows: the most validation data to use.
     """
-    square = _squares(valid[:rows].flatten(1), samples.flatten(1))
+    square = _squared_distances(valid[:rows].flatten(1), samples.flatten(1))
     dims = valid[0].numel()
 
     def score(log_h: float) -> float:
@@ -52,6 +52,6 @@ def best_bandwidth(valid: Tensor, samples: Tensor, rows: int = 2000) -> float:
     return exp((low + high) / 2)
 
 
-def _squares(x: Tensor, points: Tensor) -> Tensor:
-    """Squared distances, ``(n, m)``; in float64, where the fast matrix form loses nothing that matters."""
+def _squared_distances(x: Tensor, points: Tensor) -> Tensor:
+    """Squared distances, ``(n, m)``, computed in float64, where the matrix form of ``cdist`` is accurate enough."""
     return torch.cdist(x.double(), points.double()).square().to(x.dtype)

@@ -1,4 +1,4 @@
-"""Networks whose i-th output sees only the inputs before it."""
+"""Masked networks, whose i-th output depends only on the inputs before it."""
 
 from collections.abc import Callable, Sequence
 
@@ -8,10 +8,10 @@ from torch.nn import functional as F
 
 
 class MaskedLinear(nn.Linear):
-    """A linear layer with some of its weights fixed at zero: ``x (mask ∘ W)ᵀ + b``.
+    """A linear layer with a fixed mask on its weights: ``x (mask ∘ W)ᵀ + b``.
 
     Args:
-        mask: ones where a weight is, ``(outputs, inputs)``.
+        mask: zeros and ones, ``(outputs, inputs)``.
     """
 
     mask: Tensor
@@ -21,22 +21,22 @@ class MaskedLinear(nn.Linear):
         self.register_buffer("mask", mask.to(self.weight.dtype), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The masked map."""
+        """Apply the masked layer."""
         return F.linear(x, self.mask * self.weight, self.bias)
 
 
 class MaskedMLP(nn.Module):
-    """An autoregressive MLP: outputs for dimension i depend on ``x_1 … x_{i-1}`` alone.
+    """An autoregressive MLP (MADE): outputs for dimension i depend only on ``x_1 … x_{i-1}``.
 
-    Every hidden unit has a degree m, and sees inputs up to number m; the outputs for i see units of degree below i.
+    Every hidden unit has a degree m and depends on inputs 1 … m; the outputs for i depend on units of degree below i.
     Features of side information are inputs of degree 0, and then some hidden units are of degree 0 too, so that the
-    outputs for the first dimension see them.
+    outputs for the first dimension depend on them.
     Germain, Gregor, Murray and Larochelle, "MADE: masked autoencoder for distribution estimation", ICML 2015.
 
     Args:
         dims: the number of inputs d.
         hidden: widths of the hidden layers.
-        outputs: numbers wanted for each dimension.
+        outputs: the number of outputs per dimension.
         activation: the nonlinearity after each hidden layer.
         context: how many features of side information there are.
     """
@@ -63,11 +63,11 @@ class MaskedMLP(nn.Module):
         self.head = MaskedLinear((degrees[:, None] > before).repeat(outputs, 1))
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:
-        """``(batch, *event)`` of d values, and features ``(batch, context)``, to ``(batch, outputs, d)``."""
+        """Map ``(batch, *event)`` of d values, and features ``(batch, context)``, to ``(batch, outputs, d)``."""
         return self.head(self.body(_inputs(x, c))).view(-1, self.outputs, self.dims)
 
     def at(self, x: Tensor, i: int, c: Tensor | None = None) -> Tensor:
-        """The outputs for dimension i alone, ``(batch, outputs, 1)``; what x holds from i on does not matter."""
+        """Return the outputs for dimension i alone, ``(batch, outputs, 1)``; they do not depend on x from i on."""
         rows = slice(i, None, self.dims)
         weight = self.head.mask[rows] * self.head.weight[rows]
         return F.linear(self.body(_inputs(x, c)), weight, self.head.bias[rows])[:, :, None]

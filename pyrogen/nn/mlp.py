@@ -13,17 +13,17 @@ def mlp(
     activation: Callable[[], nn.Module] = nn.SiLU,
     dropout: float = 0.0,
 ) -> nn.Sequential:
-    """Fully connected layers ``inputs -> hidden… -> outputs``, linear at the end.
+    """Build fully connected layers ``inputs -> hidden… -> outputs`` with linear outputs.
 
     Args:
-        inputs, outputs: the widths at both ends.
-        hidden: the widths between; none makes one linear map.
+        inputs, outputs: the dimensions of input and output.
+        hidden: the widths of the hidden layers; empty for a single linear layer.
         activation: the nonlinearity after each hidden layer.
-        dropout: the share of hidden units dropped while training.
+        dropout: the dropout probability of hidden units.
     """
     layers: list[nn.Module] = []
-    for narrow, wide in pairwise((inputs, *hidden)):
-        layers += [nn.Linear(narrow, wide), activation()]
+    for a, b in pairwise((inputs, *hidden)):
+        layers += [nn.Linear(a, b), activation()]
         if dropout:
             layers.append(nn.Dropout(dropout))
     return nn.Sequential(*layers, nn.Linear((inputs, *hidden)[-1], outputs))

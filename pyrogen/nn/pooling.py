@@ -1,11 +1,11 @@
-"""Convolutions with pooling on the way down and unpooling on the way up.
+"""Encoders with convolutions and pooling, and decoders with unpooling.
 
-    max      y = the largest of each 2 × 2 window; unpooling puts y where it was found, and 0 elsewhere
-    average  y = the mean of each window; unpooling gives y to all four places
+    max      y = the maximum of each 2 × 2 window; unpooling writes y to the position of the maximum, 0 elsewhere
+    average  y = the mean of each window; unpooling writes y to all four positions
 
-Both are right inverses: pooling what was unpooled gives y again (for ``max``, where y ≥ 0, as it is after a ReLU).
-The positions of maxima (Zeiler, Taylor and Fergus, "Adaptive deconvolutional networks", ICCV 2011) say more of an
-image than its code does; where they are not kept, a maximum goes to its window's upper left.
+Pooling is a left inverse of unpooling (for ``max`` if y ≥ 0, as after a ReLU). The positions of the maxima (Zeiler,
+Taylor and Fergus, "Adaptive deconvolutional networks", ICCV 2011) carry more information about an image than its code;
+without them, a maximum is written to the upper left corner of its window.
 """
 
 from collections.abc import Sequence
@@ -17,35 +17,35 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pyrogen.errors import unknown
-from pyrogen.nn.conv import halvings, image_shape
+from pyrogen.nn.conv import halved_sizes, image_shape
 
 POOLINGS = ("max", "average")
-Places = list[Tensor | None]
-"""Where the maxima of each pooling were, the first pooling's first."""
+PoolIndices = list[Tensor | None]
+"""The indices of the maxima of each pooling layer, from first to last."""
 
 
-def pool(x: Tensor, how: str) -> tuple[Tensor, Tensor | None]:
-    """Halve both sides of ``(batch, channel, h, w)``, rounding down; the places of maxima come with ``max``."""
-    if how == "max":
-        y, places = F.max_pool2d(x, 2, return_indices=True)
-        return y, places
+def pool(x: Tensor, pooling: str) -> tuple[Tensor, Tensor | None]:
+    """Halve both sides of ``(batch, channel, h, w)``, rounding down; ``max`` also returns the indices of the maxima."""
+    if pooling == "max":
+        y, indices = F.max_pool2d(x, 2, return_indices=True)
+        return y, indices
     return F.avg_pool2d(x, 2), None
 
 
-def unpool(y: Tensor, how: str, size: tuple[int, int], places: Tensor | None = None) -> Tensor:
-    """The way back to ``(batch, channel, *size)``; a row or column that pooling left out is 0."""
-    if how == "max":
-        if places is None:
+def unpool(y: Tensor, pooling: str, size: tuple[int, int], indices: Tensor | None = None) -> Tensor:
+    """Undo ``pool`` to ``(batch, channel, *size)``; a row or column that pooling dropped becomes 0."""
+    if pooling == "max":
+        if indices is None:
             rows, columns = (2 * torch.arange(n, device=y.device) for n in y.shape[2:])
-            places = (rows[:, None] * size[1] + columns).expand_as(y)
-        return F.max_unpool2d(y, places, [2, 2], output_size=size)
+            indices = (rows[:, None] * size[1] + columns).expand_as(y)
+        return F.max_unpool2d(y, indices, [2, 2], output_size=size)
     h, w = y.shape[2:]
-    wide = y.repeat_interleave(2, 2).repeat_interleave(2, 3)
-    return F.pad(wide, (0, size[1] - 2 * w, 0, size[0] - 2 * h))
+    upsampled = y.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    return F.pad(upsampled, (0, size[1] - 2 * w, 0, size[0] - 2 * h))
 
 
 class PoolDown(nn.Module):
-    """An image to a vector: at each size a 3 × 3 convolution, then pooling.
+    """Map an image to a vector: at each size a 3 × 3 convolution, then pooling.
 
     Args:
         shape: ``(channel, height, width)`` of the input.
@@ -59,23 +59,23 @@ class PoolDown(nn.Module):
         if pooling not in POOLINGS:
             raise unknown("pooling", pooling, POOLINGS)
         channels, height, side = image_shape(shape)
-        *_, (h, w) = sizes = halvings(height, side)
+        *_, (h, w) = sizes = halved_sizes(height, side)
         widths = [channels, *(width * 2**i for i in range(len(sizes) - 1))]
         self.pooling = pooling
         self.convolutions = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in pairwise(widths))
         self.linear = nn.Linear(widths[-1] * h * w, outputs)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Places]:
-        """The vector ``(batch, outputs)``, and the places of the maxima."""
-        kept: Places = []
+    def forward(self, x: Tensor) -> tuple[Tensor, PoolIndices]:
+        """Return the vector ``(batch, outputs)`` and the indices of the maxima."""
+        all_indices: PoolIndices = []
         for convolution in self.convolutions:
-            x, places = pool(F.relu(convolution(x)), self.pooling)
-            kept.append(places)
-        return self.linear(x.flatten(1)), kept
+            x, indices = pool(F.relu(convolution(x)), self.pooling)
+            all_indices.append(indices)
+        return self.linear(x.flatten(1)), all_indices
 
 
 class PoolUp(nn.Module):
-    """A vector to an image: the mirror of ``PoolDown``, linear at the end.
+    """Map a vector to an image: the mirror image of ``PoolDown``, with linear outputs.
 
     Args:
         inputs: length of the vector.
@@ -89,16 +89,16 @@ class PoolUp(nn.Module):
         if pooling not in POOLINGS:
             raise unknown("pooling", pooling, POOLINGS)
         channels, height, side = image_shape(shape)
-        self.sizes = halvings(height, side)[::-1]
+        self.sizes = halved_sizes(height, side)[::-1]
         widths = [*(width * 2**i for i in reversed(range(len(self.sizes) - 1))), channels]
         self.start, self.pooling = (widths[0], *self.sizes[0]), pooling
         self.linear = nn.Linear(inputs, prod(self.start))
         self.convolutions = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in pairwise(widths))
 
-    def forward(self, z: Tensor, kept: Places | None = None) -> Tensor:
-        """The image, with maxima at the places that were kept, if they were."""
+    def forward(self, z: Tensor, all_indices: PoolIndices | None = None) -> Tensor:
+        """Return the image; maxima are written to ``all_indices`` if given."""
         h = self.linear(z).unflatten(1, self.start)
-        kept = kept or [None] * len(self.convolutions)
-        for convolution, size, places in zip(self.convolutions, self.sizes[1:], reversed(kept), strict=True):
-            h = convolution(unpool(F.relu(h), self.pooling, size, places))
+        all_indices = all_indices or [None] * len(self.convolutions)
+        for convolution, size, indices in zip(self.convolutions, self.sizes[1:], reversed(all_indices), strict=True):
+            h = convolution(unpool(F.relu(h), self.pooling, size, indices))
         return h

@@ -1,13 +1,13 @@
-"""Convolutions that keep the size of an image."""
+"""Residual convolutions that preserve the size of an image."""
 
 from torch import Tensor, nn
 
 
 class Residual(nn.Module):
-    """``x + f(x)``.
+    """A residual connection, ``x + f(x)``.
 
     Args:
-        inner: f, which keeps the shape.
+        inner: f, which must preserve the shape.
     """
 
     def __init__(self, inner: nn.Module) -> None:
@@ -15,17 +15,17 @@ class Residual(nn.Module):
         self.inner = inner
 
     def forward(self, x: Tensor) -> Tensor:
-        """The sum."""
+        """Return ``x + f(x)``."""
         return x + self.inner(x)
 
 
 def residual_conv(inputs: int, width: int, blocks: int, outputs: int) -> nn.Sequential:
-    """Residual blocks of 3 x 3 convolutions between two more, all of stride 1.
+    """Build residual blocks of 3 x 3 and 1 x 1 convolutions between two 3 x 3 convolutions, all of stride 1.
 
     Args:
-        inputs, outputs: channels at both ends.
-        width: channels between.
-        blocks: how many residual blocks.
+        inputs, outputs: the channels of input and output.
+        width: the channels of the residual blocks.
+        blocks: the number of residual blocks.
     """
     inner = [
         Residual(nn.Sequential(nn.SiLU(), nn.Conv2d(width, width, 3, padding=1), nn.SiLU(), nn.Conv2d(width, width, 1)))

@@ -1,13 +1,29 @@
-"""What a step minimises: bounds on a log-likelihood, adversarial losses and penalties on a critic."""
+"""Training objectives: bounds on the log-likelihood for Pyro pairs, adversarial losses, and constraints on a critic.
 
-from pyrogen.objectives.adversarial import AdversarialLoss, Hinge, LeastSquares, Minimax, NonSaturating, Wasserstein
+An objective of a pair is a Pyro ``ELBO``; an adversarial loss has a scalar for each player; a penalty is added to the
+critic's. None of them holds an optimiser or updates a parameter: that is done by ``pyrogen.steps``.
+"""
+
+from pyrogen.objectives.adversarial import (
+    MMD,
+    AdversarialLoss,
+    FeatureMatching,
+    Hinge,
+    LeastSquares,
+    Minimax,
+    NonSaturating,
+    Relativistic,
+    Wasserstein,
+)
 from pyrogen.objectives.elbo import IWAE, BetaELBO, FreeBits, Objective, Warmup
 from pyrogen.objectives.penalties import GradientPenalty, R1Penalty, apply_spectral_norm, clip_weights
 
 __all__ = [
     "IWAE",
+    "MMD",
     "AdversarialLoss",
     "BetaELBO",
+    "FeatureMatching",
     "FreeBits",
     "GradientPenalty",
     "Hinge",
@@ -16,6 +32,7 @@ __all__ = [
     "NonSaturating",
     "Objective",
     "R1Penalty",
+    "Relativistic",
     "Warmup",
     "Wasserstein",
     "apply_spectral_norm",

@@ -1,22 +1,31 @@
-"""What the two players of an adversarial game minimise."""
+"""The loss of each player of an adversarial game and the quantities logged with it, as functions of a batch."""
 
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
+from pyrogen.errors import ConfigError
+from pyrogen.nn.precision import model_dtype
 from pyrogen.objectives.adversarial import AdversarialLoss
 from pyrogen.pyro_tools.programs import drop_extra_args
 
 
 class AdversarialTerms:
-    """What each player minimises; nothing here moves, so that it can be followed by a compiled graph.
+    """The losses of both players and what is logged with them.
+
+    No parameter is updated and no number is read from the device here, so each method can run as a compiled graph.
 
     Args:
-        generator, critic: the networks.
+        generator: ``generator(z)`` or ``generator(z, y)``.
+        critic: ``critic(x)`` or ``critic(x, y)``; with ``features`` of the same arguments, where the loss asks for
+            features.
         prior: ``prior(n) -> z``.
         loss: of the game.
-        penalty: on the critic, or ``None``.
+        penalty: ``penalty(critic, real, fake, *rest)``, added to the critic's loss, or ``None``.
+
+    Raises:
+        ConfigError: if the loss works on features and the critic has no method ``features``.
     """
 
     def __init__(
@@ -28,44 +37,100 @@ class AdversarialTerms:
         penalty: Callable[..., Tensor] | None,
     ) -> None:
         self.generate = drop_extra_args(generator)
-        self.criticise = drop_extra_args(critic)
+        self.score = drop_extra_args(critic)
         self.prior, self.loss, self.penalty = prior, loss, penalty
+        self.features: Callable[..., Tensor] | None = None
+        if getattr(loss, "on_features", ()):
+            features = getattr(critic, "features", None)
+            if not callable(features):
+                raise ConfigError(
+                    f"{type(loss).__name__} works on features of the critic: expected a critic with a method "
+                    f"features(x) -> (batch, dims); got {type(critic).__name__}"
+                )
+            self.features = drop_extra_args(features)
 
     def critic_terms(
         self, x: Tensor, sigma: Tensor | None, penalty_factor: Tensor | None, *rest: Tensor
     ) -> tuple[Tensor, ...]:
-        """What the critic minimises, then what is logged of it."""
+        """The critic's loss with its penalty, then the quantities named by ``logged``; all scalars.
+
+        Args:
+            x: data, ``(batch, *event)``.
+            sigma: standard deviation of the instance noise; ``None`` for none.
+            penalty_factor: a factor of the penalty; ``None`` for 1.
+            *rest: labels, for networks that take them.
+        """
         with torch.no_grad():
             fake = self.generate(self.prior(len(x)), *rest)
             std_ratio = _deviation(fake) / _deviation(x).clamp_min(1e-12)
         x, fake = _noisy(x, sigma), _noisy(fake, sigma)
-        on_real, on_fake = self.criticise(x, *rest), self.criticise(fake, *rest)
-        loss = self.loss.critic(on_real, on_fake)
+        output = self._output("critic")
+        real_output, fake_output = output(x, *rest), output(fake, *rest)
+        loss = self.loss.critic(real_output, fake_output)
         logs = [loss.detach()]
-        boundary = getattr(self.loss, "boundary", None)
-        if boundary is not None:
-            logs.append(0.5 * ((on_real > boundary).float().mean() + (on_fake < boundary).float().mean()))
+        accuracy = critic_accuracy(self.loss, real_output, fake_output)
+        if accuracy is not None:
+            logs.append(accuracy)
         if self.penalty is not None:
-            penalty = self.penalty(self.criticise, x, fake, *rest) * (1.0 if penalty_factor is None else penalty_factor)
+            penalty = self.penalty(self.score, x, fake, *rest) * (1.0 if penalty_factor is None else penalty_factor)
             loss = loss + penalty
             logs.append(penalty.detach())
         return loss, *logs, std_ratio
 
     def logged(self) -> list[str]:
-        """The names of what the critic's terms are logged as."""
-        sides = ["critic_accuracy"] if getattr(self.loss, "boundary", None) is not None else []
-        return ["critic_loss", *sides, *(["penalty"] if self.penalty is not None else []), "std_ratio"]
+        """The names of the quantities that ``critic_terms`` returns after the loss."""
+        classifies = getattr(self.loss, "paired", False) or getattr(self.loss, "boundary", None) is not None
+        accuracy = ["critic_accuracy"] if classifies else []
+        return ["critic_loss", *accuracy, *(["penalty"] if self.penalty is not None else []), "std_ratio"]
 
     def generator_terms(self, x: Tensor, sigma: Tensor | None, *rest: Tensor) -> tuple[Tensor]:
-        """What the generator minimises."""
+        """The generator's loss, a scalar; the arguments are those of ``critic_terms``."""
         fake = _noisy(self.generate(self.prior(len(x)), *rest), sigma)
-        return (self.loss.generator(self.criticise(fake, *rest)),)
+        output = self._output("generator")
+        real_output = None
+        if self._uses_real():
+            with torch.no_grad():  # it depends on no parameter of the generator
+                real_output = output(_noisy(x, sigma), *rest)
+        return (self.loss.generator(output(fake, *rest), real_output),)
 
     def losses(self, x: Tensor, *rest: Tensor) -> dict[str, Tensor]:
         """Both losses on a batch, without noise or penalty."""
-        fake = self.criticise(self.generate(self.prior(len(x)), *rest), *rest)
-        real = self.criticise(x, *rest)
-        return {"critic_loss": self.loss.critic(real, fake), "generator_loss": self.loss.generator(fake)}
+        fake = self.generate(self.prior(len(x)), *rest)
+        names = ("critic", "generator")
+        real_output, fake_output = ({name: self._output(name)(of, *rest) for name in names} for of in (x, fake))
+        return {
+            "critic_loss": self.loss.critic(real_output["critic"], fake_output["critic"]),
+            "generator_loss": self.loss.generator(fake_output["generator"], real_output["generator"]),
+        }
+
+    def _output(self, player: str) -> Callable[..., Tensor]:
+        """What of the critic a player's loss takes: its scores or its features."""
+        if self.features is not None and player in getattr(self.loss, "on_features", ()):
+            return self.features
+        return self.score
+
+    def _uses_real(self) -> bool:
+        return bool(getattr(self.loss, "uses_real", True))
+
+
+def critic_accuracy(loss: AdversarialLoss, real: Tensor, fake: Tensor) -> Tensor | None:
+    """The share of scores, or of pairs for a relativistic loss, that the critic classifies correctly.
+
+    Args:
+        loss: ``E[D(x) > D(G(z))]`` if it is ``paired``; else ``½ P(D(x) > b) + ½ P(D(G(z)) < b)`` with b its
+            ``boundary``.
+        real, fake: scores.
+
+    Returns:
+        A scalar; ``None`` for a loss whose critic does not classify.
+    """
+    dtype = model_dtype(real)
+    if getattr(loss, "paired", False):
+        return (real > fake).to(dtype).mean()
+    boundary = getattr(loss, "boundary", None)
+    if boundary is None:
+        return None
+    return 0.5 * ((real > boundary).to(dtype).mean() + (fake < boundary).to(dtype).mean())
 
 
 def _noisy(x: Tensor, sigma: Tensor | None) -> Tensor:

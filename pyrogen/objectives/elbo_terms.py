@@ -1,5 +1,6 @@
-"""What draws from a guide say of each datum: the terms that every objective is made of."""
+"""The terms of the ELBO of each datum, from traces of model and guide; the objectives are functions of them."""
 
+import sys
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -10,9 +11,7 @@ from pyro.distributions import Delta
 from pyro.distributions.util import scale_and_mask
 from pyro.poutine import Trace
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensor
 from torch.distributions import Independent, kl_divergence
-from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from pyrogen.errors import ConfigError
 from pyrogen.nn.eval_mode import eval_mode
@@ -20,29 +19,29 @@ from pyrogen.pyro_tools.parameters import modules_of
 from pyrogen.pyro_tools.programs import Program
 from pyrogen.pyro_tools.traces import (
     Site,
-    check_follows,
+    batch_plates,
+    check_batch_dependence,
     check_shape,
     data_dim,
     data_plate,
-    following,
     log_prob,
-    over_plates,
-    samples,
+    sample_sites,
+    sum_plates,
 )
 
 
 @dataclass(frozen=True)
 class ElboTerms:
-    """What k draws from the guide say of n data.
+    """The terms of the ELBO for k draws from the guide and n data.
 
     Args:
         observed: log p(x | z), ``(k, n)``, nats.
-        latent: for each latent variable its divergence and the number of dimensions that each group of it spans.
-            The divergence is ``(groups, k, n)``: the KL in closed form, a group for each dimension where the
-            distributions factorise; else its one-draw estimate log q - log p, in one group.
-        shared: log p - log q of what lies outside the data plate, scalar.
-        score: log q of what cannot be reparameterised, ``(k, n)``; ``None`` where all can.
-        scale: how many data each of the n stands for, under ``plate(N, subsample_size=n)``.
+        latent: for each latent variable in the data plate its KL divergence, ``(groups, k, n)``, nats, and the number
+            of dimensions in a group. The divergence is in closed form, with a group for each dimension where the
+            distributions factorise; else it is the one-draw estimate log q - log p in a single group.
+        shared: log p - log q of the sites outside the data plate, a scalar, nats.
+        score: log q of the variables without a reparameterised sampler, ``(k, n)``; ``None`` if there are none.
+        scale: N / n under ``plate(N, subsample_size=n)``, else 1.
     """
 
     observed: Tensor
@@ -53,14 +52,14 @@ class ElboTerms:
 
 
 def rows_of(batch: tuple[Any, ...]) -> int | None:
-    """How many rows the first tensor of a batch has; ``None`` where there is none."""
+    """The number of rows of the first tensor of a batch that has a dimension; ``None`` if there is none."""
     return next((len(t) for t in batch if isinstance(t, Tensor) and t.ndim), None)
 
 
 class RowPlates:
-    """Which plates of a pair follow the rows of the batch, seen once for a pair by running it on one and two rows.
+    """Finds the plates whose size follows the rows of the batch, by running model and guide on one and on two rows.
 
-    It needs no number from the device and leaves random state and networks as they were.
+    The result is cached for each pair. Nothing is read from the device, and random state and networks are restored.
     """
 
     def __init__(self) -> None:
@@ -70,18 +69,18 @@ class RowPlates:
         """The names of the plates; ``None`` if the pair cannot run on other rows.
 
         Args:
-            owner: forgets with it.
-            model, guide, batch: the pair and what it is run on.
+            owner: the cache entry lives as long as this object.
+            model, guide, batch: the pair and its arguments.
 
         Raises:
-            ConfigError: if a site follows the rows outside of those plates.
+            ConfigError: if the shape of a site outside those plates follows the rows.
         """
         known = self._known.setdefault(owner, {})
         pair = [(getattr(f, "__func__", f), id(getattr(f, "__self__", None))) for f in (model, guide)]
         kinds = [(t.shape[1:], t.dtype) if isinstance(t, Tensor) else type(t) for t in batch]
         key = (*pair, *kinds)
         if key not in known:
-            if _tracing(batch):  # a graph must not hold the runs; its pair was seen in an eager call, or goes by size
+            if _tracing(batch):  # the runs must not enter a graph; an eager call has cached the pair, or sizes decide
                 return None
             known[key] = self._look(model, guide, batch)
         return known[key]
@@ -92,22 +91,26 @@ class RowPlates:
         data: frozenset[str] = frozenset()
         runs = []
         with torch.no_grad(), torch.random.fork_rng(devices=_devices()), eval_mode(*networks):
-            for program in (guide, model):  # what they make at first sight they make for the whole batch
+            for program in (guide, model):  # lazily created parameters must be created for the whole batch
                 _quiet_trace(program, batch)
             for program in (model, guide):
                 try:
-                    few, more = (samples(_quiet_trace(program, _of_rows(batch, n))) for n in (1, 2))
-                except Exception:  # whatever a program says to fewer rows than it was made for
+                    few, more = (sample_sites(_quiet_trace(program, _of_rows(batch, n))) for n in (1, 2))
+                except Exception:  # a program made for a fixed number of rows may raise anything
                     return None
-                data |= following(few, more, (1, 2))
+                data |= batch_plates(few, more, (1, 2))
                 runs.append((few, more))
         for few, more in runs:
-            check_follows(few, more, data)
+            check_batch_dependence(few, more, data)
         return data
 
 
 def _tracing(batch: tuple[Any, ...]) -> bool:
-    return get_proxy_mode() is not None or any(isinstance(t, FakeTensor) for t in batch)
+    """Whether a graph is being made; torch's tracer takes a second to import, and who traces has imported it."""
+    tracer = sys.modules.get("torch.fx.experimental.proxy_tensor")
+    if tracer is None:
+        return False
+    return tracer.get_proxy_mode() is not None or any(isinstance(t, tracer.FakeTensor) for t in batch)
 
 
 def _devices() -> range:
@@ -115,13 +118,13 @@ def _devices() -> range:
 
 
 def ambiguous(joint: Trace, given: Trace, rows: int | None) -> bool:
-    """Whether plates of several names have as many rows as the batch, so that size does not tell which hold data."""
-    frames = [f for s in (*samples(joint), *samples(given)) for f in s["cond_indep_stack"] if f.vectorized]
+    """Whether plates of several names have the size of the batch, so that size does not identify the data plate."""
+    frames = [f for s in (*sample_sites(joint), *sample_sites(given)) for f in s["cond_indep_stack"] if f.vectorized]
     return len({f.name for f in frames if f.size == rows}) > 1
 
 
 def _of_rows(batch: tuple[Any, ...], n: int) -> tuple[Any, ...]:
-    """The first row n times over."""
+    """The batch with its first row n times in place of its rows."""
     return tuple(t[:1].expand(n, *t.shape[1:]) if isinstance(t, Tensor) and t.ndim else t for t in batch)
 
 
@@ -138,19 +141,19 @@ def collect(
     rows: int | None = None,
     following: frozenset[str] | None = None,
 ) -> ElboTerms:
-    """The terms of the traces that ``particles`` gave.
+    """The terms of the ELBO from the traces that ``pyro_tools.traces.particles`` returns.
 
     Args:
-        joint, given: of the model and the guide.
-        k: the particles in them.
-        analytic: take the KL in closed form where there is one and both draw their latent variables in one order.
-        rows: how many rows the batch has, if it has any.
-        following: the plates known to follow the rows; by their size, if ``None``.
+        joint, given: traces of the model and of the guide.
+        k: the number of particles in them.
+        analytic: use closed-form KL divergences where they exist and both draw their latent variables in one order.
+        rows: the number of rows of the batch; ``None`` without a tensor.
+        following: the names of plates known to follow the rows; ``None`` to identify them by size.
 
     Raises:
         ConfigError: as ``Objective``.
     """
-    model, guide = samples(joint), samples(given)
+    model, guide = sample_sites(joint), sample_sites(given)
     data = _DataPlate(model, guide, k, rows, following)
     prior = {site["name"]: site for site in model if not site["is_observed"]}
     in_order = list(prior) == [site["name"] for site in guide if site["name"] in prior]
@@ -190,7 +193,7 @@ def collect(
 
 
 class _DataPlate:
-    """The plate of the data; in the guide it may have another name, but not another size."""
+    """The data plate of a pair; its name may differ between model and guide, its size may not."""
 
     def __init__(
         self, model: list[Site], guide: list[Site], k: int, rows: int | None, following: frozenset[str] | None
@@ -214,7 +217,7 @@ class _DataPlate:
         for site in sites:
             if not self.has(site) and rows in site["value"].shape:
                 raise ConfigError(
-                    f"site {site['name']!r} seems to follow the number of rows outside the plate of the data: "
+                    f"the shape of site {site['name']!r}, outside the data plate, seems to follow the number of rows: "
                     f"use one particle"
                 )
 
@@ -222,25 +225,25 @@ class _DataPlate:
         return data_dim(site, self.names) is not None
 
     def rows(self, site: Site, term: Tensor) -> Tensor:
-        """A site's term ``(groups, *batch)``, scaled and masked and summed over other plates: ``(groups, k, n)``."""
-        if "unscaled_log_prob" not in site:  # else its shape was checked when it was drawn
+        """A site's term ``(groups, *batch)``, scaled, masked and summed over other plates: ``(groups, k, n)``."""
+        if "unscaled_log_prob" not in site:  # else its shape was checked when it was sampled
             check_shape(site, term.shape[1:])
         frame = next(f for f in site["cond_indep_stack"] if f.name in self.names)
         subsampling = max((frame.full_size or frame.size) / frame.size, 1.0)
         term = scale_and_mask(term, site["scale"] / subsampling, site["mask"])
-        return over_plates(term, frame.dim, term.ndim - 1).reshape(len(term), self.k, -1)
+        return sum_plates(term, frame.dim, term.ndim - 1).reshape(len(term), self.k, -1)
 
 
 def _check_particles(frame: Any, k: int, rows: int | None, following: frozenset[str] | None) -> None:
-    """Refuse several particles where they cannot be told apart as rows of the plate of the data."""
+    """Raise ``ConfigError`` if k particles cannot be separated as rows of the data plate."""
     if frame is None:
         raise ConfigError(
-            f"{k} particles stand as rows of the batch, but what is observed is in no plate of the data: "
+            f"{k} particles repeat the rows of the batch, but no data plate contains the observed site: "
             f"wrap it in `with pyro.plate('data', len(x))`"
         )
     if rows is None or frame.size != k * rows or (following is not None and frame.name not in following):
         raise ConfigError(
-            f"{k} particles stand as rows of the batch, but plate {frame.name!r} of {frame.size} does not follow its "
+            f"{k} particles repeat the rows of the batch, but plate {frame.name!r} of {frame.size} does not follow its "
             f"{rows} rows: use one particle, or a plate of len(x)"
         )
 
@@ -253,8 +256,8 @@ def _total(site: Site) -> Tensor:
 
 
 def _closed_form(q: Any, p: Any) -> tuple[Tensor, int] | None:
-    """KL(q ‖ p) as ``(groups, *batch)`` with the dimensions of a group; ``None`` where there is no closed form."""
-    if isinstance(q, Delta):  # its KL in Pyro leaves out the density that it carries
+    """KL(q ‖ p), ``(groups, *batch)``, and the number of dimensions of a group; ``None`` without a closed form."""
+    if isinstance(q, Delta):  # Pyro's KL of a Delta ignores its log_density
         return None
     inner = q.reinterpreted_batch_ndims if isinstance(q, Independent) else 0
     try:

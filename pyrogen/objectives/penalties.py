@@ -1,7 +1,8 @@
-"""Rules that keep a critic's slope in bounds.
+"""Constraints on the slope of a critic: gradient penalties, weight clipping, spectral normalisation.
 
 A penalty is ``penalty(critic, real, fake, *rest) -> scalar`` and is added to the critic's loss; clipping and spectral
-normalisation act on the weights. Every norm is that of one score's gradient, so no penalty depends on the batch size.
+normalisation act on the weights. Every norm is that of a single score's gradient, so the expected penalty does not
+depend on the batch size.
 """
 
 from collections.abc import Callable
@@ -17,7 +18,7 @@ Network = TypeVar("Network", bound=nn.Module)
 
 @dataclass(frozen=True)
 class GradientPenalty:
-    """``λ E[(‖∇f(x̂)‖₂ - 1)²]`` at random points x̂ between data and samples.
+    """WGAN-GP's penalty ``λ E[(‖∇f(x̂)‖₂ - 1)²]`` with ``x̂ = u x + (1 - u) G(z)``, ``u ~ U(0, 1)`` for each row.
 
     Gulrajani et al., "Improved training of Wasserstein GANs", NeurIPS 2017.
 
@@ -28,7 +29,7 @@ class GradientPenalty:
     weight: float = 10.0
 
     def __call__(self, critic: Callable[..., Tensor], real: Tensor, fake: Tensor, *rest: Tensor) -> Tensor:
-        """The penalty for ``critic(x, *rest)`` between ``real`` and ``fake`` of one shape; a scalar."""
+        """The penalty of ``critic(x, *rest)`` between ``real`` and ``fake`` of one shape; a scalar."""
         mix = torch.rand(len(real), *[1] * (real.ndim - 1), device=real.device, dtype=real.dtype)
         norm = _slopes(critic, torch.lerp(fake, real, mix), *rest).norm(dim=1)
         return self.weight * (norm - 1).square().mean()
@@ -36,21 +37,21 @@ class GradientPenalty:
 
 @dataclass(frozen=True)
 class R1Penalty:
-    """``γ/2 E‖∇f(x)‖²`` on the data (R1), and likewise on the samples if asked (R1 + R2).
+    """R1, ``γ/2 E‖∇f(x)‖²`` on data; with ``samples`` also R2, ``γ/2 E‖∇f(G(z))‖²``, with the same γ.
 
-    At an equilibrium the critic is flat on the data, and with it the game converges near one. Mescheder, Geiger and
-    Nowozin, "Which training methods for GANs do actually converge?", ICML 2018.
+    At an equilibrium the critic's gradient on the data vanishes; R1 makes the training converge locally. Mescheder,
+    Geiger and Nowozin, "Which training methods for GANs do actually converge?", ICML 2018.
 
     Args:
         weight: γ.
-        samples: whether samples are penalised as well.
+        samples: whether R2 is added.
     """
 
     weight: float = 10.0
     samples: bool = False
 
     def __call__(self, critic: Callable[..., Tensor], real: Tensor, fake: Tensor, *rest: Tensor) -> Tensor:
-        """The penalty for ``critic(x, *rest)`` on ``real``, and on ``fake``; a scalar."""
+        """R1 of ``critic(x, *rest)`` on ``real``, plus R2 on ``fake`` with ``samples``; a scalar."""
         where = (real, fake) if self.samples else (real,)
         squares = [_slopes(critic, x, *rest).square().sum(1).mean() for x in where]
         return 0.5 * self.weight * sum(squares[1:], squares[0])
@@ -59,9 +60,11 @@ class R1Penalty:
 def apply_spectral_norm(network: Network) -> Network:
     """Divide the weight matrix of each linear map, embedding and convolution by its largest singular value, in place.
 
-    The value is kept by power iteration, one round at each forward pass in training mode; a network of 1-Lipschitz
-    activations is then 1-Lipschitz in each layer's matrix. Miyato et al., "Spectral normalization for generative
-    adversarial networks", ICLR 2018.
+    The singular value is estimated by power iteration, one iteration at each forward pass in training mode. Miyato et
+    al., "Spectral normalization for generative adversarial networks", ICLR 2018.
+
+    Returns:
+        The same network.
     """
     for module in list(network.modules()):
         if isinstance(module, nn.Linear | nn.Embedding | nn.Conv1d | nn.Conv2d | nn.Conv3d):
@@ -71,7 +74,7 @@ def apply_spectral_norm(network: Network) -> Network:
 
 @torch.no_grad()
 def clip_weights(network: nn.Module, bound: float) -> None:
-    """Bring every parameter of ``network`` into [-bound, bound], in place.
+    """Clip every parameter of ``network`` to [-bound, bound], in place.
 
     Arjovsky, Chintala and Bottou, "Wasserstein generative adversarial networks", ICML 2017.
     """
@@ -80,7 +83,7 @@ def clip_weights(network: nn.Module, bound: float) -> None:
 
 
 def _slopes(critic: Callable[..., Tensor], x: Tensor, *rest: Tensor) -> Tensor:
-    """The gradient of each score by all that it is a score of: ``(scores, dims)``."""
+    """The gradient of each score with respect to its input, ``(scores, dims)``; a pack's score has a pack as input."""
     x = x.detach().requires_grad_()
     with torch.enable_grad():
         scores = critic(x, *rest)

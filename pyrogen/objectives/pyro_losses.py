@@ -1,4 +1,4 @@
-"""The losses that ``SVI`` takes, in one form: a Pyro ELBO, an object with ``loss_and_grads``, or a plain function."""
+"""Conversion of the losses that ``SVI`` accepts to the interface of a Pyro ELBO."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,11 +7,12 @@ from pyrogen.errors import ConfigError
 
 
 class FunctionLoss:
-    """A plain function ``loss(model, guide, *args, **kwargs)`` in the form of a Pyro ELBO.
+    """A function ``loss(model, guide, *args, **kwargs)`` with the interface of a Pyro ELBO.
 
     Args:
         function: returns a scalar tensor, which is differentiated.
-        loss_and_grads: computes the loss and adds its gradients to the parameters, in place of differentiation.
+        loss_and_grads: if given, it is called instead of differentiating ``function``: it returns the loss and
+            accumulates its gradients in the parameters.
     """
 
     def __init__(self, function: Callable[..., Any], loss_and_grads: Callable[..., Any] | None = None) -> None:
@@ -23,10 +24,15 @@ class FunctionLoss:
 
 
 def as_loss(loss: Any, loss_and_grads: Callable[..., Any] | None = None) -> Any:
-    """The loss with Pyro's methods.
+    """The loss as an object with the methods of a Pyro ELBO.
+
+    Args:
+        loss: a Pyro ELBO, any object with ``loss`` and ``differentiable_loss`` or ``loss_and_grads``, or a function
+            ``loss(model, guide, *args, **kwargs)``.
+        loss_and_grads: as for ``FunctionLoss``, for a function.
 
     Raises:
-        ConfigError: if it is neither a loss of Pyro's form nor a function.
+        ConfigError: if it is none of these.
     """
     if hasattr(loss, "loss") and (hasattr(loss, "differentiable_loss") or hasattr(loss, "loss_and_grads")):
         return loss

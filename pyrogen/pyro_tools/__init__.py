@@ -1,4 +1,4 @@
-"""Tools for Pyro programs: traces, parameters, signatures and predictive sampling."""
+"""Tools for Pyro programs: traces, parameters, signatures, predictive sampling."""
 
 from pyrogen.pyro_tools.predictive import predictive
 

@@ -1,4 +1,4 @@
-"""The parameter store of one step: its sites, and what is needed to make them again without running a program."""
+"""A parameter store for one step, which a checkpoint can restore without running the program."""
 
 import sys
 from typing import Any, NoReturn
@@ -15,32 +15,32 @@ from pyrogen.errors import ConfigError
 
 Description = dict[str, Any]
 FIELDS = ("_params", "_param_to_name", "_constraints")
-"""What a parameter store of Pyro is made of."""
+"""The dictionaries of Pyro's parameter store."""
 
 
-def _classes() -> dict[str, type[Constraint]]:
-    """The classes of torch's and Pyro's constraints by name."""
+def _constraint_classes() -> dict[str, type[Constraint]]:
+    """Return the constraint classes of torch and Pyro by name."""
     found = [*vars(torch.distributions.constraints).values(), *vars(constraints).values()]
     return {c.__name__: c for c in found if isinstance(c, type) and issubclass(c, Constraint)}
 
 
-class Unknown(Constraint):
-    """Stands for a constraint that a checkpoint could not hold, until a ``pyro.param`` statement says it."""
+class UnknownConstraint(Constraint):
+    """Placeholder for a constraint that a checkpoint could not store, until ``pyro.param`` supplies it."""
 
 
-@transform_to.register(Unknown)
-def _unknown(constraint: Unknown) -> NoReturn:
+@transform_to.register(UnknownConstraint)
+def _raise_unknown(constraint: UnknownConstraint) -> NoReturn:
     raise ConfigError(
-        "a checkpoint cannot hold this site's constraint, which is of a class of your own inside a function: call "
-        "`step.setup(*batch)` first, or define the class in a module"
+        "the checkpoint could not store this site's constraint, whose class is defined inside a function: call "
+        "`step.setup(*batch)` first, or define the class at the top level of a module"
     )
 
 
-def _found(name: str) -> type[Constraint] | None:
-    """A class of constraints by its name, or of the user's own by that of an imported module before it."""
+def _find_class(name: str) -> type[Constraint] | None:
+    """Find a constraint class by name, or by ``module:qualified_name`` if it is the user's own."""
     module, _, qualified = name.rpartition(":")
     if not module:
-        return _classes().get(name)
+        return _constraint_classes().get(name)
     found: Any = sys.modules.get(module)
     for part in qualified.split("."):
         found = getattr(found, part, None)
@@ -48,10 +48,10 @@ def _found(name: str) -> type[Constraint] | None:
 
 
 def describe(constraint: Any) -> Description | None:
-    """A constraint as plain values; ``None`` for one whose class or attributes cannot be found by name."""
+    """Describe a constraint by plain values; ``None`` if its class or an attribute has no such form."""
     cls = type(constraint)
-    name = next((n for n in (cls.__name__, f"{cls.__module__}:{cls.__qualname__}") if _found(n) is cls), None)
-    if name is None or cls is Unknown:
+    name = next((n for n in (cls.__name__, f"{cls.__module__}:{cls.__qualname__}") if _find_class(n) is cls), None)
+    if name is None or cls is UnknownConstraint:
         return None
     attributes: Description = {}
     for attribute, value in vars(constraint).items():
@@ -73,14 +73,14 @@ def describe(constraint: Any) -> Description | None:
 
 
 def rebuild(description: Description) -> Constraint:
-    """The constraint that ``describe`` described.
+    """Rebuild a constraint from what ``describe`` returned.
 
     Raises:
-        KeyError: if there is no such class of constraints here.
+        KeyError: if its class does not exist.
     """
-    cls = _found(description["class"])
+    cls = _find_class(description["class"])
     if cls is None:
-        raise KeyError(f"there is no class of constraints {description['class']!r}: import its module, then restore")
+        raise KeyError(f"the constraint class {description['class']!r} does not exist: import its module, then restore")
     constraint: Constraint = cls.__new__(cls)
     for name, value in description["attributes"].items():
         if isinstance(value, dict):
@@ -94,23 +94,23 @@ def rebuild(description: Description) -> Constraint:
     return constraint
 
 
-class Sites:
-    """Parameter sites that belong to one step, or, if asked, Pyro's global ones.
+class ScopedParamStore:
+    """A parameter store of one step, in use inside its ``with`` block; or Pyro's global store.
 
     Args:
-        shared: whether the store is Pyro's global one.
+        shared: use Pyro's global store.
     """
 
     def __init__(self, shared: bool = False) -> None:
         self.shared = shared
         self._own: dict[str, Any] = {field: {} for field in FIELDS}
-        self._unknown: set[str] = set()
-        self._inside = 0
-        self._late: Any = None
+        self._unknown_names: set[str] = set()
+        self._depth = 0
+        self._messenger: Any = None
 
     @property
     def params(self) -> dict[str, Tensor]:
-        """The unconstrained values, the live tensors by name."""
+        """The unconstrained tensors by site name, by reference."""
         return self._field("_params")
 
     @property
@@ -119,38 +119,38 @@ class Sites:
         return self._field("_constraints")
 
     def _field(self, name: str) -> dict[Any, Any]:
-        live = self.shared or self._inside
+        live = self.shared or self._depth
         found: dict[Any, Any] = getattr(pyro.get_param_store(), name) if live else self._own[name]
         return found
 
-    def __enter__(self) -> "Sites":
-        """Make these the sites that ``pyro.param`` finds."""
-        self._inside += 1
-        if self._inside == 1:
+    def __enter__(self) -> "ScopedParamStore":
+        """Let ``pyro.param`` read and write this store."""
+        self._depth += 1
+        if self._depth == 1:
             if not self.shared:
                 self._swap()
-            if self._unknown:
-                self._late = _LateConstraints(self._unknown)
-                self._late.__enter__()
+            if self._unknown_names:
+                self._messenger = _RestoreConstraints(self._unknown_names)
+                self._messenger.__enter__()
         return self
 
     def __exit__(self, *error: Any) -> None:
-        self._inside -= 1
-        if not self._inside:
-            if self._late is not None:
-                self._late.__exit__(*error)
-                self._late = None
+        self._depth -= 1
+        if not self._depth:
+            if self._messenger is not None:
+                self._messenger.__exit__(*error)
+                self._messenger = None
             if not self.shared:
                 self._swap()
 
     def _swap(self) -> None:
-        """Exchange the dictionaries of Pyro's store with those held here."""
+        """Swap the dictionaries of Pyro's global store with those of this one."""
         store = vars(pyro.get_param_store())
         for field in FIELDS:
             store[field], self._own[field] = self._own[field], store[field]
 
     def value(self, name: str) -> Tensor:
-        """A site's constrained value.
+        """Return the constrained value of a site.
 
         Raises:
             KeyError: if there is no such site.
@@ -160,30 +160,30 @@ class Sites:
         return found
 
     def copy(self) -> tuple[dict[str, dict[Any, Any]], set[str]]:
-        """What is held, for ``put_back``."""
-        return {field: dict(self._field(field)) for field in FIELDS}, set(self._unknown)
+        """Return a copy of the contents, for ``restore``."""
+        return {field: dict(self._field(field)) for field in FIELDS}, set(self._unknown_names)
 
-    def put_back(self, copy: tuple[dict[str, dict[Any, Any]], set[str]]) -> None:
-        """Hold again what was held when ``copy`` was called."""
-        fields, self._unknown = copy
+    def restore(self, copy: tuple[dict[str, dict[Any, Any]], set[str]]) -> None:
+        """Restore the contents from ``copy``."""
+        fields, self._unknown_names = copy
         for field, items in fields.items():
             held = self._field(field)
             held.clear()
             held.update(items)
 
-    def forget(self, name: str) -> None:
-        """Remove a site, if there is one of that name."""
+    def remove(self, name: str) -> None:
+        """Remove a site if it exists."""
         value = self.params.pop(name, None)
         self.constraints.pop(name, None)
         if value is not None:
             self._field("_param_to_name").pop(value, None)
 
     def state_dict(self, names: dict[int, str], with_networks: bool) -> dict[str, dict[str, Any]]:
-        """The constraint of each site, and the name of the weight that is its tensor.
+        """Return the constraint of each site and the name of the weight that holds its tensor.
 
         Args:
-            names: of all weights, by the identity of their tensors.
-            with_networks: whether sites are included whose tensors are networks' own.
+            names: the names of all weights, by the ``id`` of their tensors.
+            with_networks: whether to include sites whose tensors belong to networks.
         """
         return {
             name: {"constraint": describe(self.constraints[name]), "weight": names[id(tensor)]}
@@ -192,13 +192,13 @@ class Sites:
         }
 
     def load_state_dict(self, state: dict[str, dict[str, Any]], weights: dict[str, Tensor], device: Any) -> None:
-        """Make the sites that are not there yet.
+        """Create the sites that do not exist yet.
 
         Args:
-            state: what ``state_dict`` gave.
-            weights: the tensors of networks, by name, which sites of networks become again; and the values of other
-                sites, which are copied.
-            device: where the latter shall lie.
+            state: what ``state_dict`` returned.
+            weights: by name, the tensors of networks, which are used as they are, and the values of other sites,
+                which are copied.
+            device: the device of the copies.
         """
         for name, site in state.items():
             if name in self.params or site["weight"] not in weights:
@@ -207,16 +207,16 @@ class Sites:
             if site["weight"] == f"param.{name}":
                 value = value.detach().clone().to(device).requires_grad_(value.is_floating_point())
             if site["constraint"] is None:
-                self._unknown.add(name)
+                self._unknown_names.add(name)
             self.params[name] = value
-            self.constraints[name] = Unknown() if site["constraint"] is None else rebuild(site["constraint"])
+            self.constraints[name] = UnknownConstraint() if site["constraint"] is None else rebuild(site["constraint"])
             self._field("_param_to_name")[value] = name
 
 
-class _LateConstraints(Messenger):
-    """Takes a constraint that a checkpoint could not hold from the ``pyro.param`` statement that names its site."""
+class _RestoreConstraints(Messenger):
+    """Takes constraints that a checkpoint could not store from the ``pyro.param`` statements of their sites."""
 
-    changes_nothing = True
+    is_transparent = True
 
     def __init__(self, names: set[str]) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Find every parameter that a Pyro program trains, whether or not it was ever registered."""
+"""The networks and parameters that a Pyro program trains, registered with ``pyro.module`` or not."""
 
 import functools
 import inspect
@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 
 def modules_of(program: Callable[..., Any], name: str) -> dict[str, nn.Module]:
-    """The networks that ``program`` is, is a method of, or refers to, by a stable name.
+    """Find the networks of ``program`` and give each a stable name.
 
-    A module is found as the callable itself, as the owner of a bound method, as an attribute of a
-    plain owner, and as a global or enclosing variable of a function.
+    A network is found as the callable itself, as the owner of a bound method, as an attribute of an owner that is not
+    a network, and as a global or closure variable of a function. These names are keys of checkpoints, so this search
+    is simpler than ``compile.state_walk``, which follows everything that a program can reach.
     """
     if isinstance(program, nn.Module):
         return {name: program}
@@ -36,19 +37,19 @@ def modules_of(program: Callable[..., Any], name: str) -> dict[str, nn.Module]:
 
 
 def weights_of(modules: dict[str, nn.Module]) -> dict[str, Tensor]:
-    """Parameters and persistent buffers of all modules under ``module.path``, each tensor once."""
+    """Return the parameters and persistent buffers of all modules as ``module.path``, each tensor once."""
     named = {f"{name}.{key}": t for name, m in modules.items() for key, t in m.state_dict(keep_vars=True).items()}
     return unique(named)
 
 
 def unique(named: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The same mapping with every tensor under its first name only."""
+    """Return the mapping with every tensor under its first name only."""
     first: dict[int, str] = {}
     return {name: t for name, t in named.items() if first.setdefault(id(t), name) == name}
 
 
 def leaves(loss: Tensor) -> Iterator[Tensor]:
-    """The leaf tensors that ``loss`` is differentiated by, in a fixed order."""
+    """Yield the leaf tensors that ``loss`` depends on, in a fixed order."""
     stack, seen = [loss.grad_fn], set()
     while stack:
         node = stack.pop()
@@ -62,14 +63,18 @@ def leaves(loss: Tensor) -> Iterator[Tensor]:
 
 
 def assign(target: dict[str, Tensor], source: dict[str, Tensor]) -> None:
-    """Copy values into tensors of the same names; raise ``KeyError``, and copy none, where names or shapes differ."""
+    """Copy values into the tensors of the same names.
+
+    Raises:
+        KeyError: if names or shapes differ; nothing is copied then.
+    """
     if target.keys() != source.keys():
         missing, extra = sorted(target.keys() - source.keys()), sorted(source.keys() - target.keys())
-        raise KeyError(f"the saved weights do not fit this model: missing {missing}, not expected {extra}")
+        raise KeyError(f"the saved weights do not match this model: missing {missing}, not expected {extra}")
     for name, tensor in target.items():
         if tensor.shape != source[name].shape:
-            shapes = f"{tuple(source[name].shape)} for {tuple(tensor.shape)}"
-            raise KeyError(f"the saved weights do not fit this model: {name} has shape {shapes}")
+            shapes = f"expected shape {tuple(tensor.shape)}, got {tuple(source[name].shape)}"
+            raise KeyError(f"the saved weights do not match this model: {name}: {shapes}")
     with torch.no_grad():
         for name, tensor in target.items():
             tensor.copy_(source[name])

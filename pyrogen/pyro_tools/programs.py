@@ -1,4 +1,4 @@
-"""Calling Pyro programs with as many arguments as they take."""
+"""Calling Pyro programs with only as many positional arguments as they accept."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -10,10 +10,10 @@ Program = Callable[..., Any]
 
 
 def count_positional(program: Program) -> int:
-    """How many of ``(x, y, …)`` ``program`` takes; a large number for ``*args``.
+    """Count the positional arguments ``(x, y, …)`` that ``program`` accepts; 1000 for ``*args``.
 
-    A further parameter counts if it must be given, or defaults to ``None``: a flag or a number that has a default is
-    no place for labels.
+    After the first, a parameter counts only if it has no default or defaults to ``None``: labels must not be passed
+    as a flag or a number that has a default.
     """
     signature = inspect.signature(program.forward if isinstance(program, nn.Module) else program)
     count = 0
@@ -28,7 +28,7 @@ def count_positional(program: Program) -> int:
 
 
 def arity(program: Program) -> int:
-    """How many of ``(x, y, …)`` a program is to be given: all that its signature takes, or fewer.
+    """Return the number of arguments ``(x, y, …)`` that ``program`` is to be given: all that it accepts, or fewer.
 
     The object that ``program`` is a method of may declare fewer by ``takes``, ``{"log_prob": 1, …}``, as an
     unconditional model does.
@@ -39,6 +39,6 @@ def arity(program: Program) -> int:
 
 
 def drop_extra_args(program: Program) -> Program:
-    """The same program, blind to positional arguments beyond the first ``arity(program)``."""
-    most = arity(program)
-    return lambda *args, **kwargs: program(*args[:most], **kwargs)
+    """Wrap ``program`` so that positional arguments after the first ``arity(program)`` are dropped."""
+    n = arity(program)
+    return lambda *args, **kwargs: program(*args[:n], **kwargs)

@@ -1,4 +1,4 @@
-"""What a pair shows while it runs: how many data its loss speaks of, and which parameter sites it meets."""
+"""A handler that records the data plate and the parameter sites of a pair while it runs."""
 
 from typing import Any
 
@@ -9,13 +9,14 @@ from pyrogen.pyro_tools.traces import data_plate
 
 
 class SiteRecorder(Messenger):
-    """Notes the plates around what is observed, and the names of parameter sites, while a pair runs.
+    """Records the plates around observed sites and the names of parameter sites while a pair runs.
 
     Attributes:
         params: the names of the parameter sites.
+        is_transparent: marks a handler that changes no site, so that a compiled graph may be used inside it.
     """
 
-    changes_nothing = True
+    is_transparent = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -36,7 +37,7 @@ class SiteRecorder(Messenger):
         self.params.add(msg["name"])
 
     def count(self, args: tuple[Any, ...]) -> int:
-        """The number of data: the full size of their plate; 1 where nothing is observed inside a plate."""
+        """Return the number of data: the full size of the data plate; 1 if nothing is observed inside a plate."""
         first = args[0] if args else None
         rows = len(first) if isinstance(first, Tensor) and first.ndim else None
         plate = data_plate(self._stacks, rows)

@@ -1,43 +1,15 @@
-"""One plain function per model: its signature is its configuration, its first line its description.
+"""One function for each model of the command line; its signature is the model's configuration.
 
-A recipe builds the model for a data set and the step that trains it. A new model needs a file of its own, a function
-in the room of its kind, and its name here.
+Every module of this room is imported here, and each of its recipes enters the registry by its decorator.
 """
 
-from collections.abc import Callable
+from importlib import import_module
+from pkgutil import iter_modules
 
-from pyrogen.errors import unknown
-from pyrogen.recipes.adversarial import cgan, dcgan, gan, packed_gan, sngan, wgan, wgan_gp
-from pyrogen.recipes.autoencoders import autoencoder, conv_autoencoder, pca
-from pyrogen.recipes.autoregressive import made, pixelcnn
-from pyrogen.recipes.densities import gaussian, histogram, kde, mixture, ppca
-from pyrogen.recipes.flows import maf, realnvp, spline
-from pyrogen.recipes.hybrids import aae, vaegan
-from pyrogen.recipes.latent import cvae, iwae, ladder_vae, vae, vqvae, vqvae2
+from pyrogen.recipes.registry import RECIPES, Recipe, recipe, register
 from pyrogen.recipes.setup import TrainingSetup
 
-__all__ = ["IMPLICIT", "RECIPES", "Recipe", "TrainingSetup", "describe", "recipe"]
+__all__ = ["RECIPES", "Recipe", "TrainingSetup", "recipe", "register"]
 
-Recipe = Callable[..., TrainingSetup]
-EXPLICIT_RECIPES: tuple[Recipe, ...] = (
-    *(gaussian, mixture, ppca, kde, histogram),
-    *(realnvp, maf, spline, made, pixelcnn),
-    *(vae, iwae, cvae, ladder_vae, vqvae, vqvae2),
-    *(autoencoder, conv_autoencoder, pca),
-)
-IMPLICIT_RECIPES: tuple[Recipe, ...] = (gan, cgan, dcgan, wgan, wgan_gp, sngan, packed_gan)
-HYBRID_RECIPES: tuple[Recipe, ...] = (aae, vaegan)  # they claim no likelihood, so they count as implicit
-RECIPES = {f.__name__.replace("_", "-"): f for f in (*EXPLICIT_RECIPES, *IMPLICIT_RECIPES, *HYBRID_RECIPES)}
-IMPLICIT = frozenset(f.__name__.replace("_", "-") for f in (*IMPLICIT_RECIPES, *HYBRID_RECIPES))
-
-
-def recipe(name: str) -> Recipe:
-    """The recipe called ``name``; raises ``ConfigError`` with the nearest name."""
-    if name not in RECIPES:
-        raise unknown("model", name, RECIPES)
-    return RECIPES[name]
-
-
-def describe(name: str) -> str:
-    """What a recipe makes, in one line."""
-    return (recipe(name).__doc__ or "").partition("\n")[0]
+for _module in iter_modules(__path__, f"{__name__}."):
+    import_module(_module.name)

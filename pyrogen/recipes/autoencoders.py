@@ -1,52 +1,68 @@
 """Recipes of deterministic autoencoders: a code and a reconstruction, no density and no samples."""
 
 from functools import partial
+from typing import Annotated, Literal
+
+from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from pyrogen.data.dataset import Dataset
-from pyrogen.errors import unknown
-from pyrogen.nn.pooling import POOLINGS
+from pyrogen.recipes.options import BatchSize, Integers, LearningRate, LoggedBatch, OneStep, Steps
+from pyrogen.recipes.registry import register
 from pyrogen.recipes.setup import TrainingSetup, descent, in_unit_box, mean_of, require_images
 from pyrogen.reconstruction import PCA, Autoencoder
 from pyrogen.steps.closed_form import ClosedForm
 
 
+@register("reconstruction", "none", "deterministic autoencoder, fully connected")
 def autoencoder(
     data: Dataset,
     *,
-    latent: int = 32,
-    hidden: tuple[int, ...] = (512, 256),
-    noise: float = 0.0,
-    steps: int = 5000,
-    batch_size: int = 256,
-    lr: float = 2e-3,
+    latent: Annotated[PositiveInt, Field(description="dimension of the code, at most that of the data")] = 32,
+    hidden: Annotated[
+        Integers, Field(description="widths of the encoder's hidden layers, reversed for the decoder; none is linear")
+    ] = (512, 256),
+    noise: Annotated[NonNegativeFloat, Field(description="σ of the noise added to the input in training")] = 0.0,
+    steps: Steps = 5000,
+    batch_size: BatchSize = 256,
+    lr: LearningRate = 2e-3,
 ) -> TrainingSetup:
-    """Deterministic autoencoder, fully connected (no likelihood: reconstructions)."""
+    """Minimises the mean squared error; with ``noise`` it is the denoising autoencoder."""
     model = Autoencoder(data.shape, latent, hidden, "mlp", noise, mean_of(data), in_unit_box(data))
     return TrainingSetup(model, descent(model, lr, steps), data)
 
 
+@register("reconstruction", "none", "deterministic convolutional autoencoder, strided or with pooling")
 def conv_autoencoder(
     data: Dataset,
     *,
-    latent: int = 32,
-    width: int = 16,
-    pooling: str = "none",
-    noise: float = 0.0,
-    steps: int = 3000,
-    batch_size: int = 128,
-    lr: float = 2e-3,
+    latent: Annotated[PositiveInt, Field(description="dimension of the code, at most that of the data")] = 32,
+    width: Annotated[
+        PositiveInt, Field(description="channels of the first convolution; doubled at each further one")
+    ] = 16,
+    pooling: Annotated[
+        Literal["none", "max", "average"], Field(description="`none` for strided convolutions")
+    ] = "none",
+    noise: Annotated[NonNegativeFloat, Field(description="σ of the noise added to the input in training")] = 0.0,
+    steps: Steps = 3000,
+    batch_size: BatchSize = 128,
+    lr: LearningRate = 2e-3,
 ) -> TrainingSetup:
-    """Deterministic convolutional autoencoder, strided or with pooling (no likelihood: reconstructions)."""
+    """Minimises the mean squared error; pooling on the way down, unpooling on the way up."""
     require_images(data, "conv-autoencoder")
-    if pooling not in ("none", *POOLINGS):
-        raise unknown("pooling", pooling, ("none", *POOLINGS))
     network = "conv" if pooling == "none" else pooling
     model = Autoencoder(data.shape, latent, (width,), network, noise, mean_of(data), in_unit_box(data))
     return TrainingSetup(model, descent(model, lr, steps), data)
 
 
-def pca(data: Dataset, *, latent: int = 32, steps: int = 1, batch_size: int = 256) -> TrainingSetup:
-    """Principal components, the linear autoencoder in closed form (no likelihood: reconstructions)."""
+@register("reconstruction", "none", "principal component analysis, the linear autoencoder in closed form")
+def pca(
+    data: Dataset,
+    *,
+    latent: Annotated[PositiveInt, Field(description="number of components, at most the dimension of the data")] = 32,
+    steps: OneStep = 1,
+    batch_size: LoggedBatch = 256,
+) -> TrainingSetup:
+    """Fitted in one step by an eigendecomposition."""
     x, *_ = data.train.tensors()
     model = PCA(data.shape, latent)
     return TrainingSetup(model, ClosedForm(model, partial(PCA.from_data, x, latent), model.loss), data)

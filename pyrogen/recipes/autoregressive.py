@@ -1,44 +1,51 @@
 """Recipes of autoregressive densities."""
 
+from typing import Annotated
+
 import torch
+from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from pyrogen.data.dataset import Dataset
 from pyrogen.explicit.autoregressive import MADE
 from pyrogen.explicit.mixture_likelihood import likelihood_for
 from pyrogen.explicit.pixelcnn import PixelCNN
+from pyrogen.recipes.options import BatchSize, Components, Hidden, LabelCondition, LearningRate, Steps
+from pyrogen.recipes.registry import register
 from pyrogen.recipes.setup import TrainingSetup, in_unit_box, label_condition, svi
 
 
+@register("explicit", "exact", "masked autoregressive network (MADE)")
 def made(
     data: Dataset,
     *,
-    hidden: tuple[int, ...] = (512, 512),
-    components: int = 10,
-    condition: str = "none",
-    steps: int = 5000,
-    batch_size: int = 256,
-    lr: float = 2e-3,
+    hidden: Hidden = (512, 512),
+    components: Components = 10,
+    condition: LabelCondition = "none",
+    steps: Steps = 5000,
+    batch_size: BatchSize = 256,
+    lr: LearningRate = 2e-3,
 ) -> TrainingSetup:
-    """Masked autoregressive network, MADE (exact log-likelihood)."""
+    """Germain et al., ICML 2015."""
     likelihood = likelihood_for(data.space, components)
     model = MADE(data.shape, hidden, likelihood, *_units(data), label_condition(data, condition))
     return TrainingSetup(model, svi(model, lr, steps, clip_norm=10.0), data)
 
 
+@register("explicit", "exact", "gated PixelCNN for images")
 def pixelcnn(
     data: Dataset,
     *,
-    width: int = 32,
-    layers: int = 5,
-    kernel: int = 3,
-    components: int = 5,
-    condition: str = "none",
-    steps: int = 3000,
-    batch_size: int = 64,
-    lr: float = 3e-3,
+    width: Annotated[PositiveInt, Field(description="channels per layer")] = 32,
+    layers: Annotated[PositiveInt, Field(description="gated layers; the first has a 7 × 7 kernel")] = 5,
+    kernel: Annotated[PositiveInt, Field(description="kernel size of the other layers")] = 3,
+    components: Components = 5,
+    condition: LabelCondition = "none",
+    steps: Steps = 3000,
+    batch_size: BatchSize = 64,
+    lr: LearningRate = 3e-3,
 ) -> TrainingSetup:
-    """Gated PixelCNN for images (exact log-likelihood)."""
+    """Van den Oord et al., NeurIPS 2016."""
     likelihood = likelihood_for(data.space, components)
     mean, scale = _units(data)
     whole = (mean.mean().expand(data.shape), scale.square().mean().sqrt().expand(data.shape))

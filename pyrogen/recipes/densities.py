@@ -1,50 +1,53 @@
 """Recipes of tractable densities."""
 
 from functools import partial
+from typing import Annotated, Literal
 
+from pydantic import Field, PositiveFloat, PositiveInt
 from pyro.infer import TraceEnum_ELBO
 
 from pyrogen.data.dataset import Dataset
-from pyrogen.data.space import require
-from pyrogen.errors import ConfigError, unknown
+from pyrogen.data.space import require_probability
 from pyrogen.explicit.gaussian import Gaussian
 from pyrogen.explicit.histogram import Histogram
 from pyrogen.explicit.kde import KernelDensity
 from pyrogen.explicit.mixture import GaussianMixture
 from pyrogen.explicit.ppca import PPCA
+from pyrogen.recipes.options import BatchSize, LabelCondition, LearningRate, LoggedBatch, OneStep, Steps
+from pyrogen.recipes.registry import register
 from pyrogen.recipes.setup import TrainingSetup, label_condition, svi
 from pyrogen.steps.closed_form import ClosedForm
 
 
+@register("explicit", "exact", "Gaussian with diagonal or full covariance, by maximum likelihood")
 def gaussian(
     data: Dataset,
     *,
-    covariance: str = "full",
-    steps: int = 2000,
-    batch_size: int = 256,
-    lr: float = 0.03,
+    covariance: Annotated[Literal["diagonal", "full"], Field(description="form of the covariance")] = "full",
+    steps: Steps = 2000,
+    batch_size: BatchSize = 256,
+    lr: LearningRate = 0.03,
 ) -> TrainingSetup:
-    """Gaussian density, diagonal or full covariance, by maximum likelihood (exact log-likelihood)."""
-    require(data.space, Gaussian.probability, "a Gaussian")
+    """SVI with an empty guide, from the mean and the deviation of the data."""
+    require_probability(data.space, Gaussian.probability, "a Gaussian")
     x, *_ = data.train.tensors()
     flat = x.flatten(1)
     model = Gaussian(data.shape, covariance, flat.mean(0), flat.std(0).clamp_min(1e-6))
     return TrainingSetup(model, svi(model, lr, steps), data)
 
 
+@register("explicit", "exact", "probabilistic PCA, in closed form or by SVI")
 def ppca(
     data: Dataset,
     *,
-    latent: int = 16,
-    fit: str = "closed",
-    steps: int = 2000,
-    batch_size: int = 256,
-    lr: float = 0.01,
+    latent: Annotated[PositiveInt, Field(description="number of components k, below the dimension of the data")] = 16,
+    fit: Annotated[Literal["closed", "svi"], Field(description="maximum likelihood in closed form, or SVI")] = "closed",
+    steps: Steps = 2000,
+    batch_size: BatchSize = 256,
+    lr: LearningRate = 0.01,
 ) -> TrainingSetup:
-    """Probabilistic PCA, in closed form or by SVI (exact log-likelihood)."""
-    require(data.space, PPCA.probability, "PPCA")
-    if fit not in ("closed", "svi"):
-        raise unknown("fit", fit, ("closed", "svi"))
+    """Tipping and Bishop, 1999."""
+    require_probability(data.space, PPCA.probability, "PPCA")
     x, *_ = data.train.tensors()
     model = PPCA(data.shape, latent, x.mean(0), float(x.flatten(1).std(0).square().mean().sqrt()))
     if fit == "closed":
@@ -52,50 +55,55 @@ def ppca(
     return TrainingSetup(model, svi(model, lr, steps), data)
 
 
+@register("explicit", "exact", "mixture of Gaussians with diagonal or full covariances, by enumeration")
 def mixture(
     data: Dataset,
     *,
-    components: int = 10,
-    covariance: str = "full",
-    min_std: float = 0.03,
-    condition: str = "none",
-    steps: int = 2000,
-    batch_size: int = 256,
-    lr: float = 3e-3,
+    components: Annotated[
+        PositiveInt, Field(description="number of Gaussians, at most the number of training data")
+    ] = 10,
+    covariance: Annotated[Literal["diagonal", "full"], Field(description="form of the covariance")] = "full",
+    min_std: Annotated[
+        PositiveFloat, Field(description="smallest standard deviation of a component, relative to that of the data")
+    ] = 0.03,
+    condition: LabelCondition = "none",
+    steps: Steps = 2000,
+    batch_size: BatchSize = 256,
+    lr: LearningRate = 3e-3,
 ) -> TrainingSetup:
-    """Mixture of Gaussians, diagonal or full covariances, by enumeration (exact log-likelihood)."""
-    require(data.space, GaussianMixture.probability, "a mixture of Gaussians")
+    """SVI with the component summed out, from k-means clusters."""
+    require_probability(data.space, GaussianMixture.probability, "a mixture of Gaussians")
     x, *_ = data.train.tensors()
     given = label_condition(data, condition)
     model = GaussianMixture.from_clusters(x, components, covariance, min_std, condition=given)
     return TrainingSetup(model, svi(model, lr, steps, loss=TraceEnum_ELBO(max_plate_nesting=1)), data)
 
 
+@register("explicit", "exact", "kernel-density estimate with its bandwidth chosen by validation")
 def kde(
     data: Dataset,
     *,
-    points: int = 10_000,
-    steps: int = 1,
-    batch_size: int = 256,
+    points: Annotated[PositiveInt, Field(description="number of training data that are kept")] = 10_000,
+    steps: OneStep = 1,
+    batch_size: LoggedBatch = 256,
 ) -> TrainingSetup:
-    """Kernel-density estimate, its bandwidth chosen by validation (exact log-likelihood)."""
-    require(data.space, KernelDensity.probability, "a kernel-density estimate")
-    if points < 1:
-        raise ConfigError(f"points must be at least 1; got {points}")
+    """A Gaussian around each of ``points`` training data."""
+    require_probability(data.space, KernelDensity.probability, "a kernel-density estimate")
     x, valid = data.train.tensors()[0][:points], data.valid.tensors()[0]
     model = KernelDensity(x)
     return TrainingSetup(model, ClosedForm(model, partial(KernelDensity.from_data, x, valid)), data)
 
 
+@register("explicit", "exact", "joint histogram, for a few dimensions", example="ring")
 def histogram(
     data: Dataset,
     *,
-    bins: int = 32,
-    background: float = 1e-3,
-    steps: int = 1,
-    batch_size: int = 256,
+    bins: Annotated[PositiveInt, Field(description="cells along each dimension; always 2 for binary data")] = 32,
+    background: Annotated[float, Field(gt=0, lt=1, description="weight ε of the background density")] = 1e-3,
+    steps: OneStep = 1,
+    batch_size: LoggedBatch = 256,
 ) -> TrainingSetup:
-    """Joint histogram, for a few dimensions (exact log-likelihood)."""
+    """Relative frequencies on a grid of cells, mixed with a uniform density."""
     probability = data.space.probability
     bins = 2 if probability == "mass" else bins
     model = Histogram(data.shape, bins, probability, background)

@@ -1,34 +1,42 @@
 """Recipes of normalising flows."""
 
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveInt
 from torch import nn
 
 from pyrogen.data.dataset import Dataset
-from pyrogen.data.space import require
-from pyrogen.errors import unknown
+from pyrogen.data.space import require_probability
 from pyrogen.explicit.autoregressive import MADE
 from pyrogen.explicit.flow import Flow, autoregressive, coupling, multiscale
 from pyrogen.explicit.mixture_likelihood import MixtureLikelihood
 from pyrogen.explicit.spline import Spline
 from pyrogen.explicit.transforms import Affine, Logit, Standardise
 from pyrogen.nn.conditions import Condition
+from pyrogen.recipes.options import BaseComponents, BatchSize, LabelCondition, LearningRate, Steps, Widths
+from pyrogen.recipes.registry import register
 from pyrogen.recipes.setup import TrainingSetup, label_condition, require_images, svi
 
 
+@register("explicit", "exact", "affine coupling flow: Real NVP, or NICE; multi-scale for images")
 def realnvp(
     data: Dataset,
     *,
-    layers: int = 6,
-    hidden: tuple[int, ...] = (128, 128),
-    network: str = "mlp",
-    scale: bool = True,
-    condition: str = "none",
-    steps: int = 5000,
-    batch_size: int = 256,
-    lr: float = 2e-3,
+    layers: Annotated[PositiveInt, Field(description="coupling layers; for `conv`, of each mask at each scale")] = 6,
+    hidden: Annotated[
+        Widths,
+        Field(description="widths of each layer's network; for `conv`, channels of its residual blocks, one per width"),
+    ] = (128, 128),
+    network: Annotated[Literal["mlp", "conv"], Field(description="`mlp`, or `conv` for images")] = "mlp",
+    scale: Annotated[
+        bool, Field(description="`true`: affine layers; `false`: additive, volume-preserving layers (NICE)")
+    ] = True,
+    condition: LabelCondition = "none",
+    steps: Steps = 5000,
+    batch_size: BatchSize = 256,
+    lr: LearningRate = 2e-3,
 ) -> TrainingSetup:
-    """Affine coupling flow: Real NVP, or NICE without scales (exact log-likelihood)."""
-    if network not in ("mlp", "conv"):
-        raise unknown("network", network, ("mlp", "conv"))
+    """Dinh, Sohl-Dickstein and Bengio, ICLR 2017; NICE: Dinh, Krueger and Bengio, 2014."""
     given = label_condition(data, condition)
     if network == "conv":
         require_images(data, "network=conv")
@@ -38,48 +46,50 @@ def realnvp(
     return _setup(data, Flow(data.shape, [*real_line(data), *maps], condition=given), lr, steps)
 
 
+@register("explicit", "exact", "masked autoregressive flow over a mixture or a normal base")
 def maf(
     data: Dataset,
     *,
-    layers: int = 5,
-    hidden: tuple[int, ...] = (128, 128),
-    components: int = 10,
-    condition: str = "none",
-    steps: int = 5000,
-    batch_size: int = 256,
-    lr: float = 2e-3,
+    layers: Annotated[PositiveInt, Field(description="autoregressive layers")] = 5,
+    hidden: Annotated[Widths, Field(description="widths of each masked network")] = (128, 128),
+    components: BaseComponents = 10,
+    condition: LabelCondition = "none",
+    steps: Steps = 5000,
+    batch_size: BatchSize = 256,
+    lr: LearningRate = 2e-3,
 ) -> TrainingSetup:
-    """Masked autoregressive flow, over a mixture or a normal base (exact log-likelihood)."""
+    """Papamakarios, Pavlakou and Murray, NeurIPS 2017."""
     given = label_condition(data, condition)
     maps = [*real_line(data), *autoregressive(data.shape, layers, hidden, context=_context(given))]
     return _setup(data, Flow(data.shape, maps, _base(data, hidden, components, condition), given), lr, steps)
 
 
+@register("explicit", "exact", "rational-quadratic spline flow, autoregressive or coupling")
 def spline(
     data: Dataset,
     *,
-    layers: int = 1,
-    hidden: tuple[int, ...] = (128, 128),
-    bins: int = 64,
-    form: str = "autoregressive",
-    components: int = 32,
-    condition: str = "none",
-    steps: int = 6000,
-    batch_size: int = 256,
-    lr: float = 1e-2,
+    layers: Annotated[PositiveInt, Field(description="spline layers")] = 1,
+    hidden: Annotated[Widths, Field(description="widths of each layer's network")] = (128, 128),
+    bins: Annotated[int, Field(ge=2, description="bins of each spline")] = 64,
+    form: Annotated[
+        Literal["autoregressive", "coupling"], Field(description="autoregressive or coupling layers")
+    ] = "autoregressive",
+    components: BaseComponents = 32,
+    condition: LabelCondition = "none",
+    steps: Steps = 6000,
+    batch_size: BatchSize = 256,
+    lr: LearningRate = 1e-2,
 ) -> TrainingSetup:
-    """Rational-quadratic spline flow, autoregressive or coupling (exact log-likelihood)."""
-    forms = {"autoregressive": autoregressive, "coupling": coupling}
-    if form not in forms:
-        raise unknown("form", form, forms)
+    """Durkan et al., NeurIPS 2019."""
+    layered = {"autoregressive": autoregressive, "coupling": coupling}[form]
     given = label_condition(data, condition)
-    maps = [*real_line(data), *forms[form](data.shape, layers, hidden, Spline(bins), _context(given))]
+    maps = [*real_line(data), *layered(data.shape, layers, hidden, Spline(bins), context=_context(given))]
     return _setup(data, Flow(data.shape, maps, _base(data, hidden, components, condition), given), lr, steps)
 
 
 def real_line(data: Dataset) -> list[nn.Module]:
     """The maps that bring data to the real line and to zero mean and unit deviation."""
-    require(data.space, Flow.probability, "a flow")
+    require_probability(data.space, Flow.probability, "a flow")
     x, *_ = data.train.tensors()
     first = [Logit()] if data.space.support == "unit" else []
     for step in first:

@@ -1,15 +1,31 @@
 """Recipes of hybrids: autoencoders that learn from a critic as well."""
 
 from functools import partial
+from typing import Annotated, Literal
 
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch.optim import Adam
 
 from pyrogen.data.dataset import Dataset
-from pyrogen.errors import ConfigError, unknown
+from pyrogen.errors import ConfigError
 from pyrogen.hybrid.aae import AAE
 from pyrogen.hybrid.vaegan import VAEGAN
 from pyrogen.nn.conditions import Label
 from pyrogen.objectives.penalties import R1Penalty
+from pyrogen.recipes.options import (
+    AnyNetwork,
+    Average,
+    BatchSize,
+    EncoderHidden,
+    Latent,
+    LearningRate,
+    Network,
+    Observation,
+    Sigma,
+    Steps,
+    Widths,
+)
+from pyrogen.recipes.registry import register
 from pyrogen.recipes.setup import (
     TrainingSetup,
     cosine,
@@ -26,24 +42,27 @@ from pyrogen.steps.sequential import LatentAdversarialStep, SequentialSteps
 from pyrogen.steps.svi import SVI
 
 
+@register("implicit", "none", "adversarial autoencoder, its codes matched to a normal or a mixture by label")
 def aae(
     data: Dataset,
     *,
-    latent: int = 8,
-    hidden: tuple[int, ...] = (512, 512),
-    network: str = "mlp",
-    prior: str = "normal",
-    likelihood: str = "auto",
-    sigma: float | str = "learned",
-    r1: float = 1.0,
-    average: float = 0.998,
-    steps: int = 10_000,
-    batch_size: int = 256,
-    lr: float = 1e-3,
+    latent: Latent = 8,
+    hidden: EncoderHidden = (512, 512),
+    network: Network = "mlp",
+    prior: Annotated[
+        Literal["normal", "label"], Field(description="`normal` for N(0, I), or `label` for a mixture by class")
+    ] = "normal",
+    likelihood: Observation = "auto",
+    sigma: Sigma = "learned",
+    r1: Annotated[NonNegativeFloat, Field(description="γ of R1 on the critic of codes, at prior samples")] = 1.0,
+    average: Average = 0.998,
+    steps: Annotated[Steps, Field(description="training steps, each with both updates")] = 10_000,
+    batch_size: BatchSize = 256,
+    lr: Annotated[
+        LearningRate, Field(description="learning rate of the reconstruction; twice that in the adversarial step")
+    ] = 1e-3,
 ) -> TrainingSetup:
-    """Adversarial autoencoder, its codes matched to a normal or a mixture by label (implicit: samples only)."""
-    if prior not in ("normal", "label"):
-        raise unknown("prior", prior, ("normal", "label"))
+    """Makhzani et al., 2015."""
     if prior == "label":
         require_labels(data, "prior=label")
     classes = len(data.classes) if prior == "label" else 0
@@ -56,23 +75,28 @@ def aae(
     return TrainingSetup(model, SequentialSteps(reconstruction=fit, game=game), data, average)
 
 
+@register("implicit", "none", "VAE/GAN, whose reconstruction error is measured in features of a critic")
 def vaegan(
     data: Dataset,
     *,
-    latent: int = 32,
-    hidden: tuple[int, ...] = (256, 256),
-    width: int = 32,
-    network: str = "auto",
-    features: int = 64,
-    sigma: float = 0.3,
-    average: float = 0.998,
-    steps: int = 6000,
-    batch_size: int = 128,
-    lr: float = 1e-3,
+    latent: Latent = 32,
+    hidden: Annotated[Widths, Field(description="widths of the hidden layers, for `mlp`")] = (256, 256),
+    width: Annotated[PositiveInt, Field(description="channels at the image side, for `conv`")] = 32,
+    network: AnyNetwork = "auto",
+    features: Annotated[
+        PositiveInt, Field(description="features of the critic in which the reconstruction error is measured")
+    ] = 64,
+    sigma: Annotated[
+        PositiveFloat, Field(description="σ of the features, relative to their deviation; smaller reconstructs better")
+    ] = 0.3,
+    average: Average = 0.998,
+    steps: Annotated[Steps, Field(description="training steps, each with both updates")] = 6000,
+    batch_size: BatchSize = 128,
+    lr: Annotated[
+        LearningRate, Field(description="learning rate of the VAE; a fifth of it in the adversarial step")
+    ] = 1e-3,
 ) -> TrainingSetup:
-    """VAE/GAN: likeness measured in the features of a critic (implicit: samples only)."""
-    if sigma <= 0:
-        raise ConfigError(f"sigma must be positive; got {sigma}")
+    """Larsen et al., ICML 2016."""
     if not in_unit_box(data):
         raise ConfigError(f"vaegan needs data in [0, 1]; {data.name!r} is a {data.space}")
     kind = network_for(data, network)

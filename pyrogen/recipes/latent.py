@@ -1,11 +1,13 @@
 """Recipes of latent-variable models: Pyro pairs trained by an evidence lower bound."""
 
 from functools import partial
+from typing import Annotated, Literal
 
+from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from pyrogen.data.dataset import Dataset
-from pyrogen.errors import ConfigError, unknown
+from pyrogen.errors import ConfigError
 from pyrogen.explicit.cvae import CVAE
 from pyrogen.explicit.ladder import LadderVAE
 from pyrogen.explicit.posteriors import FlowPosterior
@@ -14,6 +16,22 @@ from pyrogen.explicit.vae import VAE
 from pyrogen.explicit.vqvae import VQVAE, VQVAE2
 from pyrogen.nn.conditions import Attributes, Condition, Label, PartialImage, observe_quadrants
 from pyrogen.objectives.elbo import IWAE, BetaELBO, FreeBits, Objective, Warmup
+from pyrogen.recipes.options import (
+    BatchSize,
+    Beta,
+    EncoderHidden,
+    FreeNats,
+    KLWarmup,
+    Latent,
+    LearningRate,
+    Network,
+    Observation,
+    Particles,
+    Sigma,
+    Steps,
+    Widths,
+)
+from pyrogen.recipes.registry import register
 from pyrogen.recipes.setup import (
     TrainingSetup,
     descent,
@@ -26,31 +44,28 @@ from pyrogen.recipes.setup import (
 )
 
 
+@register("explicit", "lower bound", "variational autoencoder, fully connected or convolutional")
 def vae(
     data: Dataset,
     *,
-    latent: int = 32,
-    hidden: tuple[int, ...] = (512, 512),
-    network: str = "mlp",
-    prior: str = "normal",
-    components: int = 100,
-    posterior: str = "normal",
-    flows: int = 4,
-    likelihood: str = "auto",
-    sigma: float | str = "learned",
-    beta: float = 1.0,
-    warmup: int = 0,
-    free_bits: float = 0.0,
-    k: int = 1,
-    steps: int = 16_000,
-    batch_size: int = 256,
-    lr: float = 3e-3,
+    latent: Latent = 32,
+    hidden: EncoderHidden = (512, 512),
+    network: Network = "mlp",
+    prior: Annotated[Literal["normal", "vamp"], Field(description="`normal` for N(0, I), or `vamp`")] = "normal",
+    components: Annotated[PositiveInt, Field(description="K, pseudo-inputs of the `vamp` prior")] = 100,
+    posterior: Annotated[Literal["normal", "planar", "iaf"], Field(description="family of q(z | x)")] = "normal",
+    flows: Annotated[PositiveInt, Field(description="flow layers of a `planar` or `iaf` posterior")] = 4,
+    likelihood: Observation = "auto",
+    sigma: Sigma = "learned",
+    beta: Beta = 1.0,
+    warmup: KLWarmup = 0,
+    free_bits: FreeNats = 0.0,
+    k: Particles = 1,
+    steps: Steps = 16_000,
+    batch_size: BatchSize = 256,
+    lr: LearningRate = 3e-3,
 ) -> TrainingSetup:
-    """Variational autoencoder, MLP or convolutional (evidence lower bound)."""
-    if prior not in ("normal", "vamp"):
-        raise unknown("prior", prior, ("normal", "vamp"))
-    if posterior not in ("normal", "planar", "iaf"):
-        raise unknown("posterior", posterior, ("normal", "planar", "iaf"))
+    """Kingma and Welling, ICLR 2014; the objective is that of ``beta``, ``warmup``, ``free_bits`` or ``k``."""
     model = VAE(
         data.shape,
         latent,
@@ -64,79 +79,85 @@ def vae(
     return TrainingSetup(model, svi(model, lr, steps, loss=objective(beta, warmup, free_bits, k)), data)
 
 
+@register("explicit", "lower bound", "VAE trained by the importance-weighted bound of k samples")
 def iwae(
     data: Dataset,
     *,
-    k: int = 10,
-    latent: int = 50,
-    hidden: tuple[int, ...] = (200, 200),
-    network: str = "mlp",
-    likelihood: str = "auto",
-    sigma: float | str = "learned",
-    steps: int = 16_000,
-    batch_size: int = 64,
-    lr: float = 2e-3,
+    k: Particles = 10,
+    latent: Latent = 50,
+    hidden: EncoderHidden = (200, 200),
+    network: Network = "mlp",
+    likelihood: Observation = "auto",
+    sigma: Sigma = "learned",
+    steps: Steps = 16_000,
+    batch_size: Annotated[BatchSize, Field(description="rows per batch; the decoder processes k times as many")] = 64,
+    lr: LearningRate = 2e-3,
 ) -> TrainingSetup:
-    """Importance-weighted autoencoder: a VAE trained by the bound of k samples (lower bound)."""
+    """Burda, Grosse and Salakhutdinov, ICLR 2016."""
     model = VAE(data.shape, latent, hidden, observation_model(data, likelihood, sigma), network, mean_of(data))
     return TrainingSetup(model, svi(model, lr, steps, loss=IWAE(k)), data)
 
 
+@register("explicit", "lower bound", "VAE with several layers of latent variables, inferred from the top down")
 def ladder_vae(
     data: Dataset,
     *,
-    latents: tuple[int, ...] = (32, 16),
-    hidden: tuple[int, ...] = (512, 256),
-    merge: bool = True,
-    likelihood: str = "auto",
-    sigma: float | str = "learned",
-    beta: float = 1.0,
-    warmup: int = 2000,
-    free_bits: float = 0.0,
-    k: int = 1,
-    steps: int = 16_000,
-    batch_size: int = 256,
-    lr: float = 3e-3,
+    latents: Annotated[Widths, Field(description="dimensions of z₁ … z_L")] = (32, 16),
+    hidden: Annotated[Widths, Field(description="width of each layer's network")] = (512, 256),
+    merge: Annotated[
+        bool, Field(description="`true`: the posterior includes the prior; `false`: inferred from the data alone")
+    ] = True,
+    likelihood: Observation = "auto",
+    sigma: Sigma = "learned",
+    beta: Beta = 1.0,
+    warmup: KLWarmup = 2000,
+    free_bits: FreeNats = 0.0,
+    k: Particles = 1,
+    steps: Steps = 16_000,
+    batch_size: BatchSize = 256,
+    lr: LearningRate = 3e-3,
 ) -> TrainingSetup:
-    """Ladder VAE: layers of latent variables, inferred from the top down (evidence lower bound)."""
+    """Sønderby et al., NeurIPS 2016."""
     observation = observation_model(data, likelihood, sigma)
     model = LadderVAE(data.shape, latents, hidden, observation, mean_of(data), merge)
     return TrainingSetup(model, svi(model, lr, steps, loss=objective(beta, warmup, free_bits, k)), data)
 
 
+@register("explicit", "lower bound", "vector-quantised VAE of images with a learned prior of its codes")
 def vqvae(
     data: Dataset,
     *,
-    codes: int = 512,
-    dim: int = 32,
-    width: int = 32,
-    ema: bool = True,
-    prior_width: int = 64,
-    likelihood: str = "auto",
-    sigma: float | str = "learned",
-    steps: int = 5000,
-    batch_size: int = 64,
-    lr: float = 2e-3,
+    codes: Annotated[int, Field(ge=2, description="K, the size of each codebook")] = 512,
+    dim: Annotated[PositiveInt, Field(description="dimension of a codebook vector")] = 32,
+    width: Annotated[PositiveInt, Field(description="channels of the convolutions")] = 32,
+    ema: Annotated[bool, Field(description="learn the codebook by moving averages, else by a loss")] = True,
+    prior_width: Annotated[PositiveInt, Field(multiple_of=4, description="width of the prior's transformer")] = 64,
+    likelihood: Observation = "auto",
+    sigma: Sigma = "learned",
+    steps: Steps = 5000,
+    batch_size: BatchSize = 64,
+    lr: LearningRate = 2e-3,
 ) -> TrainingSetup:
-    """Vector-quantised VAE of images, with a learned prior of its codes (lower bound)."""
+    """Van den Oord, Vinyals and Kavukcuoglu, NeurIPS 2017."""
     return _quantised(VQVAE, data, codes, dim, width, ema, prior_width, likelihood, sigma, steps, lr)
 
 
+@register("explicit", "lower bound", "VQ-VAE-2 with two levels of codes")
 def vqvae2(
     data: Dataset,
     *,
-    codes: int = 512,
-    dim: int = 32,
-    width: int = 32,
-    ema: bool = True,
-    prior_width: int = 64,
-    likelihood: str = "auto",
-    sigma: float | str = "learned",
-    steps: int = 5000,
-    batch_size: int = 64,
-    lr: float = 2e-3,
+    codes: Annotated[int, Field(ge=2, description="K, the size of each codebook")] = 512,
+    dim: Annotated[PositiveInt, Field(description="dimension of a codebook vector")] = 32,
+    width: Annotated[PositiveInt, Field(description="channels of the convolutions")] = 32,
+    ema: Annotated[bool, Field(description="learn the codebook by moving averages, else by a loss")] = True,
+    prior_width: Annotated[PositiveInt, Field(multiple_of=4, description="width of the prior's transformer")] = 64,
+    likelihood: Observation = "auto",
+    sigma: Sigma = "learned",
+    steps: Steps = 5000,
+    batch_size: BatchSize = 64,
+    lr: LearningRate = 2e-3,
 ) -> TrainingSetup:
-    """VQ-VAE-2: codes on two levels, the bottom given the top (lower bound)."""
+    """Razavi, van den Oord and Vinyals, NeurIPS 2019."""
     return _quantised(VQVAE2, data, codes, dim, width, ema, prior_width, likelihood, sigma, steps, lr)
 
 
@@ -186,21 +207,31 @@ def _some(data: Dataset, n: int) -> Tensor:
     return x[:: max(len(x) // max(n, 1), 1)][:n]
 
 
+@register("explicit", "lower bound", "conditional VAE given a label, attributes or a part of the image")
 def cvae(
     data: Dataset,
     *,
-    condition: str = "label",
-    observed: int = 1,
-    prior: str = "learned",
-    latent: int = 32,
-    hidden: tuple[int, ...] = (512, 512),
-    likelihood: str = "auto",
-    sigma: float | str = "learned",
-    steps: int = 12_000,
-    batch_size: int = 256,
-    lr: float = 3e-3,
+    condition: Annotated[Literal["label", "attributes", "quadrants"], Field(description="side information")] = "label",
+    observed: Annotated[int, Field(ge=1, le=3, description="number of observed quadrants, for `quadrants`")] = 1,
+    prior: Annotated[
+        Literal["learned", "standard"],
+        Field(description="`learned` for p(z | y) by a network of its own, `standard` for N(0, I)"),
+    ] = "learned",
+    latent: Latent = 32,
+    hidden: Annotated[
+        Widths,
+        Field(
+            description="widths of the encoder's hidden layers, reversed for the decoder; the last is that of the "
+            "prior's network"
+        ),
+    ] = (512, 512),
+    likelihood: Observation = "auto",
+    sigma: Sigma = "learned",
+    steps: Steps = 12_000,
+    batch_size: BatchSize = 256,
+    lr: LearningRate = 3e-3,
 ) -> TrainingSetup:
-    """Conditional VAE given a label, attributes or observed quadrants (bound on log p(x))."""
+    """Sohn, Lee and Yan, NeurIPS 2015."""
     given: Condition
     if condition == "label":
         require_labels(data, "condition=label")
@@ -210,12 +241,10 @@ def cvae(
         if y is None or y.ndim != 2:
             raise ConfigError(f"condition=attributes needs y of shape (n, attributes) beside x in {data.name!r}")
         given = Attributes(y.shape[1])
-    elif condition == "quadrants":
+    else:
         require_images(data, "condition=quadrants")
         given = PartialImage(data.shape)
-        data = data.with_side(partial(_quadrants, observed=observed))
-    else:
-        raise unknown("condition", condition, ("label", "attributes", "quadrants"))
+        data = data.with_side_information(partial(_quadrants, observed=observed))
     observation = observation_model(data, likelihood, sigma)
     model = CVAE(data.shape, given, latent, hidden, observation, prior, mean=mean_of(data))
     return TrainingSetup(model, svi(model, lr, steps, loss=BetaELBO()), data)

@@ -1,96 +1,211 @@
-"""A function's signature is its configuration: options by name, read from text or TOML."""
+"""The options of recipes: their types, limits and meanings, checked by pydantic.
+
+A recipe's keyword-only parameters are its options. Each is annotated with a type that carries its limits and one line
+of meaning; from the signature pydantic makes the schema that reads text, TOML and Python values and reports all faults
+at once, and the tables of options in the documentation are generated from it.
+"""
 
 import inspect
-import tomllib
-from collections.abc import Callable, Collection, Mapping
-from pathlib import Path
-from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, get_type_hints
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    create_model,
+)
 
 from pyrogen.errors import ConfigError, unknown
 
 
-def options_of(recipe: Callable[..., Any]) -> dict[str, Any]:
-    """The keyword-only parameters of ``recipe`` with their defaults."""
-    parameters = inspect.signature(recipe).parameters.values()
-    return {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
+def _split(value: Any) -> Any:
+    """``"128,64"`` or ``128`` as the items of a tuple."""
+    if isinstance(value, str):
+        return tuple(part for part in value.split(",") if part.strip())
+    return value if isinstance(value, list | tuple) else (value,)
 
 
-def bind(recipe: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """All options of ``recipe``: the defaults, with what was given in their place and of their type.
+Integers = Annotated[tuple[PositiveInt, ...], BeforeValidator(_split)]
+Widths = Annotated[Integers, Field(min_length=1)]
+Decay = Annotated[float, Field(ge=0, lt=1)]
+
+Steps = Annotated[PositiveInt, Field(description="optimiser steps")]
+BatchSize = Annotated[PositiveInt, Field(description="rows per batch")]
+LearningRate = Annotated[
+    PositiveFloat, Field(description="Adam's learning rate; short linear warm-up, then cosine decay to zero")
+]
+OneStep = Annotated[PositiveInt, Field(description="one is enough: the model is fitted in closed form")]
+LoggedBatch = Annotated[PositiveInt, Field(description="rows per batch, for the logged loss only")]
+
+Latent = Annotated[PositiveInt, Field(description="dimension of z")]
+Hidden = Annotated[Widths, Field(description="widths of the hidden layers")]
+EncoderHidden = Annotated[
+    Widths,
+    Field(
+        description="widths of the encoder's hidden layers, reversed for the decoder; for `conv`, the first is the "
+        "width of the first convolution"
+    ),
+]
+Components = Annotated[PositiveInt, Field(description="components of each mixture; unused on binary data")]
+BaseComponents = Annotated[
+    PositiveInt, Field(description="Gaussians in each conditional of the base distribution; 1 for a standard normal")
+]
+LabelCondition = Annotated[
+    Literal["none", "label"], Field(description="`label` for a density p(x given y) of each class, `none` for p(x)")
+]
+Network = Annotated[Literal["mlp", "conv"], Field(description="`mlp`, or `conv` for images of at least 8 × 8")]
+AnyNetwork = Annotated[Literal["auto", "mlp", "conv"], Field(description="`auto` is `conv` for images, else `mlp`")]
+Observation = Annotated[
+    Literal["auto", "bernoulli", "gaussian", "discretized_logistic"],
+    Field(
+        description="observation model p(x | z); `auto` is `bernoulli` for binary data, `discretized_logistic` for "
+        "dequantised images in [0, 1], else `gaussian`"
+    ),
+]
+Sigma = Annotated[
+    PositiveFloat | Literal["learned"],
+    Field(description="standard deviation of the `gaussian` observation model, or `learned`"),
+]
+Condition = Annotated[
+    Literal["auto", "label", "none"],
+    Field(description="`label` conditions both networks on the class; `auto` does so where the data have labels"),
+]
+Beta = Annotated[NonNegativeFloat, Field(description="weight of the KL divergence")]
+KLWarmup = Annotated[NonNegativeInt, Field(description="steps over which the weight increases from 0")]
+FreeNats = Annotated[NonNegativeFloat, Field(description="λ, free nats for each latent dimension")]
+Particles = Annotated[PositiveInt, Field(description="importance samples of the objective")]
+
+CriticSteps = Annotated[PositiveInt, Field(description="critic updates per generator update")]
+CriticRate = Annotated[PositiveFloat, Field(description="learning rate of the critic, relative to the generator's")]
+Average = Annotated[Decay, Field(description="decay of the exponential moving average of the weights")]
+GanLoss = Annotated[
+    Literal["non_saturating", "minimax", "hinge", "least_squares"], Field(description="adversarial loss")
+]
+Binary = Annotated[NonNegativeInt, Field(description="coordinates of z that are -1 or 1; at most `latent`")]
+Width = Annotated[PositiveInt, Field(description="channels at the image side; doubled at each halving of its size")]
+Layers = Annotated[
+    NonNegativeInt,
+    Field(description="convolutions of each network; 0: until a side is below 8, and at least 2"),
+]
+R1 = Annotated[
+    NonNegativeFloat, Field(description="γ of R1, for real data in units of their variance; 0 for no penalty")
+]
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of a recipe, as a table shows it.
 
     Args:
-        recipe: a function whose keyword-only parameters are annotated.
-        given: values by name, as text (``"128,64"``) or as TOML has them.
-
-    Raises:
-        ConfigError: for a name that is none of its parameters (the nearest is named), or a value of another type.
+        name: the keyword.
+        default: its default, as one writes it after ``--set name=``.
+        limits: what values are allowed.
+        meaning: one line.
     """
-    options, hints = options_of(recipe), get_type_hints(recipe)
-    for name, value in given.items():
-        if name not in options:
-            raise unknown(f"option of {recipe.__name__}", name, options)
-        options[name] = convert(name, value, hints[name])
-    return options
+
+    name: str
+    default: str
+    limits: str
+    meaning: str
 
 
-def parse_pairs(pairs: list[str]) -> dict[str, str]:
-    """``["latent=10", …]`` as a mapping.
+def schema_of(recipe: Callable[..., Any]) -> type[BaseModel]:
+    """The pydantic model of the keyword-only parameters of ``recipe``."""
+    hints = get_type_hints(recipe, include_extras=True)
+    keywords = [p for p in inspect.signature(recipe).parameters.values() if p.kind is inspect.Parameter.KEYWORD_ONLY]
+    fields: dict[str, Any] = {p.name: (hints[p.name], p.default) for p in keywords}
+    settings = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
+    return create_model(recipe.__name__, __config__=settings, **fields)
+
+
+def bind(schema: type[BaseModel], given: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """All options: the defaults, replaced by what was given, converted to their types.
+
+    Args:
+        schema: of the options.
+        given: values by name, as text (``"128,64"``), as TOML has them, or as Python values.
+        name: of the model, for messages.
 
     Raises:
-        ConfigError: for a text without ``=``.
-    """
-    split = [pair.partition("=") for pair in pairs]
-    for key, equals, value in split:
-        if not (key and equals and value):
-            raise ConfigError(f"--set wants KEY=VALUE; got {key + equals + value!r}")
-    return {key.strip().replace("-", "_"): value.strip() for key, _, value in split}
-
-
-def read_config(path: Path, keys: Collection[str]) -> dict[str, Any]:
-    """A TOML file as a mapping with some of ``keys``.
-
-    Raises:
-        ConfigError: if it cannot be read, or has another key (the nearest is named).
+        ConfigError: naming every unknown option (with the nearest known name) and every value out of its limits.
     """
     try:
-        config = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"cannot read --config {path}: {error}") from error
-    for key in config:
-        if key not in keys:
-            raise unknown(f"key of {path.name}", key, keys)
-    return config
+        return dict(schema(**given))
+    except ValidationError as error:
+        raise ConfigError("; ".join(faults(error, f"option of {name}", schema.model_fields))) from None
 
 
-def convert(name: str, value: Any, hint: Any) -> Any:
-    """``value`` as the type ``hint``: int, float, bool, str, a tuple of one of them, or a union in order.
-
-    Raises:
-        ConfigError: if it cannot be read as that type; the message names both.
-    """
-    if isinstance(hint, UnionType):
-        for option in get_args(hint):
-            try:
-                return convert(name, value, option)
-            except ConfigError:
-                continue
-        raise _mistyped(name, value, hint)
-    if get_origin(hint) is tuple:
-        items = value.split(",") if isinstance(value, str) else value if isinstance(value, list | tuple) else [value]
-        return tuple(convert(name, item, get_args(hint)[0]) for item in items)
-    if hint is bool:
-        known = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}
-        if str(value).lower() not in known:
-            raise _mistyped(name, value, hint)
-        return known[str(value).lower()]
-    if hint is int and isinstance(value, float) and value != int(value):
-        raise _mistyped(name, value, hint)
-    try:
-        return hint(value)
-    except (TypeError, ValueError):
-        raise _mistyped(name, value, hint) from None
+def faults(error: ValidationError, what: str, known: Iterable[str]) -> list[str]:
+    """The faults that pydantic found, a sentence each: the name, what was expected and what was given."""
+    found: dict[str, list[str]] = {}
+    given: dict[str, Any] = {}
+    for fault in error.errors():
+        name, *rest = map(str, fault["loc"])
+        place = name + "".join(f"[{part}]" for part in rest if part.isdigit())
+        if fault["type"] == "extra_forbidden":
+            found[name] = [str(unknown(what, name, known))]
+        elif fault["type"] == "missing":
+            found[name] = [f"{name} is missing"]
+        elif fault["type"] == "value_error":
+            found[name or what] = [str(fault["ctx"]["error"])]
+        elif fault["type"] == "literal_error" and isinstance(fault["input"], str) and len(rest) == 0:
+            choices = [part.strip(" '") for part in fault["ctx"]["expected"].replace(" or ", ",").split(",")]
+            found[name] = [str(unknown(name, fault["input"], choices))]
+        else:
+            given[place] = fault["input"]
+            found.setdefault(place, []).append(_expected(fault["msg"]))
+    return [  # a union has a fault for each of its types
+        parts[0] if place not in given else f"{place} must {_either(parts)}; got {given[place]!r}"
+        for place, parts in found.items()
+    ]
 
 
-def _mistyped(name: str, value: Any, hint: Any) -> ConfigError:
-    return ConfigError(f"option {name} wants {getattr(hint, '__name__', hint)}; got {value!r}")
+def _either(parts: list[str]) -> str:
+    return " or ".join([parts[0], *(part.removeprefix("be ") for part in parts[1:])])
+
+
+def _expected(message: str) -> str:
+    """What pydantic expected, without what it says of the input: ``be greater than 0``."""
+    found = re.match(r"(?:\w+) should (.*?)(?:, (?:unable|got) .*| after validation.*)?$", message)
+    return found.group(1) if found else f"be valid ({message})"
+
+
+def options_of(schema: type[BaseModel]) -> list[Option]:
+    """The options in the order of the signature."""
+    properties = schema.model_json_schema()["properties"]
+    return [
+        Option(name, written(field.default), limits(properties[name]), field.description or "")
+        for name, field in schema.model_fields.items()
+    ]
+
+
+def written(value: Any) -> str:
+    """A value as one writes it after ``--set name=``."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def limits(schema: Mapping[str, Any]) -> str:
+    """What a JSON schema allows, in a few words."""
+    if "anyOf" in schema:
+        return " or ".join(limits(part) for part in schema["anyOf"])
+    if "enum" in schema or "const" in schema:
+        return ", ".join(f"`{value}`" for value in schema.get("enum", [schema.get("const")]))
+    if schema["type"] == "array":
+        return f"each {limits(schema['items'])}"
+    if schema["type"] == "boolean":
+        return "`true`, `false`"
+    signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+    bounds = [f"{sign} {schema[key]:g}" for key, sign in signs.items() if key in schema]
+    multiple = [f"a multiple of {schema['multipleOf']}"] if "multipleOf" in schema else []
+    return ", ".join(["integer"] * (schema["type"] == "integer") + bounds + multiple)

@@ -11,8 +11,8 @@ from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from pyrogen.data.dataset import Dataset
-from pyrogen.data.space import require
-from pyrogen.errors import ConfigError, unknown
+from pyrogen.data.space import require_probability
+from pyrogen.errors import ConfigError
 from pyrogen.explicit.likelihoods import Likelihood, make_likelihood
 from pyrogen.nn.conditions import Label
 from pyrogen.protocols import Step
@@ -76,7 +76,7 @@ def observation_model(data: Dataset, name: str, sigma: float | str) -> Likelihoo
             f"the discretized_logistic likelihood wants dequantised grey levels; {data.name!r} is a {data.space}"
         )
     chosen = make_likelihood(name, data.space.levels, sigma, unit)
-    require(data.space, chosen.probability, f"the {name} likelihood")
+    require_probability(data.space, chosen.probability, f"the {name} likelihood")
     return chosen
 
 
@@ -100,8 +100,6 @@ def label_counts(data: Dataset) -> Tensor:
 
 def label_condition(data: Dataset, condition: str) -> Label | None:
     """What a density is conditional on: ``none``, or the ``label``, with p(y) the frequencies in training."""
-    if condition not in ("none", "label"):
-        raise unknown("condition", condition, ("none", "label"))
     if condition == "none":
         return None
     require_labels(data, "condition=label")
@@ -110,8 +108,6 @@ def label_condition(data: Dataset, condition: str) -> Label | None:
 
 def network_for(data: Dataset, name: str) -> str:
     """``mlp`` or ``conv``; ``auto`` is ``conv`` for images."""
-    if name not in ("auto", "mlp", "conv"):
-        raise unknown("network", name, ("auto", "mlp", "conv"))
     if name == "conv":
         require_images(data, "network=conv")
     return ("conv" if data.is_image else "mlp") if name == "auto" else name

@@ -1,4 +1,4 @@
-"""Models that reconstruct data and have neither a likelihood nor samples: autoencoders and PCA."""
+"""Models with neither a likelihood nor samples: ``Autoencoder`` and ``PCA``."""
 
 from pyrogen.reconstruction.autoencoder import Autoencoder
 from pyrogen.reconstruction.pca import PCA

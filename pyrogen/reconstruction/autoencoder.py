@@ -2,8 +2,8 @@
 
     minimise  E ‖x - g(f(x̃))‖² / d,    x̃ = x + σ ε
 
-With σ > 0 it is the denoising autoencoder (Vincent et al., ICML 2008). Its linear case has a closed form, PCA.
-They do not sample: what is measured is the reconstruction.
+σ > 0 gives the denoising autoencoder (Vincent et al., ICML 2008). The linear case has a closed form, PCA. Autoencoders
+do not sample and are evaluated by their reconstruction error.
 """
 
 from collections.abc import Sequence
@@ -16,16 +16,16 @@ from torch.nn import functional as F
 from pyrogen.errors import ConfigError, unknown
 from pyrogen.nn.networks import decoder_for, encoder_for
 from pyrogen.nn.pooling import PoolDown, PoolUp
-from pyrogen.nn.precision import widened
+from pyrogen.nn.precision import at_least_float32
 
 POOLING = ("max", "average")
 NETWORKS = ("mlp", "conv", *POOLING)
 
 
 def check_bottleneck(latent: int, shape: Sequence[int]) -> None:
-    """Raise ``ConfigError`` unless a code of ``latent`` numbers is one that data of ``shape`` must squeeze through."""
+    """Raise ``ConfigError`` unless the code has at least one dimension and at most those of the data."""
     if not 1 <= latent <= prod(shape):
-        raise ConfigError(f"a bottleneck must have 1 to {prod(shape)} dimensions, as the data have; got {latent}")
+        raise ConfigError(f"expected a bottleneck of 1 to {prod(shape)} dimensions, those of the data; got {latent}")
 
 
 class Autoencoder(nn.Module):
@@ -34,16 +34,16 @@ class Autoencoder(nn.Module):
     Args:
         shape: the shape of one datum.
         latent: the length of the code.
-        hidden: widths of the encoder's hidden layers, mirrored in the decoder; none makes it linear. For the
+        hidden: widths of the encoder's hidden layers, reversed in the decoder; empty for a linear autoencoder. In
             convolutional networks the first is the width of the first convolution.
         network: ``mlp``; ``conv`` for strided convolutions; ``max`` or ``average`` for convolutions with pooling.
-        noise: σ of the noise added to what is encoded while training.
-        mean: the mean of the data: the decoder starts from it.
-        unit: whether data lie in [0, 1]: a decoder that is not linear then ends in a sigmoid.
+        noise: σ of the noise added to the encoder's input in training.
+        mean: the mean of the data, which initialises the decoder's offset.
+        unit: whether data are in [0, 1]: the output of a nonlinear decoder is then a sigmoid.
 
     Raises:
-        ConfigError: for a code longer than a datum, negative noise, an unknown network, or a convolutional one on
-            what is no image of at least 8 × 8.
+        ConfigError: for a code longer than a datum, negative noise, an unknown network, or a convolutional network on
+            data other than images of at least 8 × 8.
     """
 
     def __init__(
@@ -59,9 +59,9 @@ class Autoencoder(nn.Module):
         super().__init__()
         check_bottleneck(latent, shape)
         if not noise >= 0:
-            raise ConfigError(f"noise must not be negative; got {noise}")
+            raise ConfigError(f"expected noise of at least 0; got {noise}")
         self.shape, self.latent, self.noise = tuple(shape), latent, noise
-        self.squashed = unit and bool(hidden)
+        self.sigmoid = unit and bool(hidden)
         if network not in NETWORKS:
             raise unknown("network", network, NETWORKS)
         self.encoder: nn.Module
@@ -73,27 +73,27 @@ class Autoencoder(nn.Module):
             self.encoder = encoder_for(network, shape, latent, hidden)
             self.decoder = decoder_for(network, latent, shape, hidden)
         start = torch.zeros(self.shape) if mean is None else mean
-        self.offset = nn.Parameter(torch.logit(start, eps=1e-3) if self.squashed else start.clone())
+        self.offset = nn.Parameter(torch.logit(start, eps=1e-3) if self.sigmoid else start.clone())
 
     def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """The code, ``(batch, latent)``."""
+        """Return the code, ``(batch, latent)``."""
         z = self.encoder(x)
         return z[0] if isinstance(z, tuple) else z
 
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        """What a code stands for, ``(batch, *shape)``."""
-        return self._shown(self.decoder(z))
+        """Decode a code to data, ``(batch, *shape)``."""
+        return self._output(self.decoder(z))
 
     def reconstruct(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """What is left of ``x (batch, *shape)`` after the bottleneck; maxima go back to their own places."""
+        """Reconstruct ``x (batch, *shape)``; with max pooling, maxima are unpooled to their original positions."""
         z = self.encoder(x)
-        return self._shown(self.decoder(*z) if isinstance(z, tuple) else self.decoder(z))
+        return self._output(self.decoder(*z) if isinstance(z, tuple) else self.decoder(z))
 
     def losses(self, x: Tensor) -> dict[str, Tensor]:
-        """The mean squared error per value, with noise on the way in while training."""
-        seen = x + self.noise * torch.randn_like(x) if self.training and self.noise else x
-        return {"loss": F.mse_loss(self.reconstruct(seen), x)}
+        """Return the mean squared error per dimension; in training, noise is added to the input."""
+        noisy = x + self.noise * torch.randn_like(x) if self.training and self.noise else x
+        return {"loss": F.mse_loss(self.reconstruct(noisy), x)}
 
-    def _shown(self, h: Tensor) -> Tensor:
-        h = widened(h) + self.offset
-        return torch.sigmoid(h) if self.squashed else h
+    def _output(self, h: Tensor) -> Tensor:
+        h = at_least_float32(h) + self.offset
+        return torch.sigmoid(h) if self.sigmoid else h

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pyrogen.errors import DataError
-from pyrogen.nn.precision import dtype_of
+from pyrogen.nn.precision import model_dtype
 from pyrogen.reconstruction.autoencoder import check_bottleneck
 
 
@@ -36,16 +36,16 @@ class PCA(nn.Module):
     @classmethod
     @torch.no_grad()
     def from_data(cls, x: Tensor, latent: int = 32) -> Self:
-        """The components of ``x (n, *shape)``, computed in float64.
+        """Fit the components to ``x (n, *shape)``, in float64.
 
         Raises:
             ConfigError: for more components than dimensions.
-            DataError: for no data, or some that are not finite.
+            DataError: for empty or non-finite data.
         """
-        fitted = cls(x.shape[1:], latent).to(x.device, dtype_of(x))
+        fitted = cls(x.shape[1:], latent).to(x.device, model_dtype(x))
         flat = x.flatten(1).double()
         if not len(flat) or not bool(flat.isfinite().all()):
-            raise DataError(f"expected finite data to fit; got shape {tuple(x.shape)}")
+            raise DataError(f"expected finite data, at least one row; got shape {tuple(x.shape)}")
         mean = flat.mean(0)
         _, vectors = torch.linalg.eigh((flat - mean).T @ (flat - mean))  # in ascending order
         fitted.mean.copy_(mean)
@@ -53,17 +53,17 @@ class PCA(nn.Module):
         return fitted
 
     def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """The scores, ``(batch, latent)``, that of the largest variance first."""
+        """Return the component scores, ``(batch, latent)``, in order of decreasing variance."""
         return (x.flatten(1) - self.mean) @ self.components.T
 
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        """The point of the principal plane, ``(batch, *shape)``."""
+        """Map scores to points of the principal subspace, ``(batch, *shape)``."""
         return (z @ self.components + self.mean).unflatten(1, self.shape)
 
     def reconstruct(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """The projection of ``x`` onto the principal plane."""
+        """Project ``x`` onto the principal subspace."""
         return self.decode(self.encode(x))
 
     def loss(self, x: Tensor) -> Tensor:
-        """The mean squared error per value."""
+        """Return the mean squared error per dimension."""
         return F.mse_loss(self.reconstruct(x), x)

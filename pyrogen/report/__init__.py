@@ -1,4 +1,4 @@
-"""Plots and pages: pictures of samples and curves while a model learns, one page when several are compared."""
+"""Pictures, curves and the report page of a comparison."""
 
 from pyrogen.report.html import write_report
 from pyrogen.report.image_grid import grid_png

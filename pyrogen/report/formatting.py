@@ -1,4 +1,4 @@
-"""Numbers and names as people read them: as many digits as are known, a true minus sign, units in words."""
+"""Formatting of numbers and names: significant digits, a typographic minus sign, units."""
 
 from collections.abc import Mapping
 from math import floor, isfinite, isinf, isnan, log10
@@ -9,14 +9,14 @@ MINUS = "\N{MINUS SIGN}"
 TIMES = "\N{MULTIPLICATION SIGN}"
 SUPERSCRIPT = str.maketrans("-0123456789", "\N{SUPERSCRIPT MINUS}⁰¹²³⁴⁵⁶⁷⁸⁹")
 
-KINDS = {
+KIND_LABELS = {
     "exact": "EXACT",
     "lower_bound": "≥ LOWER BOUND",
     "upper_bound": "≤ UPPER BOUND",
     "estimate": "≈ ESTIMATE",
     "statistic": "STATISTIC",
 }
-NAMES = {
+SCORE_TITLES = {
     "log_likelihood": "log-likelihood",
     "bits_per_dim": "bits per dimension",
     "elbo": "ELBO",
@@ -32,10 +32,10 @@ NAMES = {
 }
 
 
-def quantity(value: float | None, stderr: float | None = None) -> tuple[str, str]:
-    """A value and its standard error, both cut where the error makes the digits meaningless.
+def value_and_error(value: float | None, stderr: float | None = None) -> tuple[str, str]:
+    """Format a value and its standard error, both rounded to the precision of the error.
 
-    The error keeps one digit, or two if the first is a 1; a value without error keeps three.
+    The error has one significant digit, or two if the first is a 1; a value without error has three.
 
     >>> quantity(49.4271, 0.6123)
     ('49.4', '0.6')
@@ -56,18 +56,18 @@ def quantity(value: float | None, stderr: float | None = None) -> tuple[str, str
     return _signed(f"{value:,.{decimals}f}"), f"{error:,.{decimals}f}"
 
 
-def number(value: float | None) -> str:
-    """A number on its own, to three digits; a dash where there is none."""
-    return quantity(value)[0]
+def format_number(value: float | None) -> str:
+    """Format a number with three significant digits; a dash for ``None``."""
+    return value_and_error(value)[0]
 
 
-def p_value(p: float) -> str:
-    """``p = 0.004``; below a thousandth, where resampling resolves nothing, only that."""
+def format_p_value(p: float) -> str:
+    """Format a p-value, ``p = 0.004``; values below 0.001, the resolution of resampling, as ``p < 0.001``."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
 
 
-def duration(seconds: float | None) -> str:
-    """Seconds in the unit that suits them: ``20 ms``, ``3.1 s``, ``4 min 12 s``, ``2 h 05 min``."""
+def format_duration(seconds: float | None) -> str:
+    """Format seconds in a suitable unit: ``20 ms``, ``3.1 s``, ``4 min 12 s``, ``2 h 05 min``."""
     if seconds is None or not isfinite(seconds):
         return MISSING
     if seconds < 1:
@@ -78,36 +78,38 @@ def duration(seconds: float | None) -> str:
     return f"{minutes} min {rest:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
 
 
-def title(name: str) -> str:
-    """The name of a score as a reader knows it."""
-    return NAMES.get(name, name.replace("_", " "))
+def score_title(name: str) -> str:
+    """Return the display name of a score."""
+    return SCORE_TITLES.get(name, name.replace("_", " "))
 
 
-def unit(score: Mapping[str, Any]) -> str:
-    """The unit to write behind a score's value."""
+def score_unit(score: Mapping[str, Any]) -> str:
+    """Return the display name of a score's unit."""
     return "MMD²" if score["unit"] == "mmd2" else score["unit"]
 
 
-def details(score: Mapping[str, Any]) -> str:
-    """What a score carries beside value, error, kind, unit and note: ``n = 449, k = 100``."""
+def score_details(score: Mapping[str, Any]) -> str:
+    """Format the details of a score besides value, error, kind, unit and note: ``n = 449, k = 100``."""
     fixed = ("value", "stderr", "kind", "unit", "note")
-    return ", ".join(f"{name.replace('_', ' ')} = {_brief(v)}" for name, v in score.items() if name not in fixed)
+    return ", ".join(
+        f"{name.replace('_', ' ')} = {_format_detail(v)}" for name, v in score.items() if name not in fixed
+    )
 
 
-def count(n: int) -> str:
-    """A number of things: ``1,168``."""
+def format_count(n: int) -> str:
+    """Format an integer: ``1,168``."""
     return f"{n:,}"
 
 
-def setting(value: Any) -> str:
-    """A value of a configuration, in full: what is written here must be enough to repeat the run."""
-    return (", ".join(map(setting, value)) or "none") if isinstance(value, list | tuple) else str(value)
+def config_value(value: Any) -> str:
+    """Format a configuration value in full, so that the run can be repeated from it."""
+    return (", ".join(map(config_value, value)) or "none") if isinstance(value, list | tuple) else str(value)
 
 
-def _brief(value: Any) -> str:
+def _format_detail(value: Any) -> str:
     if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_brief, value))}]"
-    return number(value) if isinstance(value, float) else f"{value:,}" if type(value) is int else str(value)
+        return f"[{', '.join(map(_format_detail, value))}]"
+    return format_number(value) if isinstance(value, float) else f"{value:,}" if type(value) is int else str(value)
 
 
 def _scientific(value: float) -> str:
@@ -116,5 +118,5 @@ def _scientific(value: float) -> str:
 
 
 def _signed(text: str) -> str:
-    # A value that rounds to nothing has no sign.
+    # A value that rounds to zero has no sign.
     return text.replace("-", MINUS) if text.strip("-0.,") else text.lstrip("-")

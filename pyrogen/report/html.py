@@ -1,4 +1,4 @@
-"""The report: one HTML file that needs nothing but a browser, neither a network nor JavaScript."""
+"""The report of a comparison: one self-contained HTML file, without JavaScript or network access."""
 
 import os
 from base64 import b64encode
@@ -8,22 +8,24 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, FunctionLoader
 from torch import Tensor
 
 from pyrogen.files import write_whole
 from pyrogen.report import formatting
-from pyrogen.report.curve_data import Rows, group_curves
+from pyrogen.report.curve_data import LogRows, group_curves
 from pyrogen.report.image_grid import GAP, grid_png, image_scale
 from pyrogen.report.plots import GENERATED, PANEL, REAL, curves_svg, samples_png
-from pyrogen.report.ranking import best, groups, is_number
+from pyrogen.report.ranking import best, group_models, is_number
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 COLUMNS = ("log_likelihood", "bits_per_dim", "mmd2", "c2st", "nearest_neighbour")
-BESIDE = ("elbo", "iwae", "ais", "kde")
-STRIP = 132  # length of the small scales in the table, in pixels
-COPYING, STRANGE = 0.85, 1.15  # ratios of nearest-neighbour distances between which samples are like unseen data
+SECONDARY = ("elbo", "iwae", "ais", "kde")
+SCALE_WIDTH = 132  # width of the small scales in the table, in pixels
+COPYING, FAR = 0.85, 1.15  # between these ratios of nearest-neighbour distances, samples are like unseen data
 
 
 def write_report(
@@ -31,28 +33,28 @@ def write_report(
     scorecard: Mapping[str, Any],
     samples: Mapping[str, Tensor],
     real: Tensor,
-    curves: Mapping[str, Rows],
+    curves: Mapping[str, LogRows],
     config: Mapping[str, Any],
 ) -> Path:
     """Write the comparison as a self-contained HTML page and return its path.
 
     Args:
         path: the file to write; its folder must exist.
-        scorecard: what ``scores.json`` holds: ``data``, ``measure``, ``split``, ``budget``, ``models`` and
+        scorecard: the contents of ``scores.json``: ``data``, ``space``, ``split``, ``budget``, ``models`` and
             ``anchors``, where each model has a ``family``, ``scores`` by name (see
             :class:`pyrogen.protocols.Score`) and, once trained, ``parameters``, ``train_seconds`` and
-            ``sample_seconds`` (for 1,000 samples), or an ``error`` that tells why it has no scores.
+            ``sample_seconds`` (for 1,000 samples), or an ``error`` that says why it has no scores.
         samples: model -> ``(n, *event)``; images in [0, 1].
         real: real data of the same shape, shown first.
         curves: model -> logged rows (see :func:`pyrogen.report.curves_png`).
         config: the settings of the comparison; mappings may be nested.
 
     Raises:
-        DataError: no picture fits the shape of the samples.
-        RunError: the file cannot be written.
+        DataError: if samples of this shape cannot be plotted.
+        RunError: if the file cannot be written.
     """
     models = scorecard["models"]
-    grouped = groups(models)
+    grouped = group_models(models)
     anchors = scorecard.get("anchors", {})
     template = _environment().get_template("template.html")
     page = template.render(
@@ -62,14 +64,14 @@ def write_report(
         groups=grouped,
         best={name: best({m: models[m]["scores"] for m in models}, name) for name in _names(models.values())},
         findings=_findings(models, grouped["failed"]),
-        strips=_strips(models, grouped["known"]),
+        scales=_likelihood_scales(models, grouped["known"]),
         pictures=[_picture(real, None), *(_picture(drawn, real, name) for name, drawn in samples.items())],
         curves=[_curve(name, rows, models.get(name, {}).get("family")) for name, rows in curves.items()],
-        others=[name for name in _names([*models.values(), *anchors.values()]) if name not in COLUMNS + BESIDE],
-        beside=BESIDE,
+        others=[name for name in _names([*models.values(), *anchors.values()]) if name not in COLUMNS + SECONDARY],
+        secondary=SECONDARY,
         config=config,
         seeds=len(scorecard["budget"].get("seeds", [0])),
-        strip=STRIP,
+        scale_width=SCALE_WIDTH,
         panel=PANEL,
         now=datetime.now(UTC),
         version=_version(),
@@ -77,23 +79,25 @@ def write_report(
     return write_whole(path, page.encode())
 
 
-def _environment() -> Environment:
+def _environment() -> "Environment":
+    from jinja2 import Environment, FunctionLoader  # training imports this room and writes no report
+
     folder = files("pyrogen.report")
     loader = FunctionLoader(lambda name: folder.joinpath(name).read_text("utf-8"))
     environment = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {
-        "number": formatting.number,
-        "count": formatting.count,
-        "setting": formatting.setting,
-        "duration": formatting.duration,
-        "p_value": formatting.p_value,
-        "title_of": formatting.title,
-        "unit_of": formatting.unit,
-        "details": formatting.details,
-        "kind": formatting.KINDS.__getitem__,
-        "quantity": lambda score: formatting.quantity(score["value"], score.get("stderr")),
-        "memory": memory_reading,
-        "c2st": _c2st,
+        "number": formatting.format_number,
+        "count": formatting.format_count,
+        "config_value": formatting.config_value,
+        "duration": formatting.format_duration,
+        "p_value": formatting.format_p_value,
+        "title_of": formatting.score_title,
+        "unit_of": formatting.score_unit,
+        "score_details": formatting.score_details,
+        "kind": formatting.KIND_LABELS.__getitem__,
+        "value_and_error": lambda score: formatting.value_and_error(score["value"], score.get("stderr")),
+        "neighbour_reading": neighbour_reading,
+        "c2st": _c2st_scale,
     }
     environment.tests["measured"] = is_number
     return environment
@@ -102,44 +106,44 @@ def _environment() -> Environment:
 def _version() -> str:
     try:
         return version("pyrogen")
-    except PackageNotFoundError:  # run from the sources
+    except PackageNotFoundError:  # run from a source checkout
         return "(not installed)"
 
 
 def _names(models: Iterable[Mapping[str, Any]]) -> list[str]:
-    """The names of all scores, in the order in which they first appear."""
+    """Return the names of all scores, in order of first appearance."""
     return list(dict.fromkeys(name for model in models for name in model["scores"]))
 
 
 def _findings(models: Mapping[str, Any], failed: list[str]) -> list[tuple[str, str, str]]:
-    """What the page comes to: ``(question, models, in numbers)``, only where there is something to compare."""
+    """Return the main results as ``(question, models, value)``, where at least two models are comparable."""
     scores = {name: model["scores"] for name, model in models.items()}
     questions = {
         "log_likelihood": "Highest likelihood, exact or bound",
         "mmd2": "Samples closest to the data, by MMD²",
         "c2st": "Samples hardest to tell from data, by C2ST",
     }
-    found = []
+    findings = []
     for name, question in questions.items():
         winners = [model for model in models if model in best(scores, name)]
         if winners:
             first = scores[winners[0]][name]
-            value, error = formatting.quantity(first["value"], first.get("stderr"))
+            value, error = formatting.value_and_error(first["value"], first.get("stderr"))
             kind = {"exact": "exactly ", "lower_bound": "at least "}.get(first["kind"], "")
-            note = f"{kind}{value}{f' ± {error}' if error else ''} {formatting.unit(first)}"
+            note = f"{kind}{value}{f' ± {error}' if error else ''} {formatting.score_unit(first)}"
             if len(winners) > 1:
                 note = f"{winners[0]}: {note}; the others are within two standard errors"
-            found.append((question, ", ".join(winners), note))
+            findings.append((question, ", ".join(winners), note))
     if failed:
-        found.append(("Did not finish", ", ".join(failed), "see the scorecard for the reason"))
-    return found
+        findings.append(("Did not finish", ", ".join(failed), "see the scorecard for the reason"))
+    return findings
 
 
-def _strips(models: Mapping[str, Any], known: list[str]) -> dict[str, dict[str, float]]:
-    """Where each known likelihood lies on one common scale of ``STRIP`` pixels.
+def _likelihood_scales(models: Mapping[str, Any], known: list[str]) -> dict[str, dict[str, float]]:
+    """Place each known likelihood on a common scale of ``SCALE_WIDTH`` pixels.
 
-    The scale ends not far below the typical model, so that one that failed badly does not press all the
-    others together; it is then marked as lying off the scale.
+    The scale begins not far below the median model, so that a failed model does not compress the others; values below
+    it are marked as off the scale.
     """
     scores = {name: models[name]["scores"]["log_likelihood"] for name in known}
     scores = {name: score for name, score in scores.items() if is_number(score["value"])}
@@ -150,50 +154,50 @@ def _strips(models: Mapping[str, Any], known: list[str]) -> dict[str, dict[str, 
     bottom = max(min(values), top - 4 * (top - median(values)))
     span = (top - bottom) or 1.0
 
-    def place(value: float) -> float:
-        return round(10 + (STRIP - 36) * min(1.0, max(0.0, (value - bottom) / span)), 1)
+    def position(value: float) -> float:
+        return round(10 + (SCALE_WIDTH - 36) * min(1.0, max(0.0, (value - bottom) / span)), 1)
 
     return {
         name: {
-            "at": place(score["value"]),
-            "low": place(score["value"] - (score.get("stderr") or 0.0)),
-            "high": place(score["value"] + (score.get("stderr") or 0.0)),
+            "at": position(score["value"]),
+            "low": position(score["value"] - (score.get("stderr") or 0.0)),
+            "high": position(score["value"] + (score.get("stderr") or 0.0)),
             "off": score["value"] < bottom,
         }
         for name, score in scores.items()
     }
 
 
-def _c2st(score: Mapping[str, Any]) -> dict[str, Any]:
-    """A classifier's accuracy and its null interval as places on a scale from 0.4 (or less) to 1."""
+def _c2st_scale(score: Mapping[str, Any]) -> dict[str, Any]:
+    """Place a classifier's accuracy and its null interval on a scale from 0.4 (or less) to 1."""
     low, high = score.get("null", (0.5, 0.5))
     start = min(0.4, low, score["value"])
 
-    def place(value: float) -> float:
-        return round(6 + (STRIP - 12) * (value - start) / (1 - start), 1)
+    def position(value: float) -> float:
+        return round(6 + (SCALE_WIDTH - 12) * (value - start) / (1 - start), 1)
 
     stderr = score.get("stderr") or 0.0
     return {
-        "at": place(score["value"]),
-        "low": place(max(start, score["value"] - stderr)),
-        "high": place(min(1.0, score["value"] + stderr)),
-        "null": (place(low), place(high)),
-        "half": place(0.5),
+        "at": position(score["value"]),
+        "low": position(max(start, score["value"] - stderr)),
+        "high": position(min(1.0, score["value"] + stderr)),
+        "null": (position(low), position(high)),
+        "half": position(0.5),
         "reading": "above chance" if score["value"] > high else "below chance" if score["value"] < low else "chance",
     }
 
 
-def memory_reading(ratio: float) -> str:
-    """What a nearest-neighbour ratio says about memorisation."""
+def neighbour_reading(ratio: float) -> str:
+    """Interpret a nearest-neighbour ratio with regard to memorisation."""
     if ratio < COPYING:
         return "nearer than unseen data: may be copying"
-    if ratio <= STRANGE:
+    if ratio <= FAR:
         return "like unseen data: no sign of copying"
     return "farther than unseen data: no sign of copying"
 
 
 def _picture(drawn: Tensor, reference: Tensor | None, name: str | None = None) -> dict[str, Any]:
-    """One picture of samples, as wide as a phone at most, and how many of how many it shows."""
+    """Plot samples at most as wide as a phone's screen; return the image with the numbers of samples shown."""
     if drawn.dim() != 4:
         png = samples_png(drawn, reference, colour=REAL if name is None else GENERATED)
         shown, broken = len(drawn), ~drawn.reshape(len(drawn), -1).isfinite().all(1)
@@ -211,11 +215,11 @@ def _picture(drawn: Tensor, reference: Tensor | None, name: str | None = None) -
 
 
 def _size(png: bytes) -> tuple[int, int]:
-    """Width and height in pixels, from the header that every PNG begins with."""
+    """Return width and height in pixels from a PNG header."""
     return int.from_bytes(png[16:20]), int.from_bytes(png[20:24])
 
 
-def _curve(name: str, rows: Rows, family: str | None) -> dict[str, Any]:
+def _curve(name: str, rows: LogRows, family: str | None) -> dict[str, Any]:
     unit = "nats per datum" if family == "explicit" else None
     return {"name": name, "url": _url(curves_svg(rows, unit).encode(), "image/svg+xml") if group_curves(rows) else None}
 

@@ -1,4 +1,4 @@
-"""Contact sheets: many small images as one, each pixel a sharp square."""
+"""Image grids: many small images in one, enlarged without interpolation."""
 
 import io
 from math import ceil, sqrt
@@ -8,36 +8,39 @@ from PIL import Image
 from torch import Tensor
 
 from pyrogen.errors import DataError
-from pyrogen.files import Target, keep
+from pyrogen.files import Target, write_optional
 
-GAP = 2  # pixels between the images of a sheet
-CELL = 40  # pixels that the longer side of an image takes up at least
+GAP = 2  # pixels between the images of a grid
+MIN_SIDE = 40  # minimum length of an image's longer side, in pixels
 GAP_COLOUR = (112, 117, 128)
-UNSEEN_COLOUR = (140, 118, 168)  # violet: a hue that no grey image holds
+MISSING_COLOUR = (140, 118, 168)  # violet: a hue that no grey image holds
 
 
 def image_scale(height: int, width: int) -> int:
-    """The whole number of screen pixels per image pixel at which small images are large enough to see."""
-    return max(1, ceil(CELL / max(height, width)))
+    """The integer factor that enlarges small images to at least ``MIN_SIDE`` pixels."""
+    return max(1, ceil(MIN_SIDE / max(height, width)))
 
 
 def grid_png(images: Tensor, path: Target = None, columns: int | None = None, scale: int | None = None) -> bytes:
-    """A contact sheet, row by row, each pixel a sharp square.
+    """Draw a grid of images, row by row, without interpolation.
 
     Args:
-        images: ``(n, c, h, w)``, float, ``c`` 1 (grey) or 3 (colour), in [0, 1]; what lies outside is
-            clipped, and NaN, "not observed", is drawn in violet.
-        path: where to write the PNG, if anywhere.
-        columns: images per row; as many as rows, unless told.
-        scale: screen pixels per image pixel; enough for 40 pixels per image, unless told.
+        images: ``(n, c, h, w)``, float, ``c`` 1 (grey) or 3 (colour), in [0, 1]; other values are clipped, and NaN
+            (not observed) is drawn in violet.
+        path: the file to write the PNG to, optional.
+        columns: images per row; by default about as many as rows.
+        scale: screen pixels per image pixel; by default such that images have at least 40 pixels.
+
+    Returns:
+        The bytes of the PNG.
 
     Raises:
-        DataError: the shape or type is another one, or there is no image.
+        DataError: if the shape or dtype is wrong, or there is no image.
     """
     if images.dim() != 4 or images.shape[1] not in (1, 3) or not images.numel() or not images.is_floating_point():
         raise DataError(
-            "a sheet needs float images of shape (n, c, h, w) with n > 0 and c 1 or 3, "
-            f"not {str(images.dtype).removeprefix('torch.')} of shape {tuple(images.shape)}"
+            "expected float images of shape (n, c, h, w) with n > 0 and c 1 or 3; "
+            f"got {str(images.dtype).removeprefix('torch.')} of shape {tuple(images.shape)}"
         )
     n, _, height, width = images.shape
     scale = image_scale(height, width) if scale is None else scale
@@ -45,13 +48,13 @@ def grid_png(images: Tensor, path: Target = None, columns: int | None = None, sc
     pixels = images.detach().float().cpu()
     grey_levels = (pixels.nan_to_num(nan=0.0).clamp(0, 1) * 255).round().byte()
     tiles = grey_levels.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).numpy().copy()
-    tiles[pixels.isnan().any(1).numpy()] = UNSEEN_COLOUR
+    tiles[pixels.isnan().any(1).numpy()] = MISSING_COLOUR
     tiles = tiles.repeat(scale, axis=1).repeat(scale, axis=2)
-    down, right = height * scale + GAP, width * scale + GAP
-    sheet = np.full((ceil(n / columns) * down - GAP, columns * right - GAP, 3), GAP_COLOUR, dtype=np.uint8)
+    cell_height, cell_width = height * scale + GAP, width * scale + GAP
+    sheet = np.full((ceil(n / columns) * cell_height - GAP, columns * cell_width - GAP, 3), GAP_COLOUR, dtype=np.uint8)
     for i, tile in enumerate(tiles):
-        top, left = i // columns * down, i % columns * right
+        top, left = i // columns * cell_height, i % columns * cell_width
         sheet[top : top + height * scale, left : left + width * scale] = tile
     buffer = io.BytesIO()
     Image.fromarray(sheet).save(buffer, format="PNG", optimize=True)
-    return keep(buffer.getvalue(), path)
+    return write_optional(buffer.getvalue(), path)

@@ -1,9 +1,14 @@
-"""Steps, each one update of learning: variational inference, adversarial, gradient and closed-form steps."""
+"""Training steps: variational inference, adversarial, plain gradient and closed-form steps, and sequences of them.
+
+A step is ``step(*batch) -> {name: scalar}`` with ``evaluate``, ``state_dict`` and ``load_state_dict``, see
+``protocols.Step``. It owns the optimisers and their schedules; ``pyrogen.fit`` iterates it over batches.
+"""
 
 from pyrogen.steps.adversarial import AdversarialGame, wgan_critic_schedule
 from pyrogen.steps.closed_form import ClosedForm
 from pyrogen.steps.diagnostics import diagnose
 from pyrogen.steps.gradient import GradientStep
+from pyrogen.steps.optimizers import MakeOptimizer
 from pyrogen.steps.sequential import LatentAdversarialStep, SequentialSteps
 from pyrogen.steps.svi import SVI
 
@@ -13,6 +18,7 @@ __all__ = [
     "ClosedForm",
     "GradientStep",
     "LatentAdversarialStep",
+    "MakeOptimizer",
     "SequentialSteps",
     "diagnose",
     "wgan_critic_schedule",

@@ -1,7 +1,7 @@
-"""The two-player game: a generator against a critic.
+"""Adversarial training as a step: alternating updates of a critic and a generator.
 
-What the players minimise is a loss (``pyrogen.objectives.adversarial``), and what keeps the critic smooth a rule
-(``pyrogen.objectives.penalties``); any generator and any critic play.
+The losses are those of ``pyrogen.objectives.adversarial``, the constraints on the critic's slope those of
+``pyrogen.objectives.penalties``; generator and critic are any two modules.
 """
 
 from collections.abc import Callable, Collection
@@ -15,9 +15,10 @@ from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from pyrogen.compile.checked_graph import Gradients
-from pyrogen.compile.verified import VerifiedFunction, compiles
+from pyrogen.compile.verified import VerifiedFunction, should_compile
 from pyrogen.errors import ConfigError
 from pyrogen.nn.eval_mode import eval_mode
+from pyrogen.nn.precision import model_dtype
 from pyrogen.objectives.adversarial import AdversarialLoss, NonSaturating
 from pyrogen.objectives.adversarial_terms import AdversarialTerms
 from pyrogen.objectives.penalties import clip_weights
@@ -29,44 +30,53 @@ from pyrogen.steps.optimizers import MakeOptimizer, follow, make_optimizer
 def wgan_critic_schedule(
     critic_steps: int = 5, burst: int = 100, first: int = 25, every: int = 500
 ) -> Callable[[int], int]:
-    """WGAN's schedule: ``burst`` critic steps for each of the generator's ``first`` moves and every ``every``-th.
+    """WGAN's schedule of critic steps per generator step, for ``AdversarialGame(critic_steps=wgan_critic_schedule())``.
 
-    Otherwise ``critic_steps``. Arjovsky, Chintala and Bottou, "Wasserstein generative adversarial networks", ICML
-    2017. Use as ``AdversarialGame(critic_steps=wgan_critic_schedule())``.
+    Before each of the generator's ``first`` steps and each ``every``-th one the critic takes ``burst`` steps, otherwise
+    ``critic_steps``. Arjovsky, Chintala and Bottou, "Wasserstein generative adversarial networks", ICML 2017.
     """
-    return lambda moves: burst if moves < first or moves % every == 0 else critic_steps
+
+    def schedule(generator_steps: int) -> int:
+        return burst if generator_steps < first or generator_steps % every == 0 else critic_steps
+
+    return schedule
 
 
 class AdversarialGame:
-    """One step of the game: the critic learns from each batch, the generator at every ``critic_steps``-th.
+    """Update the critic on every batch and the generator on every ``critic_steps``-th.
 
     Args:
         generator: ``generator(z, y=None) -> x``.
-        critic: ``critic(x, y=None) -> logits (batch,)`` or ``(batch, 1)``.
+        critic: ``critic(x, y=None) -> scores (batch,)`` or ``(batch, 1)``; for losses on features also
+            ``critic.features(x, y=None) -> (batch, dims)``.
         prior: ``prior(n) -> z``, on the device of the data.
         loss: ``NonSaturating()`` by default.
         optim: makes the optimiser of each player; one for both, or a pair (generator's, critic's).
-        critic_steps: critic updates for each generator update (K), or ``critic_steps(moves) -> K`` given how often
-            the generator has moved, e.g. ``wgan_critic_schedule()``.
+        critic_steps: critic updates per generator update (K), or ``critic_steps(generator_steps) -> K`` given
+            the number of generator updates so far, e.g. ``wgan_critic_schedule()``.
         penalty: ``penalty(critic, real, fake, *rest)``, added to the critic's loss.
-        penalty_schedule: ``penalty_schedule(t) -> factor``: what the penalty is multiplied by in training step t.
-        clip: τ; after every update all weights of the critic lie in [-τ, τ].
-        noise: instance noise, ``noise(t) -> σ``: N(0, σ²) is added to all that the critic sees in training step t.
+        penalty_schedule: ``penalty_schedule(t) -> factor``, by which the penalty is multiplied in training step t.
+        clip: τ; after every update all weights of the critic are clipped to [-τ, τ].
+        noise: instance noise, ``noise(t) -> σ``: N(0, σ²) is added to every input of the critic in training step t.
             Sønderby et al., "Amortised MAP inference for image super-resolution", ICLR 2017.
         schedule: makes a learning-rate schedule of each optimiser, stepped once for each batch.
         compile: whether each player's loss and gradients run as one compiled graph (see ``VerifiedFunction``); by
             default after ``COMPILE_AFTER`` steps.
-        constant: names of attributes and variables of what is played that never change (see ``VerifiedFunction``).
+        constant: names of attributes and variables of networks, loss and penalty that never change (see
+            ``VerifiedFunction``).
 
-    Each call returns ``critic_loss`` (without the penalty), ``penalty`` where there is one, ``generator_loss`` (the
-    latest, once there is one), and what tells early of a game that goes wrong (see ``diagnose``): ``std_ratio``, the
-    deviation of the samples in units of that of the data; ``critic_accuracy``, the share of scores on the right side,
-    where the loss has sides; ``gradient``, the norm of the generator's latest.
+    Each call returns scalars: ``critic_loss`` (without the penalty), ``penalty`` if there is one, ``generator_loss``
+    (the latest, once there is one), and three diagnostics (see ``diagnose``): ``std_ratio``, the standard deviation of
+    the samples divided by that of the data; ``critic_accuracy``, for losses with a decision boundary the share of
+    scores on the correct side of it, for relativistic losses the share of pairs with D(x) > D(G(z)); ``gradient``, the
+    norm of the generator's latest gradient.
 
-    A gradient that is not a number moves no weight: the losses say so, and the weights stay finite.
+    Gradients that are not finite are replaced by zero before the update, so weights stay finite; the logged losses
+    show the failure.
 
     Raises:
-        ConfigError: if ``critic_steps`` is less than 1, or ``clip`` not positive.
+        ConfigError: if ``critic_steps`` is less than 1, ``clip`` is not positive, or the loss works on features that
+            the critic does not have.
     """
 
     def __init__(
@@ -93,7 +103,7 @@ class AdversarialGame:
         optim = optim or partial(Adam, lr=2e-4, betas=(0.5, 0.999))
         make_g, make_c = optim if isinstance(optim, tuple) else (optim, optim)
         self._networks = {"generator": generator, "critic": critic}
-        self.players = AdversarialTerms(generator, critic, prior, loss or NonSaturating(), penalty)
+        self.terms = AdversarialTerms(generator, critic, prior, loss or NonSaturating(), penalty)
         self.clip, self.critic_steps = clip, critic_steps
         self.noise, self.penalty_schedule = noise, penalty_schedule
         self.optimizers = {
@@ -101,48 +111,50 @@ class AdversarialGame:
             "critic": make_optimizer(make_c, critic.parameters()),
         }
         self.schedules = {name: schedule(o) for name, o in self.optimizers.items()} if schedule else {}
-        self.t = self.moves = self.waited = 0
+        self.t = self.generator_steps = 0
+        self.critic_steps_taken = 0  # since the generator's latest step
         self.latest: dict[str, Tensor] = {}
         self.compile = compile
         self._verified = {
-            "generator": VerifiedFunction(self.players.generator_terms, constant=constant),
-            "critic": VerifiedFunction(self.players.critic_terms, constant=constant),
+            "generator": VerifiedFunction(self.terms.generator_terms, constant=constant),
+            "critic": VerifiedFunction(self.terms.critic_terms, constant=constant),
         }
         self._clip_critic()
 
     @torch.enable_grad()
     def __call__(self, *batch: Tensor) -> dict[str, Tensor]:
-        """Learn from one batch of data, ``(batch, *event)``, and its labels if the networks take them."""
+        """Take one step on a batch of data, ``(batch, *event)``, and its labels if the networks take them."""
         x, *rest = batch
-        sigma, penalty_factor = self._now(self.noise, x), self._now(self.penalty_schedule, x)
-        _, *logged, _ = self._move("critic", self.players.critic_terms, x, sigma, penalty_factor, *rest)
+        sigma, penalty_factor = self._value(self.noise, x), self._value(self.penalty_schedule, x)
+        _, *logged, _ = self._update("critic", self.terms.critic_terms, x, sigma, penalty_factor, *rest)
         self._clip_critic()
-        logs = dict(zip(self.players.logged(), logged, strict=True))
-        self.t, self.waited = self.t + 1, self.waited + 1
-        if self.waited >= (self.critic_steps if isinstance(self.critic_steps, int) else self.critic_steps(self.moves)):
-            loss, norm = self._move("generator", self.players.generator_terms, x, sigma, *rest)
+        logs = dict(zip(self.terms.logged(), logged, strict=True))
+        self.t, self.critic_steps_taken = self.t + 1, self.critic_steps_taken + 1
+        k = self.critic_steps if isinstance(self.critic_steps, int) else self.critic_steps(self.generator_steps)
+        if self.critic_steps_taken >= k:
+            loss, norm = self._update("generator", self.terms.generator_terms, x, sigma, *rest)
             self.latest = {"gradient": norm, "generator_loss": loss}
-            self.moves, self.waited = self.moves + 1, 0
+            self.generator_steps, self.critic_steps_taken = self.generator_steps + 1, 0
         for player, schedule in self.schedules.items():
-            if player == "critic" or self.moves:  # torch wants the first move before
+            if player == "critic" or self.generator_steps:  # torch warns of a schedule that precedes its optimiser
                 schedule.step()
         return logs | self.latest
 
-    def _now(self, schedule: Callable[[int], float] | None, x: Tensor) -> Tensor | None:
-        """The value of a schedule in this step, as a tensor: a graph would take a number for a constant."""
-        return None if schedule is None else torch.full((), schedule(self.t), device=x.device)
+    def _value(self, schedule: Callable[[int], float] | None, x: Tensor) -> Tensor | None:
+        """The value of a schedule in this step, as a tensor: a graph would bake in a Python number."""
+        return None if schedule is None else torch.full((), schedule(self.t), device=x.device, dtype=model_dtype(x))
 
-    def _move(self, player: str, terms: Callable[..., tuple[Tensor, ...]], *args: Any) -> tuple[Tensor, ...]:
-        """Move one player downhill; its terms, detached, and the norm of its gradient."""
+    def _update(self, player: str, terms: Callable[..., tuple[Tensor, ...]], *args: Any) -> tuple[Tensor, ...]:
+        """Take one optimiser step of a player; return its terms, detached, and the norm of its gradient."""
         optimizer = self.optimizers[player]
         weights = [p for p in self._networks[player].parameters() if p.requires_grad]
         follow(optimizer, self._networks[player].parameters())
-        begun = (self.t if player == "critic" else self.moves) > 0
+        begun = (self.t if player == "critic" else self.generator_steps) > 0
         found = None
-        if begun and compiles(self.compile, self.t):
-            found = self._verified[player](terms, args, by=weights, begun=True)
+        if begun and should_compile(self.compile, self.t):
+            found = self._verified[player](terms, args, wrt=weights, begun=True)
         if found is None:
-            # The other player's weights are constants of the move.
+            # Only this player's weights are differentiated; the other's are constants.
             values = terms(*args)
             gradients = torch.autograd.grad(values[0], weights, materialize_grads=True) if weights else ()
             found = Gradients(values, weights, gradients)
@@ -155,9 +167,9 @@ class AdversarialGame:
 
     @torch.no_grad()
     def evaluate(self, *batch: Tensor) -> dict[str, Tensor]:
-        """Both losses on a batch, without learning or noise and with every network in evaluation mode."""
+        """Both losses on a batch, without noise, penalty or update, and with every network in evaluation mode."""
         with eval_mode(*self._networks.values()):
-            return self.players.losses(*batch)
+            return self.terms.losses(*batch)
 
     def _clip_critic(self) -> None:
         if self.clip is not None:
@@ -166,25 +178,25 @@ class AdversarialGame:
     diagnose = staticmethod(diagnose)
 
     def weights(self) -> dict[str, Tensor]:
-        """All that was learned, by name: parameters and buffers of both players; the live tensors."""
+        """Parameters and buffers of both players, by name; the tensors themselves, not copies."""
         return weights_of(self._networks)
 
     def state_dict(self) -> dict[str, Any]:
-        """The weights, both optimisers and schedules, and whose turn it is."""
+        """The weights, both optimisers and schedules, and the counts of steps."""
         return {
             "weights": {name: t.detach() for name, t in self.weights().items()},
             "optimizers": {name: o.state_dict() for name, o in self.optimizers.items()},
             "schedules": {name: s.state_dict() for name, s in self.schedules.items()},
-            "turn": [self.t, self.moves, self.waited],
+            "steps": [self.t, self.generator_steps, self.critic_steps_taken],
             "latest": self.latest,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back ``state_dict``; raises ``KeyError`` if the weights are not those of these networks."""
+        """Restore what ``state_dict`` returned; raises ``KeyError`` if its weights do not fit the networks."""
         assign({name: t.detach() for name, t in self.weights().items()}, state["weights"])
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
         for name, schedule in self.schedules.items():
             schedule.load_state_dict(state["schedules"][name])
-        self.t, self.moves, self.waited = state["turn"]
+        self.t, self.generator_steps, self.critic_steps_taken = state["steps"]
         self.latest = state["latest"]

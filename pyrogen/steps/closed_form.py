@@ -1,4 +1,4 @@
-"""A fit without gradients as a step, so that what is known in closed form goes through the same loop."""
+"""A closed-form fit with the interface of a step, so that ``pyrogen.fit`` trains such models too."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,11 +11,11 @@ from pyrogen.pyro_tools.parameters import assign
 
 
 class ClosedForm:
-    """The first call fits the model to all the training data; later ones find nothing left to learn.
+    """The first call fits the model to all training data; later calls change nothing.
 
     Args:
-        model: it takes the fitted weights.
-        fit: makes a fitted model of the same form.
+        model: the fitted weights are copied into it.
+        fit: ``fit() -> model`` of the same architecture, fitted.
         loss: ``loss(x) -> scalar``; by default the negative log-likelihood in nats per datum, by ``model.log_prob``.
     """
 
@@ -26,14 +26,14 @@ class ClosedForm:
         self.loss = loss or self._nats
 
     def __call__(self, *batch: Tensor) -> dict[str, Tensor]:
-        """Fit at the first call; return the loss of the batch."""
+        """Fit at the first call; return the loss of the batch, ``{"loss": scalar}``."""
         if not self.fitted:
             self.network.load_state_dict(self.fit().state_dict())
             self.fitted = True
         return self.evaluate(*batch)
 
     def evaluate(self, *batch: Tensor) -> dict[str, Tensor]:
-        """The loss of the batch."""
+        """The loss of the batch in evaluation mode, ``{"loss": scalar}``."""
         with torch.no_grad(), eval_mode(self.network):
             return {"loss": self.loss(batch[0])}
 
@@ -43,11 +43,11 @@ class ClosedForm:
         return nats
 
     def state_dict(self) -> dict[str, Any]:
-        """The weights, and whether they are the fitted ones."""
+        """The weights, and whether they have been fitted."""
         return {"weights": self.network.state_dict(), "fitted": self.fitted}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back ``state_dict``.
+        """Restore what ``state_dict`` returned.
 
         Raises:
             KeyError: if the weights are not those of this model.

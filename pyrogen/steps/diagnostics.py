@@ -1,29 +1,34 @@
-"""What goes wrong in an adversarial game, told early and in one sentence."""
+"""Diagnosis of adversarial training from its logged scalars: collapse, divergence, vanishing gradients."""
 
 from collections.abc import Mapping
 
 
 def diagnose(row: Mapping[str, float]) -> str | None:
-    """What is wrong in a game whose logs were ``row``, and what to try; ``None`` while it looks well.
+    """One sentence on a failure that the logs show and its remedies; ``None`` if they show none.
 
     Args:
-        row: averages of what ``AdversarialGame`` returns over some steps; fields that are absent are not judged.
+        row: means over some steps of the scalars that ``AdversarialGame`` returns; absent ones are not tested.
+
+    Returns:
+        A message for the first of these: mode collapse (``std_ratio`` below 0.05), divergence (``critic_loss`` above
+        1e4 in absolute value), a vanishing generator gradient (``critic_accuracy`` above 0.999 and ``gradient`` below
+        1e-4).
     """
-    std_ratio, right = row.get("std_ratio", 1.0), row.get("critic_accuracy", 0.5)
+    std_ratio, accuracy = row.get("std_ratio", 1.0), row.get("critic_accuracy", 0.5)
     loss, gradient = abs(row.get("critic_loss", 0.0)), row.get("gradient", 1.0)
     if std_ratio < 0.05:
         return (
-            f"the samples hardly differ from each other (std_ratio {std_ratio:.2g} of the data's): the generator has "
-            "collapsed; try packed-gan or wgan-gp, a smaller lr, or larger batches"
+            f"the samples hardly differ from each other (std_ratio {std_ratio:.2g}): the generator has collapsed; "
+            "try packed-gan, relativistic-gan or wgan-gp, a smaller lr, or larger batches"
         )
     if loss > 1e4:
         return (
-            f"the critic's loss grows without bound ({loss:.2g}): nothing keeps it Lipschitz; "
+            f"the critic's loss diverges ({loss:.2g}): the critic is not kept Lipschitz; "
             "try a gradient penalty (wgan-gp), a smaller clip, or a smaller lr"
         )
-    if right > 0.999 and gradient < 1e-4:
+    if accuracy > 0.999 and gradient < 1e-4:
         return (
-            "the critic tells samples from data without a mistake, and the generator's gradient is gone "
+            "the critic separates samples from data without error, and the generator's gradient has vanished "
             f"({gradient:.2g}): try loss=non_saturating, a gradient penalty (wgan-gp), or fewer critic_steps"
         )
     return None

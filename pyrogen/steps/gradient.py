@@ -1,4 +1,4 @@
-"""Plain gradient descent as a step: for a network that is trained by a loss of its own."""
+"""A gradient step for networks that define their own loss."""
 
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from pyrogen.compile.verified import VerifiedFunction, compiles
+from pyrogen.compile.verified import VerifiedFunction, should_compile
 from pyrogen.nn.eval_mode import eval_mode
 from pyrogen.pyro_tools.parameters import assign, modules_of, weights_of
 from pyrogen.pyro_tools.programs import arity
@@ -16,7 +16,7 @@ from pyrogen.steps.optimizers import MakeOptimizer, follow, make_optimizer
 
 
 class GradientStep:
-    """One step down the gradient of ``losses(*batch)["loss"]``; what else it returns is logged.
+    """One optimiser step on ``losses(*batch)["loss"]``; the other scalars that it returns are logged.
 
     Args:
         losses: ``losses(*batch) -> {"loss": scalar, …}``, a network or a method of one. ``fit`` passes as
@@ -47,10 +47,10 @@ class GradientStep:
 
     @torch.enable_grad()
     def __call__(self, *batch: Tensor) -> dict[str, Tensor]:
-        """Take one optimiser step on the batch; return the losses before it."""
+        """Take one optimiser step on the batch; return the losses before the update, detached."""
         follow(self.optimizer, self._parameters())
         self.optimizer.zero_grad()
-        compiled = bool(self._names) and compiles(self.compile, self.t)
+        compiled = bool(self._names) and should_compile(self.compile, self.t)
         found = self._verified(self._terms, batch, begun=True) if compiled else None
         if found is None:
             losses = dict(self.losses(*batch))
@@ -67,7 +67,7 @@ class GradientStep:
         return {name: value.detach() for name, value in zip(self._names, values, strict=True)}
 
     def _terms(self, *batch: Tensor) -> tuple[Tensor, ...]:
-        """The loss, then what else is logged."""
+        """The loss, then the other scalars."""
         losses = dict(self.losses(*batch))
         return losses.pop("loss"), *losses.values()
 
@@ -75,12 +75,12 @@ class GradientStep:
         return list({id(p): p for module in self._modules.values() for p in module.parameters()}.values())
 
     def evaluate(self, *batch: Tensor) -> dict[str, Tensor]:
-        """The losses with every network in evaluation mode and nothing moved."""
+        """The losses with every network in evaluation mode; no parameter or buffer changes."""
         with torch.no_grad(), eval_mode(self):
             return dict(self.losses(*batch))
 
     def modules(self) -> Iterator[nn.Module]:
-        """Every network that is trained, and its parts."""
+        """Every trained network and its submodules."""
         for module in self._modules.values():
             yield from module.modules()
 
@@ -95,7 +95,7 @@ class GradientStep:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back ``state_dict``.
+        """Restore what ``state_dict`` returned.
 
         Raises:
             KeyError: if the weights are not those of this network.

@@ -1,4 +1,4 @@
-"""Optimisers of named parameters, from a maker of torch optimisers or from one of ``pyro.optim``."""
+"""Optimisers of named parameters, from a factory of torch optimisers or from a ``pyro.optim`` optimiser."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -17,9 +17,9 @@ MakeOptimizer = Callable[[Iterable[Tensor]], Optimizer]
 
 
 def make_optimizer(make: MakeOptimizer, parameters: Iterable[Any]) -> Optimizer:
-    """The optimiser, which updates all parameters in one call if it is of a kind that can and was not told otherwise.
+    """The optimiser, with torch's fused update where it exists and no other implementation was chosen.
 
-    The arithmetic is that of torch's loop over parameters, which on a CPU costs several times as much.
+    The fused update computes the same as torch's loop over parameters, which costs several times as much on a CPU.
     """
     optimizer = make(parameters)
     if type(optimizer) in (SGD, Adam, AdamW):
@@ -32,7 +32,7 @@ def make_optimizer(make: MakeOptimizer, parameters: Iterable[Any]) -> Optimizer:
 
 
 def follow(optimizer: Optimizer, parameters: Iterable[Tensor]) -> None:
-    """Train what a network has now: parameters that it got since, in the place of those that it no longer has."""
+    """Add parameters that a network has gained to its optimiser, and remove those that it has lost."""
     current = {id(p): p for p in parameters}
     held = {id(p) for group in optimizer.param_groups for p in group["params"]}
     fresh = [p for mark, p in current.items() if p.requires_grad and mark not in held]
@@ -43,20 +43,20 @@ def follow(optimizer: Optimizer, parameters: Iterable[Tensor]) -> None:
 
 
 class NamedOptimizer:
-    """An optimiser, its schedule and its clipping, whose parameters are known by name and can become more.
+    """An optimiser of named parameters with its learning-rate schedule and gradient clipping; parameters can be added.
 
     Args:
-        make: a maker of torch optimisers, or a ``pyro.optim`` optimiser. The latter's arguments may be a function of
-            the parameter's name, and its schedule is stepped by its owner, ``scheduler.step()``, as in Pyro.
+        make: a factory of torch optimisers, or a ``pyro.optim`` optimiser. The arguments of the latter may be a
+            function of the parameter's name; its scheduler is stepped by the caller, ``scheduler.step()``, as in Pyro.
         schedule: makes a learning-rate schedule of the optimiser, stepped after each update.
-        clip_norm: the largest norm of the whole gradient; ``None`` leaves it alone.
+        clip_norm: the maximum norm of the gradient of all parameters; ``None`` for no clipping.
 
     Raises:
         ConfigError: if ``make`` is neither.
 
     Attributes:
         optimizer, schedule: ``None`` before ``begin``.
-        groups: the names of the parameters that it began with, and of those that each ``add`` brought.
+        groups: the names of the parameters given to ``begin``, and of those of each ``add``.
     """
 
     def __init__(
@@ -81,7 +81,12 @@ class NamedOptimizer:
         self._moved: set[int] = set()
 
     def begin(self, named: Mapping[str, Tensor], sites: Mapping[str, Tensor]) -> None:
-        """Make the optimiser of the parameters ``named``; ``sites`` are Pyro's names for some of them."""
+        """Create the optimiser.
+
+        Args:
+            named: the parameters by name.
+            sites: the parameters that are Pyro sites, by their site name.
+        """
         if isinstance(self._make, PyroOptim):
             self.optimizer = make_optimizer(self._make.pt_optim_constructor, self._arguments(named, sites))
             if isinstance(self._make, PyroLRScheduler):
@@ -94,7 +99,7 @@ class NamedOptimizer:
         self._note(named)
 
     def add(self, named: Mapping[str, Tensor], sites: Mapping[str, Tensor]) -> None:
-        """Train further parameters, or others in the place of those of the same names."""
+        """Add parameters; one whose name is already known replaces the earlier tensor. Arguments as for ``begin``."""
         assert self.optimizer is not None
         for name in [name for name in named if name in self._tensors]:
             self._replace(self._tensors[name], named[name])
@@ -112,24 +117,24 @@ class NamedOptimizer:
         self._note(named)
 
     def _replace(self, old: Tensor, new: Tensor) -> None:
-        """Train a new tensor in the place of one that its owner no longer holds, from a fresh state."""
+        """Replace a tensor that its module no longer holds; the optimiser's state of the new one starts empty."""
         assert self.optimizer is not None
         for group in self.optimizer.param_groups:
             group["params"] = [new if p is old else p for p in group["params"]]
         self.optimizer.state.pop(old, None)
 
     def trains(self, parameter: Tensor) -> bool:
-        """Whether a parameter is one of the optimiser's."""
+        """Whether the optimiser updates this parameter."""
         return id(parameter) in self._known
 
     def complete(self, sites: Mapping[str, Tensor], met: Iterable[str]) -> None:
-        """Do as Pyro does with a parameter that was met and has no gradient: it is zero, if there ever was one.
+        """Give sites without a gradient a zero gradient, as Pyro does, if they ever had one.
 
-        So its momentum goes on moving it. A torch optimiser leaves such a parameter alone.
+        Momentum then continues to update them; a torch optimiser would skip them. Only for ``pyro.optim`` optimisers.
 
         Args:
             sites: the parameter sites.
-            met: the names of those that model and guide ran into.
+            met: the names of the sites that model and guide reached in this step.
         """
         if not isinstance(self._make, PyroOptim):
             return
@@ -140,7 +145,7 @@ class NamedOptimizer:
                 site.grad = torch.zeros_like(site)
 
     def step(self) -> None:
-        """Clip the gradients, update the parameters and move the schedule on."""
+        """Clip the gradients, update the parameters and step the schedule."""
         assert self.optimizer is not None
         if self.clip_norm is not None:
             nn.utils.clip_grad_norm_([p for g in self.optimizer.param_groups for p in g["params"]], self.clip_norm)
@@ -162,7 +167,7 @@ class NamedOptimizer:
         self._known |= {id(t) for t in named.values()}
 
     def _arguments(self, named: Mapping[str, Tensor], sites: Mapping[str, Tensor]) -> list[dict[str, Any]]:
-        """Parameter groups with Pyro's arguments: one, or one for each parameter where they depend on the name."""
+        """Parameter groups with Pyro's arguments: one group, or one for each parameter if they depend on the name."""
         optim = self._make
         assert isinstance(optim, PyroOptim)
         called = {id(t): name for name, t in sites.items()}
@@ -197,16 +202,15 @@ class NamedOptimizer:
     def load_state_dict(
         self, state: Mapping[str, Any], named: Mapping[str, Tensor], sites: Mapping[str, Tensor]
     ) -> None:
-        """Make the optimiser that ``state`` is of.
+        """Create the optimiser with the state that ``state_dict`` returned.
 
         Args:
-            state: what ``state_dict`` gave; without ``groups``, the parameters are those ``named`` that require a
-                gradient.
+            state: that state; without ``groups``, the parameters are those of ``named`` that require a gradient.
             named: every parameter, by name.
-            sites: Pyro's names for some of them.
+            sites: the parameters that are Pyro sites, by their site name.
 
         Raises:
-            KeyError: if a parameter of the state is not among those ``named``, or the optimiser is of another kind.
+            KeyError: if a parameter of the state is missing from ``named``, or the optimiser is of another class.
         """
         if state["optimizer"] is None:
             return
@@ -227,6 +231,6 @@ class NamedOptimizer:
 
 
 def _split(name: str) -> tuple[str, str]:
-    """A module's name and a parameter's, from Pyro's name of a site."""
+    """The names of module and parameter in Pyro's name of a site, ``module$$$parameter``."""
     module, _, parameter = name.rpartition("$$$")
     return module, parameter

@@ -1,11 +1,11 @@
-"""Several steps on each batch: how a model that is both fitted and played with is trained."""
+"""Sequences of steps on each batch, and adversarial training of codes, for hybrid models."""
 
 from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor, nn
 
-from pyrogen.data.step_arguments import batch_for
+from pyrogen.data.step_arguments import select_arguments
 from pyrogen.protocols import Step
 from pyrogen.pyro_tools.programs import drop_extra_args
 from pyrogen.steps.adversarial import AdversarialGame
@@ -13,12 +13,12 @@ from pyrogen.steps.diagnostics import diagnose
 
 
 class SequentialSteps:
-    """Steps that learn from each batch one after another, e.g. an ``SVI`` and an ``AdversarialGame``.
+    """Several steps that are taken on each batch in order, e.g. an ``SVI`` and an ``AdversarialGame``.
 
     Args:
-        steps: by name, in their order; they may share weights.
+        steps: by name, in order; they may share weights.
 
-    Each call returns the scalars of all; a later step's stand for an earlier one's of the same name.
+    Each call returns the scalars of all steps; a later step's scalar replaces an earlier one of the same name.
     """
 
     def __init__(self, **steps: Step) -> None:
@@ -26,7 +26,7 @@ class SequentialSteps:
 
     @property
     def compile(self) -> bool | None:
-        """Whether the steps that can be compiled are; set for all of them at once."""
+        """Whether the steps that can be compiled are compiled; setting it sets all of them."""
         return next((step.compile for step in self._compilable()), None)
 
     @compile.setter
@@ -38,17 +38,17 @@ class SequentialSteps:
         return [step for step in self.steps.values() if hasattr(step, "compile")]
 
     def __call__(self, *batch: Tensor) -> dict[str, Tensor]:
-        """Let every step learn from the batch."""
+        """Take every step on the batch; return the scalars of all."""
         logs: dict[str, Tensor] = {}
         for step in self.steps.values():
-            logs |= step(*batch_for(step, batch))
+            logs |= step(*select_arguments(step, batch))
         return logs
 
     def evaluate(self, *batch: Tensor) -> dict[str, Tensor]:
-        """The scalars of all steps without learning."""
+        """The scalars of all steps, without updates."""
         logs: dict[str, Tensor] = {}
         for step in self.steps.values():
-            logs |= step.evaluate(*batch_for(step, batch))
+            logs |= step.evaluate(*select_arguments(step, batch))
         return logs
 
     diagnose = staticmethod(diagnose)
@@ -58,35 +58,35 @@ class SequentialSteps:
         return {name: step.state_dict() for name, step in self.steps.items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back ``state_dict``."""
+        """Restore what ``state_dict`` returned."""
         for name, step in self.steps.items():
             step.load_state_dict(state[name])
 
 
 class LatentAdversarialStep:
-    """The game on codes: the encoder generates them from data, and the prior draws the real ones.
+    """Adversarial training of an encoder: its codes are the samples, draws from the prior are the data.
 
-    At its equilibrium the codes of all data together, ``∫ q(z | x) p(x) dx``, are distributed as the prior. Makhzani et
-    al., "Adversarial autoencoders", 2015.
+    At the equilibrium the aggregated posterior ``∫ q(z | x) p(x) dx`` equals the prior. Makhzani et al., "Adversarial
+    autoencoders", 2015.
 
     Args:
         encoder: ``encoder(x) -> z``.
         critic: ``critic(z, y=None) -> (batch,)``.
         prior: ``prior(n) -> z``, or ``prior(n, y) -> z`` given labels.
-        options: those of ``AdversarialGame``, but for ``compile``.
+        options: those of ``AdversarialGame`` except ``compile``: the step runs eagerly.
     """
 
     def __init__(self, encoder: nn.Module, critic: nn.Module, prior: Callable[..., Tensor], **options: Any) -> None:
         self.prior = drop_extra_args(prior)
-        # A graph would take the batch at hand for a constant.
+        # Not compiled: a graph would bake in the batch, which the encoder reads from an attribute.
         self.game = AdversarialGame(encoder, critic, lambda n: self._x, **options, compile=False)
 
     def __call__(self, *batch: Tensor) -> dict[str, Tensor]:
-        """Learn from one batch of data, and its labels if the prior knows them."""
+        """Take one step on a batch of data, and its labels if the prior takes them."""
         return self.game(*self._codes(*batch))
 
     def evaluate(self, *batch: Tensor) -> dict[str, Tensor]:
-        """Both losses on a batch, without learning."""
+        """Both losses on a batch, without updates."""
         return self.game.evaluate(*self._codes(*batch))
 
     def _codes(self, x: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
@@ -94,9 +94,9 @@ class LatentAdversarialStep:
         return self.prior(len(x), *rest), *rest
 
     def state_dict(self) -> dict[str, Any]:
-        """That of the game."""
+        """The state of the adversarial step."""
         return self.game.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back ``state_dict``."""
+        """Restore what ``state_dict`` returned."""
         self.game.load_state_dict(state)

@@ -2,8 +2,8 @@
 
     maximise over θ, φ   ELBO(x) = E_{q_φ(z|x)} [log p_θ(x, z) - log q_φ(z|x)]  ≤  log p_θ(x)
 
-With an empty guide this is maximum likelihood. The signature is Pyro's; the difference is that the
-step owns its parameters, so that two models never share one by the accident of a name.
+With an empty guide this is maximum likelihood. The signature is Pyro's; unlike Pyro's, the step has its own parameter
+store, so that two models do not share parameters of the same name.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -17,52 +17,52 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from pyrogen.compile.elbo import CompiledELBO
-from pyrogen.data.step_arguments import types_named
+from pyrogen.data.step_arguments import explain_dtype_errors
 from pyrogen.errors import ConfigError
 from pyrogen.nn.eval_mode import eval_mode
 from pyrogen.objectives.pyro_losses import as_loss
 from pyrogen.pyro_tools import template
-from pyrogen.pyro_tools.predictive import draw
+from pyrogen.pyro_tools.predictive import sample_predictive
 from pyrogen.pyro_tools.programs import Program, arity
 from pyrogen.steps.optimizers import MakeOptimizer
-from pyrogen.steps.svi_update import Learning
+from pyrogen.steps.svi_update import SVIUpdate
 
 
 def no_guide(*_: Any, **__: Any) -> None:
-    """The guide of a model without latent variables: SVI is then maximum likelihood."""
+    """The empty guide, of a model without latent variables."""
 
 
 class SVI:
     """One step of stochastic variational inference: ``step(*args, **kwargs) -> {"loss": …}``.
 
-    Model and guide are given exactly what the step is given. Trained are the parameters of every network that
-    ``model`` and ``guide`` are, are methods of or refer to, every ``pyro.param`` and ``pyro.module`` site, and any
-    other leaf that the loss depends on. They are collected when the first batch is seen, because a guide may make its
-    own then; those that appear or are unfrozen later join them.
+    Model and guide receive exactly the arguments of the step. The step trains the parameters of every network that
+    ``model`` and ``guide`` are, are methods of or refer to, every ``pyro.param`` and ``pyro.module`` site, and every
+    other leaf tensor that the loss depends on. They are collected on the first batch, because a guide may create them
+    then; parameters that appear or are unfrozen later are added.
 
-    ``svi.model``, ``svi.guide`` and ``svi.sample`` see the trained parameters from anywhere, so the step itself can
-    be evaluated and compared like a model of the library. ``step``, ``evaluate_loss`` and ``run`` are those of
-    ``pyro.infer.SVI``, whose values are sums over the data.
+    ``svi.model``, ``svi.guide`` and ``svi.sample`` use the trained parameters, so the step itself can be evaluated and
+    compared like a model of the library. ``step``, ``evaluate_loss`` and ``run`` are those of ``pyro.infer.SVI``,
+    whose values are sums over the data.
 
     Args:
         model: a Pyro program ``model(x, y=None)``.
         guide: its guide, with the same arguments; empty by default.
-        optim: makes a torch optimiser of parameters, e.g. ``partial(Adam, lr=1e-3)``, or one of ``pyro.optim``, whose
+        optim: a factory of torch optimisers, e.g. ``partial(Adam, lr=1e-3)``, or an optimiser of ``pyro.optim``, whose
             arguments may depend on the parameter's name; ``Adam`` by default.
         loss: a Pyro ELBO, or a function ``loss(model, guide, *args, **kwargs)``; ``Trace_ELBO()`` by default.
-        loss_and_grads: with a function as loss, what computes it and adds its gradients; by default it is
+        loss_and_grads: for a function as loss, computes it and accumulates its gradients; by default the loss is
             differentiated.
-        clip_norm: the largest norm of the whole gradient; ``None`` leaves it alone.
+        clip_norm: the maximum norm of the gradient of all parameters; ``None`` for no clipping.
         schedule: makes a learning-rate schedule of the optimiser, stepped after each update, e.g.
             ``partial(CosineAnnealingLR, T_max=steps)``.
         compile: whether the loss and its gradients run as one compiled graph (see ``CompiledELBO``), after the
-            first step; by default after ``COMPILE_AFTER`` steps, so that a short run does not wait for a compiler.
-        constant: names of attributes and variables of the programs that never change; a compiled step does not look
-            at them.
+            first step; by default after ``COMPILE_AFTER`` steps, so that a short run is not delayed by compilation.
+        constant: names of attributes and variables of the programs that never change; a compiled step does not check
+            them.
         store: ``"own"``, or ``"global"`` to keep the sites in Pyro's global parameter store.
 
     Raises:
-        ConfigError: if ``optim`` is no maker of torch optimisers, or nothing can be trained.
+        ConfigError: if ``optim`` is not a factory of optimisers, or there is nothing to train.
     """
 
     def __init__(
@@ -90,37 +90,37 @@ class SVI:
             self.takes["sample"] = arity(self._sample)
         self.loss = as_loss(loss or Trace_ELBO(), loss_and_grads)
         compiled = self.loss if isinstance(self.loss, CompiledELBO) else CompiledELBO(self.loss, constant)
-        self._learning = Learning(
+        self._update = SVIUpdate(
             self._model, self._guide, compiled, optim or torch.optim.Adam, schedule, clip_norm, shared=store == "global"
         )
         self._compiled = compiled
         self.compile = compile
 
     def __call__(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
-        """Take one optimiser step on the batch; return the negative ELBO before it, in nats per datum."""
-        with types_named(self, args):
-            loss, count = self._learning.step(args, kwargs, self.compile)
+        """Take one optimiser step on the batch; return ``{"loss": …}`` before the update, in nats per datum."""
+        with explain_dtype_errors(self, args):
+            loss, count = self._update.step(args, kwargs, self.compile)
         return _per_datum(loss, count)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
-        """The negative ELBO in nats per datum, with every network in evaluation mode and nothing moved."""
-        with eval_mode(self), types_named(self, args):
-            loss, count = self._learning.loss(self.loss.loss, args, kwargs)
+        """``{"loss": …}`` in nats per datum, with every network in evaluation mode and without an update."""
+        with eval_mode(self), explain_dtype_errors(self, args):
+            loss, count = self._update.loss(self.loss.loss, args, kwargs)
         return _per_datum(loss, count)
 
     def setup(self, *args: Any, **kwargs: Any) -> None:
-        """Make the parameters and the optimiser without learning: ``step`` does it by itself."""
-        self._learning.setup(args, kwargs)
+        """Create the parameters and the optimiser without an update; the first step does so by itself."""
+        self._update.setup(args, kwargs)
 
-    # What Pyro's users call it by.
+    # The interface of pyro.infer.SVI.
 
     def step(self, *args: Any, **kwargs: Any) -> Any:
         """One optimiser step; return the loss summed over the data, a float, as ``pyro.infer.SVI.step`` does."""
-        return _number(self._learning.step(args, kwargs, self.compile, lenient=True)[0])
+        return _number(self._update.step(args, kwargs, self.compile, lenient=True)[0])
 
     def evaluate_loss(self, *args: Any, **kwargs: Any) -> Any:
-        """The loss summed over the data, a float, without learning; in the mode that the networks are in."""
-        return _number(self._learning.loss(self.loss.loss, args, kwargs)[0])
+        """The loss summed over the data, a float, without an update; networks keep their mode."""
+        return _number(self._update.loss(self.loss.loss, args, kwargs)[0])
 
     def run(self, *args: Any, num_steps: int = 1, **kwargs: Any) -> "SVI":
         """Take ``num_steps`` steps on the same arguments; return the step."""
@@ -132,85 +132,90 @@ class SVI:
         """The constrained value of a ``pyro.param`` site.
 
         Raises:
-            ConfigError: if there is none of that name; the message lists those there are.
+            ConfigError: if there is no site of that name; the message lists the known ones.
         """
-        sites = self._learning.owned.sites
+        sites = self._update.trained.sites
         if name not in sites.params:
             raise ConfigError(f"there is no parameter site {name!r} (known: {', '.join(sites.params) or 'none yet'})")
         return sites.value(name)
 
-    # What follows lets the step stand for the trained model.
+    # The interface of a trained model.
 
     def model(self, *args: Any, **kwargs: Any) -> Any:
-        """The model under the trained parameters."""
-        return self._learning.run(self._model, args, kwargs)
+        """The model with the trained parameters."""
+        return self._update.run(self._model, args, kwargs)
 
     def guide(self, *args: Any, **kwargs: Any) -> Any:
-        """The guide under the trained parameters."""
-        return self._learning.run(self._guide, args, kwargs)
+        """The guide with the trained parameters."""
+        return self._update.run(self._guide, args, kwargs)
 
     def sample(self, n: int, y: Tensor | None = None) -> Tensor:
-        """Draw ``n`` data, ``(n, *event)``: local latents from the prior, shared ones from the guide.
+        """Draw ``n`` data, ``(n, *event)``: local latent variables from the prior, shared ones from the guide.
 
-        A model whose owner has a ``sample`` of its own is drawn from by that.
+        If ``model`` is a method of an object with a method ``sample(n, y)``, that method draws.
 
         Raises:
             ConfigError: before the first step, when the shape of the data is not known.
         """
-        self._learning.require_state()
-        with self._learning.owned.sites, eval_mode(self):
+        self._update.require_state()
+        with self._update.trained.sites, eval_mode(self):
             if self._sample is not None:
                 return self._sample(n, y)
-            like = template.datum(self._learning.template)
+            like = template.first_datum(self._update.template)
             if like is None:
                 raise ConfigError("the shape of the data is not known before the first step: train, then sample")
-            return draw(self._model, self._guide, like.to(self._learning.owned.device), n, y)
+            return sample_predictive(self._model, self._guide, like.to(self._update.trained.device), n, y)
 
     @property
     def t(self) -> int:
         """The number of steps taken."""
-        return self._learning.t
+        return self._update.t
 
     @property
     def optimizer(self) -> Optimizer | None:
         """The torch optimiser; ``None`` before the first step."""
-        return self._learning.optimizer.optimizer
+        return self._update.optimizer.optimizer
 
     @property
     def schedule(self) -> LRScheduler | None:
         """The schedule of the learning rate, if there is one."""
-        return self._learning.optimizer.schedule
+        return self._update.optimizer.schedule
 
     @property
     def refused(self) -> str | None:
         """Why the loss runs eagerly although it was to be compiled; ``None`` if it does not."""
-        return self._learning.compiled.refused
+        return self._update.compiled.refused
 
     def modules(self) -> Iterator[nn.Module]:
-        """Every network that model, guide and loss reach, and its parts."""
-        return self._learning.owned.modules()
+        """Every module that model, guide and loss reach, and its submodules."""
+        return self._update.trained.modules()
 
     def weights(self) -> dict[str, Tensor]:
-        """All that was learned, by name: parameters, buffers, unconstrained sites; the live tensors."""
-        return self._learning.owned.weights()
+        """Parameters, buffers and unconstrained sites by name; the tensors themselves, not copies."""
+        return self._update.trained.weights()
 
     def state_dict(self) -> dict[str, Any]:
-        """All that is needed to go on exactly, or to stand for the trained model, without the data."""
-        return self._learning.state_dict()
+        """The state needed to continue bit for bit, or to use the trained model, without the data."""
+        return self._update.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take back ``state_dict``: the step is then the one that it was taken of.
+        """Restore what ``state_dict`` returned.
 
         Raises:
             KeyError: if the weights are not those of this model.
         """
-        self._learning.load_state_dict(dict(state))
+        self._update.load_state_dict(dict(state))
 
 
 def _per_datum(loss: Any, count: Any) -> dict[str, Tensor]:
-    """A loss in nats per datum; of wake-sleep's two, the model's and the guide's."""
+    """A loss in nats per datum; the two losses of reweighted wake-sleep are the model's and the guide's."""
     parts = loss if isinstance(loss, tuple) else (loss,)
-    return {name: torch.as_tensor(part) / count for name, part in zip(("loss", "guide_loss"), parts, strict=False)}
+    return {name: _scalar(part) / count for name, part in zip(("loss", "guide_loss"), parts, strict=False)}
+
+
+def _scalar(part: Any) -> Tensor:
+    """A loss as a tensor: a Python float, which some of Pyro's losses return, has the digits of float64."""
+    return part if isinstance(part, Tensor) else torch.tensor(part, dtype=torch.float64)
 
 
 def _number(loss: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What a step of variational inference holds and moves: networks, sites, optimiser, and their state."""
+"""The update behind ``SVI``: parameters of a pair of programs, their optimiser, and the state of both."""
 
 import logging
 import weakref
@@ -13,7 +13,7 @@ from pyro.nn import PyroModule
 from torch import Tensor
 
 from pyrogen.compile.elbo import CompiledELBO
-from pyrogen.compile.verified import compiles
+from pyrogen.compile.verified import should_compile
 from pyrogen.errors import ConfigError
 from pyrogen.nn.eval_mode import eval_mode
 from pyrogen.pyro_tools import template
@@ -22,25 +22,29 @@ from pyrogen.pyro_tools.programs import Program
 from pyrogen.pyro_tools.recorder import SiteRecorder
 from pyrogen.random import random_state, scoped_seed, set_random_state
 from pyrogen.steps.optimizers import NamedOptimizer
-from pyrogen.steps.trained_parameters import Owned
+from pyrogen.steps.trained_parameters import TrainedParameters
 
 log = logging.getLogger(__name__)
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 
-class Learning:
-    """The parameters of a pair and their optimiser; ``SVI`` is its public face.
+class SVIUpdate:
+    """The parameters of a pair and their optimiser; the implementation of ``SVI``.
+
+    Parameters are created lazily: a guide or a ``pyro.param`` site may create them on the first batch. A state that is
+    loaded before they can be created is kept as pending until a batch is seen.
 
     Args:
         model, guide: the pair.
         compiled: its loss.
         optim, schedule, clip_norm: as for ``NamedOptimizer``.
-        shared: whether the sites are Pyro's global ones.
+        shared: whether the sites are kept in Pyro's global parameter store.
 
     Attributes:
+        trained: the parameters.
         t: the number of steps taken.
-        template: the first batch, for a checkpoint; ``None`` before it.
+        template: a description of the first batch, saved in checkpoints; ``None`` before it.
     """
 
     def __init__(
@@ -55,167 +59,167 @@ class Learning:
     ) -> None:
         self.model, self.guide, self.compiled = model, guide, compiled
         self.optimizer = NamedOptimizer(optim, schedule, clip_norm)
-        self.owned = Owned(model, guide, compiled.eager, shared)
-        self._glimpsed: list[weakref.ref[Tensor]] = []
+        self.trained = TrainedParameters(model, guide, compiled.eager, shared)
+        self._transient: list[weakref.ref[Tensor]] = []
         self._warned = False
         self._pending: dict[str, Any] | None = None
         self._refused: str | None = None
         self.template: dict[str, Any] | None = None
         self.t = 0
-        self._known_model = self._registered  # one object, by which a loss may know it again
+        self._known_model = self._registered  # one object for all calls: a loss may cache by identity
 
     def step(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], compile: bool | None, lenient: bool = False
     ) -> tuple[Any, Any]:
-        """Update the parameters once; the loss before it, and how many data it speaks of.
+        """Update the parameters once; return the loss before the update and the number of data it sums over.
 
         Args:
             args, kwargs: of model and guide.
             compile: as for ``SVI``.
-            lenient: whether a step with nothing to train is one that moves nothing, as in Pyro, and no error.
+            lenient: whether a step without trainable parameters is allowed, as in Pyro, instead of an error.
         """
         self.setup_pending(args, kwargs)
         first = self.optimizer.optimizer is None
         if self.optimizer.optimizer is not None:
-            self.optimizer.optimizer.zero_grad()  # of all weights: another step may have left gradients on shared ones
+            self.optimizer.optimizer.zero_grad()  # another step may have left gradients on shared weights
         found = None
         loss: Any
         count: Any
-        with torch.enable_grad(), self.owned.sites:
-            if not first and self._refused is None and compiles(compile, self.t):
+        with torch.enable_grad(), self.trained.sites:
+            if not first and self._refused is None and should_compile(compile, self.t):
                 found = self.compiled.gradients(self.model, self.guide, args, kwargs, begun=self.t > 0)
             if found is not None:
-                self._adopt(found.weights)
+                self._extend(found.weights)
                 found.store()
-                (loss, count), met = found.values, found.noted
+                (loss, count), met = found.values, found.param_sites
             else:
                 with SiteRecorder() as recorder:
                     loss = self._eager(args, kwargs, lenient)
                 count, met = recorder.count(args), recorder.params
-            self.optimizer.complete(self.owned.sites.params, met)
+            self.optimizer.complete(self.trained.sites.params, met)
         if self.optimizer.optimizer is not None:
             self.optimizer.step()
         self.t += 1
         return loss, count
 
     def loss(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, int]:
-        """``function(model, guide, *args, **kwargs)`` without gradients, and how many data it speaks of."""
+        """``function(model, guide, *args, **kwargs)`` without gradients, and the number of data it sums over."""
         self.setup_pending(args, kwargs)
-        with torch.no_grad(), self.owned.sites, SiteRecorder() as recorder:
+        with torch.no_grad(), self.trained.sites, SiteRecorder() as recorder:
             loss = function(self.model, self.guide, *args, **kwargs)
         return loss, recorder.count(args)
 
     def run(self, program: Program, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """A program under the sites."""
+        """``program(*args, **kwargs)`` with the values of the trained sites."""
         self.setup_pending(args, kwargs)
-        with self.owned.sites:
+        with self.trained.sites:
             return program(*args, **kwargs)
 
     def setup(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Make the parameters and the optimiser without learning, and take up a loaded state."""
+        """Create the parameters and the optimiser without an update, and restore a pending state."""
         self.setup_pending(args, kwargs)
         if self.optimizer.optimizer is None:
-            with scoped_seed(0), torch.enable_grad(), self.owned.sites:
+            with scoped_seed(0), torch.enable_grad(), self.trained.sites:
                 self._eager(args, kwargs)
             assert self.optimizer.optimizer is not None
             self.optimizer.optimizer.zero_grad()
 
     def setup_pending(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Take up a loaded state that has waited for a batch."""
+        """Restore a pending state, now that a batch is known."""
         if self._pending is not None:
-            self._take(self._pending, (args, kwargs))
+            self._restore(self._pending, (args, kwargs))
 
     def require_state(self) -> None:
-        """Raise ``ConfigError`` while a loaded state waits for a batch."""
+        """Raise ``ConfigError`` if a loaded state is pending."""
         if self._pending is not None:
             raise ConfigError(f"the restored step needs one batch, `step.setup(*batch)`, first: {self._why_pending}")
 
     def _eager(self, args: tuple[Any, ...], kwargs: dict[str, Any], lenient: bool = False) -> Any:
-        """The loss, with its gradients added to the parameters."""
+        """The loss, computed eagerly; its gradients are accumulated in the parameters."""
         loss = self.compiled.eager
         if hasattr(loss, "differentiable_loss"):
             before = random_state() if isinstance(loss, TraceEnum_ELBO) else None
             try:
                 value = torch.as_tensor(loss.differentiable_loss(self.model, self.guide, *args, **kwargs))
-            except ValueError as error:  # it depends on no parameter: all sites that do are summed out
+            except ValueError as error:  # the loss depends on no parameter: all sites that do are summed out
                 if before is None or "differentiated" not in str(error):
                     raise
                 set_random_state(before)
                 value = torch.as_tensor(loss.loss(self.model, self.guide, *args, **kwargs))
-            self._meet(leaves(value), args, kwargs, lenient)
+            self._train(leaves(value), args, kwargs, lenient)
             if value.requires_grad:
                 value.backward()
             return value.detach()
         with poutine.trace(param_only=True) as capture:
             value = loss.loss_and_grads(self._known_model, self.guide, *args, **kwargs)
         met = [site["value"].unconstrained() for site in capture.trace.nodes.values()]
-        self._meet([*met, *(t for t in self.owned.reached() if t.grad is not None)], args, kwargs, lenient)
+        self._train([*met, *(t for t in self.trained.reached() if t.grad is not None)], args, kwargs, lenient)
         return value
 
     def _registered(self, *args: Any, **kwargs: Any) -> Any:
-        """The model with every network at a parameter site: without one, Pyro takes no gradient by itself."""
-        for name, module in self.owned.networks.items():
-            if not isinstance(module, PyroModule):  # which has sites of its own
+        """The model with every network registered as a site: Pyro's own losses differentiate registered ones only."""
+        for name, module in self.trained.networks.items():
+            if not isinstance(module, PyroModule):  # a PyroModule registers its own parameters
                 pyro.module(name, module)
         return self.model(*args, **kwargs)
 
-    def _meet(self, found: Iterable[Tensor], args: tuple[Any, ...], kwargs: dict[str, Any], lenient: bool) -> None:
-        """Train the leaves of a loss; at the first one, make the optimiser of all parameters."""
+    def _train(self, found: Iterable[Tensor], args: tuple[Any, ...], kwargs: dict[str, Any], lenient: bool) -> None:
+        """Train the leaf tensors of a loss: create the optimiser at the first call, later add new leaves to it."""
         if self.optimizer.optimizer is not None:
-            self._adopt(found)
+            self._extend(found)
             return
         self.template = template.describe(args, kwargs)
-        self.owned.name_strays(found)
-        trained = {name: t for name, t in self.owned.weights().items() if t.requires_grad}
+        self.trained.register(found)
+        trained = {name: t for name, t in self.trained.weights().items() if t.requires_grad}
         if not trained and lenient:
             return
         if not trained:
             raise ConfigError(
                 "nothing to train: model and guide have no network, pyro.param or autoguide that requires a gradient"
             )
-        self.optimizer.begin(trained, self.owned.sites.params)
+        self.optimizer.begin(trained, self.trained.sites.params)
 
-    def _adopt(self, found: Iterable[Tensor]) -> None:
-        """Train what has appeared, was unfrozen or was replaced since."""
+    def _extend(self, found: Iterable[Tensor]) -> None:
+        """Add leaves to the optimiser that are new, unfrozen or replaced."""
         fresh = [t for t in found if t.requires_grad and not self.optimizer.trains(t)]
-        fresh = self._lasting(fresh) if fresh else fresh
+        fresh = self._persistent(fresh) if fresh else fresh
         if fresh:
-            self.owned.name_strays(fresh)
+            self.trained.register(fresh)
             marks = {id(t) for t in fresh}
             self.optimizer.add(
-                {n: t for n, t in self.owned.weights().items() if id(t) in marks}, self.owned.sites.params
+                {n: t for n, t in self.trained.weights().items() if id(t) in marks}, self.trained.sites.params
             )
 
-    def _lasting(self, found: list[Tensor]) -> list[Tensor]:
-        """Without leaves that the program makes when it runs: they are others in each step, and cannot be trained."""
-        held = {id(t) for t in (*self.owned.weights().values(), *self.owned.reached())}
-        before, passing = self._glimpsed, [t for t in found if id(t) not in held]
-        self._glimpsed = [weakref.ref(t) for t in passing]
+    def _persistent(self, found: list[Tensor]) -> list[Tensor]:
+        """The leaves that exist beyond one step: a parameter that the program creates in each run cannot be trained."""
+        held = {id(t) for t in (*self.trained.weights().values(), *self.trained.reached())}
+        before, passing = self._transient, [t for t in found if id(t) not in held]
+        self._transient = [weakref.ref(t) for t in passing]
         lasting = [t for t in found if id(t) in held or any(t is ref() for ref in before)]
         if before and len(lasting) < len(found) and not self._warned:
             self._warned = True
             shape = tuple(next(t for t in passing if all(t is not ref() for ref in before)).shape)
             log.warning(
-                "the program makes a parameter of shape %s anew in each step, which is not trained: "
-                "make networks and leaves outside of it, or use pyro.param",
+                "the program creates a new parameter of shape %s in each step, which is not trained: "
+                "create networks and leaf tensors outside of it, or use pyro.param",
                 shape,
             )
         return lasting
 
     @property
     def refused(self) -> str | None:
-        """Why the loss runs eagerly although it was to be compiled."""
+        """Why the loss runs eagerly although compilation was asked for; ``None`` if it does not."""
         return self._refused or self.compiled.refused
 
     def state_dict(self) -> dict[str, Any]:
-        """Weights, sites, optimiser, schedule, step number, and a template of the batch."""
+        """Weights, sites, optimiser, schedule, step count, and the template of the batch."""
         if self._pending is not None:
             return self._pending
-        weights = self.owned.weights()
+        weights = self.trained.weights()
         names = {id(t): name for name, t in weights.items()}
         return {
             "weights": {name: t.detach() for name, t in weights.items()},
-            "sites": self.owned.sites.state_dict(names, with_networks=self.optimizer.optimizer is not None),
+            "sites": self.trained.sites.state_dict(names, with_networks=self.optimizer.optimizer is not None),
             **self.optimizer.state_dict(),
             "template": self.template,
             "refused": self.refused,
@@ -223,57 +227,57 @@ class Learning:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Become the step that ``state`` was taken of; where that fails, nothing has changed."""
+        """Restore what ``state_dict`` returned; if that fails, nothing is changed."""
         pending, self._pending = self._pending, None
-        strays, sites = dict(self.owned.strays), self.owned.sites.copy()
-        values = [(t, t.detach().clone()) for t in self.owned.weights().values()]
+        leaves_before, sites = dict(self.trained.leaves), self.trained.sites.copy()
+        values = [(t, t.detach().clone()) for t in self.trained.weights().values()]
         try:
-            self._take(state, None)
+            self._restore(state, None)
         except Exception:
-            self._pending, self.owned.strays = pending, strays
-            self.owned.sites.put_back(sites)
+            self._pending, self.trained.leaves = pending, leaves_before
+            self.trained.sites.restore(sites)
             with torch.no_grad():
                 for tensor, value in values:
                     tensor.copy_(value)
             raise
 
-    def _take(self, state: dict[str, Any], batch: Arguments | None) -> None:
-        """Make what ``state`` has and this step has not yet, and copy the values.
+    def _restore(self, state: dict[str, Any], batch: Arguments | None) -> None:
+        """Create the parameters of ``state`` that do not exist yet, and copy all values.
 
-        Sites are made from their description. What else is missing is made by the programs themselves, which are run
-        on ``batch``, or on the template of the one that they were trained on; without either, the state waits.
+        Sites are created from their description. Other missing parameters are created by running the programs on
+        ``batch``, or on the template of their first batch; if neither is possible, the state is pending.
         """
-        weights, extra = state["weights"], self.owned.weights().keys() - state["weights"].keys()
-        if extra and weights.keys() - self.owned.weights().keys():
-            assign(self.owned.weights(), weights)  # another model's: it says which
-        for name in extra:  # sites that a later step has made
-            self.owned.sites.forget(name.removeprefix("param."))
-        if not self.owned.weights().keys() - weights.keys():
+        weights, extra = state["weights"], self.trained.weights().keys() - state["weights"].keys()
+        if extra and weights.keys() - self.trained.weights().keys():
+            assign(self.trained.weights(), weights)  # of another model: raises with the names
+        for name in extra:  # sites that a later step created
+            self.trained.sites.remove(name.removeprefix("param."))
+        if not self.trained.weights().keys() - weights.keys():
             free = {name: t for name, t in weights.items() if name.startswith("param.") and "$$$" not in name}
-            self.owned.sites.load_state_dict(state.get("sites", {}), free, self.owned.device)
-            self.owned.find_strays(weights)
-            if weights.keys() - self.owned.weights().keys() or self.optimizer.optimizer is None:
+            self.trained.sites.load_state_dict(state.get("sites", {}), free, self.trained.device)
+            self.trained.register_saved(weights)
+            if weights.keys() - self.trained.weights().keys() or self.optimizer.optimizer is None:
                 failure = self._make_missing(state.get("template"), batch)
-                if failure is not None and weights.keys() - self.owned.weights().keys():
+                if failure is not None and weights.keys() - self.trained.weights().keys():
                     self._pending, self._why_pending = state, failure
                     return
-        assign({name: t.detach() for name, t in self.owned.weights().items()}, weights)
-        self.owned.sites.load_state_dict(state.get("sites", {}), self.owned.weights(), self.owned.device)
-        self.optimizer.load_state_dict(state, self.owned.weights(), self.owned.sites.params)
+        assign({name: t.detach() for name, t in self.trained.weights().items()}, weights)
+        self.trained.sites.load_state_dict(state.get("sites", {}), self.trained.weights(), self.trained.device)
+        self.optimizer.load_state_dict(state, self.trained.weights(), self.trained.sites.params)
         self._refused, self.template, self.t = state.get("refused"), state.get("template"), state["t"]
         self._pending = None
 
     def _make_missing(self, description: dict[str, Any] | None, batch: Arguments | None) -> str | None:
-        """Run the pair once, so that it makes its parameters; why that was not possible, or ``None``."""
+        """Run the pair once so that it creates its parameters; return why that was not possible, or ``None``."""
         if batch is None and description is None:
-            return "its first batch could not be kept"
-        args, kwargs = batch or template.rebuild(description or {}, self.owned.device)
+            return "its first batch could not be described in the checkpoint"
+        args, kwargs = batch or template.rebuild(description or {}, self.trained.device)
         loss = self.compiled.eager
         try:
-            with scoped_seed(0), torch.enable_grad(), self.owned.sites, eval_mode(self.owned):
+            with scoped_seed(0), torch.enable_grad(), self.trained.sites, eval_mode(self.trained):
                 if hasattr(loss, "differentiable_loss"):
                     value = torch.as_tensor(loss.differentiable_loss(self.model, self.guide, *args, **kwargs))
-                    self.owned.name_strays(leaves(value))
+                    self.trained.register(leaves(value))
                 else:
                     loss.loss(self._known_model, self.guide, *args, **kwargs)
         except Exception as error:

@@ -1,4 +1,4 @@
-"""What every family keeps: checks that a model and its step pass, the library's and a user's alike.
+"""Checks that every model of the library passes, for a user's own models as well.
 
 ```python
 def make(data):
@@ -9,10 +9,10 @@ def test_mine():
     pyrogen.testing.check_family(make, pyrogen.load("digits"))
 ```
 
-A family is given by what makes it, ``make(data)``: a pair ``(model, step)``, a step that stands for its model, or a
-recipe's ``TrainingSetup``. ``pyrogen.protocols`` tells what a model can do. A check that fails raises
-``AssertionError`` with one sentence: what was given, and what was expected. All draws
-are seeded; the global random state stays as it was.
+A family is given by a function ``make(data)`` that returns ``(model, step)``, a step that is its own model, or a
+recipe's ``TrainingSetup``. The protocols of ``pyrogen.protocols`` that the model implements determine its checks. A
+failed check raises ``AssertionError`` and names what was given and what was expected. All draws are seeded, and the
+global random state is restored.
 """
 
 from pyrogen.testing.families import check_evaluates, check_family, check_saves, check_trains

@@ -1,4 +1,4 @@
-"""What the checks are made of: sentences that fail one, and copies of all that a thing keeps."""
+"""The building blocks of checks: assertions, and copies of state to compare."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,24 +12,29 @@ from torch import Tensor, nn
 from pyrogen.data.dataset import Dataset, Split
 from pyrogen.errors import UserError
 
-ROWS = 16
-"""The rows of a batch, and of the data that are judged: too few for a two-sample test, which is slow."""
+BATCH_ROWS = 16
+"""The rows of a batch and of the evaluated data: too few for two-sample tests, which are slow."""
 
 
-def expect(true: bool, sentence: str) -> None:
-    """Raise ``AssertionError`` with the sentence unless it holds; unlike ``assert`` under ``python -O`` too."""
-    if not true:
-        raise AssertionError(sentence)
+def expect(condition: bool, message: str) -> None:
+    """Raise ``AssertionError`` with the message unless the condition holds, also under ``python -O``."""
+    if not condition:
+        raise AssertionError(message)
 
 
 def expect_protocol(model: object, protocol: Any, methods: str) -> None:
-    """Hold a model to the methods of a protocol."""
+    """Check that a model has the methods of a protocol."""
     name = type(model).__name__
-    expect(isinstance(model, protocol), f"a {name} is no {protocol.__name__}; expected {methods}")
+    expect(offers(model, protocol), f"a {name} is not a {protocol.__name__}; expected {methods}")
+
+
+def offers(model: object, protocol: type) -> bool:
+    """Whether a model has every member of a protocol, including the submodules of an ``nn.Module``."""
+    return all(hasattr(model, name) for name in dir(protocol) if not name.startswith("_"))
 
 
 def expect_tensor(what: str, value: Any, shape: tuple[int | str, ...]) -> None:
-    """Hold a value to finite numbers of a shape, in which a name stands for any size."""
+    """Check that a value is a finite tensor of a shape, in which a string stands for any size."""
     expected = str(tuple(shape)).replace("'", "")
     expect(isinstance(value, Tensor), f"{what} is a {type(value).__name__}; expected a tensor of shape {expected}")
     sizes = [size for size, given in zip(shape, value.shape, strict=False) if size == given or isinstance(size, str)]
@@ -38,7 +43,7 @@ def expect_tensor(what: str, value: Any, shape: tuple[int | str, ...]) -> None:
 
 
 def expect_scalars(what: str, logs: Any) -> None:
-    """Hold what a step tells to finite, detached scalars that were summed in float32."""
+    """Check that the logs of a step are finite, detached scalars, at least in float32."""
     expect(isinstance(logs, Mapping) and bool(logs), f"{what} gave {logs!r}; expected {{name: scalar}}")
     for name, value in logs.items():
         scalar = isinstance(value, Tensor) and value.ndim == 0 and not value.requires_grad
@@ -49,17 +54,17 @@ def expect_scalars(what: str, logs: Any) -> None:
 
 
 @contextmanager
-def unchanged(what: str, *parts: Any) -> Iterator[None]:
-    """Hold what happens inside to leave weights, buffers, optimisers and modes of training alone."""
+def expect_unchanged(what: str, *parts: Any) -> Iterator[None]:
+    """Check that weights, buffers, optimisers and training modes do not change inside."""
     before = state_copy(*parts)
     yield
-    names = differing(before, state_copy(*parts))
+    names = differing_names(before, state_copy(*parts))
     expect(not names, f"{what} changed {names[:1]}; expected it to change nothing")
 
 
 @contextmanager
-def as_assertion(what: str = "") -> Iterator[None]:
-    """A mistake that the library has a sentence for is a failed check."""
+def errors_as_assertions(what: str = "") -> Iterator[None]:
+    """Convert user errors of the library to failed checks."""
     try:
         yield
     except (UserError, UnpicklingError) as error:
@@ -67,44 +72,44 @@ def as_assertion(what: str = "") -> Iterator[None]:
 
 
 def first_rows(data: Dataset | Split) -> Any:
-    """The first rows of each split."""
+    """Return the first rows of each split."""
     if isinstance(data, Split):
-        more = tuple(part[:ROWS] for part in data.more)
-        return replace(data, x=data.x[:ROWS], y=None if data.y is None else data.y[:ROWS], more=more)
+        more = tuple(part[:BATCH_ROWS] for part in data.more)
+        return replace(data, x=data.x[:BATCH_ROWS], y=None if data.y is None else data.y[:BATCH_ROWS], more=more)
     return replace(data, train=first_rows(data.train), valid=first_rows(data.valid), test=first_rows(data.test))
 
 
 def first_batch(data: Dataset | Split) -> tuple[Tensor, ...]:
-    """The first test data, ``(x,)`` or ``(x, y)``."""
+    """Return the first test data, ``(x,)`` or ``(x, y)``."""
     return first_rows(data.test if isinstance(data, Dataset) else data).tensors()
 
 
 def state_copy(*parts: Any) -> dict[str, Any]:
-    """Copies of all that the parts keep, and whether networks are in training, by name."""
+    """Copy the state of all parts, and the training mode of networks, by name."""
     found: dict[str, Any] = {}
     for part in parts:
-        found |= leaves(part.state_dict()) if hasattr(part, "state_dict") else ()
+        found |= flatten_state(part.state_dict()) if hasattr(part, "state_dict") else ()
         if isinstance(part, nn.Module):
             found |= {f"{name}.training".strip("."): module.training for name, module in part.named_modules()}
     return found
 
 
-def leaves(state: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """What nested mappings and lists hold, by its path; tensors are copied."""
+def flatten_state(state: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the items of nested mappings and lists with their paths; tensors are copied."""
     if isinstance(state, Mapping | list | tuple):
         for key, value in state.items() if isinstance(state, Mapping) else enumerate(state):
-            yield from leaves(value, f"{name}.{key}".strip("."))
+            yield from flatten_state(value, f"{name}.{key}".strip("."))
     else:
         yield name, state.detach().clone() if isinstance(state, Tensor) else state
 
 
-def differing(one: dict[str, Any], two: dict[str, Any]) -> list[str]:
-    """The names under which not the same is kept, bit for bit."""
-    return sorted(name for name in one.keys() | two.keys() if not equal(one.get(name), two.get(name)))
+def differing_names(one: dict[str, Any], two: dict[str, Any]) -> list[str]:
+    """Return the names of items that are not bit-identical."""
+    return sorted(name for name in one.keys() | two.keys() if not bit_equal(one.get(name), two.get(name)))
 
 
-def equal(one: Any, two: Any) -> bool:
-    """Whether two leaves are the same, bit for bit."""
+def bit_equal(one: Any, two: Any) -> bool:
+    """Whether two items are bit-identical."""
     if isinstance(one, Tensor) and isinstance(two, Tensor):
         return one.dtype == two.dtype and torch.equal(one, two)
     return type(one) is type(two) and one == two

@@ -1,12 +1,12 @@
-"""Checkpoints that are whole or not there.
+"""Atomic checkpoints.
 
 A checkpoint is a folder ``checkpoint-<t>`` of three files: ``weights.safetensors``, ``state.pt`` (optimiser
 and counters, readable without running code) and ``manifest.json`` with their SHA-256. It is written under
-another name, flushed to disk and renamed; only then are older ones removed. A crash at any moment leaves the
-newest checkpoint that was there, or the one being written.
+a temporary name, flushed to disk and renamed; only then are older ones removed. A crash at any moment leaves either
+the previous newest checkpoint or the new one.
 
 The manifest numbers the checkpoints of a folder in the order in which they were written, whatever their ``t``:
-the newest is the one written last. A name that is taken gets that number: ``checkpoint-<t>-<number>``.
+the newest is the one written last. If the name exists, the number is appended: ``checkpoint-<t>-<number>``.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from threading import RLock
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -27,22 +27,22 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from pyrogen.errors import RunError
+from pyrogen.protocols import Stateful
 
 KEEP = 2
-"""How many checkpoints a run folder keeps, the last written ones; the older serves when the newer is damaged."""
+"""How many checkpoints a run folder keeps, those written last; the older one is used if the newer is damaged."""
 
 MANIFEST, WEIGHTS, STATE = "manifest.json", "weights.safetensors", "state.pt"
 
 _NAME = re.compile(r"checkpoint-\d+(-\d+)?")
 _serial = count()
-_saving = (
-    RLock()
-)  # one thread at a time, which a signal may interrupt to save; of processes, one is to save in a folder
+# One thread saves at a time, reentrant because a signal handler may save; one process at a time saves in a folder.
+_saving = RLock()
 _in_use: set[str] = set()  # names of folders that this process is writing
 
 
 def _renew() -> None:
-    """A process that was forked in the middle of a save waits for nobody."""
+    """Release the lock in a process that was forked during a save."""
     global _saving
     _saving = RLock()
 
@@ -50,33 +50,21 @@ def _renew() -> None:
 os.register_at_fork(after_in_child=_renew)
 
 
-class Stateful(Protocol):
-    """A network, a step, an average: anything whose state can be taken and put back."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """The state: tensors, numbers, strings, lists and dicts of them."""
-        ...
-
-    def load_state_dict(self, state: dict[str, Any]) -> Any:
-        """Take the state back."""
-        ...
-
-
 def save(folder: str | Path, *, t: int, **parts: Stateful) -> Path:
-    """Write a checkpoint of the named parts into ``folder``; of older ones the last written stays.
+    """Write a checkpoint of the named parts into ``folder``, and keep the one written before it.
 
     A tensor that several parts share (the model's weights, which its step trains) is stored once.
 
     Args:
         folder: the run folder; made if absent.
-        t: the number of steps done; it may be below that of a checkpoint which is there, or equal to it.
+        t: the number of training steps; it may be at or below that of an existing checkpoint.
         parts: what to save, by name: ``model=vae, step=step``.
 
     Returns:
-        The checkpoint's path: ``checkpoint-<t>``, with a number behind it where that name is taken.
+        The path of the checkpoint: ``checkpoint-<t>``, with a number appended if that name exists.
 
     Raises:
-        RunError: if the folder cannot be written; the checkpoints that were there are untouched.
+        RunError: if the folder cannot be written; existing checkpoints are unchanged.
     """
     weights, aliases, state = _stored(parts)
     with _saving:
@@ -84,7 +72,7 @@ def save(folder: str | Path, *, t: int, **parts: Stateful) -> Path:
 
 
 def _write(folder: Path, t: int, weights: dict[str, Tensor], aliases: dict[str, str], state: dict[str, Any]) -> Path:
-    """Write, flush, give it its name, and only then remove older ones."""
+    """Write, flush and rename; only then remove older ones."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _clear(folder)
@@ -108,10 +96,10 @@ def _write(folder: Path, t: int, weights: dict[str, Tensor], aliases: dict[str, 
 
 
 def restore(folder: str | Path, **parts: Stateful) -> int:
-    """Put the state of the whole checkpoint written last back into the named parts; return its step ``t``.
+    """Restore the named parts from the newest valid checkpoint; return its step ``t``.
 
     Raises:
-        RunError: if there is no whole checkpoint, or it does not fit the parts.
+        RunError: if there is no valid checkpoint, or it does not fit the parts.
     """
     while True:
         path = newest(folder)
@@ -136,10 +124,10 @@ def restore(folder: str | Path, **parts: Stateful) -> int:
 
 
 def newest(folder: str | Path) -> Path:
-    """The checkpoint written last into ``folder`` of those whose files are all there and as they were written.
+    """The newest valid checkpoint: the one written last whose files have the checksums of its manifest.
 
     Raises:
-        RunError: if there is none; the message names the damaged ones.
+        RunError: if there is none; the message names damaged ones.
     """
     damaged: list[Path] = []
     present = found(folder)
@@ -149,17 +137,17 @@ def newest(folder: str | Path) -> Path:
                 return path
         damaged, present = present, found(folder)
     names = f"; damaged: {', '.join(path.name for path in damaged)}" if damaged else ""
-    raise RunError(f"no whole checkpoint in {folder}{names}")
+    raise RunError(f"no valid checkpoint in {folder}{names}")
 
 
 def found(folder: str | Path) -> list[Path]:
-    """The checkpoints in ``folder``, damaged ones too, by name; files of a user's own are none."""
+    """The checkpoints in ``folder`` by name, damaged ones included, other files excluded."""
     paths = Path(folder).glob("checkpoint-*")
     return sorted(path for path in paths if _NAME.fullmatch(path.name) and path.is_dir())
 
 
 def is_whole(path: Path) -> bool:
-    """Whether every file of a checkpoint is there with the checksum of its manifest."""
+    """Whether every file of a checkpoint has the checksum of its manifest."""
     try:
         manifest = json.loads((path / MANIFEST).read_text())
         check = manifest.pop("check", None)  # version 0.1 wrote none
@@ -170,7 +158,7 @@ def is_whole(path: Path) -> bool:
 
 
 def _stored(parts: dict[str, Stateful]) -> tuple[dict[str, Tensor], dict[str, str], dict[str, Any]]:
-    """Each tensor once, by name; the other names of some; and what is no tensor, by part."""
+    """Each tensor once by name, the further names of shared ones, and the state that is not tensors by part."""
     weights: dict[str, Tensor] = {}
     aliases: dict[str, str] = {}
     state: dict[str, Any] = {}
@@ -189,7 +177,7 @@ def _stored(parts: dict[str, Stateful]) -> tuple[dict[str, Tensor], dict[str, st
 
 
 def _split(state: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
-    """Weights, and the rest; a plain module's state is all weights."""
+    """Split a state into weights and the rest; a plain module's state is weights alone."""
     if "weights" in state:
         return state["weights"], {k: v for k, v in state.items() if k != "weights"}
     if all(isinstance(v, Tensor) for v in state.values()):
@@ -205,7 +193,7 @@ def _join(weights: dict[str, Tensor], rest: dict[str, Any] | None) -> dict[str, 
 
 
 def _order(path: Path) -> tuple[int, int, str]:
-    """The place of a checkpoint in the order of writing; one whose manifest cannot be read comes first."""
+    """The sort key of the order of writing; a checkpoint without a readable manifest comes first."""
     try:
         manifest = json.loads((path / MANIFEST).read_text())
         return int(manifest.get("write", 0)), int(manifest["t"]), path.name  # version 0.1 gave no number
@@ -233,7 +221,7 @@ def _flush(path: Path) -> None:
 
 @contextmanager
 def _new_folder(folder: Path) -> Iterator[Path]:
-    """A folder to write into, named after this process; gone at the end unless renamed."""
+    """A temporary folder named after this process; removed at the end unless renamed."""
     new = folder / f".new-{os.getpid()}-{next(_serial)}"
     _in_use.add(new.name)
     try:
@@ -245,7 +233,7 @@ def _new_folder(folder: Path) -> Iterator[Path]:
 
 
 def _rename(new: Path, target: Path, write: int) -> Path:
-    """Give a finished folder its name, or that with a number if it is taken; nothing is ever replaced."""
+    """Rename a finished folder, with a number appended if the name exists; nothing is ever replaced."""
     numbers = count(write)
     path = target
     while True:
@@ -271,7 +259,7 @@ def _remove(path: Path) -> None:
 
 
 def _clear(folder: Path) -> None:
-    """Remove what processes that died have left: halves of new checkpoints, and of removed ones."""
+    """Remove what crashed processes have left: incomplete new checkpoints and half-removed old ones."""
     for path in folder.glob(".old-checkpoint-*"):
         shutil.rmtree(path, ignore_errors=True)
     for path in folder.glob(".new-*"):
@@ -280,7 +268,7 @@ def _clear(folder: Path) -> None:
 
 
 def _is_another(name: str) -> bool:
-    """Whether a folder being written is that of another living process; its name holds the process's number."""
+    """Whether a temporary folder belongs to another living process, whose number is in its name."""
     # ``.new-<process>-<serial>``; in version 0.1 ``.new-checkpoint-<t>-<process>``.
     words = name.split("-")
     number = words[-1] if words[1] == "checkpoint" else words[1]

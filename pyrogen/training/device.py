@@ -1,4 +1,4 @@
-"""Where and in which precision to compute."""
+"""The device and the precision of computation."""
 
 from contextlib import AbstractContextManager, nullcontext
 
@@ -31,8 +31,8 @@ def autocast(precision: str, device: torch.device) -> AbstractContextManager[obj
     """A context in which networks compute in ``precision``: ``32`` as they are, ``bf16`` mixed.
 
     Weights stay float32, and so do the sums of a likelihood: models of the library leave bfloat16
-    before they build a distribution. A cast is made anew at each use, because a step may use a weight again after it
-    has moved it: a generator is judged by the critic that has just learned.
+    before they build a distribution. Casts are not cached, because a step may use a weight again after
+    it has updated it: a generator is trained against the critic that was just updated.
 
     Raises:
         ConfigError: for an unknown precision.

@@ -1,17 +1,17 @@
-"""One plain warning when a step finds fault with its own logs."""
+"""One warning when the diagnosis of a step's logs finds a fault."""
 
 import warnings
 from typing import Any
 
 EARLY = 100
-"""Steps in which samples hardly differ because nothing is learned yet."""
+"""The first steps, in which samples hardly differ because nothing is learned yet."""
 
 
 class DiagnosticMonitor:
-    """Warns, once, when a step that can judge its logs finds fault with three rows in a row.
+    """Warns once when ``step.diagnose`` finds a fault in three consecutive logged rows.
 
     Args:
-        step: whose ``diagnose(row) -> str | None`` is asked, if it has one.
+        step: its method ``diagnose(row) -> str | None`` is called, if it has one.
     """
 
     def __init__(self, step: Any) -> None:
@@ -19,7 +19,7 @@ class DiagnosticMonitor:
         self.faults = 0
 
     def after(self, row: dict[str, float]) -> None:
-        """Look at one logged row."""
+        """Diagnose one logged row."""
         fault = self.diagnose(row) if row["t"] > EARLY else None
         self.faults = self.faults + 1 if fault else 0
         if self.faults == 3:

@@ -1,4 +1,4 @@
-"""The loop is a generator: what else training does is the body of a ``for``.
+"""The loop is a generator: logging, evaluation and checkpoints are statements in the body of a ``for``.
 
 ```python
 for t, logs in fit(step, data.train, steps=10_000, batch_size=256, seed=0):
@@ -7,21 +7,20 @@ for t, logs in fit(step, data.train, steps=10_000, batch_size=256, seed=0):
 ```
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from torch import Tensor
 
 from pyrogen.data.batches import Source, batches
-from pyrogen.data.step_arguments import Batch, batch_for, tensors_in, types_named
-from pyrogen.protocols import Step
+from pyrogen.data.step_arguments import Batch, explain_dtype_errors, iterate_tensors, select_arguments
 from pyrogen.random import derive, scoped_seed
 from pyrogen.training.device import autocast
 from pyrogen.training.malloc import retain_heap
 
 
 def fit(
-    step: Step,
+    step: Callable[..., Mapping[str, Tensor]],
     data: Source,
     *,
     steps: int,
@@ -36,28 +35,28 @@ def fit(
 
     Step ``t`` depends on the weights, ``seed`` and ``t`` alone: its batch and its random draws come from
     streams of that name. What the body of the loop draws changes nothing, and a run continued with
-    ``start`` is, bit for bit on one machine, the run that was never interrupted. The global random
-    state is as the body left it.
+    ``start`` is bit-identical, on one machine, to an uninterrupted run. The global random state is as the body left
+    it.
 
     Args:
-        step: ``step(*batch) -> {name: scalar}``. Side information that it has no place for (labels, for a program of
-            ``x`` alone) is left out, where it tells so by ``takes``, as ``SVI`` does.
+        step: ``step(*batch) -> {name: scalar}``. If it has an attribute ``takes``, as ``SVI`` has, it receives no more
+            positional arguments than that says: a program of ``x`` alone receives no labels.
         data: ``data.train``, tensors ``x`` or ``(x, y, …)``, or a torch ``Dataset`` or ``DataLoader``: what a loader
             gives as a tuple or list is passed as positional arguments, and anything else, as a dict, as the only one.
         steps: the number of the last step.
         batch_size: rows per batch.
         seed: the seed of the run.
         start: the steps already done; the first ``t`` is ``start + 1``.
-        device: where batches shall lie; by default where the data lie.
+        device: the device of the batches; by default that of the data.
         precision: ``32``, or ``bf16`` for networks in mixed precision.
-        workers: processes that read rows on disk ahead, as ``batches`` says.
+        workers: processes that prefetch rows from disk, as for ``batches``.
 
     Yields:
         ``t`` from ``start + 1`` to ``steps``, and the step's scalars, detached and still on the device.
 
     Raises:
         DataError: before the first step, if the data cannot be batched.
-        ConfigError: in the turn of a step whose weights are of another floating type than the data.
+        ConfigError: at the first step, if its weights have another floating dtype than the data.
     """
     retain_heap()
     source = batches(data, batch_size, seed, start, device, workers)
@@ -65,18 +64,23 @@ def fit(
 
 
 def _steps(
-    step: Step, source: Iterator[Batch], steps: int, seed: int, start: int, precision: str
+    step: Callable[..., Mapping[str, Tensor]],
+    source: Iterator[Batch],
+    steps: int,
+    seed: int,
+    start: int,
+    precision: str,
 ) -> Iterator[tuple[int, Mapping[str, Tensor]]]:
     for t in range(start + 1, steps + 1):
-        batch = batch_for(step, next(source))
-        device = next((part.device for part in tensors_in(batch)), torch.device("cpu"))
-        with scoped_seed(derive(seed, "step", t)), autocast(precision, device), types_named(step, batch):
+        batch = select_arguments(step, next(source))
+        device = next((part.device for part in iterate_tensors(batch)), torch.device("cpu"))
+        with scoped_seed(derive(seed, "step", t)), autocast(precision, device), explain_dtype_errors(step, batch):
             logs = step(*batch)
         yield t, logs
 
 
 class EarlyStopping:
-    """Tells when a validation score has stopped falling: one line in the loop.
+    """Early stopping by a validation score: one line in the loop.
 
     ```python
     if stop.after(float(step.evaluate(*valid)["loss"])):

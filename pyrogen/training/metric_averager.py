@@ -1,4 +1,4 @@
-"""What is summed between two logged rows, and the end of a run whose numbers are no longer finite."""
+"""Means of logged scalars between two rows, and the check that they are finite."""
 
 import time
 from collections.abc import Iterator
@@ -14,11 +14,11 @@ ADVICE = "try a smaller --lr; the last checkpoint is from before"
 
 
 class Diverged(UserError):
-    """The loss is no longer a finite number."""
+    """The loss, or a weight, is not finite."""
 
 
 class MetricAverager:
-    """Sums of the step's scalars since the last logged row; read from the device only when a row is due."""
+    """Sums of the step's scalars since the last logged row, read from the device only when a row is due."""
 
     def __init__(self) -> None:
         self.sums: dict[str, Tensor] = {}
@@ -28,14 +28,14 @@ class MetricAverager:
         self.since = time.perf_counter()
 
     def add(self, logs: Any) -> None:
-        """Take what one step returned."""
+        """Add the scalars of one step."""
         for name, value in logs.items():
             self.sums[name] = self.sums[name] + value if name in self.sums else value
             self.terms[name] = self.terms.get(name, 0) + 1
         self.count += 1
 
     def close(self, t: int, batch_size: int) -> dict[str, float]:
-        """The means since the last row, and the rate; raises ``Diverged`` if one is not finite."""
+        """Return the means since the last row and the rate in examples per second; raise ``Diverged`` unless finite."""
         row = {name: float(total) / self.terms[name] for name, total in self.sums.items()}
         broken = [name for name, value in row.items() if not isfinite(value)]
         if broken:
@@ -48,25 +48,25 @@ class MetricAverager:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Time spent inside is not training time."""
+        """Exclude the time spent inside from the training time."""
         began = time.perf_counter()
         yield
         self.since += time.perf_counter() - began
 
     def state_dict(self) -> dict[str, Any]:
-        """The sums that no row holds yet, and the seconds spent."""
+        """Return the sums since the last row, and the training time in seconds."""
         sums = {name: total.clone() for name, total in self.sums.items()}
         return {"sums": sums, "terms": self.terms, "count": self.count, "seconds": self.seconds}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back ``state_dict``."""
+        """Restore what ``state_dict`` returned."""
         self.sums, self.terms = state["sums"], state["terms"]
         self.count, self.seconds = state["count"], state["seconds"]
         self.since = time.perf_counter()
 
 
 def check_weights(model: nn.Module, t: int) -> None:
-    """Raise ``Diverged`` if a weight is not a number: a checkpoint never holds one."""
+    """Raise ``Diverged`` if a weight is not finite: a checkpoint holds finite weights alone."""
     for name, weight in model.state_dict().items():
         if weight.is_floating_point() and not bool(weight.isfinite().all()):
             raise Diverged(f"{name} is not finite at step {t}: {ADVICE}")

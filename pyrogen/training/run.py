@@ -1,32 +1,39 @@
-"""The run folder: all that a run was asked and all that it gave.
+"""The run folder: the configuration of a run and its results.
 
 config.toml   enough to repeat the run        checkpoint-*/   see ``checkpoint``
 metrics.jsonl one object per logged step      samples/*.png, curves.png, scores.json
 """
 
 import json
-import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Generic, TypeVar, overload
 
 from filelock import FileLock, Timeout
 
 from pyrogen.errors import RunError
 from pyrogen.files import write_whole
+from pyrogen.training.config import Config, RunConfig
 
 CONFIG, METRICS, LOCK = "config.toml", "metrics.jsonl", ".lock"
 
+C = TypeVar("C", bound=Config)
 
-class Run:
-    """A run folder; make one with ``create``, or come back to one with ``open``."""
 
-    def __init__(self, path: Path, config: dict[str, Any]) -> None:
+class Run(Generic[C]):
+    """A run folder; make one with ``create``, or open one with ``open``.
+
+    Attributes:
+        path: the folder.
+        config: its configuration.
+    """
+
+    def __init__(self, path: Path, config: C) -> None:
         self.path, self.config = path, config
 
     @classmethod
-    def create(cls, path: str | Path, config: Mapping[str, Any]) -> Self:
+    def create(cls, path: str | Path, config: C) -> "Run[C]":
         """Make the folder and write ``config.toml``.
 
         Raises:
@@ -38,37 +45,46 @@ class Run:
             held = next(path.iterdir(), None)
             if (path / CONFIG).exists():
                 raise RunError(
-                    f"{path} already holds a run: `pyrogen resume {path}` goes on with it, or choose another --out"
+                    f"{path} already holds a run: continue it with `pyrogen resume {path}`, or choose another --out"
                 )
             if held is not None:
                 raise RunError(f"{path} is not empty (it holds {held.name!r}): choose another --out")
-            write_whole(path / CONFIG, to_toml(config).encode())
+            write_whole(path / CONFIG, config.to_toml().encode())
         except OSError as error:
             raise RunError(f"cannot write into {path}: {error.strerror or error}") from error
-        return cls(path, dict(config))
+        return cls(path, config)
+
+    @overload
+    @classmethod
+    def open(cls, path: str | Path) -> "Run[RunConfig]": ...
+
+    @overload
+    @classmethod
+    def open(cls, path: str | Path, schema: type[C]) -> "Run[C]": ...
 
     @classmethod
-    def open(cls, path: str | Path) -> Self:
-        """Come back to a folder that ``create`` made.
+    def open(cls, path: str | Path, schema: type[Any] = RunConfig) -> "Run[Any]":
+        """Open a folder that ``create`` made.
+
+        Args:
+            path: the folder.
+            schema: the type of its configuration.
 
         Raises:
             RunError: if there is no readable run.
+            ConfigError: if its configuration has a fault.
         """
         path = Path(path)
-        try:
-            config = tomllib.loads((path / CONFIG).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise RunError(f"{path} is no run folder: it has no {CONFIG}") from None
-        except (OSError, tomllib.TOMLDecodeError) as error:
-            raise RunError(f"cannot read {path / CONFIG}: {error}") from error
-        return cls(path, config)
+        if not (path / CONFIG).is_file():
+            raise RunError(f"{path} is not a run folder: it has no {CONFIG}")
+        return Run(path, schema.read(path / CONFIG))
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the folder for this process; the system lets go of it however the process ends.
+        """Lock the folder for this process; the system releases the lock however the process ends.
 
         Raises:
-            RunError: if another process holds it.
+            RunError: if another process has locked it.
         """
         guard = FileLock(self.path / LOCK, timeout=0)
         try:
@@ -88,7 +104,7 @@ class Run:
             file.write(json.dumps(row) + "\n")
 
     def metrics(self) -> list[dict[str, float]]:
-        """The logged rows; a line cut short by a crash is left out."""
+        """Return the logged rows without a line that a crash cut short."""
         path = self.path / METRICS
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         rows = []
@@ -100,7 +116,7 @@ class Run:
         return rows
 
     def rewind(self, t: int) -> None:
-        """Forget what was logged after step ``t``: it is about to be done, and logged, again."""
+        """Remove the rows logged after step ``t``, which will be computed and logged again."""
         kept = [json.dumps(row) + "\n" for row in self.metrics() if row["t"] <= t]
         write_whole(self.path / METRICS, "".join(kept).encode())
 
@@ -113,12 +129,3 @@ def free_path(base: str | Path) -> Path:
         n += 1
         path = base.with_name(f"{base.name}-{n}")
     return path
-
-
-def to_toml(config: Mapping[str, Any]) -> str:
-    """TOML of a flat mapping, with sub-tables for nested ones; ``None`` is left out."""
-    plain = {k: v for k, v in config.items() if not isinstance(v, Mapping) and v is not None}
-    tables = {k: v for k, v in config.items() if isinstance(v, Mapping)}
-    # JSON strings, numbers, booleans and lists are TOML too, as long as nothing is escaped by surrogates.
-    text = "".join(f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in plain.items())
-    return text + "".join(f"\n[{name}]\n{to_toml(table)}" for name, table in tables.items())

@@ -1,4 +1,4 @@
-"""A run is asked to stop: by a signal, once; its checkpoint comes first."""
+"""Graceful shutdown: the first SIGINT or SIGTERM ends a run after a checkpoint."""
 
 import signal
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from typing import Any
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal asked the run to stop; its checkpoint is written.
+    """A signal ended the run; its checkpoint is written.
 
     Args:
         signum: which signal.
@@ -21,7 +21,7 @@ class Interrupted(KeyboardInterrupt):
 
 @contextmanager
 def graceful_shutdown() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM instead of dying of the first; the second one takes its usual effect."""
+    """Collect the first SIGINT or SIGTERM instead of acting on it; a second one has its usual effect."""
     caught: list[int] = []
     before: dict[signal.Signals, Any] = {}
 
@@ -33,7 +33,7 @@ def graceful_shutdown() -> Iterator[list[int]]:
         for signum in (signal.SIGINT, signal.SIGTERM):
             before[signum] = signal.signal(signum, note)
     except ValueError:
-        pass  # not in the main thread: signals are somebody else's there
+        pass  # signal handlers can be set in the main thread alone
     try:
         yield caught
     finally:

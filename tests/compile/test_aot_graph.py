@@ -1,4 +1,4 @@
-"""What stands in for torch's own arithmetic in compiled graphs, and what they return."""
+"""The operator decompositions of compiled graphs, and the values and gradients that graphs return."""
 
 import pytest
 import torch
@@ -6,16 +6,16 @@ from torch import nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from pyrogen.compile import decompositions as arithmetic
-from pyrogen.compile.aot_graph import Graph, compile_gradient
+from pyrogen.compile.aot_graph import Graph, compile_with_gradients
 
 PRODUCT = torch.ops.pyrogen.product.default
 
 
 @pytest.fixture
-def gaining(monkeypatch):
-    """A processor that gains by oneDNN, whatever this one is."""
+def onednn_is_faster(monkeypatch):
+    """Pretend that oneDNN is faster on this processor."""
     monkeypatch.setattr(arithmetic, "FASTER_MATMUL", {arithmetic.processor(): 2.0})
-    monkeypatch.setattr(arithmetic, "WORTHWHILE", 4096)
+    monkeypatch.setattr(arithmetic, "MIN_FLOPS", 4096)
 
 
 def traced(rows):
@@ -26,22 +26,22 @@ def traced(rows):
 
 
 @pytest.mark.parametrize(("rows", "products"), [(16, 2), (15, 0)])
-def test_products_worth_it_go_to_onednn(gaining, rows, products):
+def test_large_products_use_onednn(onednn_is_faster, rows, products):
     graph, (a, b, bias) = traced(rows)
     assert sum(node.target is PRODUCT for node in graph.graph.nodes) == products
     assert torch.allclose(graph(a, b, bias), 2 * (a @ b) + bias, atol=1e-5)
 
 
-def test_a_processor_that_does_not_gain_keeps_its_products(monkeypatch):
+def test_other_processors_keep_torch_mm(monkeypatch):
     monkeypatch.setattr(arithmetic, "FASTER_MATMUL", {})
     graph, _ = traced(64)
     assert not any(node.target is PRODUCT for node in graph.graph.nodes)
 
 
-def test_a_compiled_network_keeps_its_gradients(gaining):
+def test_gradients_of_a_compiled_network(onednn_is_faster):
     torch.manual_seed(0)
     net, x = nn.Sequential(nn.Linear(20, 30), nn.ReLU(), nn.Linear(30, 10)), torch.randn(64, 20)
-    graph = compile_gradient(lambda x: (net(x).square().mean(),), (x,))
+    graph = compile_with_gradients(lambda x: (net(x).square().mean(),), (x,))
     (value,), gradients = graph(x)
     exact = net(x).square().mean()
     exact.backward()
@@ -50,14 +50,14 @@ def test_a_compiled_network_keeps_its_gradients(gaining):
         assert torch.allclose(gradient, weight.grad, atol=1e-6)
 
 
-def test_values_of_a_replayed_graph_outlive_its_next_run():
+def test_values_of_a_cuda_graph_are_not_overwritten_by_its_next_run():
     memory = torch.zeros(1), torch.zeros(3)
 
     def run(weight, x):
         return [memory[0].copy_(x.sum()[None]), memory[1].copy_(x)]
 
     weight = torch.zeros(3, requires_grad=True)
-    graph = Graph(run, [weight], [weight], replayed=True)
+    graph = Graph(run, [weight], [weight], cuda_graph=True)
     (first,), _ = graph(torch.ones(3))
     graph(torch.zeros(3))
     assert first.item() == 3

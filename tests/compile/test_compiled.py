@@ -1,4 +1,4 @@
-"""Compiled losses on programs that a Pyro user would write: each compiles and agrees, or falls back and says why."""
+"""Compiled losses of typical Pyro programs: each agrees with the eager loss, or falls back and logs the reason."""
 
 import logging
 from functools import partial
@@ -37,7 +37,7 @@ def test_compiled_training_is_eager_training(name):
     torch.testing.assert_close(compiled, eager, rtol=1e-4, atol=1e-4)
 
 
-def test_stock_svi_with_one_word_changed():
+def test_pyro_svi_with_a_compiled_loss():
     def train(loss):
         torch.manual_seed(0)
         pyro.clear_param_store()
@@ -58,7 +58,7 @@ def graphs_of(loss):
 
 
 def refusing(make, caplog, steps=STEPS):
-    """The losses of a program that cannot be compiled, which must be the eager ones, and the line that says why."""
+    """Check that a program which cannot be compiled gives the eager losses; return the logged reason."""
     eager, _ = losses(make, False)
     with caplog.at_level(logging.WARNING, "pyrogen"):
         values, step = losses(make, True)
@@ -70,7 +70,7 @@ def refusing(make, caplog, steps=STEPS):
 
 
 def counting_objects():
-    """Attend, infer, repeat in small: how many parts there are decides how often Python's loop runs."""
+    """A small Attend-Infer-Repeat model: a sampled number of parts controls a Python loop."""
     encoder, decoder = nn.Linear(4, 3), nn.Linear(1, 4)
 
     def model(x):
@@ -94,13 +94,13 @@ def counting_objects():
     return model, guide, (torch.randn(5, 4),), None
 
 
-def test_control_flow_by_values_falls_back(caplog):
+def test_data_dependent_control_flow_falls_back(caplog):
     line = counting_objects.__code__.co_firstlineno + 18
     why = refusing(counting_objects, caplog)
-    assert why == f"Python depends on the value of a tensor (test_compiled.py, line {line})"
+    assert why == f"Python code depends on the value of a tensor (test_compiled.py, line {line})"
 
 
-def test_a_loss_that_differentiates_by_itself_stays_eager():
+def test_a_loss_without_differentiable_loss_stays_eager():
     def make():
         return normed_vae(RenyiELBO(alpha=0.5, num_particles=2, vectorize_particles=True))
 
@@ -110,14 +110,14 @@ def test_a_loss_that_differentiates_by_itself_stays_eager():
     assert step._compiled.refused == "RenyiELBO has no differentiable_loss"
 
 
-def test_a_compiled_loss_that_differentiates_by_itself_trains_in_a_step():
+def test_a_compiled_loss_without_differentiable_loss_trains_in_a_step():
     model, guide, batch, _ = normed_vae()
     loss = CompiledELBO(RenyiELBO(alpha=0.5, num_particles=2, vectorize_particles=True))
     step = SVI(model, guide, partial(Adam, lr=1e-2), loss, compile=True)
     assert all(torch.isfinite(step(*batch)["loss"]) for _ in range(3))
 
 
-def test_steps_in_turn_compile_or_not_together():
+def test_eager_and_compiled_steps_can_be_mixed():
     model, guide, *_ = normed_vae()
     steps = SequentialSteps(one=SVI(model, guide), two=SVI(model, guide))
     steps.compile = False
@@ -126,7 +126,7 @@ def test_steps_in_turn_compile_or_not_together():
 
 
 class Annealed(nn.Module):
-    """A weight of the prior that Python moves from step to step."""
+    """A prior whose weight is a Python attribute that changes at every step."""
 
     def __init__(self):
         super().__init__()
@@ -150,11 +150,11 @@ def test_a_model_that_counts_its_own_calls_falls_back(caplog):
     with caplog.at_level(logging.WARNING, "pyrogen"):
         for _ in range(30):
             step(x)
-    assert step.refused == "the program changes 'Annealed.weight' when it runs, which a graph would not do"
+    assert step.refused == "the program modifies 'Annealed.weight' when it runs, which a compiled graph would not do"
 
 
-def test_settings_make_another_graph():
-    """Shape of the batch, mode of the networks, a number: each has its graph, and the first is found again."""
+def test_each_setting_has_its_own_graph():
+    """Each batch shape, network mode and Python number gets a graph of its own, and graphs are reused."""
     torch.manual_seed(0)
     model, guide, (x,), _ = normed_vae()
     step = SVI(model, guide, partial(Adam, lr=1e-2), CompiledTrace_ELBO(), compile=True)
@@ -167,8 +167,8 @@ def test_settings_make_another_graph():
     assert len(graphs_of(step._compiled)) == 3
 
 
-def test_a_graph_that_is_wrong_is_not_trusted(caplog):
-    """What the user said to be constant changes all the same."""
+def test_a_wrong_graph_is_rejected(caplog):
+    """An attribute that the user declared constant changes."""
     loc = nn.Parameter(torch.zeros(()))
     scale = [1.0] * 6 + [5.0] * 100
 
@@ -201,7 +201,7 @@ def test_graphs_follow_weights_and_constants_that_change_in_place():
     assert step._compiled.refused is None
 
 
-def test_a_step_compiles_by_itself_once_it_has_run_long(monkeypatch):
+def test_a_step_compiles_by_default_after_many_steps(monkeypatch):
     monkeypatch.setattr("pyrogen.compile.verified.COMPILE_AFTER", 5)
     model, guide, batch, _ = normed_vae()
     step = SVI(model, guide, partial(Adam, lr=1e-2))

@@ -1,6 +1,6 @@
-"""What a graph cannot follow runs eagerly, with right numbers and one line that names the thing.
+"""Opaque programs run eagerly, with correct losses and one logged line that gives the reason.
 
-A stand-in for the code generator runs the traced graphs as they are (see ``hosts.interpret``), but in the last tests.
+All but the last tests replace the code generator by one that runs the traced graph itself (see ``hosts.interpret``).
 """
 
 import logging
@@ -75,7 +75,7 @@ def test_every_step_runs_an_opaque_program_eagerly(quick, host):
         ("clock", "time"),
     ],
 )
-def test_the_user_says_what_is_constant(quick, name, constant):
+def test_constants_declared_by_the_user_are_not_checked(quick, name, constant):
     make, _ = OPAQUE[name]
     step = SVI(*program(make()), optim=partial(SGD, lr=0.0), compile=True, constant=[constant])
     losses = [step.step(X) for _ in range(3)]
@@ -84,7 +84,7 @@ def test_the_user_says_what_is_constant(quick, name, constant):
 
 
 def test_changes_are_followed_by_compiled_code():
-    """By the real compiler."""
+    """With the real compiler."""
 
     def losses(compile):
         steps, found = CASES["frozen and unfrozen"](), []
@@ -100,8 +100,8 @@ def test_changes_are_followed_by_compiled_code():
     assert losses(True) == pytest.approx(losses(False), rel=1e-4)
 
 
-def test_a_network_that_was_never_seen_in_a_list_is_frozen_and_trained_again():
-    """By the real compiler: frozen weights stay, bit for bit, and move again afterwards."""
+def test_a_network_in_a_list_can_be_frozen_and_unfrozen():
+    """With the real compiler: frozen weights stay bit-identical and train again once unfrozen."""
     nets = [nn.Linear(2, 2)]
     step = SVI(*program(lambda x: nets[0](x)), optim=partial(SGD, lr=0.05), compile=True)
     for _ in range(3):

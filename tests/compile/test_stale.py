@@ -1,7 +1,7 @@
-"""A compiled step follows whatever changes between two calls, or runs eagerly and says why.
+"""A compiled step takes account of every change between two calls, or runs eagerly and logs the reason.
 
-Most tests put a stand-in in the place of the code generator, which runs the traced graph as it is: what a graph is
-used for, and when, is the same, and nothing waits for a compiler. The last ones run the real one.
+Most tests replace the code generator by one that runs the traced graph itself, which saves compilation and leaves the
+choice of the graph unchanged. The last tests use the real compiler.
 """
 
 import logging
@@ -23,12 +23,12 @@ X = torch.tensor([[0.5, -1.0], [2.0, 0.3], [-0.7, 1.5]])
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Traced graphs run as they are."""
+    """Run traced graphs without generating code."""
     monkeypatch.setattr("torch._inductor.compile", interpret)
 
 
 def train(host, case, compile, change=True, lr=0.05, calls=3):
-    """The losses of a step around a case, ``calls`` of them between two changes, and why it was refused."""
+    """Return the losses of a step, with ``calls`` calls between two changes, and the reason for a fallback."""
     pyro.clear_param_store()
     steps = case()
     step, refused = HOSTS[host](next(steps), compile, lr)

@@ -1,4 +1,4 @@
-"""While one thread looks at a program and traces it, another computes as if alone; nothing of torch is exchanged."""
+"""Tracing in one thread does not affect another thread: no function of torch or Pyro is patched globally."""
 
 import ast
 import threading
@@ -19,7 +19,7 @@ from pyrogen import SVI
 
 TRACES = 4
 BY_TORCH = {(repr(torch.nn.Module), "__call__"), (repr(torch.nn.Module), "__getattr__")}
-"""``make_fx`` itself exchanges these while it runs, for functions that do the same for a network outside."""
+"""Functions that ``make_fx`` itself patches while it runs."""
 
 
 @config_enumerate
@@ -33,7 +33,7 @@ def model(x):
 
 
 def trace_one():
-    """A new step, looked at, traced and run by its graph."""
+    """Create a new step, trace it and run its graph."""
     loss = TraceEnum_ELBO(max_plate_nesting=1)
     step = SVI(model, optim=partial(Adam, lr=0.01), loss=loss, compile=True)
     for _ in range(2):
@@ -42,7 +42,7 @@ def trace_one():
 
 
 def compute():
-    """What a thread may do with torch, with answers that are known."""
+    """Run torch and Pyro functions whose results are known."""
     x = torch.arange(6.0)
     assert x.sum().item() == 15.0
     assert type(x.sum().item()) is float
@@ -67,7 +67,7 @@ def compute():
 
 
 def attributes():
-    """What stands in the classes and modules that a tracer could be tempted to exchange."""
+    """Return the attributes of classes and modules that a tracer could patch."""
     owners = [torch.Tensor, torch._C.TensorBase, torch._C, torch, Distribution, Normal, Categorical, constraints]
     owners += [torch.autograd, torch.nn.functional, pyro, pyro.distributions.Normal, pyro.infer.util, pyro.util]
     owners += [pyro.distributions.util, pyro.poutine.runtime, torch.nn.Module, torch.Generator, constraints.Constraint]
@@ -76,7 +76,7 @@ def attributes():
 
 
 class Beside:
-    """Runs functions again and again in a second thread, from ``with`` to its end; what they raise is raised there."""
+    """Call functions repeatedly in a second thread inside a ``with`` block; raise their exceptions at its end."""
 
     def __init__(self, *functions):
         self.functions, self.errors, self.rounds = functions, [], 0
@@ -104,7 +104,7 @@ class Beside:
             raise self.errors[0]
 
 
-def test_a_second_thread_computes_as_if_alone(monkeypatch):
+def test_tracing_does_not_affect_a_second_thread(monkeypatch):
     monkeypatch.setattr("torch._inductor.compile", interpret)
     compute()
     with Beside(compute) as beside:
@@ -113,7 +113,7 @@ def test_a_second_thread_computes_as_if_alone(monkeypatch):
     assert beside.rounds > 1
 
 
-def test_nothing_of_torch_or_pyro_is_exchanged(monkeypatch):
+def test_no_function_of_torch_or_pyro_is_patched(monkeypatch):
     monkeypatch.setattr("torch._inductor.compile", interpret)
     trace_one()  # what is imported at the first trace is there
     before = attributes()
@@ -132,15 +132,15 @@ def test_nothing_of_torch_or_pyro_is_exchanged(monkeypatch):
     assert attributes() == before
 
 
-def test_a_second_thread_computes_while_code_is_generated():
-    """By the real compiler."""
+def test_compiling_does_not_affect_a_second_thread():
+    """With the real compiler."""
     with Beside(compute) as beside:
         trace_one()
     assert beside.rounds > 1
 
 
 def test_a_third_thread_may_trace_as_well(monkeypatch):
-    """Pyro's stack of handlers is one for all threads, but plain descent has none."""
+    """Pyro's handler stack is shared by all threads, but ``GradientStep`` does not use it."""
     monkeypatch.setattr("torch._inductor.compile", interpret)
 
     def descend():

@@ -1,4 +1,4 @@
-"""Array files: what is read, how it is stored, and what is refused."""
+"""Array files: supported formats, their storage, and the errors for invalid ones."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +15,7 @@ Save = Callable[..., Path]
 
 
 def refusal(file: Path) -> str:
-    """The message with which a file is refused, which is one line."""
+    """Return the error message for an invalid file, which must be one line."""
     with pytest.raises(DataError) as caught:
         from_array(file)
     assert "\n" not in str(caught.value)
@@ -70,7 +70,7 @@ def test_an_array_in_column_order(save: Save) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.int16, ">i4"])
-def test_bytes_are_levels(save: Save, dtype: str) -> None:
+def test_uint8_values_are_grey_levels(save: Save, dtype: str) -> None:
     x = np.arange(0, 256, 5).reshape(4, 13, 1).astype(dtype)
     rows = from_array(save(x))
     assert rows.x.dtype == torch.uint8
@@ -78,7 +78,7 @@ def test_bytes_are_levels(save: Save, dtype: str) -> None:
     assert rows.space == EIGHT_BIT
 
 
-def test_black_images_are_still_bytes(save: Save) -> None:
+def test_black_images_stay_uint8(save: Save) -> None:
     assert from_array(save(np.zeros((3, 4, 4), np.uint8))).space == EIGHT_BIT
 
 
@@ -90,7 +90,7 @@ def test_sixteen_bit_arrays(save: Save, dtype: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, ">f8"])
-def test_floats_that_are_bytes_over_255(save: Save, dtype: str) -> None:
+def test_floats_that_are_multiples_of_1_over_255(save: Save, dtype: str) -> None:
     level = np.random.default_rng(0).integers(256, size=(5, 4, 4))
     rows = from_array(save((level / 255).astype(dtype)))
     assert rows.space == EIGHT_BIT
@@ -145,7 +145,7 @@ def test_labels_and_the_only_array(save: Save) -> None:
         (np.array([None, 1], dtype=object), "allow_pickle=False"),
     ],
 )
-def test_arrays_that_are_refused(save: Save, x: np.ndarray, named: str) -> None:
+def test_invalid_arrays(save: Save, x: np.ndarray, named: str) -> None:
     file = save(x)
     message = refusal(file)
     assert str(file) in message
@@ -162,13 +162,13 @@ def test_arrays_that_are_refused(save: Save, x: np.ndarray, named: str) -> None:
         (np.array(["a", "b", "c", "d"]), "<U1"),
     ],
 )
-def test_labels_that_are_refused(save: Save, y: np.ndarray, named: str) -> None:
+def test_invalid_labels(save: Save, y: np.ndarray, named: str) -> None:
     message = refusal(save(x=uniform(4, 3), y=y))
     assert "y" in message
     assert named in message
 
 
-def test_a_npz_whose_data_have_no_name(save: Save) -> None:
+def test_a_npz_without_an_array_x(save: Save) -> None:
     message = refusal(save(x_train=uniform(4, 3), x_test=uniform(2, 3)))
     assert "['x_test', 'x_train']" in message
     assert "['y']" in refusal(save(y=uniform(4, 3)))
@@ -183,7 +183,7 @@ def test_damaged_files(save: Save, kept: float, is_npz: bool) -> None:
     assert str(file) in refusal(file)
 
 
-def test_files_that_are_missing_or_no_arrays(tmp_path: Path) -> None:
+def test_missing_files_and_files_without_arrays(tmp_path: Path) -> None:
     assert "No such file" in refusal(tmp_path / "a.npy")
     (tmp_path / "b.npz").write_text("text")
     assert str(tmp_path / "b.npz") in refusal(tmp_path / "b.npz")

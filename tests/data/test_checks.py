@@ -1,15 +1,15 @@
-"""Each refusal names what was given and what was expected."""
+"""Every error names what was given and what was expected."""
 
 import pytest
 import torch
 from torch import Tensor
 
-from pyrogen.data.checks import check_enough, check_finite, check_images, check_labels
+from pyrogen.data.checks import check_batch_size, check_finite, check_images, check_labels
 from pyrogen.errors import DataError
 
 
 def refusal(check, *args) -> str:
-    """The message with which ``check`` refuses ``args``, which is one line."""
+    """Return the error message of ``check`` for ``args``, which must be one line."""
     with pytest.raises(DataError) as caught:
         check(*args)
     assert "\n" not in str(caught.value)
@@ -25,7 +25,7 @@ def refusal(check, *args) -> str:
         torch.tensor([0.0, 1.0]).view(2, 1, 1, 1),
     ],
 )
-def test_images_that_are_fine(x: Tensor) -> None:
+def test_valid_images(x: Tensor) -> None:
     check_images(x, "x")
 
 
@@ -33,14 +33,14 @@ def test_images_that_are_fine(x: Tensor) -> None:
     ("low", "high", "hint"),
     [(0, 255, "divide by 255"), (-1, 1, "(x + 1) / 2"), (0, 4095, "x.max()"), (-2.5, 1, "x.min()")],
 )
-def test_a_wrong_range_is_told_with_the_way_out(low: float, high: float, hint: str) -> None:
+def test_the_error_for_a_wrong_range_suggests_a_rescaling(low: float, high: float, hint: str) -> None:
     message = refusal(check_images, torch.tensor([low, high], dtype=torch.float32).view(2, 1, 1, 1), "faces.npy")
     assert message.startswith("faces.npy: ")
     assert f"{low:g} to {high:g}" in message
     assert hint in message
 
 
-def test_values_that_are_not_finite_are_counted() -> None:
+def test_non_finite_values_are_counted() -> None:
     x = torch.rand(2, 1, 2, 2)
     x[0, 0, 0] = torch.nan
     x[1, 0, 1, 1] = torch.inf
@@ -60,12 +60,12 @@ def test_values_that_are_not_finite_are_counted() -> None:
         (torch.zeros(5, 1, 8, 8, dtype=torch.complex64), "torch.complex64"),
     ],
 )
-def test_no_batch_of_images(x: Tensor, named: str) -> None:
+def test_invalid_batches_of_images(x: Tensor, named: str) -> None:
     assert named in refusal(check_images, x, "x")
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int64])
-def test_labels_that_are_fine_may_skip_classes(dtype: torch.dtype) -> None:
+def test_valid_labels_may_skip_classes(dtype: torch.dtype) -> None:
     check_labels(torch.tensor([0, 7, 2], dtype=dtype), 3, "y")
     check_labels(torch.tensor([], dtype=dtype), 0, "y")
 
@@ -80,14 +80,14 @@ def test_labels_that_are_fine_may_skip_classes(dtype: torch.dtype) -> None:
         (torch.tensor([0, 1, 20260101]), "0 to 20260101"),
     ],
 )
-def test_labels_that_name_no_class(y: Tensor, named: str) -> None:
+def test_labels_that_are_not_classes(y: Tensor, named: str) -> None:
     assert named in refusal(check_labels, y, 3, "y")
 
 
 def test_less_than_one_batch() -> None:
-    check_enough(256, 256)
-    message = refusal(check_enough, 100, 256)
-    assert "100 training rows" in message
-    assert "256" in message
+    check_batch_size(256, 256)
+    message = refusal(check_batch_size, 100, 256)
+    assert "at least 256 training rows" in message
+    assert "got 100" in message
     assert "--batch-size 100" in message
-    assert "got 0" in refusal(check_enough, 100, 0)
+    assert "got 0" in refusal(check_batch_size, 100, 0)

@@ -1,4 +1,4 @@
-"""Data sets by name and by path: splits, noise, measure, and what is said when they cannot be had."""
+"""Data sets by name and by path: splits, noise, space, and the errors when they are missing."""
 
 import subprocess
 import sys
@@ -30,7 +30,7 @@ def assert_equal(a: Dataset, b: Dataset, *splits: str) -> None:
 
 
 def assert_as_promised(data: Dataset, name: str) -> None:
-    """What is true of every set that has a name."""
+    """Check the properties that all named data sets share."""
     entry = names()[name]
     assert data.name == name
     assert (len(data.train), len(data.valid), len(data.test)) == entry.sizes
@@ -50,7 +50,7 @@ def assert_as_promised(data: Dataset, name: str) -> None:
 
 
 def assert_in_its_space(data: Dataset, stored: Tensor, x: Tensor) -> None:
-    """``x`` is what the measure says of the grey levels ``stored``."""
+    """Check that ``x`` has the grey levels ``stored`` in the space of the data set."""
     match data.space.support:
         case "binary":
             assert set(x.unique().tolist()) == {0.0, 1.0}
@@ -77,7 +77,7 @@ def test_the_catalogue_is_complete() -> None:
         names()["mine"] = None  # type: ignore[index]
 
 
-def test_the_catalogue_costs_no_import_of_other_libraries() -> None:
+def test_the_catalogue_imports_no_other_library() -> None:
     code = "import sys, pyrogen.data; str(pyrogen.data.names()); print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"torchvision", "sklearn", "matplotlib", "pyro"} & set(loaded)
@@ -95,12 +95,12 @@ def test_a_misspelt_name(given: str, meant: str) -> None:
 
 
 @pytest.mark.parametrize("name", [*DIGITS, *TOYS])
-def test_what_needs_no_files(name: str) -> None:
+def test_data_sets_without_files(name: str) -> None:
     assert_as_promised(load(name), name)
 
 
 @pytest.mark.parametrize("name", ["digits-binary", "moons", "gaussian"])
-def test_a_seed_says_all_and_the_global_one_nothing(name: str) -> None:
+def test_a_data_set_depends_on_its_seed_and_not_on_the_global_one(name: str) -> None:
     state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()
     first, again, other = load(name, seed=3), load(name, seed=3), load(name, seed=4)
     assert torch.equal(state, torch.get_rng_state())
@@ -112,7 +112,7 @@ def test_a_seed_says_all_and_the_global_one_nothing(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", DIGITS)
-def test_noise_is_drawn_anew_for_training_only(name: str) -> None:
+def test_only_training_noise_is_resampled(name: str) -> None:
     data = load(name)
     index = torch.arange(100)
     generator = torch.Generator().manual_seed(0)
@@ -122,7 +122,7 @@ def test_noise_is_drawn_anew_for_training_only(name: str) -> None:
     assert_in_its_space(data, data.train.x, data.train.tensors()[0])
 
 
-def test_the_digits_are_all_there_once() -> None:
+def test_every_digit_appears_once() -> None:
     from sklearn.datasets import load_digits
 
     given, data = load_digits(), load("digits")
@@ -134,7 +134,7 @@ def test_the_digits_are_all_there_once() -> None:
     assert data.classes == tuple("0123456789")
 
 
-def test_one_split_of_the_digits_in_all_spaces() -> None:
+def test_the_split_of_digits_is_the_same_in_all_spaces() -> None:
     unit, binary, logit = (load(name, seed=5) for name in DIGITS)
     assert torch.equal(unit.train.x, binary.train.x)
     assert torch.equal(unit.space.to_image(unit.test.x), logit.space.to_image(logit.test.x))
@@ -165,7 +165,7 @@ def test_mnist(name: str, mnist_root: Path) -> None:
     assert_in_its_space(data, part, data.train.read(slice(1000), torch.Generator().manual_seed(0))[0])
 
 
-def test_mnist_has_its_own_order_but_for_the_test_images(mnist_root: Path) -> None:
+def test_mnist_keeps_its_order_except_for_test_images(mnist_root: Path) -> None:
     data = load("mnist", root=mnist_root)
     assert data.train.y[:5].tolist() == [5, 0, 4, 1, 9]
     assert data.train.y.bincount().tolist() == [4932, 5678, 4968, 5101, 4859, 4506, 4951, 5175, 4842, 4988]
@@ -189,7 +189,7 @@ def test_stacked_digits_are_those_of_mnist(mnist_root: Path) -> None:
     assert all(channel.numpy().tobytes() in known for row in data.train.x[:30] for channel in row)
 
 
-def test_the_halves_of_the_test_set_are_alike(mnist_root: Path) -> None:
+def test_the_halves_of_the_test_set_are_equally_hard(mnist_root: Path) -> None:
     x = load("mnist", root=mnist_root).test.x
     ink = x.flatten(1).mean(1)
     first, last = ink[:5000], ink[5000:]
@@ -222,7 +222,7 @@ def test_the_splits_of_cifar10(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"PYROGEN_DATA": "~/data", "HOME": "/home/me"}, "/home/me/data"),
     ],
 )
-def test_where_the_root_is(variables: dict[str, str], expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_root(variables: dict[str, str], expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("PYROGEN_DATA", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
@@ -276,7 +276,7 @@ def test_too_few_rows(tmp_path: Path, n: int) -> None:
         load(tmp_path / "x.npy")
 
 
-def test_a_path_that_leads_to_no_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paths_without_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "table.csv").write_text("1,2")
     for path in ("faces/train", "./faces", "faces.npy", "faces.npz", Path("faces"), tmp_path / "faces"):
@@ -288,7 +288,7 @@ def test_a_path_that_leads_to_no_data(tmp_path: Path, monkeypatch: pytest.Monkey
         load("faces")
 
 
-def test_a_folder_in_sight_needs_no_separator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_in_the_working_directory_needs_no_separator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "faces").mkdir()
     for i in range(3):

@@ -1,4 +1,4 @@
-"""Folders of images that stay on disk give the batches that they would give from memory."""
+"""Image folders on disk give the same batches as from memory."""
 
 import json
 import os
@@ -20,9 +20,9 @@ from pyrogen.data.dataset import Dataset
 from pyrogen.data.memmap import MemoryMapped
 from pyrogen.errors import DataError
 from pyrogen.measure.evaluate_run import evaluate_run
+from pyrogen.training import configure, train
 from pyrogen.training.checkpoint import newest
 from pyrogen.training.run import Run
-from pyrogen.training.trainer import configure, train
 
 COLOURS = np.random.default_rng(0).integers(0, 256, (40, 6, 5, 3), dtype=np.uint8)
 GREYS = COLOURS[..., 0]
@@ -50,18 +50,18 @@ def save(folder: Path, pictures: list[Image.Image], classes: tuple[str, ...] = (
 
 @pytest.fixture
 def on_disk(monkeypatch):
-    """Load a folder so that it stays on disk."""
+    """Load a folder that stays on disk."""
 
     def load(folder: str) -> Dataset:
         with monkeypatch.context() as small:
-            small.setattr(memmap, "FROM_BYTES", 0)
+            small.setattr(memmap, "DISK_THRESHOLD", 0)
             return pyrogen.load(folder)
 
     return load
 
 
 def first(data: Dataset, n: int = 30, **options) -> list[tuple[torch.Tensor, ...]]:
-    """As many batches of 6 of the 32 training rows: some epochs of 5."""
+    """Return batches of 6 of the 32 training rows, several epochs of 5."""
     return [batch for _, batch in zip(range(n), batches(data.train, 6, **options), strict=False)]
 
 
@@ -71,7 +71,7 @@ def assert_equal(ours, theirs):
 
 
 @pytest.mark.parametrize("kind", PICTURES)
-def test_the_same_data_from_disk_and_from_memory(on_disk, tmp_path, kind):
+def test_data_from_disk_equal_data_from_memory(on_disk, tmp_path, kind):
     folder = save(tmp_path, PICTURES[kind], ("cat", "dog", "owl"))
     disk, memory = on_disk(folder), pyrogen.load(folder)
     assert isinstance(disk.train.x, MemoryMapped)
@@ -83,7 +83,7 @@ def test_the_same_data_from_disk_and_from_memory(on_disk, tmp_path, kind):
 
 
 @pytest.mark.parametrize("workers", [None, 0, 1, 2])
-def test_workers_change_no_batch(on_disk, tmp_path, workers):
+def test_batches_do_not_depend_on_workers(on_disk, tmp_path, workers):
     folder = save(tmp_path, PICTURES["colour"], ("cat", "dog"))
     disk, memory = on_disk(folder), pyrogen.load(folder)
     before = torch.get_rng_state()
@@ -92,16 +92,16 @@ def test_workers_change_no_batch(on_disk, tmp_path, workers):
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_workers_read_arrays_ahead_too(tmp_path, monkeypatch):
+def test_workers_prefetch_arrays(tmp_path, monkeypatch):
     np.save(tmp_path / "a.npy", GREYS)
     memory = pyrogen.load(tmp_path / "a.npy")
-    monkeypatch.setattr(memmap, "FROM_BYTES", 0)
+    monkeypatch.setattr(memmap, "DISK_THRESHOLD", 0)
     disk = pyrogen.load(tmp_path / "a.npy")
     assert isinstance(disk.train.x, MemoryMapped)
     assert_equal(first(disk, workers=2), first(memory))
 
 
-def test_workers_end_with_their_batches(on_disk, tmp_path):
+def test_workers_end_with_the_iterator(on_disk, tmp_path):
     source = batches(on_disk(save(tmp_path, PICTURES["grey"])).train, 6, workers=2)
     next(source)
     assert len(active_children()) == 2
@@ -111,7 +111,7 @@ def test_workers_end_with_their_batches(on_disk, tmp_path):
 
 @pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize("damage", ["cut", "gone", "another size", "colour"])
-def test_a_file_that_cannot_be_read_is_named(on_disk, tmp_path, workers, damage):
+def test_the_error_names_an_unreadable_file(on_disk, tmp_path, workers, damage):
     data = on_disk(save(tmp_path, PICTURES["grey"]))
     victim = Path(os.fsdecode(data.train.x.array.files[data.train.x.rows[0]]))
     if damage == "cut":
@@ -127,10 +127,10 @@ def test_a_file_that_cannot_be_read_is_named(on_disk, tmp_path, workers, damage)
     assert active_children() == []
 
 
-def test_what_headers_show_is_refused_at_once(on_disk, tmp_path, monkeypatch):
+def test_invalid_headers_are_rejected_at_construction(on_disk, tmp_path, monkeypatch):
     folder = save(tmp_path, PICTURES["grey"])
     (tmp_path / "39.png").write_bytes(b"this is text")
-    with pytest.raises(DataError, match=r"39\.png is not an image"):
+    with pytest.raises(DataError, match=r"39\.png: expected an image"):
         on_disk(folder)
     Image.new("L", (9, 9)).save(tmp_path / "39.png")
     with pytest.raises(DataError, match=r"00\.png is 5 x 6 and .*39\.png is 9 x 9"):
@@ -151,16 +151,16 @@ def test_photographs_are_turned_upright(on_disk, tmp_path):
 
 
 def test_only_headers_are_read(tmp_path, monkeypatch):
-    """Files that end behind their header load, where no row of them is held out."""
+    """Files truncated after their header can be loaded, as long as none of their rows is held out."""
     save(tmp_path, PICTURES["grey"])
     for file in tmp_path.iterdir():
         file.write_bytes(file.read_bytes()[:60])
-    monkeypatch.setattr(memmap, "FROM_BYTES", 0)
+    monkeypatch.setattr(memmap, "DISK_THRESHOLD", 0)
     assert from_folder(tmp_path).x.shape == (40, 1, 6, 5)
 
 
-def test_large_images_are_few_in_memory(on_disk, tmp_path, monkeypatch):
-    monkeypatch.setattr(memmap, "_SHOWN_BYTES", 4 * 30 * 3)
+def test_few_large_images_are_in_memory(on_disk, tmp_path, monkeypatch):
+    monkeypatch.setattr(memmap, "_SAMPLE_BYTES", 4 * 30 * 3)
     data = on_disk(save(tmp_path, PICTURES["grey"]))
     assert (len(data.train), len(data.valid), len(data.test)) == (34, 3, 3)
     assert len(data.train.tensors()[0]) == 3
@@ -171,7 +171,7 @@ def config(folder: str, steps: int) -> dict:
 
 
 def test_a_model_trains_and_is_evaluated(tmp_path, monkeypatch):
-    monkeypatch.setattr(memmap, "FROM_BYTES", 0)
+    monkeypatch.setattr(memmap, "DISK_THRESHOLD", 0)
     result = train(Run.create(tmp_path / "run", config(save(tmp_path / "images", PICTURES["colour"]), 9)))
     assert evaluate_run(result.run, k=2)["n"] == 4
     assert active_children() == []
@@ -180,14 +180,14 @@ def test_a_model_trains_and_is_evaluated(tmp_path, monkeypatch):
 STREAMED = """
 import sys
 from pyrogen.data import memmap
-memmap.FROM_BYTES = 0
+memmap.DISK_THRESHOLD = 0
 from pyrogen.cli import main
 sys.exit(main())
 """
 
 
 @pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_to_all_processes_ends_the_run_as_it_does_without_workers(tmp_path, signum, status):
+def test_a_signal_to_all_processes_ends_a_run_with_workers_cleanly(tmp_path, signum, status):
     run = Run.create(tmp_path / "run", config(save(tmp_path / "images", PICTURES["colour"]), 100_000))
     command = [sys.executable, "-W", "error", "-c", STREAMED, "resume", str(run.path)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
@@ -206,10 +206,10 @@ def test_a_signal_to_all_processes_ends_the_run_as_it_does_without_workers(tmp_p
         os.killpg(process.pid, 0)
 
 
-def test_a_program_that_keeps_its_batches_ends(tmp_path):
+def test_a_program_that_keeps_its_batch_iterator_exits(tmp_path):
     folder = save(tmp_path, PICTURES["grey"])
     program = (
-        "import pyrogen; from pyrogen.data import batches, memmap; memmap.FROM_BYTES = 0\n"
+        "import pyrogen; from pyrogen.data import batches, memmap; memmap.DISK_THRESHOLD = 0\n"
         f"source = batches(pyrogen.load({json.dumps(folder)}).train, 6, workers=2); next(source)"
     )
     subprocess.run([sys.executable, "-W", "error", "-c", program], check=True, timeout=60)

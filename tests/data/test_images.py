@@ -1,4 +1,4 @@
-"""Folders of images: what is read, how it is stored, and what is refused."""
+"""Image folders: supported formats, their storage, and the errors for invalid ones."""
 
 import os
 from pathlib import Path
@@ -19,7 +19,7 @@ def grey(value: int = 100, size: tuple[int, int] = (6, 4)) -> Image.Image:
 
 
 def deep(*values: int) -> Image.Image:
-    """A 16-bit grey image of one row."""
+    """Return a 16-bit grey image with one row."""
     return Image.fromarray(np.array([values], dtype=np.uint16))
 
 
@@ -31,7 +31,7 @@ def folder_of(folder: Path, *images: Image.Image, suffix: str = ".png") -> Path:
 
 
 def refusal(folder: Path) -> str:
-    """The message with which a folder is refused, which is one line."""
+    """Return the error message for an invalid folder, which must be one line."""
     with pytest.raises(DataError) as caught:
         from_folder(folder)
     assert "\n" not in str(caught.value)
@@ -48,7 +48,7 @@ def test_a_flat_folder_has_no_labels(tmp_path: Path) -> None:
     assert rows.space == EIGHT_BIT
 
 
-def test_sub_folders_are_classes_in_the_order_of_their_names(tmp_path: Path) -> None:
+def test_subfolders_are_classes_in_alphabetical_order(tmp_path: Path) -> None:
     folder_of(tmp_path / "dog", grey(1))
     folder_of(tmp_path / "cat", grey(2), grey(3))
     folder_of(tmp_path / "owl", grey(4))
@@ -60,7 +60,7 @@ def test_sub_folders_are_classes_in_the_order_of_their_names(tmp_path: Path) -> 
     assert rows.x[:, 0, 0, 0].tolist() == [2, 3, 1, 4]
 
 
-def test_hidden_and_other_files_are_passed_over(tmp_path: Path) -> None:
+def test_hidden_and_other_files_are_ignored(tmp_path: Path) -> None:
     folder_of(tmp_path, grey(), grey())
     (tmp_path / ".DS_Store").write_bytes(b"x")
     (tmp_path / "._0.png").write_bytes(b"x")
@@ -71,7 +71,7 @@ def test_hidden_and_other_files_are_passed_over(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".PNG", ".jpg", ".JPEG", ".bmp", ".gif", ".webp", ".tif", ".tiff"])
-def test_every_format_in_either_case(tmp_path: Path, suffix: str) -> None:
+def test_every_format_in_upper_and_lower_case(tmp_path: Path, suffix: str) -> None:
     rows = from_folder(folder_of(tmp_path, Image.new("RGB", (8, 8), (200, 0, 100)), suffix=suffix))
     assert rows.x.shape == (1, 3, 8, 8)
     assert (rows.x[0, :, 4, 4].int() - torch.tensor([200, 0, 100])).abs().max() <= 4
@@ -111,11 +111,11 @@ def test_one_colour_image_makes_all_of_them_colour(tmp_path: Path) -> None:
     ],
     ids=["1-bit", "clear grey", "solid grey", "clear", "solid", "a fifth black", "palette", "grey palette"],
 )
-def test_modes_are_read_as_they_look(tmp_path: Path, image: Image.Image, pixel: list[int]) -> None:
+def test_image_modes(tmp_path: Path, image: Image.Image, pixel: list[int]) -> None:
     assert from_folder(folder_of(tmp_path, image)).x[0, :, 0, 0].tolist() == pixel
 
 
-def test_a_palette_with_a_transparent_colour_is_laid_on_white(tmp_path: Path) -> None:
+def test_a_palette_with_a_transparent_colour_is_composited_onto_white(tmp_path: Path) -> None:
     image = Image.new("P", (2, 1))
     image.putpalette([10, 20, 30, 40, 50, 60])
     image.putdata([0, 1])
@@ -123,12 +123,12 @@ def test_a_palette_with_a_transparent_colour_is_laid_on_white(tmp_path: Path) ->
     assert from_folder(tmp_path).x[0, :, 0].T.tolist() == [[255, 255, 255], [40, 50, 60]]
 
 
-def test_a_printers_jpeg(tmp_path: Path) -> None:
+def test_a_cmyk_jpeg(tmp_path: Path) -> None:
     rows = from_folder(folder_of(tmp_path, Image.new("CMYK", (8, 8), (0, 255, 255, 0)), suffix=".jpg"))
     assert (rows.x[0, :, 4, 4].int() - torch.tensor([255, 0, 0])).abs().max() <= 4
 
 
-def test_of_an_animation_the_first_frame(tmp_path: Path) -> None:
+def test_an_animation_gives_its_first_frame(tmp_path: Path) -> None:
     frames = [grey(v) for v in (10, 90, 200)]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
     assert from_folder(tmp_path).x.unique().tolist() == [10]
@@ -154,7 +154,7 @@ def test_sixteen_bits_beside_eight(tmp_path: Path) -> None:
     assert torch.allclose(rows.x[:, :, 0, 0], torch.tensor(expected))
 
 
-def test_sixteen_bits_that_hold_only_eight(tmp_path: Path) -> None:
+def test_sixteen_bit_images_with_eight_bit_content(tmp_path: Path) -> None:
     rows = from_folder(folder_of(tmp_path, deep(0, 257, 65535)))
     assert rows.space == EIGHT_BIT
     assert rows.x.flatten().tolist() == [0, 1, 255]
@@ -166,7 +166,7 @@ def test_mixed_sizes_name_two_files(tmp_path: Path) -> None:
     assert f"{tmp_path / '2.png'} is 5 x 4" in message
 
 
-def test_a_folder_that_is_missing_or_none(tmp_path: Path) -> None:
+def test_a_missing_folder_and_a_file(tmp_path: Path) -> None:
     assert str(tmp_path / "faces") in refusal(tmp_path / "faces")
     (tmp_path / "file").write_text("")
     assert str(tmp_path / "file") in refusal(tmp_path / "file")
@@ -191,7 +191,7 @@ def test_images_beside_class_folders(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"this is text", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"])
-def test_a_file_that_is_no_image(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_an_image(tmp_path: Path, content: bytes) -> None:
     folder_of(tmp_path, grey())
     (tmp_path / "1.png").write_bytes(content)
     assert str(tmp_path / "1.png") in refusal(tmp_path)
@@ -222,7 +222,7 @@ def test_a_file_that_cannot_be_opened(tmp_path: Path, target: str) -> None:
     assert str(tmp_path / "0.png") in refusal(tmp_path)
 
 
-def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
+def test_a_file_without_read_permission(tmp_path: Path) -> None:
     file = folder_of(tmp_path, grey()) / "0.png"
     file.chmod(0)
     if os.access(file, os.R_OK):
@@ -234,7 +234,7 @@ def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
     ("values", "named"),
     [(np.array([[0, 70000]], dtype=np.int32), "70000"), (np.array([[0.5]], dtype=np.float32), "floating point")],
 )
-def test_deeper_images_are_refused(tmp_path: Path, values: np.ndarray, named: str) -> None:
+def test_images_of_more_than_16_bits_are_rejected(tmp_path: Path, values: np.ndarray, named: str) -> None:
     message = refusal(folder_of(tmp_path, Image.fromarray(values), suffix=".tif"))
     assert "0.tif" in message
     assert named in message

@@ -1,4 +1,4 @@
-"""Arrays that stay on disk give the batches that they would give from memory."""
+"""Arrays on disk give the same batches as from memory."""
 
 import numpy as np
 import pytest
@@ -9,16 +9,16 @@ from pyrogen.data import batches, memmap
 from pyrogen.data.memmap import MemoryMapped
 from pyrogen.errors import DataError
 from pyrogen.measure.evaluate_run import evaluate_run
+from pyrogen.training import configure, train
 from pyrogen.training.run import Run
-from pyrogen.training.trainer import configure, train
 
 
 @pytest.fixture
 def on_disk(tmp_path, monkeypatch):
-    """Save an array so that ``load`` maps it."""
+    """Save an array that ``load`` memory-maps."""
 
     def save(array):
-        monkeypatch.setattr(memmap, "FROM_BYTES", array.nbytes // 2)
+        monkeypatch.setattr(memmap, "DISK_THRESHOLD", array.nbytes // 2)
         np.save(tmp_path / "large.npy", array)
         return tmp_path / "large.npy"
 
@@ -33,7 +33,7 @@ VECTORS = np.random.default_rng(1).standard_normal((300, 5)).astype(np.float32)
 @pytest.mark.parametrize(
     "array", [IMAGES, VECTORS, IMAGES[:, None].astype(np.float32) / 300], ids=["uint8", "vectors", "floats"]
 )
-def test_the_same_data_from_disk_and_from_memory(on_disk, monkeypatch, array):
+def test_data_from_disk_equal_data_from_memory(on_disk, monkeypatch, array):
     disk = pyrogen.load(on_disk(array))
     monkeypatch.undo()
     memory = pyrogen.load(disk.name)
@@ -46,20 +46,20 @@ def test_the_same_data_from_disk_and_from_memory(on_disk, monkeypatch, array):
     assert torch.equal(disk.train.tensors()[0], memory.train.tensors()[0])
 
 
-def test_statistics_are_of_a_sample(on_disk, monkeypatch):
-    monkeypatch.setattr(memmap, "SHOWN", 50)
+def test_statistics_use_a_sample(on_disk, monkeypatch):
+    monkeypatch.setattr(memmap, "SAMPLE_ROWS", 50)
     assert pyrogen.load(on_disk(IMAGES)).train.tensors()[0].shape == (50, 1, 8, 8)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 1.5])
-def test_values_that_cannot_be_used_are_found(on_disk, bad):
+def test_invalid_values_are_found(on_disk, bad):
     array = FLOATS.copy()
     array[250, 0, 3, 3] = bad
     with pytest.raises(DataError, match="expected"):
         pyrogen.load(on_disk(array))
 
 
-def test_a_damaged_file_is_refused(on_disk):
+def test_a_damaged_file_is_rejected(on_disk):
     file = on_disk(IMAGES)
     file.write_bytes(file.read_bytes()[:5000])
     with pytest.raises(DataError, match=r"large\.npy"):

@@ -1,4 +1,4 @@
-"""The standard sets on disk: what is found, damaged, absent, downloaded."""
+"""MNIST and CIFAR-10 on disk: existing, damaged, missing and downloaded files."""
 
 import gzip
 import hashlib
@@ -24,7 +24,7 @@ def idx(values: np.ndarray) -> bytes:
 
 @pytest.fixture(scope="module")
 def fashion(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A root with counterfeit Fashion-MNIST, the image files plain and those of the labels gzipped."""
+    """A root folder with fake Fashion-MNIST files: plain images, gzipped labels."""
     root = tmp_path_factory.mktemp("root")
     raw = root / "FashionMNIST" / "raw"
     raw.mkdir(parents=True)
@@ -47,7 +47,7 @@ def no_download(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "download_and_extract_archive", refuse)
 
 
-def test_what_is_found_is_read_and_the_root_left_alone(fashion: Path, no_download: None) -> None:
+def test_existing_files_are_read_and_the_root_is_not_written(fashion: Path, no_download: None) -> None:
     before = sorted(fashion.rglob("*"))
     data = load("fashion-mnist", root=fashion)
     assert sorted(fashion.rglob("*")) == before
@@ -72,7 +72,7 @@ def test_what_is_found_is_read_and_the_root_left_alone(fashion: Path, no_downloa
     ("content", "named"),
     [
         (b"", "header"),
-        (b"<html>not found</html>", "header is 3c 68"),
+        (b"<html>not found</html>", "header 3c 68"),
         (idx(np.zeros(10)), "(10000,)"),
         (idx(np.zeros(10_000))[:-1], "expected 10000 values, got 9999"),
         (idx(np.zeros(10_000)) + b"x", "expected 10000 values, got 10001"),
@@ -108,7 +108,9 @@ def test_damaged_gzip_files(content: bytes, tmp_path: Path, fashion: Path, no_do
         read_idx(tmp_path, "FashionMNIST")
 
 
-def test_a_set_that_cannot_be_had(tmp_path: Path, no_download: None, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_data_set_without_network(
+    tmp_path: Path, no_download: None, capsys: pytest.CaptureFixture[str]
+) -> None:
     for name, expected in (
         ("mnist", "MNIST/raw/{train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images"),
         ("fashion-mnist-logit", "FashionMNIST/raw/{train-images"),
@@ -132,7 +134,7 @@ def test_a_root_that_cannot_be_written(tmp_path: Path, no_download: None) -> Non
         load("mnist", root=tmp_path / "root")
 
 
-def test_what_is_absent_is_downloaded_once(tmp_path: Path, fashion: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_files_are_downloaded_once(tmp_path: Path, fashion: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
 
     def fetch(url: str, download_root: str, filename: str, md5: str) -> None:
@@ -153,7 +155,7 @@ def test_what_is_absent_is_downloaded_once(tmp_path: Path, fashion: Path, monkey
 
 
 class OldArray:
-    """An array that is pickled as numpy did it in 2009, of which numpy 2.4.0 to 2.4.4 warn."""
+    """An array pickled as numpy did in 2009, about which numpy 2.4.0 to 2.4.4 warn."""
 
     def __init__(self, values: np.ndarray) -> None:
         self.values = values
@@ -163,7 +165,7 @@ class OldArray:
 
 
 class OldType:
-    """The dtype of such an array, whose flags are the integers 0 and 1 instead of booleans."""
+    """The dtype of such an array, whose flags are integers 0 and 1 instead of booleans."""
 
     def __reduce__(self) -> tuple[object, ...]:
         return np.dtype, ("u1", 0, 1)
@@ -171,7 +173,7 @@ class OldType:
 
 @pytest.fixture
 def cifar10(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A root with counterfeit CIFAR-10 of three images a file, with its checksums made known to torchvision."""
+    """A root folder with fake CIFAR-10 files of three images each, with torchvision's checksums replaced by theirs."""
     folder = tmp_path / "cifar-10-batches-py"
     folder.mkdir()
     kind = torchvision.datasets.CIFAR10
@@ -191,7 +193,7 @@ def cifar10(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_cifar10_is_read_as_it_lies(cifar10: Path, no_download: None) -> None:
+def test_cifar10_is_read_from_disk(cifar10: Path, no_download: None) -> None:
     (x, y), (test_x, test_y) = read_cifar10(cifar10)
     assert x.shape == (15, 3, 32, 32)
     assert x.dtype == torch.uint8

@@ -1,4 +1,4 @@
-"""The measure's arithmetic, and the noise that puts data into it."""
+"""The formulas of data spaces, and the noise that maps stored rows into them."""
 
 from math import log, sqrt
 
@@ -8,17 +8,17 @@ from torch import Tensor
 
 import pyrogen.data.noise
 from pyrogen.data import Binarise, Dequantise, Space
-from pyrogen.data.space import require
+from pyrogen.data.space import require_probability
 from pyrogen.errors import ConfigError
 
 
 def levels_once(levels: int) -> Tensor:
-    """Every grey level once, as one column of ``uint8``."""
+    """Return every grey level once, as one column of ``uint8``."""
     return torch.arange(levels).byte()[:, None]
 
 
 @pytest.mark.parametrize("levels", [2, 17, 256])
-def test_a_uniform_density_costs_the_bits_of_its_levels(levels: int) -> None:
+def test_bits_of_a_uniform_density(levels: int) -> None:
     bits = Space("unit", levels).bits_per_dim(torch.zeros(4), torch.rand(4, 1, 3, 3))
     assert torch.allclose(bits, torch.full((4,), log(levels) / log(2)))
 
@@ -40,7 +40,7 @@ def test_the_logit_jacobian_is_that_of_autograd() -> None:
 
 @pytest.mark.parametrize("support", ["unit", "logit"])
 @pytest.mark.parametrize("levels", [2, 17, 256])
-def test_a_picture_is_its_grey_levels_whatever_the_noise(support: str, levels: int) -> None:
+def test_images_are_grey_levels_for_any_noise(support: str, levels: int) -> None:
     space = Space(support, levels)
     stored = levels_once(levels).expand(-1, 4096)
     x = Dequantise(space)(stored, torch.Generator().manual_seed(0))
@@ -51,7 +51,7 @@ def test_a_picture_is_its_grey_levels_whatever_the_noise(support: str, levels: i
 @pytest.mark.parametrize("support", ["unit", "logit"])
 @pytest.mark.parametrize("levels", [2, 17, 256])
 @pytest.mark.parametrize("word", [-(2**15), 2**15 - 1], ids=["least", "greatest"])
-def test_the_extreme_noise_stays_in_its_level(
+def test_extreme_noise_does_not_change_the_level(
     support: str, levels: int, word: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bits = int.from_bytes(4 * word.to_bytes(2, "little", signed=True), "little", signed=True)
@@ -91,7 +91,7 @@ def test_each_grey_level_is_the_probability_of_a_one() -> None:
 
 @pytest.mark.parametrize("noise", [Dequantise(Space("unit", 17)), Binarise(16)])
 @pytest.mark.parametrize("shape", [(0, 1, 8, 8), (1, 1, 1, 1), (3, 3, 5, 7)])
-def test_noise_of_any_shape_depends_on_nothing_but_its_generator(noise, shape: tuple[int, ...]) -> None:
+def test_noise_depends_only_on_its_generator(noise, shape: tuple[int, ...]) -> None:
     stored = torch.full(shape, 5, dtype=torch.uint8)
     state = torch.get_rng_state()
     first, again = (noise(stored, torch.Generator().manual_seed(3)) for _ in range(2))
@@ -103,7 +103,7 @@ def test_noise_of_any_shape_depends_on_nothing_but_its_generator(noise, shape: t
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("noise", [Dequantise(Space("logit", 256)), Binarise(255)])
-def test_noise_is_drawn_where_the_data_lie(noise) -> None:
+def test_noise_is_drawn_on_the_device_of_the_data(noise) -> None:
     stored = torch.randint(256, (64, 1, 28, 28), device="cuda").byte()
     x = noise(stored, torch.Generator("cuda").manual_seed(0))
     assert x.device == stored.device
@@ -113,14 +113,14 @@ def test_noise_is_drawn_where_the_data_lie(noise) -> None:
         assert abs(float((x - stored / 255).mean())) < 0.01
 
 
-def test_pictures_of_the_other_spaces() -> None:
+def test_images_of_the_other_spaces() -> None:
     x = torch.tensor([[-0.5, 0.2, 0.7, 3.0]])
     assert torch.equal(Space("binary").to_image(x), torch.tensor([[0.0, 0.0, 1.0, 1.0]]))
     assert torch.equal(Space("unit").to_image(x), torch.tensor([[0.0, 0.2, 0.7, 1.0]]))
     assert torch.equal(Space("real").to_image(x), x)
 
 
-def test_a_density_is_refused_on_a_mass() -> None:
-    require(Space("unit", 256), "density", "a flow")
+def test_a_density_is_rejected_on_binary_data() -> None:
+    require_probability(Space("unit", 256), "density", "a flow")
     with pytest.raises(ConfigError, match=r"a flow computes a probability density.*mass on"):
-        require(Space("binary"), "density", "a flow")
+        require_probability(Space("binary"), "density", "a flow")

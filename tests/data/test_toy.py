@@ -1,4 +1,4 @@
-"""The toy densities against what is known of them: total mass, entropy, modes."""
+"""The toy densities: total mass, entropy, modes and samples against known values."""
 
 from math import e, log, pi, sqrt
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pyrogen.data import TOYS, Toy
+from pyrogen.data import TOYS, ToyDensity
 from pyrogen.data.toy import Checkerboard, Moons, gaussian, grid, ring
 
 # For each density the half sides of a rectangle that holds it, and a step as fine as its details.
@@ -25,7 +25,7 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def toy(name: str) -> Toy:
+def toy(name: str) -> ToyDensity:
     return TOYS[name]()
 
 
@@ -37,7 +37,7 @@ def midpoints(half: float, step: float) -> Tensor:
     return torch.arange(-half + step / 2, half, step, dtype=torch.float64)
 
 
-def test_the_density_integrates_to_one_and_has_its_entropy(name: str, toy: Toy) -> None:
+def test_the_density_integrates_to_one_and_has_its_entropy(name: str, toy: ToyDensity) -> None:
     width, height, step = BOX[name]
     log_p = toy.log_prob(torch.cartesian_prod(midpoints(width, step), midpoints(height, step)))
     p = log_p.exp()
@@ -45,7 +45,7 @@ def test_the_density_integrates_to_one_and_has_its_entropy(name: str, toy: Toy) 
     assert abs(-torch.xlogy(p, p).sum() * step**2 - toy.entropy) < 1e-5
 
 
-def test_the_samples_have_the_entropy(toy: Toy) -> None:
+def test_the_samples_have_the_entropy(toy: ToyDensity) -> None:
     log_p = toy.log_prob(toy.sample(20_000, seeded())).double()
     stderr = float(log_p.std()) / sqrt(len(log_p))
     assert abs(log_p.mean() + toy.entropy) < 3 * stderr + 1e-5
@@ -59,7 +59,7 @@ def test_the_entropies_in_closed_form() -> None:
     assert gaussian().entropy == pytest.approx(log(2 * pi * e) + log(2 * 0.6), abs=1e-6)
 
 
-def test_shapes_and_dtypes(toy: Toy) -> None:
+def test_shapes_and_dtypes(toy: ToyDensity) -> None:
     x = toy.sample(7, seeded())
     assert x.shape == (7, 2)
     assert x.dtype == torch.float32
@@ -70,17 +70,17 @@ def test_shapes_and_dtypes(toy: Toy) -> None:
     assert toy.log_prob(x[:0]).shape == (0,)
 
 
-def test_many_points_are_done_in_parts(toy: Toy) -> None:
+def test_many_points_are_computed_in_chunks(toy: ToyDensity) -> None:
     x = toy.sample(20_000, seeded())
     assert torch.allclose(toy.log_prob(x)[-5:], toy.log_prob(x[-5:]), atol=1e-5)
 
 
-def test_float32_is_enough(toy: Toy) -> None:
+def test_float32_is_enough(toy: ToyDensity) -> None:
     x = toy.sample(1000, seeded())
     assert torch.allclose(toy.log_prob(x).double(), toy.log_prob(x.double()), atol=1e-2)
 
 
-def test_samples_depend_on_nothing_but_the_generator(toy: Toy) -> None:
+def test_samples_depend_only_on_the_generator(toy: ToyDensity) -> None:
     state = torch.get_rng_state()
     assert torch.equal(toy.sample(50, seeded(3)), toy.sample(50, seeded(3)))
     assert torch.equal(state, torch.get_rng_state())
@@ -88,7 +88,7 @@ def test_samples_depend_on_nothing_but_the_generator(toy: Toy) -> None:
 
 
 @pytest.mark.parametrize(("mixture", "k", "std"), [(ring(), 8, 0.01), (grid(), 25, 0.05)])
-def test_samples_lie_at_the_modes(mixture: Toy, k: int, std: float) -> None:
+def test_samples_lie_at_the_modes(mixture: ToyDensity, k: int, std: float) -> None:
     assert mixture.modes is not None
     assert mixture.modes.shape == (k, 2)
     assert mixture.std == pytest.approx(std)
@@ -100,7 +100,7 @@ def test_samples_lie_at_the_modes(mixture: Toy, k: int, std: float) -> None:
 
 
 @pytest.mark.parametrize("density", [Moons(), Checkerboard(), gaussian()])
-def test_no_modes_where_none_can_be_missed(density: Toy) -> None:
+def test_a_unimodal_density_has_no_modes(density: ToyDensity) -> None:
     assert density.modes is None
     assert density.std is None
 
@@ -120,7 +120,7 @@ def test_the_moons_are_those_of_scikit_learn() -> None:
     assert abs(log_p.mean() + Moons.entropy) < 3 * log_p.std() / sqrt(4000)
 
 
-def test_the_board_ends_at_its_edges() -> None:
+def test_the_checkerboard_ends_at_its_edges() -> None:
     board = Checkerboard()
     dark = torch.tensor([[-3.9, -3.9], [0.1, 0.1], [3.9, 3.9], [-1.9, 0.1 - 2], [-0.1, -0.1]])
     light = torch.tensor([[0.1, -0.1], [4.1, 4.1], [-4.1, -4.1], [5.0, 1.0], [-3.9, 4.1]])
@@ -128,7 +128,7 @@ def test_the_board_ends_at_its_edges() -> None:
     assert torch.equal(board.log_prob(light), torch.full((5,), -torch.inf))
 
 
-def test_every_sample_is_on_the_board(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_sample_is_on_a_dark_square(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Checkerboard().log_prob(Checkerboard().sample(200_000, seeded())).isfinite().all()
     # The greatest number that torch.rand gives would round up to the next square.
     monkeypatch.setattr(torch, "rand", lambda *size, **_: torch.full(size, 1 - 2**-24))

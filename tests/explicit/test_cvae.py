@@ -75,7 +75,7 @@ def test_contract(shape, condition, likelihood, prior, n):
     cvae = make(shape, condition, likelihood, prior)
     x, y = some_data(n, shape, condition, likelihood)
     for check in (check_sampler, check_pair, check_latent_variable):
-        check(cvae, Split(x, y, side=lambda x, y: y))
+        check(cvae, Split(x, y, side_fn=lambda x, y: y))
     assert cvae.encode(x, y).shape == (n, 4)
     for given in (y, y[:1]):
         drawn, mean = cvae.sample(n, given), cvae.sample_mean(n, given)

@@ -6,12 +6,11 @@ import torch
 import pyrogen
 from pyrogen.errors import ConfigError
 from pyrogen.explicit import Histogram, KernelDensity
-from pyrogen.explicit.histogram import MOST_CELLS
 from pyrogen.measure.evaluate_run import evaluate_run
 from pyrogen.random import scoped_seed
 from pyrogen.recipes.densities import histogram, kde
+from pyrogen.training import configure, train
 from pyrogen.training.run import Run
-from pyrogen.training.trainer import configure, train
 
 
 def normal(n, d, seed=0):
@@ -80,7 +79,9 @@ def test_the_whole_run(tmp_path, model):
 
 def test_bad_input_is_named():
     digits, binary = pyrogen.load("digits"), pyrogen.load("digits-binary")
-    with pytest.raises(ConfigError, match=rf"32 bins in 64 dimensions has 32\^64 cells, more than {MOST_CELLS}"):
+    with pytest.raises(
+        ConfigError, match=rf"32 bins in 64 dimensions has 32\^64 cells, more than {Histogram.MOST_CELLS}"
+    ):
         histogram(digits)
     with pytest.raises(ConfigError, match=r"2\^64 cells"):
         histogram(binary)

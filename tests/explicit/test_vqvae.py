@@ -141,7 +141,7 @@ def test_contract(make, shape, ema):
     assert codes.dtype == torch.long
     assert model.sample_mean(2).shape == (2, *shape)
     elbo, iwae, what = bounds(model, x, k=50)
-    assert (what.latent, what.certain) == (True, True)
+    assert (what.latent, what.deterministic_guide) == (True, True)
     model.eval()
     nats = Sequences(model.prior_network, 3).log_prob(codes)
     nats = nats + model.likelihood(model.decoder_output(model.embedded(codes))).log_prob(x).flatten(1).sum(1)

@@ -2,8 +2,11 @@
 
 from functools import partial
 
+import pyro
+import pyro.distributions as dist
 import pytest
 import torch
+from pyro import poutine
 from torch import nn
 from torch.optim import Adam
 
@@ -11,6 +14,7 @@ import pyrogen
 from pyrogen import Density, Pair
 from pyrogen.data import Split
 from pyrogen.errors import ConfigError
+from pyrogen.explicit.likelihoods import GaussianLikelihood
 from pyrogen.hybrid import AAE, VAEGAN, LabelMixture
 from pyrogen.objectives import R1Penalty
 from pyrogen.random import scoped_seed
@@ -50,6 +54,127 @@ def test_mixture_by_label():
         LabelMixture(1, 4)
 
 
+def sizes(module):
+    return [tuple(p.shape) for name, p in module.named_parameters() if name.endswith("weight")]
+
+
+def test_default_networks():
+    aae = AAE((1, 8, 8), classes=3)
+    assert sizes(aae.encoder) == [(512, 64), (512, 512), (8, 512)]
+    assert sizes(aae.decoder) == [(512, 8), (512, 512), (64, 512)]
+    assert sizes(aae.critic) == [(256, 8 + 3), (256, 256), (1, 256)]
+    assert aae.prior.centres.shape == (3, 8)
+    vaegan = VAEGAN((1, 8, 8))
+    assert sizes(vaegan.encoder) == [(256, 64), (256, 256), (2 * 32, 256)]
+    assert sizes(vaegan.generator) == [(256, 32), (256, 256), (64, 256)]
+    assert sizes(vaegan.critic) == [(256, 64), (256, 256), (64, 256), (1, 64)]
+    assert vaegan.pair.sigma == 0.3
+
+
+def test_the_decoder_mirrors_the_encoder():
+    for model in (AAE((5,), 2, (4, 3)), VAEGAN((5,), 2, (4, 3))):
+        decoder = model.decoder if isinstance(model, AAE) else model.generator
+        assert [out for out, _ in sizes(model.encoder)][:2] == [4, 3]
+        assert [out for out, _ in sizes(decoder)] == [3, 4, 5]
+    conv = AAE((2, 8, 12), 3, (6,), network="conv")
+    assert sizes(conv.encoder) == [(6, 2, 4, 4), (3, 6 * 4 * 6)]
+    assert sizes(conv.decoder) == [(6 * 4 * 6, 3), (6, 2, 4, 4)]
+    conv = VAEGAN((2, 8, 12), 3, (6,), network="conv", features=7)
+    assert sizes(conv.encoder)[0] == (6, 2, 4, 4)
+    assert sizes(conv.encoder)[-1][0] == 2 * 3
+    assert sizes(conv.critic.features)[0] == (6, 2, 4, 4)
+    assert sizes(conv.critic)[-2:] == [(7, sizes(conv.encoder)[-1][1]), (1, 7)]
+    assert all(isinstance(m, nn.LeakyReLU) and m.negative_slope == 0.2 for m in activations(conv.critic))
+    assert all(isinstance(m, nn.LeakyReLU) and m.negative_slope == 0.2 for m in activations(VAEGAN((5,)).critic))
+
+
+def activations(module):
+    found = [m for m in module.modules() if type(m).__module__ == "torch.nn.modules.activation"]
+    assert found
+    return found
+
+
+@pytest.mark.parametrize("outputs", [1, 2])
+def test_an_aae_in_closed_form(outputs):
+    likelihood = GaussianLikelihood(0.5, unit=False) if outputs == 1 else GaussianLikelihood("learned", unit=False)
+    with scoped_seed(0):
+        model = AAE((3,), 2, (4,), likelihood).double()
+    x = torch.linspace(-1, 1, 15, dtype=torch.float64).reshape(5, 3)
+    z = model.encoder(x)
+    assert torch.equal(model.encode(x), z)
+    assert torch.equal(model.decode(z), model.likelihood.mean(model.decoder(z)))
+    trace = poutine.trace(model.reconstruction).get_trace(x)
+    assert {name for name, site in trace.nodes.items() if site["type"] == "sample"} == {"data", "x"}
+    expected = likelihood(model.decoder(z)).to_event(1).log_prob(x)
+    assert torch.allclose(trace.log_prob_sum(), expected.sum())
+    assert trace.nodes["x"]["fn"].event_shape == (3,)
+
+
+@pytest.mark.parametrize("classes", [0, 3])
+def test_samples_are_decoded_draws_of_the_prior(classes):
+    with scoped_seed(0):
+        model = AAE((4,), 3, (8,), classes=classes).double().train()
+    model.decoder.insert(0, nn.Dropout(0.9))
+    for y in (None, torch.tensor([1, 0, 2, 2, 1]), torch.tensor([2])):
+        with scoped_seed(1):
+            x = model.sample(5, y)
+        with scoped_seed(1):
+            z = model.prior(5, y if y is None else y.expand(5))
+        assert z.dtype == torch.float64
+        assert torch.equal(x, model.eval().decode(z))
+        assert not x.requires_grad
+        model.train()
+
+
+def test_normal_prior():
+    with scoped_seed(0):
+        z = AAE((4,), 3, (8,)).prior(20_000, torch.zeros(20_000))
+    assert z.shape == (20_000, 3)
+    assert torch.allclose(z.T.cov(), torch.eye(3), atol=0.03)
+    assert torch.allclose(z.mean(0), torch.zeros(3), atol=0.03)
+
+
+def test_a_vaegan_in_closed_form():
+    with scoped_seed(0):
+        model = VAEGAN((4,), 2, (6,), features=3, sigma=0.7)
+        x = torch.rand(5, 4)
+    body, head = model.critic.features, model.critic.head
+    assert torch.equal(model.critic(x), head(body(2 * x - 1)).squeeze(1))
+    h = model.encoder(x)
+    assert torch.equal(model.encode(x), h[:, :2])
+    posterior = model.pair.posterior(x)
+    assert torch.equal(posterior.base_dist.scale, h[:, 2:].exp())
+    assert posterior.event_shape == (2,)
+    guide = poutine.trace(model.pair.guide).get_trace(x)
+    z = guide.nodes["z"]["value"]
+    assert torch.allclose(guide.log_prob_sum(), posterior.log_prob(z).sum())
+    made = model.decode(z)
+    assert torch.equal(made, model.generator(z))
+    trace = poutine.trace(poutine.condition(model.pair.model, {"z": z})).get_trace(x)
+    f, g = body(2 * x - 1), body(2 * made - 1)
+    unit = f.std(0, correction=0)
+    assert torch.allclose(trace.nodes["f"]["value"], f / unit)
+    expected = dist.Normal(0.0, 1.0).log_prob(z).sum() + dist.Normal(g / unit, 0.7).log_prob(f / unit).sum()
+    assert torch.allclose(trace.log_prob_sum(), expected)
+    assert {s["fn"].event_shape for s in (trace.nodes["z"], trace.nodes["f"])} == {(2,), (3,)}
+    with torch.no_grad():
+        body[1][-1].weight.zero_()  # features that do not differ are not divided by zero
+    assert poutine.trace(model.pair.model).get_trace(x).log_prob_sum().isfinite()
+
+
+def test_a_vaegan_samples_in_evaluation_mode():
+    with scoped_seed(0):
+        model = VAEGAN((4,), 2, (6,)).double().train()
+    model.generator.layers.insert(0, nn.Dropout(0.9))
+    with scoped_seed(1):
+        x = model.sample(6)
+    with scoped_seed(1):
+        z = model.prior(6)
+    assert z.dtype == torch.float64
+    assert torch.equal(x, model.eval().generator(z))
+    assert not x.requires_grad
+
+
 def weights(module):
     return {name: p.detach().clone() for name, p in module.named_parameters()}
 
@@ -80,7 +205,46 @@ def test_likeness_never_moves_the_critic(digits):
     assert moved(before, setup.model) == {"generator", "critic"}
 
 
-def test_in_turn_merges_what_the_steps_tell():
+def similarity_terms(model, x, z):
+    """The log-density of the observed features, ``(batch,)``, given codes z."""
+    trace = pyro.poutine.trace(pyro.poutine.condition(model.pair.model, {"z": z})).get_trace(x)
+    trace.compute_log_prob()
+    return trace.nodes["f"]["log_prob"]
+
+
+@pytest.mark.parametrize("network", ["mlp", "conv"])
+def test_similarity_is_measured_in_units_of_the_features_deviation(network):
+    with scoped_seed(0):
+        model, x, z = (
+            VAEGAN((1, 8, 8), 3, (8,), network, features=5, sigma=0.4),
+            torch.rand(16, 1, 8, 8),
+            torch.randn(16, 3),
+        )
+        model.eval()
+    with torch.no_grad():
+        real, made = model.critic.features(x), model.critic.features(model.decode(z))
+        unit = real.var(0, correction=0).sqrt()
+        assert (unit > 1e-3).all()
+        expected = torch.distributions.Normal(made / unit, 0.4).log_prob(real / unit).sum(1)
+        assert (unit - 1).abs().min() > 0.1  # so that the unit matters
+        before = similarity_terms(model, x, z)
+        assert torch.allclose(before, expected, rtol=1e-4)
+        last = [part for part in model.critic.body.modules() if isinstance(part, nn.Linear)][-1]
+        last.weight.mul_(7)
+        last.bias.mul_(7)
+        assert torch.allclose(similarity_terms(model, x, z), before, rtol=1e-3)  # a larger critic weighs no more
+
+
+def test_features_that_do_not_vary_have_a_unit_of_a_thousandth():
+    model = VAEGAN((1, 8, 8), 3, (8,), features=5, sigma=0.4).eval()
+    x, z = torch.rand(1, 1, 8, 8).expand(4, 1, 8, 8), torch.randn(4, 3)
+    with torch.no_grad():
+        real, made = model.critic.features(x), model.critic.features(model.decode(z))
+        expected = torch.distributions.Normal(made / 1e-3, 0.4).log_prob(real / 1e-3).sum(1)
+        assert torch.allclose(similarity_terms(model, x, z), expected, rtol=1e-3)
+
+
+def test_sequential_steps_merge_their_logs():
     class Says:
         def __init__(self, **said):
             self.said = said
@@ -125,6 +289,8 @@ def test_codes_come_to_follow_the_prior():
         ("cgan", "ring", {}, "needs labels"),
         ("sngan", "ring", {}, "needs images"),
         ("packed-gan", "ring", {"batch_size": 7}, "multiple of pack"),
+        ("relativistic-gan", "ring", {"r1": -1.0}, "negative"),
+        ("relativistic-gan", "ring", {"critic_rate": 0.0}, "positive"),
         ("packed-gan", "ring", {"pack": 0}, "multiple of pack"),
         ("gan", "ring", {"critic_rate": 0.0}, "positive"),
         ("gan", "ring", {"r1": -1.0}, "negative"),

@@ -1,4 +1,4 @@
-"""What is measured of a model follows from what it can do, and nothing is changed by it."""
+"""The scores of a model follow from its methods, and evaluation changes nothing."""
 
 from dataclasses import replace
 from math import log
@@ -17,7 +17,7 @@ from pyrogen.data.toy import ring
 from pyrogen.errors import ConfigError
 from pyrogen.explicit import VAE, Gaussian
 from pyrogen.implicit import GAN
-from pyrogen.measure.evaluate import anchor_scores, draw, in_chunks, likelihood_scores, sample_scores
+from pyrogen.measure.evaluate import draw_samples, in_chunks, likelihood_scores, reference_scores, sample_scores
 from pyrogen.random import scoped_seed
 
 
@@ -31,7 +31,7 @@ def dataset(shape=(2,), space="real", levels=0, n=(300, 100, 100), truth=None):
 
 
 class Standard:
-    """The standard normal, which is the truth of ``dataset()``; a bare object that samples."""
+    """The standard normal, the true density of ``dataset()``, as a plain object with ``sample``."""
 
     def __init__(self, shape=(2,)):
         self.shape = shape
@@ -97,7 +97,7 @@ def test_evaluate_by_capability(make, extra, kind):
     assert evaluate(model, data.test).keys() == {"log_likelihood"} | extra
 
 
-def test_evaluate_is_of_the_seed_alone_and_changes_nothing():
+def test_evaluate_depends_on_its_seed_and_changes_nothing():
     class Noisy(nn.Module):
         def __init__(self):
             super().__init__()
@@ -121,7 +121,7 @@ def test_evaluate_is_of_the_seed_alone_and_changes_nothing():
     assert all(torch.equal(t, state[name]) for name, t in model.state_dict().items())
     torch.manual_seed(1)
     assert evaluate(model, data, seed=1) == first
-    assert not torch.equal(draw(model, data, 5, 1), draw(model, data, 5, 2))
+    assert not torch.equal(draw_samples(model, data, 5, 1), draw_samples(model, data, 5, 2))
 
 
 def test_adversarial_model_on_binary_data_has_no_likelihood():
@@ -131,7 +131,7 @@ def test_adversarial_model_on_binary_data_has_no_likelihood():
     assert likelihood_scores(gan, dataset((1, 8, 8), "unit")).keys() == {"log_likelihood", "kde"}
 
 
-def test_kernel_estimate_has_no_bits_per_dim():
+def test_a_kernel_density_estimate_has_no_bits_per_dim():
     data = dataset((1, 8, 8), "unit", 17)
     assert likelihood_scores(GAN(data.shape, 3, (8,)), data).keys() == {"log_likelihood", "kde"}
 
@@ -149,7 +149,7 @@ class Uniform:
 
 
 class UniformLogit(Uniform):
-    """The same density in the coordinates of the logit space."""
+    """The same density in logit space."""
 
     def log_prob(self, x, y=None):
         squeeze = 1e-6
@@ -182,7 +182,7 @@ def test_bits_per_dim_of_a_likelihood():
     assert bound["bits_per_dim"].value == pytest.approx((log(17) - bound["iwae"].value / 64) / log(2), rel=1e-4)
 
 
-def test_density_is_not_mixed_with_a_mass():
+def test_densities_and_masses_are_not_compared():
     binary, unit = dataset((1, 4, 4), "binary"), dataset((1, 4, 4), "unit")
     with pytest.raises(ConfigError, match=r"density.*mass on \{0, 1\}"):
         evaluate(Uniform(), binary)
@@ -192,8 +192,8 @@ def test_density_is_not_mixed_with_a_mass():
         evaluate(VAE((1, 4, 4), 2, (8,)), unit)
 
 
-def test_what_cannot_be_measured_is_named():
-    with pytest.raises(ConfigError, match="cannot measure a Linear"):
+def test_the_error_names_a_model_that_cannot_be_evaluated():
+    with pytest.raises(ConfigError, match="cannot evaluate a Linear"):
         evaluate(nn.Linear(2, 2), dataset())
 
     class Broken(Standard):
@@ -212,7 +212,7 @@ def test_few_test_data_have_no_two_sample_test(n):
     assert evaluate(StandardDensity(), data).keys() == {"log_likelihood", "nearest_neighbour"}
 
 
-def test_modes_are_scored_where_the_truth_has_them():
+def test_mode_scores_of_a_density_with_known_modes():
     toy = ring()
     data = dataset(truth=toy)
     x = toy.sample(200, torch.Generator().manual_seed(0))
@@ -237,24 +237,24 @@ def test_true_density_scores_minus_its_entropy():
     assert score.detail["n"] == 10_000
 
 
-def test_anchors_are_training_data_in_place_of_samples():
+def test_reference_scores_use_training_data_as_samples():
     data = dataset((1, 4, 4), "unit", 17)
-    scores = anchor_scores(data)
+    scores = reference_scores(data)
     assert scores.keys() == SAMPLE_SCORES
     assert scores["nearest_neighbour"].detail["ratio"] == 1
     assert scores["mmd2"].detail["p_value"] > 0.01
     assert scores["c2st"].value == pytest.approx(0.5, abs=0.12)
 
 
-def test_samples_are_compared_as_the_pictures_they_stand_for():
-    """Within a grey level nothing counts: a sampler of bin centres is as good as one of dequantised values."""
+def test_samples_are_compared_as_images():
+    """Differences within a grey level do not count: bin centres score as dequantised values do."""
     data = dataset((1, 4, 4), "unit", 2)
     x = data.test.x[:25]
     coarse = ((x * 2).floor().clamp(0, 1) + 0.5) / 2
     assert sample_scores(x, data) == sample_scores(coarse, data)
 
 
-def test_labels_of_test_rows_go_with_side_information():
+def test_samples_use_the_side_information_of_test_rows():
     seen = []
 
     class Conditional(Standard):
@@ -263,10 +263,10 @@ def test_labels_of_test_rows_go_with_side_information():
             return super().sample(n)
 
     data = dataset(n=(60, 30, 30))
-    draw(Conditional(), data, 10, 0)
+    draw_samples(Conditional(), data, 10, 0)
     assert seen == [None]
-    data = data.with_side(lambda x, y: x[:, :1])
-    drawn = draw(Conditional(), data, 50, 0)
+    data = data.with_side_information(lambda x, y: x[:, :1])
+    drawn = draw_samples(Conditional(), data, 50, 0)
     assert len(drawn) == 30
     assert torch.equal(seen[1], data.test.x[:, :1])
 

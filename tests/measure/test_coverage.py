@@ -1,4 +1,4 @@
-"""Mode coverage and its floors: closed forms, simulation, and the direction under a planted collapse."""
+"""Mode coverage and its floors: closed forms, simulation, and scores under mode collapse."""
 
 from math import exp, log
 
@@ -7,7 +7,7 @@ import torch
 from helpers import points
 
 from pyrogen.data.toy import grid, ring
-from pyrogen.measure.coverage import count_scores, mode_scores, sampling_floor, stacked_modes
+from pyrogen.measure.coverage import mode_count_scores, mode_scores, sampling_floor, stacked_modes
 
 
 def draws(n, seed=0, toy=ring):
@@ -15,7 +15,7 @@ def draws(n, seed=0, toy=ring):
 
 
 @pytest.mark.parametrize("toy", [ring, grid])
-def test_the_truth_sits_at_the_floors(toy):
+def test_the_true_density_scores_the_floors(toy):
     truth = toy()
     scores = [mode_scores(draws(2500, seed, toy), truth.modes, truth.std) for seed in range(40)]
     for name, score in scores[0].items():
@@ -36,7 +36,7 @@ def test_sampling_floor_by_simulation():
     assert sampling_floor(12, 5) == pytest.approx(simulated, rel=0.02)
 
 
-def test_lost_modes_cost_their_logarithm():
+def test_reverse_kl_of_lost_modes():
     truth = ring()
     samples = draws(20_000)
     nearest = torch.cdist(samples, truth.modes).argmin(1)
@@ -56,14 +56,14 @@ def test_a_far_sample_finds_no_mode_and_has_no_quality():
 
 
 def test_counts_of_known_modes():
-    scores = count_scores(torch.tensor([0, 0, 1, 2]), 4)
+    scores = mode_count_scores(torch.tensor([0, 0, 1, 2]), 4)
     assert scores["modes"].value == 3
     assert scores["modes"].detail["of"] == 4
     assert scores["reverse_kl"].value == pytest.approx(0.5 * log(2))
 
 
-def test_stacked_digits_read_as_one_number():
-    """A judge that knows a picture by its first pixel."""
+def test_modes_of_stacked_digits():
+    """A classifier that reads the class from the first pixel."""
 
     def judge(digits):
         assert digits.shape[1:] == (1, 28, 28)

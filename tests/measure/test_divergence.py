@@ -1,4 +1,4 @@
-"""Divergences: the theory on known densities, and critics that approach the truth from their side."""
+"""Divergences of known densities, and the bounds of critics."""
 
 from math import log
 
@@ -25,7 +25,7 @@ def generator(seed):
 
 
 def truth_of(p, q):
-    """JS by quadrature on the line."""
+    """The Jensen-Shannon divergence by quadrature in one dimension."""
     x = torch.linspace(-25, 25, 100_001, dtype=torch.float64)
     log_p, log_q = p.log_prob(x), q.log_prob(x)
     log_m = torch.logaddexp(log_p, log_q) - log(2)
@@ -36,7 +36,7 @@ def samples(p, n, seed):
     return (p.loc + p.scale * torch.randn(n, 1, generator=generator(seed))).float()
 
 
-def test_the_optimal_discriminator_is_the_best_one():
+def test_the_optimal_discriminator_maximises_its_objective():
     p, q = torch.tensor([0.2, 0.5, 0.3]), torch.tensor([0.6, 0.3, 0.1])
     best = optimal_discriminator(p.log(), q.log())
     assert torch.allclose(best, p / (p + q))
@@ -75,7 +75,7 @@ def test_jensen_shannon_of_a_ring_that_lost_modes():
     assert js_by_critic(x, y, QUICK).value == pytest.approx(truth, abs=0.02)
 
 
-def test_a_critic_comes_nearer_the_longer_it_learns():
+def test_more_training_raises_the_bound_of_a_critic():
     p, q = Normal(0.0, 1.0), Normal(2.0, 1.0)
     x, y = samples(p, 20_000, 1), samples(q, 20_000, 2)
     values = [js_by_critic(x, y, CriticBudget(hidden=(64, 64), steps=steps)).value for steps in (1, 20, 400)]

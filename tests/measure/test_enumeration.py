@@ -1,4 +1,4 @@
-"""Discrete latent variables summed out: against the forward algorithm, closed forms and Pyro's own training loss."""
+"""Marginalised discrete latent variables against the forward algorithm, closed forms and Pyro's ``TraceEnum_ELBO``."""
 
 from functools import partial
 
@@ -34,7 +34,7 @@ def forward(x, lengths=None, seen=None, means=MEANS):
 
 
 def loss_of(model, x, *rest, guide=lambda *_: None, depth=1):
-    """What Pyro trains by, negated."""
+    """The negative of Pyro's training loss."""
     with pyro.get_param_store().scope():
         return -TraceEnum_ELBO(max_plate_nesting=depth).loss(model, guide, x, *rest)
 
@@ -64,10 +64,10 @@ def test_hidden_markov_model(n, steps):
     assert torch.equal(elbo, iwae)
     assert float(iwae.sum()) == pytest.approx(loss_of(chain(), x), rel=1e-4)
     assert pair_scores(Couple(chain()), x)[0]["log_likelihood"].kind == "exact"
-    assert what.why is None
+    assert what.no_bound_reason is None
 
 
-def test_hidden_markov_model_by_its_step():
+def test_hidden_markov_model_of_a_step():
     x = points(20, 3)
     model = chain(shift=lambda: pyro.param("b", torch.zeros(())))
     step = SVI(model, None, partial(SGD, lr=0.0), TraceEnum_ELBO(max_plate_nesting=1))
@@ -84,7 +84,7 @@ def test_chains_of_several_lengths(scope):
     assert float(forward(x, lengths).sum()) == pytest.approx(loss_of(model, x, lengths), rel=1e-4)
 
 
-def test_chain_with_values_that_were_not_seen():
+def test_chain_with_missing_values():
     x, seen = points(6, 4), points(6, 4, seed=1) > 0
     lengths = torch.full((6,), 4)
     assert torch.allclose(bounds(Couple(chain()), x, lengths, seen)[1], forward(x, lengths, seen), atol=1e-4)
@@ -103,7 +103,7 @@ def test_masks_of_distributions_do_not_count_the_values():
 
 
 def test_second_order_chain():
-    """s_t depends on two before it."""
+    """s_t depends on the two previous states."""
     move = torch.stack([MOVE, MOVE.flip(0), MOVE.roll(1, 0)])
 
     @config_enumerate
@@ -125,7 +125,7 @@ def test_second_order_chain():
 
 
 def test_factorial_chain():
-    """Two independent chains, the sum of whose means is observed."""
+    """Two independent chains whose means add up to that of the observation."""
 
     @config_enumerate
     def model(x):
@@ -150,7 +150,7 @@ def test_factorial_chain():
 
 @pytest.mark.parametrize("dims", [(-1, -2), (-2, -1)])
 @pytest.mark.parametrize("n", [1, 2, 3, 5])
-def test_a_value_for_each_pixel_of_a_datum(n, dims):
+def test_a_latent_per_pixel(n, dims):
     """A class for each datum and, given it, one for each of its pixels: log Σ_c π_c Π_j Σ_k p(k | c) N(x_j; m_k, 1)."""
     given = torch.tensor([[0.8, 0.2], [0.1, 0.9]])
 
@@ -174,7 +174,7 @@ def test_a_value_for_each_pixel_of_a_datum(n, dims):
 
 @pytest.mark.parametrize("k", [1, 7])
 def test_chain_beside_a_continuous_latent(k):
-    """z ~ N(0, 1) moves all steps of a chain; the guide has the wrong spread, so the mean over weights is needed."""
+    """z ~ N(0, 1) shifts all steps of a chain; the guide has the wrong variance, so importance weights are needed."""
 
     @config_enumerate
     def model(x):
@@ -194,12 +194,12 @@ def test_chain_beside_a_continuous_latent(k):
     given = torch.stack([forward(x - z) for z in grid])
     exact = (given + normal(grid[:, None], 0.0, 0.09)).logsumexp(0) + (grid[1] - grid[0]).log()
     elbo, iwae, what = bounds(Couple(model, guide), x, k=4000 if k > 1 else 1)
-    assert (what.latent, what.says) == (True, "lower_bound")
+    assert (what.latent, what.score_kind) == (True, "lower_bound")
     assert torch.allclose(iwae, exact, atol=0.02 if k > 1 else 2.0)
     assert k == 1 or (elbo < exact + 0.02).all()
 
 
-def test_what_cannot_be_summed_is_named():
+def test_errors_for_sites_that_cannot_be_marginalised():
     @config_enumerate
     def grid(x):  # a Boltzmann machine: rows and columns, all pairs
         with pyro.plate("data", len(x), dim=-3):
@@ -227,11 +227,11 @@ def test_what_cannot_be_summed_is_named():
             z = pyro.sample("z", dist.Normal(0.0, 1.0), infer={"enumerate": "parallel"})
             pyro.sample("x", dist.Normal(z, 1.0), obs=x)
 
-    with pytest.raises(ConfigError, match=r"'z' is marked for enumeration, but Normal has no list of values"):
+    with pytest.raises(ConfigError, match=r"'z' is marked for enumeration, but Normal cannot be enumerated"):
         bounds(Couple(continuous), points(4))
 
 
-def test_part_of_a_datum_is_no_likelihood():
+def test_a_subsampled_datum_is_rejected():
     def model(x):
         with pyro.plate("data", len(x), dim=-2), pyro.plate("pixels", 10, subsample_size=4, dim=-1) as index:
             pyro.sample("x", dist.Normal(0.0, 1.0), obs=x[:, index])

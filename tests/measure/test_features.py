@@ -1,4 +1,6 @@
-"""The judge of digits: it learns, is cached whole, and a damaged cache is trained anew."""
+"""The digit classifier: training, caching, and retraining after the cache was damaged."""
+
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,7 +14,7 @@ from pyrogen.measure import features
 
 @pytest.fixture
 def bars(monkeypatch):
-    """Ten classes of pictures that differ in where a bright bar stands."""
+    """Ten classes of images that differ in the position of a bright bar."""
     monkeypatch.setattr(features, "BATCH_SIZE", 50)
     y = torch.arange(200) % 10
     x = 0.2 * torch.rand(200, 1, 28, 28, generator=torch.Generator().manual_seed(0))
@@ -22,8 +24,8 @@ def bars(monkeypatch):
     return Dataset("bars", split, split, split, (1, 28, 28), Space("unit"), tuple("0123456789"))
 
 
-def test_it_learns_and_is_cached(bars, tmp_path, monkeypatch):
-    first = features.classifier(bars, tmp_path, steps=20)
+def test_the_classifier_learns_and_is_cached(bars, tmp_path, monkeypatch):
+    first = features.get_classifier(bars, tmp_path, steps=20)
     assert first.accuracy > 0.95
     images = bars.test.x[:50]
     found, log_prob = first(images)
@@ -31,43 +33,61 @@ def test_it_learns_and_is_cached(bars, tmp_path, monkeypatch):
     assert torch.allclose(log_prob.exp().sum(1), torch.ones(50), atol=1e-5)
     assert torch.allclose(found, first(images, rows=7)[0], atol=1e-5)
 
-    kept = list(tmp_path.iterdir())
-    assert len(kept) == 1
+    (file,) = tmp_path.iterdir()
     trained = []
     train = features._train
     monkeypatch.setattr(features, "_train", lambda *a: trained.append(1) or train(*a))
-    again = features.classifier(bars, tmp_path, steps=20)
+    again = features.get_classifier(bars, tmp_path, steps=20)
     assert not trained
     assert torch.equal(again(images)[0], found)
     assert again.accuracy == first.accuracy
 
-    content = bytearray(kept[0].read_bytes())
+    content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1  # one bit
-    kept[0].write_bytes(content)
-    assert torch.equal(features.classifier(bars, tmp_path, steps=20)(images)[0], found)
+    file.write_bytes(content)
+    assert torch.equal(features.get_classifier(bars, tmp_path, steps=20)(images)[0], found)
     assert trained
-    assert torch.equal(features.classifier(bars, tmp_path, steps=20)(images)[0], found)
-    assert len(trained) == 1  # what was damaged has been replaced
+    assert torch.equal(features.get_classifier(bars, tmp_path, steps=20)(images)[0], found)
+    assert len(trained) == 1  # the damaged file was replaced
 
 
-def test_it_judges_labelled_images_of_any_size(tmp_path):
+def test_a_data_set_with_further_tensors(bars, tmp_path):
+    split = replace(bars.train, more=(torch.rand(200),))
+    weighted = replace(bars, train=split, valid=split, test=split)
+    assert features.get_classifier(weighted, tmp_path, steps=20).accuracy > 0.95
+
+
+def test_by_default_it_is_kept_in_the_cache_of_the_user(bars, tmp_path, monkeypatch):
+    monkeypatch.setattr(features, "_train", lambda *_: None)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    features.get_classifier(bars, steps=7)
+    (path,) = (tmp_path / "cache" / "pyrogen").iterdir()
+    name, of, rows, steps = path.stem.split("-")
+    assert (name, of, len(rows), steps, path.suffix) == ("lenet", "bars", 16, "7", ".safetensors")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    features.get_classifier(bars, steps=7)
+    assert (tmp_path / ".cache" / "pyrogen" / path.name).exists()
+
+
+def test_labelled_images_of_any_size(tmp_path):
     digits = pyrogen.load("digits")
-    judge = features.classifier(digits, tmp_path, steps=150)
-    assert judge.accuracy > 0.9
-    assert judge(digits.test.x[:5].float() / 16)[0].shape == (5, 128)
+    classifier = features.get_classifier(digits, tmp_path, steps=150)
+    assert classifier.accuracy > 0.9
+    assert classifier(digits.test.x[:5].float() / 16)[0].shape == (5, 128)
     with pytest.raises(ConfigError, match="labelled images"):
-        features.classifier(pyrogen.load("ring"), tmp_path)
+        features.get_classifier(pyrogen.load("ring"), tmp_path)
 
 
-def test_feature_scores_stand_beside_those_of_test_data(bars, tmp_path):
-    judge = features.classifier(bars, tmp_path, steps=20)
-    copies = features.feature_scores(bars.test.x, bars, judge)
+def test_feature_scores_with_those_of_test_data(bars, tmp_path):
+    classifier = features.get_classifier(bars, tmp_path, steps=20)
+    copies = features.feature_scores(bars.test.x, bars, classifier)
     assert copies.keys() == {"fid", "kid", "inception_score", "precision", "recall"}
     assert copies["fid"].value == pytest.approx(0, abs=1e-4)
     assert copies["fid"].detail["test"] == copies["fid"].value
     assert copies["inception_score"].detail["ratio"] == pytest.approx(1)
     one_class = bars.test.x[bars.test.y == 3].repeat(10, 1, 1, 1)
-    lost = features.feature_scores(one_class, bars, judge)
+    lost = features.feature_scores(one_class, bars, classifier)
     assert lost["fid"].value > 10 * max(copies["fid"].value, 1e-2)
     assert lost["inception_score"].value < 0.5 * copies["inception_score"].value
     assert lost["recall"].value < 0.5

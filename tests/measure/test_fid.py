@@ -1,4 +1,4 @@
-"""Fréchet distance and its relatives: closed forms, and the direction under planted faults."""
+"""Fréchet distance and related scores: closed forms, and scores of faulty samples."""
 
 from math import log
 
@@ -39,7 +39,7 @@ def test_fid_of_gaussian_samples():
     assert fid(p, normal(50_000, 4, 3)).value < 1e-3
 
 
-def test_kid_is_unbiased_and_sees_a_shift():
+def test_kid_is_unbiased_and_detects_a_shift():
     same = [kid(normal(200, 8, s), normal(200, 8, s + 100)) for s in range(30)]
     values = torch.tensor([s.value for s in same])
     assert abs(values.mean()) < 3 * values.std() / 30**0.5
@@ -64,3 +64,21 @@ def test_precision_falls_with_faults_and_recall_with_lost_modes():
     assert lost["precision"].value > 0.85
     assert lost["recall"].value == pytest.approx(0.5, abs=0.06)
     assert wide["precision"].value < 0.3
+
+
+def test_a_ball_reaches_to_the_kth_neighbour_and_not_beyond():
+    """Data at 0, 1, 3 and 10: to the nearest other one it is 1, 1, 2 and 7, to the second 3, 2, 3 and 9."""
+    real = torch.tensor([[0.0], [1.0], [3.0], [10.0]])
+    samples = torch.tensor([[-0.9], [-1.1], [-2.9], [-3.1], [5.1], [17.1], [18.9], [19.1]])
+    inside = {1: [1, 0, 0, 0, 1, 0, 0, 0], 2: [1, 1, 1, 0, 1, 1, 1, 0]}
+    for k, expected in inside.items():
+        scores = precision_recall(samples, real, k)
+        assert scores["precision"].value == sum(expected) / 8
+        for x, is_inside in zip(samples, expected, strict=True):
+            many = x.expand(k + 1, 1)
+            assert precision_recall(many, real, k)["precision"].value == is_inside, (k, x)
+    # The samples 0, 2 and 6 have balls of 2, 2 and 4 (k = 1): -2.5 and 10.5 lie outside, -1.5, 9 and 3.9 within.
+    recall = precision_recall(
+        torch.tensor([[0.0], [2.0], [6.0]]), torch.tensor([[-2.5], [10.5], [-1.5], [9.0], [3.9]]), 1
+    )
+    assert recall["recall"].value == 3 / 5

@@ -40,20 +40,20 @@ def test_bandwidth_is_close_to_the_best(dims, n):
     assert chosen == pytest.approx(best, abs=0.035 * dims)
 
 
-def test_kernel_estimate_is_near_the_truth_in_the_plane():
+def test_kernel_estimate_of_a_known_density():
     samples, valid, test = (points(n, 2, seed=i) for i, n in enumerate((4000, 500, 2000)))
     score = kde_score(test, samples, valid)
     truth = float((-0.5 * test.square().sum(1) - log(2 * pi)).mean())
     assert score.value == pytest.approx(truth, abs=0.04)
     assert (score.kind, score.unit, score.detail["samples"], score.detail["n"]) == ("estimate", "nats", 4000, 2000)
     assert score.detail["bandwidth"] == best_bandwidth(valid, samples)
-    assert "misleads" in score.detail["note"]
+    assert "unreliable" in score.detail["note"]
 
 
 def test_bandwidth_in_one_dimension():
-    samples, valid = points(10_000, 1), points(1000, 1, seed=1)
+    samples, valid = points(3000, 1), points(600, 1, seed=1)
     chosen = float(log_density(valid, samples, best_bandwidth(valid, samples)).mean())
-    best = max(float(log_density(valid, samples, h).mean()) for h in np.geomspace(0.01, 1, 30))
+    best = max(float(log_density(valid, samples, h).mean()) for h in np.geomspace(0.01, 1, 20))
     assert chosen == pytest.approx(best, abs=0.05)
 
 

@@ -1,4 +1,4 @@
-"""What a value is to log p(x): exact, a bound or an estimate, for every guide that Pyro allows."""
+"""Whether a value is exact, a bound or an estimate of log p(x), for every kind of guide."""
 
 from functools import partial
 from math import log
@@ -34,10 +34,10 @@ from pyrogen.data import Space, Split
 from pyrogen.errors import ConfigError
 from pyrogen.explicit import VQVAE
 from pyrogen.measure.evaluate import evaluate, in_chunks, likelihood_scores
-from pyrogen.measure.likelihood import pair_scores, structure
+from pyrogen.measure.likelihood import pair_scores, pair_structure
 
 
-def says(model, guide, x, *rest):
+def score_of(model, guide, x, *rest):
     scores, _ = pair_scores(Couple(model, guide), x, *rest, k=5)
     assert len({(s.kind, s.detail.get("note")) for s in scores.values()}) == 1
     return scores["log_likelihood"]
@@ -48,7 +48,7 @@ def delta(x):
         pyro.sample("z", dist.Delta(x / 2))
 
 
-def test_a_point_estimate_of_a_continuous_latent_is_no_bound():
+def test_a_point_estimate_of_a_continuous_latent_gives_an_estimate():
     """z ~ N(0, 1 / 100), x | z ~ N(z, 1): log p(x, z*) at the mode lies above log p(x) ~ N(0, 1.01)."""
 
     def model(x):
@@ -61,7 +61,7 @@ def test_a_point_estimate_of_a_continuous_latent_is_no_bound():
             pyro.sample("z", dist.Delta(x / 101))
 
     x = points(50)
-    score = says(model, mode, x)
+    score = score_of(model, mode, x)
     assert score.value > float(normal(x, 0.0, 1.01).mean()) + 1
     assert score.kind == "estimate"
     assert "point estimate of 'z'" in score.detail["note"]
@@ -69,7 +69,7 @@ def test_a_point_estimate_of_a_continuous_latent_is_no_bound():
 
 
 class Global(nn.Module):
-    """Latent variables of all data, of several supports."""
+    """Global latent variables with several supports."""
 
     def forward(self, x):
         a = pyro.sample("a", dist.Normal(0.0, 1.0))
@@ -130,7 +130,7 @@ def test_guides_of_pyro(make, kind):
     model, x = Global(), points(20)
     guide = make(model)
     guide(x)
-    score = says(model, guide, x)
+    score = score_of(model, guide, x)
     assert score.kind == kind
     assert (score.detail.get("note") is None) == (kind == "lower_bound")
     if make is AutoLaplaceApproximation:
@@ -139,7 +139,7 @@ def test_guides_of_pyro(make, kind):
             step(x)
         settled = guide.laplace_approximation(x)
         settled(x)
-        assert says(model, settled, x).kind == "lower_bound"
+        assert score_of(model, settled, x).kind == "lower_bound"
 
 
 def discrete(x):
@@ -148,13 +148,13 @@ def discrete(x):
         pyro.sample("x", dist.Normal(4.0 * k, 1.0), obs=x)
 
 
-def test_codes_are_a_bound():
+def test_a_point_estimate_of_a_discrete_latent_gives_a_bound():
     def code(x):
         with pyro.plate("data", len(x)):
             pyro.sample("k", dist.Delta((x > 2).long()))
 
     x = points(30) * 3
-    score = says(discrete, code, x)
+    score = score_of(discrete, code, x)
     exact = torch.logsumexp(MIX.log() + normal(x[:, None], torch.tensor([0.0, 4.0])), 1)
     assert score.kind == "lower_bound"
     assert score.value < float(exact.mean())
@@ -176,7 +176,7 @@ def plain(x):
 
 
 def auxiliary(x):
-    """q(u) q(z | u), as if u belonged to the model."""
+    """q(u) q(z | u) with an auxiliary u that the model does not have."""
     with pyro.plate("data", len(x)):
         u = pyro.sample("u", dist.Normal(x / 2, 0.5), infer={"is_auxiliary": True})
         pyro.sample("z", dist.Normal(u, 0.5))
@@ -213,23 +213,23 @@ def masked(x):
 @pytest.mark.parametrize(
     ("guide", "note"),
     [
-        (auxiliary, "1|2 auxiliary values for 0 values"),
+        (auxiliary, "1|2 auxiliary values for 0 latent values"),
         (factor, "pyro.factor, 'f'"),
-        (by_chance, "by chance"),
+        (by_chance, "at random outside its sites"),
         (counted, "'z' has a mass in the guide"),
-        (masked, "'z' is masked otherwise"),
+        (masked, "'z' has different masks"),
         (delta, "point estimate of 'z'"),
     ],
 )
-def test_guides_that_are_no_distribution_of_the_latents(guide, note):
-    score = says(latent().model, guide, points(20))
+def test_guides_that_are_not_distributions_over_the_latents(guide, note):
+    score = score_of(latent().model, guide, points(20))
     assert score.kind == "estimate"
     assert any(part in score.detail["note"] for part in note.split("|"))
 
 
-def test_a_pushed_forward_density_gives_the_marginal():
+def test_a_transformed_auxiliary_density_gives_the_marginal():
     x = points(20)
-    score = says(latent().model, pushed, x)
+    score = score_of(latent().model, pushed, x)
     assert (score.kind, score.value) == ("lower_bound", pytest.approx(float(normal(x, 0.0, 2.0).mean()), abs=1e-4))
 
 
@@ -243,17 +243,17 @@ def test_bits_of_an_estimate_are_an_estimate():
 
 
 @pytest.mark.parametrize("shape", [(4, 1), (1, 4), (2,)])
-def test_values_of_another_shape_are_refused(shape):
+def test_wrong_shapes_are_rejected(shape):
     def model(x):
         with pyro.plate("data", len(x)):
             pyro.sample("x", dist.Normal(0.0, 1.0), obs=x[:, None] if shape == (4, 1) else x.expand(len(x), len(x)))
 
-    with pytest.raises(ConfigError, match=r"site 'x' has a log-probability of shape \(2, 2\).*\(data\) say \(2,\)"):
-        structure(Couple(model), points(4))
+    with pytest.raises(ConfigError, match=r"site 'x' has a log-probability of shape \(2, 2\).*\(data\) imply \(2,\)"):
+        pair_structure(Couple(model), points(4))
 
 
 @pytest.mark.parametrize("side", ["model", "guide"])
-def test_an_event_that_follows_the_rows_is_named(side):
+def test_the_error_names_an_event_that_depends_on_the_batch_size(side):
     def outside(x, loc=0.0, scale=1.0):
         return pyro.sample("z", dist.Normal(loc, scale).expand([len(x), 1]).to_event(2))
 
@@ -273,11 +273,11 @@ def test_an_event_that_follows_the_rows_is_named(side):
         pyro.sample("u", dist.Normal(0.0, 1.0).expand([len(x)]).to_event(1), infer={"is_auxiliary": True})
 
     pair = Couple(model, lambda x: outside(x, 0.1)) if side == "model" else Couple(other, guide)
-    with pytest.raises(ConfigError, match=r"the event of site '[zu]' follows the number of rows"):
-        structure(pair, points(5))
+    with pytest.raises(ConfigError, match=r"the event shape of site '[zu]' depends on the batch size"):
+        pair_structure(pair, points(5))
 
 
-def test_latents_that_come_with_the_rows_are_named():
+def test_the_error_names_a_latent_that_exists_only_for_larger_batches():
     def both(x):
         return torch.stack([pyro.sample(f"z{i}", dist.Normal(0.0, 1.0)) for i in range(len(x))])
 
@@ -286,12 +286,12 @@ def test_latents_that_come_with_the_rows_are_named():
         with pyro.plate("data", len(x)):
             pyro.sample("x", dist.Normal(z, 1.0), obs=x)
 
-    with pytest.raises(ConfigError, match=r"site 'z1' is there only where there are more rows"):
-        structure(Couple(model, both), points(5))
+    with pytest.raises(ConfigError, match=r"site 'z1' exists only for larger batches"):
+        pair_structure(Couple(model, both), points(5))
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
-def test_values_that_are_not_finite_are_refused(value):
+def test_non_finite_values_are_rejected(value):
     class Density:
         def log_prob(self, x, y=None):
             return torch.where(x > 0, value, x)
@@ -314,30 +314,30 @@ def test_values_that_are_not_finite_are_refused(value):
 
 
 @pytest.mark.parametrize("reduce", [lambda t: t, lambda t: t.mean(), lambda t: t.sum((1, 2))[:1], lambda t: 1.0])
-def test_a_log_prob_of_another_shape_is_refused(reduce):
+def test_a_log_prob_of_another_shape_is_rejected(reduce):
     class Density:
         def log_prob(self, x, y=None):
             return reduce(normal(x))
 
-    with pytest.raises(ConfigError, match=r"log_prob gave .* for 6 data: expected shape \(6,\)"):
+    with pytest.raises(ConfigError, match=r"log_prob of 6 data: expected shape \(6,\)"):
         likelihood_scores(Density(), Split(points(6, 2, 2)))
 
 
 @pytest.mark.parametrize("make", [lambda n: torch.randn(n - 1, 2), lambda n: torch.randn(n, 3), lambda n: [0.0] * n])
-def test_a_sampler_that_gives_something_else_is_refused(make):
+def test_samples_of_another_shape_are_rejected(make):
     class Sampler:
         def sample(self, n, y=None):
             return make(n)
 
-    with pytest.raises(ConfigError, match=r"sample\(1000\) of a Sampler gave .*: expected shape \(1000"):
+    with pytest.raises(ConfigError, match=r"sample\(1000\) of a Sampler: expected shape \(1000"):
         evaluate(Sampler(), Split(points(40, 2)))
     assert len(in_chunks(type("Any", (), {"sample": lambda self, n, y=None: torch.zeros(n, 3)})(), 5)) == 5
 
 
-def test_side_information_without_a_place_is_dropped():
+def test_side_information_that_the_model_does_not_take_is_dropped():
     def model(x, annealing=1.0):
         with pyro.plate("data", len(x)):
             pyro.sample("x", dist.Normal(0.0, annealing), obs=x)
 
     x, y = points(6), torch.arange(6)
-    assert says(model, lambda x, y: None, x, y).value == pytest.approx(float(normal(x).mean()), rel=1e-5)
+    assert score_of(model, lambda x, y: None, x, y).value == pytest.approx(float(normal(x).mean()), rel=1e-5)

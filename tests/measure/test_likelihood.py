@@ -12,12 +12,12 @@ from pyro.infer.autoguide import AutoDelta, AutoNormal
 from pyro.nn import PyroModule, PyroSample
 from torch import nn
 
-from pyrogen.measure.likelihood import bounds, density_scores, log_weights, mean_score, pair_scores, structure
+from pyrogen.measure.likelihood import bounds, density_scores, log_weights, mean_score, pair_scores, pair_structure
 from pyrogen.random import scoped_seed
 
 
 @pytest.mark.parametrize("n", [1, 2, 7])
-def test_exact_where_nothing_is_latent(n):
+def test_a_pair_without_latents_is_exact(n):
     def model(x):
         with pyro.plate("data", len(x)):
             pyro.sample("x", dist.Normal(1.0, 2.0).expand([3]).to_event(1), obs=x)
@@ -38,7 +38,7 @@ def test_exact_where_nothing_is_latent(n):
     assert values.shape == (n,)
 
 
-def test_kinds_of_a_latent_pair():
+def test_score_kinds_of_a_pair_with_latents():
     scores, values = pair_scores(latent(), points(50), k=20)
     assert scores.keys() == {"log_likelihood", "elbo", "iwae"}
     assert {score.kind for score in scores.values()} == {"lower_bound"}
@@ -89,7 +89,7 @@ def test_two_dependent_enumerated_sites():
 
 
 def test_enumerated_beside_a_continuous_latent():
-    """k is summed out and z weighted: x ~ Σ_k π_k N(m_k, 2)."""
+    """k is marginalised and z importance-weighted: x ~ Σ_k π_k N(m_k, 2)."""
 
     @config_enumerate
     def model(x):
@@ -158,7 +158,7 @@ def test_global_latent_gives_the_posterior_predictive():
     assert pair_scores(Couple(model, guide), test, k=5)[0]["log_likelihood"].kind == "lower_bound"
 
 
-def test_point_estimate_of_a_global_latent_is_plugged_in():
+def test_a_point_estimate_of_a_global_latent_is_used_as_its_value():
     model = Bayes()
     guide = AutoDelta(model)
     guide(points(5))
@@ -188,10 +188,10 @@ def test_global_and_local_latents_together():
     assert torch.allclose(iwae, normal(x, 0.5, 2.09), atol=0.06)
 
 
-def test_structure_is_seen_under_one_run():
-    what = structure(latent(), points(3))
+def test_pair_structure():
+    what = pair_structure(latent(), points(3))
     assert (what.depth, what.probability, what.latent, what.shared) == (1, "density", True, False)
-    assert structure(Couple(config_enumerate(mixture)), points(3)).latent is False
+    assert pair_structure(Couple(config_enumerate(mixture)), points(3)).latent is False
 
 
 def test_the_guide_runs_once_for_each_datum_and_the_model_for_each_draw():
@@ -205,9 +205,9 @@ def test_the_guide_runs_once_for_each_datum_and_the_model_for_each_draw():
         return program
 
     counted = Couple(counting("model"), counting("guide"))
-    what = structure(counted, points(4))
+    what = pair_structure(counted, points(4))
     rows.update(model=0, guide=0)
-    assert log_weights(counted, points(4), what=what, k=7).shape == (7, 4)
+    assert log_weights(counted, points(4), structure=what, k=7).shape == (7, 4)
     assert rows == {"model": 28, "guide": 4}
 
 
@@ -218,7 +218,7 @@ def test_log_weights_average_to_the_marginal():
 
 
 class Noisy(nn.Module):
-    """A pair whose networks have a state and a mode."""
+    """A pair whose networks have buffers and a training mode."""
 
     def __init__(self):
         super().__init__()
@@ -238,7 +238,7 @@ class Noisy(nn.Module):
             pyro.sample("z", dist.Normal(loc, log_scale.exp()).to_event(1))
 
 
-def test_nothing_is_changed():
+def test_bounds_change_nothing():
     pair = Noisy()
     x = points(6, 3)
     state = {name: t.clone() for name, t in pair.state_dict().items()}
@@ -264,7 +264,7 @@ def test_seeds_reproduce():
     assert not torch.equal(first[1], other[1])
 
 
-def test_large_data_are_cut_into_parts():
+def test_large_data_are_split_into_chunks():
     seen = []
 
     def model(x):

@@ -1,4 +1,4 @@
-"""The maximum mean discrepancy against loops, under the null, and against what it has to see."""
+"""The maximum mean discrepancy against plain loops, under the null hypothesis, and for differing distributions."""
 
 from math import exp
 
@@ -8,7 +8,8 @@ import torch
 from helpers import points
 
 from pyrogen.data.toy import ring
-from pyrogen.measure.mmd import gaussian_kernel, mmd2, mmd2_from_kernel
+from pyrogen.measure.mmd import mmd2
+from pyrogen.nn.mmd import gaussian_kernel, polynomial_kernel, unbiased_mmd2
 
 
 def naive_mmd2(samples, real):
@@ -47,18 +48,49 @@ def test_mmd_is_unbiased_under_the_null():
 
 
 def test_mmd_of_permuted_rows_by_formula_and_by_recomputation():
-    kernel = gaussian_kernel(points(12, 2).double(), torch.tensor([0.7, 2.0]))
+    kernel = gaussian_kernel(points(12, 2).double(), [0.7, 2.0])
     sign = torch.zeros(6, 12, dtype=torch.bool)
     for row, seed in zip(sign, range(6), strict=True):
         row[torch.randperm(12, generator=torch.Generator().manual_seed(seed))[:5]] = True
-    values = mmd2_from_kernel(kernel, sign)
+    values = unbiased_mmd2(kernel, sign)
     for value, row in zip(values, sign, strict=True):
         a, b = row.nonzero()[:, 0], (~row).nonzero()[:, 0]
         within = [(kernel[i][:, i].sum() - kernel[i, i].sum()) / (len(i) * (len(i) - 1)) for i in (a, b)]
         assert value.item() == pytest.approx((sum(within) - 2 * kernel[a][:, b].mean()).item(), abs=1e-12)
 
 
-def test_mmd_p_value_is_even_under_the_null():
+@pytest.mark.parametrize(("shift", "deviation", "dims"), [(0.0, 1.0, 1), (1.5, 1.0, 2), (0.5, 2.0, 3)])
+@pytest.mark.parametrize("bandwidths", [(1.0,), (0.5, 3.0)])
+def test_mmd_of_two_gaussians_in_closed_form(shift, deviation, dims, bandwidths):
+    """E exp(-|x - y|² / 2h²) = (h² / v)^(d/2) exp(-|m|² / 2v) with x - y ~ N(m, (v - h²) I)."""
+
+    def expected(difference, variance):
+        v = [h**2 + variance for h in bandwidths]
+        return sum(
+            (h**2 / w) ** (dims / 2) * exp(-dims * difference**2 / (2 * w)) for h, w in zip(bandwidths, v, strict=True)
+        )
+
+    within = expected(0, 2) + expected(0, 2 * deviation**2)
+    closed = (within - 2 * expected(shift, 1 + deviation**2)) / len(bandwidths)
+    values = []
+    for seed in range(200):
+        x, y = points(40, dims, seed=seed).double(), deviation * points(30, dims, seed=1000 + seed).double() + shift
+        values.append(unbiased_mmd2(gaussian_kernel(torch.cat([x, y]), bandwidths), 40).item())
+    assert np.mean(values) == pytest.approx(closed, abs=4 * np.std(values) / 200**0.5)
+    assert np.std(values) / 200**0.5 < 0.01
+
+
+def test_kernels_by_their_formulas():
+    x = points(30, 3).double() + 100  # far from the origin: no digits may be lost
+    for i, j in ((0, 1), (4, 4), (7, 29)):
+        square = (x[i] - x[j]).square().sum()
+        expected = 0.5 * ((-square / 0.5).exp() + (-square / 8).exp())
+        assert gaussian_kernel(x, [0.5, 2.0])[i, j].item() == pytest.approx(expected.item(), abs=1e-9)
+        assert polynomial_kernel(x)[i, j].item() == pytest.approx(((x[i] @ x[j]).item() / 3 + 1) ** 3, rel=1e-12)
+        assert gaussian_kernel(x.float(), [0.5, 2.0])[i, j].item() == pytest.approx(expected.item(), abs=1e-4)
+
+
+def test_mmd_p_value_is_uniform_under_the_null():
     p = [
         mmd2(points(25, 2, seed=i), points(25, 2, seed=5000 + i), permutations=99, seed=i).detail["p_value"]
         for i in range(300)
@@ -78,7 +110,7 @@ def test_mmd_grows_with_a_shift_of_the_mean():
     assert scores[0].detail["p_value"] > 0.01
 
 
-def test_mmd_sees_a_planted_mode_collapse():
+def test_mmd_detects_mode_collapse():
     toy, generator = ring(), torch.Generator().manual_seed(0)
     real, fair = toy.sample(300, generator), toy.sample(300, generator)
     values = []
@@ -89,7 +121,7 @@ def test_mmd_sees_a_planted_mode_collapse():
     assert values == sorted(values)
 
 
-def test_mmd_is_of_the_seed_alone():
+def test_mmd_depends_on_its_seed():
     x, y = points(30, 2), points(30, 2, seed=1)
     state = torch.get_rng_state()
     assert mmd2(x, y, seed=3) == mmd2(x, y, seed=3)

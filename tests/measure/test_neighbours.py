@@ -1,4 +1,4 @@
-"""The nearest neighbour in the training data, against all pairs."""
+"""The nearest-neighbour distance against the distances of all pairs."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ def test_nearest_distance_agrees_with_all_pairs(event):
         assert torch.allclose(nearest_distance(x, others, rows).double(), naive, rtol=1e-3)
 
 
-def test_nearest_neighbour_tells_copies_from_data_and_from_noise():
+def test_nearest_neighbour_distinguishes_copies_data_and_noise():
     train, test = points(400, 8), points(150, 8, seed=1)
     copies = nearest_neighbour(train[:100], train, test)
     assert copies.detail["ratio"] < 0.01

@@ -1,4 +1,4 @@
-"""Likelihoods under plates that are nested, subsampled, masked or of several sites."""
+"""Likelihoods under nested and subsampled plates, masks and several observed sites."""
 
 from math import log
 
@@ -32,7 +32,7 @@ def test_subsampled_plate_with_a_latent():
     assert torch.allclose(bounds(pair, x, k=10)[1], normal(x, 0.0, 2.0), atol=1e-5)
 
 
-def test_scaling_of_the_loss_does_not_reach_the_likelihood():
+def test_the_likelihood_ignores_scaling_of_the_loss():
     pair = latent(1.0)
     scaled = Couple(poutine.scale(pair.model, 0.01), poutine.scale(pair.guide, 0.01))
     x = points(6)
@@ -63,7 +63,7 @@ def test_nested_plates(order, n, pixels):
 
 @pytest.mark.parametrize("dims", [(-1, -2), (-2, -1)])
 def test_nested_plates_with_latents_at_both_depths(dims):
-    """A latent for each datum and one for each of its pixels, all by their exact posteriors given each other."""
+    """A latent per datum and one per pixel, with exact conditional posteriors."""
     data_dim, pixel_dim = dims
     pixels = 3
 
@@ -93,7 +93,7 @@ def test_nested_plates_with_latents_at_both_depths(dims):
         assert torch.allclose(value, marginal.log_prob(x), atol=1e-5)
 
 
-def test_masked_values_count_nothing():
+def test_masked_values_do_not_count():
     def model(x):
         with pyro.plate("data", len(x)), poutine.mask(mask=x > 0):
             pyro.sample("x", dist.Normal(0.0, 1.0), obs=x)

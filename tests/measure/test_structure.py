@@ -1,4 +1,4 @@
-"""What a pair is made of: which latent variables have a weight, which plates hold data, what cannot be judged."""
+"""The structure of a pair: weighted latent variables, data plates, and errors for pairs without a likelihood."""
 
 import math
 
@@ -16,10 +16,10 @@ from pyrogen import SVI
 from pyrogen.data import Space
 from pyrogen.errors import ConfigError
 from pyrogen.explicit import VAE
-from pyrogen.measure.likelihood import bounds, pair_scores, structure
+from pyrogen.measure.likelihood import bounds, pair_scores, pair_structure
 
 
-def test_latent_without_a_guide_is_refused():
+def test_latent_without_a_guide_is_rejected():
     def model(x):
         with pyro.plate("data", len(x)):
             z = pyro.sample("z", dist.Normal(0.0, 0.01))
@@ -30,7 +30,7 @@ def test_latent_without_a_guide_is_refused():
 
 
 @pytest.mark.parametrize("without", ["model", "guide"])
-def test_latent_in_the_plate_on_one_side_only_is_refused(without):
+def test_latent_in_the_data_plate_of_only_one_program_is_rejected(without):
     def model(x):
         if without == "model":
             z = pyro.sample("z", dist.Normal(torch.zeros(len(x)), 1.0))
@@ -52,7 +52,7 @@ def test_latent_in_the_plate_on_one_side_only_is_refused(without):
         bounds(Couple(model, guide), points(6))
 
 
-def test_sequential_enumeration_is_summed_out_or_refused():
+def test_sequential_enumeration_is_marginalised_or_rejected():
     mix, locs = torch.tensor([0.3, 0.7]), torch.tensor([-3.0, 3.0])
 
     @config_enumerate(default="sequential")
@@ -85,7 +85,7 @@ def test_global_latent_in_a_plate_of_its_own(components, n):
 
     x = points(n)
     pair = Couple(model, guide)
-    assert structure(pair, x).shared
+    assert pair_structure(pair, x).shared
     assert torch.allclose(bounds(pair, x, k=1000)[1], normal(x, 0.0, 1 + 1 / components), atol=0.1)
 
 
@@ -101,14 +101,14 @@ def test_outer_pixel_plate_as_large_as_the_batch(n, pixels):
     assert torch.allclose(bounds(Couple(model), x)[1], normal(x, means).sum(1), atol=1e-5)
 
 
-def test_deterministic_sites_are_no_observations():
+def test_deterministic_sites_are_not_observations():
     def inside(x):
         with pyro.plate("data", len(x)):
             logits = pyro.deterministic("logits", torch.zeros(len(x)))
             pyro.sample("x", dist.Bernoulli(logits=logits), obs=x)
 
     x = (points(4) > 0).float()
-    assert structure(Couple(inside), x).probability == "mass"
+    assert pair_structure(Couple(inside), x).probability == "mass"
 
 
 def test_deterministic_sites_outside_the_plate():
@@ -142,7 +142,7 @@ def test_subsampled_plate_smaller_than_data_times_particles(size):
     assert torch.allclose(bounds(Couple(model, guide), x, k=200)[1], normal(x, 0.0, 2.0), atol=1e-4)
 
 
-def test_masked_enumerated_site_counts_nothing():
+def test_masked_enumerated_site_does_not_count():
     mix, locs = torch.tensor([0.3, 0.7]), torch.tensor([-3.0, 3.0])
 
     @config_enumerate
@@ -157,7 +157,7 @@ def test_masked_enumerated_site_counts_nothing():
     # pyro.infer.TraceEnum_ELBO(max_plate_nesting=1).loss(...) gives the sum of these.
 
 
-def test_evaluation_leaves_the_parameter_store_alone():
+def test_evaluation_does_not_change_the_parameter_store():
     pyro.clear_param_store()
     x = pyrogen.load("digits-binary").train.tensors(0)[0][:32]
     bounds(VAE(x.shape[1:], 2, (8,)), x)
@@ -166,24 +166,24 @@ def test_evaluation_leaves_the_parameter_store_alone():
     assert left == []
 
 
-def test_missing_plate_is_named():
+def test_the_error_for_a_missing_plate():
     def model(x):
         pyro.sample("pixels", dist.Normal(0.0, 1.0).expand([len(x)]), obs=x)
 
-    with pytest.raises(ConfigError, match=r"'pixels' is observed outside a plate of the data.*pyro\.plate"):
+    with pytest.raises(ConfigError, match=r"'pixels' is observed outside a data plate.*pyro\.plate"):
         bounds(Couple(model), points(5))
 
 
-def test_plate_of_another_size_is_named():
+def test_the_error_for_a_plate_of_another_size():
     def model(x):
         with pyro.plate("data", 3):
             pyro.sample("x", dist.Normal(0.0, 1.0), obs=x[:3])
 
-    with pytest.raises(ConfigError, match=r"'x' is observed outside a plate of the data"):
+    with pytest.raises(ConfigError, match=r"'x' is observed outside a data plate"):
         bounds(Couple(model), points(5))
 
 
-def test_model_that_observes_nothing_is_named():
+def test_the_error_for_a_model_without_observations():
     def model(x):
         with pyro.plate("data", len(x)):
             pyro.sample("z", dist.Normal(0.0, 1.0))
@@ -192,7 +192,7 @@ def test_model_that_observes_nothing_is_named():
         bounds(Couple(model), points(5))
 
 
-def test_enumeration_outside_the_data_is_named():
+def test_the_error_for_enumeration_outside_the_data_plate():
     @config_enumerate
     def shared(x):
         k = pyro.sample("k", dist.Categorical(MIX))
@@ -203,18 +203,18 @@ def test_enumeration_outside_the_data_is_named():
         bounds(Couple(shared), points(5))
 
 
-def test_guide_that_is_not_amortised_is_named():
+def test_the_error_for_a_guide_that_is_not_amortised():
     model = latent().model
     guide = AutoNormal(model)
     guide(points(20))
-    with pytest.raises(ConfigError, match=r"'z.*' for each of 20 data.*amortise"):
+    with pytest.raises(ConfigError, match=r"'z.*' for each of 20 training data.*amortise"):
         bounds(Couple(model, guide), points(8))
 
 
 @pytest.mark.parametrize(
     ("likelihood", "space"), [(dist.Bernoulli(0.5), "unit"), (dist.Normal(0.0, 1.0), "binary")], ids=["mass", "density"]
 )
-def test_mass_and_density_do_not_mix(likelihood, space):
+def test_masses_and_densities_are_not_mixed(likelihood, space):
     def model(x):
         with pyro.plate("data", len(x)):
             pyro.sample("x", likelihood, obs=x)

@@ -1,4 +1,4 @@
-"""Objectives: shapes that would be broadcast, the plate of the data, and particles that stand as rows."""
+"""Objectives: shapes that would be broadcast, the data plate, and particles as repeated rows."""
 
 from functools import partial
 
@@ -140,7 +140,7 @@ def test_latents_that_follow_the_rows_outside_the_plate_are_named(make, rows, x)
         with pyro.plate("data", len(x)):
             pyro.sample("x", dist.Normal(z[:, 0], 1.0), obs=x)
 
-    with pytest.raises(ConfigError, match="event of site 'z' follows the number of rows"):
+    with pytest.raises(ConfigError, match="event shape of site 'z' depends on the batch size"):
         make().loss(model, partial(outside, loc=0.1), x[:rows])
     assert BetaELBO().loss(model, partial(outside, loc=0.1), x).isfinite()  # one particle counts all as they are
 
@@ -167,7 +167,7 @@ def test_particles_that_cannot_be_rows_are_refused(x):
         with pyro.plate("schools", 6):
             pyro.sample("z", dist.Normal(0.1, 1.0))
 
-    with pytest.raises(ConfigError, match="3 particles stand as rows of the batch: pass the data as an argument"):
+    with pytest.raises(ConfigError, match="3 particles repeat the rows of the batch: pass the data as an argument"):
         IWAE(3).loss(fixed, guide)
     with pytest.raises(ConfigError, match="plate 'schools' of 6 does not follow its 2 rows"):
         BetaELBO(particles=3).loss(fixed, guide, torch.zeros(2))
@@ -175,7 +175,7 @@ def test_particles_that_cannot_be_rows_are_refused(x):
     def flat(x):
         pyro.sample("x", dist.Normal(torch.zeros(len(x)), 1.0).to_event(1), obs=x)
 
-    with pytest.raises(ConfigError, match="'x' follows the number of rows"):
+    with pytest.raises(ConfigError, match="'x' depends on the batch size"):
         IWAE(3).loss(flat, empty, x)
     assert torch.allclose(BetaELBO().loss(flat, empty, x), -normal.log_prob(x).sum())
 

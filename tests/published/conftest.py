@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 import pyrogen
 from pyrogen.data import batches
+from pyrogen.training import configure, train
 from pyrogen.training.run import Run, free_path
-from pyrogen.training.trainer import configure, train
 
 
 @pytest.fixture(autouse=True)

@@ -35,7 +35,7 @@ def complete(observed, root=None, steps=8000, k=100, n=10_000):
     """Train, choose the best weights by validation, and measure: (minus ELBO, minus IS-CLL, seconds)."""
     data = pyrogen.load("mnist", root)
     data = replace(data, train=grey(data.train, data), valid=grey(data.valid, data), test=grey(data.test, data))
-    data = data.with_side(lambda x, y: observe_quadrants(x, observed))
+    data = data.with_side_information(lambda x, y: observe_quadrants(x, observed))
     mean = data.train.tensors()[0].mean(0)
     torch.manual_seed(0)
     cvae = CVAE(data.shape, PartialImage(data.shape), 200, (500, 500), BernoulliLikelihood(), mean=mean)

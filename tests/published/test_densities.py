@@ -9,8 +9,8 @@ import torch
 import pyrogen
 from pyrogen.explicit import Gaussian
 from pyrogen.measure.evaluate_run import evaluate_run
+from pyrogen.training import configure, train
 from pyrogen.training.run import Run
-from pyrogen.training.trainer import configure, train
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 

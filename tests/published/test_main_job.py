@@ -8,10 +8,10 @@ import torch
 
 import pyrogen
 from pyrogen.measure.coverage import mode_scores
-from pyrogen.measure.evaluate import draw
+from pyrogen.measure.evaluate import draw_samples
 from pyrogen.measure.evaluate_run import evaluate_run
+from pyrogen.training import configure, train
 from pyrogen.training.run import Run
-from pyrogen.training.trainer import configure, train
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
@@ -69,7 +69,7 @@ def test_cvae_completes_from_one_quadrant(trained, mnist_root, judge):
 
 def test_dcgan_draws_recognisable_digits(trained, judge):
     result, seconds = trained("dcgan", "mnist")
-    images = result.data.space.to_image(draw(result.model, result.data, 5000, 0))
+    images = result.data.space.to_image(draw_samples(result.model, result.data, 5000, 0))
     confidence, label = judge(images).max(1)
     share = torch.bincount(label, minlength=10) / len(label)
     print(f"{seconds:.0f} s, confident {float((confidence >= 0.9).float().mean()):.3f}, classes {share.tolist()}")
@@ -82,7 +82,7 @@ def test_dcgan_draws_recognisable_digits(trained, judge):
 def test_gan_finds_all_modes_of_the_ring(tmp_path, seed):
     result = train(Run.create(tmp_path / "run", configure("gan", "ring", seed=seed)))
     truth = result.data.truth
-    scores = mode_scores(draw(result.model, result.data, 2500, 0), truth.modes, truth.std)
+    scores = mode_scores(draw_samples(result.model, result.data, 2500, 0), truth.modes, truth.std)
     print({name: score.value for name, score in scores.items()})
     assert scores["modes"].value == 8
     assert scores["high_quality"].value > 0.8
@@ -93,9 +93,7 @@ def test_wgan_critic_tracks_quality_within_its_clip(tmp_path, mnist_root):
     config = configure("wgan", "mnist", data_root=str(mnist_root), options={"steps": 6000})
     run = Run.create(tmp_path / "run", config)
     result = train(run, seen.append)
-    assert all(
-        float(p.detach().abs().max()) <= config["options"]["clip"] + 1e-8 for p in result.model.critic.parameters()
-    )
+    assert all(float(p.detach().abs().max()) <= config.options["clip"] + 1e-8 for p in result.model.critic.parameters())
     late = [-row["critic_loss"] for row in seen[-20:]]
     early = [-row["critic_loss"] for row in seen[5:25]]
     print(f"critic's distance {sum(early) / 20:.3f} -> {sum(late) / 20:.3f}")

@@ -1,4 +1,4 @@
-"""``step.sample`` of programs that read what they observe: refused, and of no others."""
+"""``step.sample`` raises for programs that read the values of their observed argument, and only for those."""
 
 from functools import partial
 
@@ -58,19 +58,19 @@ def shared_guide(x):
 
 
 @pytest.mark.parametrize("model", [walk, missing, far, negative, indexing])
-def test_reading_is_refused(model):
+def test_a_model_that_reads_its_data_is_rejected(model):
     step = trained(model, torch.rand(10, 4) * 0.05)
     with pytest.raises(ConfigError, match=r"cannot sample: the model reads .*`sample\(n, y\)`.*as y"):
         step.sample(20)
 
 
-def test_a_guide_that_reads_for_all_data_is_refused():
+def test_a_guide_whose_global_latent_reads_the_data_is_rejected():
     step = trained(shared, torch.rand(10, 4), guide=shared_guide)
     with pytest.raises(ConfigError, match="cannot sample"):
         step.sample(20)
 
 
-def test_a_regression_is_refused_and_right_the_other_way_round():
+def test_a_regression_samples_only_with_the_inputs_as_y():
     x, y = torch.randn(50, 1), torch.randn(50)
 
     def model(x, y=None):
@@ -87,15 +87,15 @@ def test_a_regression_is_refused_and_right_the_other_way_round():
     assert torch.allclose(drawn, 3.0 * x[:, 0], atol=0.6)
 
 
-def test_the_argument_is_named():
-    from pyrogen.pyro_tools.predictive import draw
+def test_the_error_names_the_argument():
+    from pyrogen.pyro_tools.predictive import sample_predictive
 
     def model(pictures):
         with pyro.plate("data", len(pictures)):
             pyro.sample("x", dist.Normal(pictures, 1.0), obs=pictures)
 
     with pytest.raises(ConfigError, match="its argument 'pictures'"):
-        draw(model, lambda x: None, torch.zeros(()), 5, None)
+        sample_predictive(model, lambda x: None, torch.zeros(()), 5, None)
 
 
 class OfShape(nn.Module):
@@ -120,13 +120,13 @@ class OfShape(nn.Module):
     ],
 )
 @pytest.mark.parametrize("n", [1, 2, 7])
-def test_shapes_alone_are_no_reading(model, n):
+def test_reading_shapes_is_allowed(model, n):
     step = trained(model, torch.rand(10, 4))
     assert step.sample(n).shape == (n, 4)
 
 
 @pytest.mark.parametrize("dtype", [torch.long, torch.bool, torch.uint8])
-def test_other_types(dtype):
+def test_integer_and_boolean_data(dtype):
     x = torch.zeros(10, dtype=dtype)
 
     def free(x):
@@ -142,7 +142,7 @@ def test_other_types(dtype):
         trained(reads, x).sample(50)
 
 
-def test_looking_does_not_change_the_draws():
+def test_the_check_does_not_change_the_draws():
     step = trained(lambda x: observe(x, x.new_zeros(len(x), 4)), torch.rand(10, 4))
     torch.manual_seed(3)
     first = step.sample(5)

@@ -1,4 +1,4 @@
-"""Which plate holds the data."""
+"""``data_plate`` finds the plate of the data."""
 
 import pytest
 from pyro.poutine.indep_messenger import CondIndepStackFrame

@@ -173,7 +173,7 @@ def test_recipes_are_measured_by_reconstruction_alone(name):
 def test_mistakes_are_named():
     for make in (lambda k: Autoencoder((1, 8, 8), k), lambda k: PCA.from_data(some(100, 1, 8, 8), k)):
         for k in (65, 0):
-            with pytest.raises(ConfigError, match=f"1 to 64 dimensions, as the data have; got {k}"):
+            with pytest.raises(ConfigError, match=f"1 to 64 dimensions, those of the data; got {k}"):
                 make(k)
     with pytest.raises(ConfigError, match="unknown network 'avarage'; did you mean 'average'"):
         Autoencoder((1, 8, 8), 4, (8,), "avarage")
@@ -181,7 +181,7 @@ def test_mistakes_are_named():
         PoolDown((1, 8, 8), 4, pooling="mean")
     with pytest.raises(ConfigError, match="8 x 8"):
         Autoencoder((1, 7, 9), 4, (8,), "max")
-    with pytest.raises(ConfigError, match="noise must not be negative"):
+    with pytest.raises(ConfigError, match="expected noise of at least 0"):
         Autoencoder((5,), 2, noise=-1.0)
     with pytest.raises(DataError, match="finite data"):
         PCA.from_data(torch.full((3, 5), torch.nan), 2)

@@ -1,4 +1,4 @@
-"""A scorecard of every kind of model, with samples and curves, as ``compare`` would hand it over."""
+"""A scorecard with every kind of model, with samples and curves, as ``compare`` creates it."""
 
 from collections.abc import Callable
 from math import exp, nan, sin
@@ -13,13 +13,13 @@ from torch import Tensor
 from pyrogen.protocols import Score
 from pyrogen.report import write_report
 
-Rows = list[dict[str, float]]
+LogRows = list[dict[str, float]]
 
 LONG = "a_very_long_model_name_without_any_space_latent_64_hidden_512_512_512_beta_0.5"
 
 
 def judged(mmd2: float, c2st: float, ratio: float) -> dict[str, Any]:
-    """The scores that every sampler has."""
+    """Return the scores that every sampler has."""
     scores = {
         "mmd2": Score(mmd2, 0.0, "estimate", "mmd2", {"p_value": 0.004, "n": 449}),
         "c2st": Score(c2st, 0.02, "statistic", "accuracy", {"null": [0.45, 0.55], "n": 898}),
@@ -29,7 +29,7 @@ def judged(mmd2: float, c2st: float, ratio: float) -> dict[str, Any]:
 
 
 def likelihood(value: float, kind: Any, **detail: Any) -> dict[str, Any]:
-    """A log-likelihood and nothing else."""
+    """Return a log-likelihood alone."""
     return {"log_likelihood": Score(value, 0.6, kind, "nats", {"n": 449, **detail}).as_dict()}
 
 
@@ -74,7 +74,7 @@ def digits() -> Tensor:
 
 @pytest.fixture(scope="session")
 def explicit_rows() -> list[dict[str, float]]:
-    """A run that maximises an ELBO, with a terrible start, and validates now and then."""
+    """Logs of a run that maximises an ELBO, with an outlying start and occasional validation."""
     rows = []
     for t in range(0, 900, 3):
         elbo = 60 - 4000 * exp(-t / 10) - 30 * exp(-t / 200) + sin(t)
@@ -86,13 +86,13 @@ def explicit_rows() -> list[dict[str, float]]:
 
 @pytest.fixture(scope="session")
 def game_rows() -> list[dict[str, float]]:
-    """A run of two players."""
+    """Logs of an adversarial run."""
     return [{"t": t, "critic_loss": 0.6 + 0.1 * sin(t), "generator_loss": 0.9 - 0.1 * sin(t)} for t in range(100)]
 
 
 @pytest.fixture
 def report(
-    scorecard: dict[str, Any], digits: Tensor, explicit_rows: Rows, game_rows: Rows, tmp_path: Path
+    scorecard: dict[str, Any], digits: Tensor, explicit_rows: LogRows, game_rows: LogRows, tmp_path: Path
 ) -> Callable[..., Path]:
     """Write a report on the scorecard; keywords replace parts of it."""
 

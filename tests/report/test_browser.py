@@ -1,4 +1,4 @@
-"""The report in a real browser: nothing clipped, nothing blurred, nothing loaded, on paper and in the dark."""
+"""The report in a browser: layout, sharp images, no requests, print and dark mode."""
 
 import io
 import os
@@ -50,7 +50,7 @@ def chromium() -> Iterator[Any]:
 
 @pytest.fixture
 def visit(chromium: Any) -> Iterator[Callable[..., Any]]:
-    """Open a file; at the end of the test, nothing may have gone wrong in it and nothing may have been fetched."""
+    """Open a file; the test fails if the page has an error or makes a request."""
     troubles, pages = [], []
 
     def go(path: Path, width: int = 1200, **settings: Any) -> Any:
@@ -71,7 +71,7 @@ def visit(chromium: Any) -> Iterator[Callable[..., Any]]:
 
 
 def ink(page: Any, selector: str) -> np.ndarray:
-    """The pixels of the first such element, as ``(height, width, 3)``."""
+    """Return the pixels of the first matching element, ``(height, width, 3)``."""
     with Image.open(io.BytesIO(page.locator(selector).first.screenshot())) as image:
         return np.asarray(image.convert("RGB")).astype(int)
 
@@ -91,16 +91,16 @@ def test_nothing_is_clipped_or_blurred(report: Callable[..., Path], visit: Calla
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_other_data_fit_too(report: Callable[..., Path], visit: Callable[..., Any], width: int) -> None:
-    """Points, colour images and images larger than a phone, under names that cannot be broken."""
+def test_other_data_fit(report: Callable[..., Path], visit: Callable[..., Any], width: int) -> None:
+    """Points, colour images and images larger than a phone, with unbreakable names."""
     samples = {"x" * 90: torch.rand(50, 2), "colour": torch.rand(64, 3, 32, 32), "large": torch.rand(2, 1, 400, 400)}
     page = visit(report(samples=samples, real=torch.rand(9, 2)), width)
     assert page.evaluate(OVERFLOWING) == []
     assert all(shown <= natural for _, _, natural, shown in page.evaluate(IMAGES))
 
 
-def test_a_sheet_on_the_screen_is_the_sheet(report: Callable[..., Path], visit: Callable[..., Any]) -> None:
-    """Pixel for pixel: white is white, black is black, and nothing in between was made up."""
+def test_image_grids_are_not_interpolated(report: Callable[..., Path], visit: Callable[..., Any]) -> None:
+    """The pixels on the screen have only the values of the image: no interpolation."""
     checks = torch.zeros(64, 1, 8, 8)
     checks[:, :, ::2] = 1.0
     drawn = ink(visit(report(real=checks), 390), "img.pixels")
@@ -111,8 +111,8 @@ def test_a_sheet_on_the_screen_is_the_sheet(report: Callable[..., Path], visit: 
     assert sum(found.values()) <= 334  # a row of the page, where the picture does not begin on a whole pixel
 
 
-def test_it_reads_in_the_dark(report: Callable[..., Path], visit: Callable[..., Any]) -> None:
-    """Plots have the page's ground and light ink; text stands out from its ground."""
+def test_dark_mode(report: Callable[..., Path], visit: Callable[..., Any]) -> None:
+    """In dark mode, plots are inverted and text has enough contrast."""
     page = visit(report(), color_scheme="dark")
     ground = ink(page, "footer")[-1, -1]
     assert ground.max() < 40
@@ -123,8 +123,8 @@ def test_it_reads_in_the_dark(report: Callable[..., Path], visit: Callable[..., 
         assert ink(page, selector).mean(2).max() - ground.mean() > 90
 
 
-def test_on_paper_it_is_light_and_whole(report: Callable[..., Path], visit: Callable[..., Any]) -> None:
-    """What is folded on the screen is open on paper, and a card never falls apart between two pages."""
+def test_print(report: Callable[..., Path], visit: Callable[..., Any]) -> None:
+    """In print, collapsed details are open, and cards do not break across pages."""
     page = visit(report(), 690, color_scheme="dark")
     for folded in page.locator("details").all():
         folded.evaluate("element => element.open = false")
@@ -137,10 +137,8 @@ def test_on_paper_it_is_light_and_whole(report: Callable[..., Path], visit: Call
     assert page.pdf(format="A4").startswith(b"%PDF")
 
 
-def test_it_needs_no_script_and_tells_a_screen_reader_its_table(
-    report: Callable[..., Path], visit: Callable[..., Any]
-) -> None:
-    """With JavaScript off, cards are still the rows and cells of one table."""
+def test_it_is_accessible_without_javascript(report: Callable[..., Path], visit: Callable[..., Any]) -> None:
+    """Without JavaScript, cards are still rows and cells of one table."""
     page = visit(report(), 390, java_script_enabled=False)
     assert page.locator("html").get_attribute("lang") == "en"
     cards = page.get_by_role("table").first

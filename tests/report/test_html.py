@@ -1,4 +1,4 @@
-"""The report as text: what it says, what it never compares, and that it is complete in itself."""
+"""The report as text: its contents, its rankings, and that it is self-contained."""
 
 import re
 from collections.abc import Callable
@@ -11,15 +11,22 @@ import pytest
 import torch
 
 from pyrogen.errors import RunError
-from pyrogen.report.formatting import KINDS, details, duration, p_value, quantity, setting
-from pyrogen.report.html import memory_reading
-from pyrogen.report.ranking import best, groups
+from pyrogen.report.formatting import (
+    KIND_LABELS,
+    config_value,
+    format_duration,
+    format_p_value,
+    score_details,
+    value_and_error,
+)
+from pyrogen.report.html import neighbour_reading
+from pyrogen.report.ranking import best, group_models
 
 Write = Callable[..., Path]
 
 
 def table(page: str) -> dict[str, str]:
-    """The rows of the scorecard as plain text, by the name of the model; anchors as ``NAME (anchor)``."""
+    """Return the rows of the scorecard as plain text by model; anchors as ``NAME (anchor)``."""
     rows = {}
     scores = page[page.index("</thead>") : page.index("<summary>Every score")]
     for row in re.findall(r'<tr role="row"(?: class="anchor")?>\n<th.*?</tr>', scores, re.DOTALL):
@@ -29,13 +36,13 @@ def table(page: str) -> dict[str, str]:
 
 
 def text(html: str) -> str:
-    """What is read: tags that stand in a line part no words, all others do."""
+    """Return the visible text: inline tags do not separate words, all others do."""
     html = re.sub(r'<span class="(?:value|error|unit|kind[^"]*|best|whole)">|</span>|</?b>|</?em>', "", html)
     return " ".join(unescape(re.sub(r"<[^>]*>", " ", html)).split())
 
 
 class TestPage:
-    def test_each_likelihood_wears_its_kind(self, report: Write) -> None:
+    def test_each_likelihood_is_labelled_with_its_kind(self, report: Write) -> None:
         page = report().read_text()
         rows = table(page)
         assert rows["gaussian"].startswith("gaussian explicit one Gaussian EXACT 49.4 ± 0.6 nats")
@@ -46,7 +53,7 @@ class TestPage:
         assert "≈ ESTIMATE 321 ± 2 nats a kernel-density estimate misleads" in rows["gan"]
         assert "EXACT not a number nats" in rows["diverged"]
 
-    def test_estimates_stand_apart_under_a_warning(self, report: Write) -> None:
+    def test_estimates_are_listed_separately_with_a_warning(self, report: Write) -> None:
         page = text(report().read_text())
         order = [
             "Likelihood known",
@@ -60,10 +67,10 @@ class TestPage:
         ]
         found = [page.index(f" {name} ", page.index("Scorecard ±")) for name in order]
         assert found == sorted(found)
-        assert "misleads in high dimension: compare it neither with the values above nor between models" in page
+        assert "unreliable in high dimension and comparable neither with the values above nor between models" in page
 
-    def test_only_what_may_be_compared_is_called_best(self, report: Write) -> None:
-        """Neither an estimate, nor a bound from above, nor an anchor wins, however good its number."""
+    def test_only_comparable_scores_are_ranked_best(self, report: Write) -> None:
+        """Estimates, upper bounds and anchors are never ranked best, whatever their value."""
         rows = table(report().read_text())
         assert "best" not in rows["sandwich"].split("99.9")[0]
         assert "best" not in rows["gan"].split("321")[0]
@@ -71,7 +78,7 @@ class TestPage:
         assert "0.66 ± 0.02 accuracy best" in rows["gan"]
         assert [name for name in rows if "best" in rows[name].split()] == ["vae", "gan"]
 
-    def test_samples_are_judged_with_what_is_needed_to_read_the_number(self, report: Write) -> None:
+    def test_sample_scores_are_shown_with_their_reference_values(self, report: Write) -> None:
         rows = table(report().read_text())
         assert "p = 0.004" in rows["gan"]
         assert "above chance (0.45–0.55)" in rows["gan"]
@@ -81,7 +88,9 @@ class TestPage:
         assert "61,322 parameters 18 s to train 4 ms / 1,000 samples" in rows["vae"]
         assert "0.51 ± 0.02 accuracy chance (0.45–0.55)" in rows["train (anchor)"]
 
-    def test_what_is_missing_is_a_dash_and_a_failure_says_why(self, report: Write, scorecard: dict[str, Any]) -> None:
+    def test_missing_scores_are_dashes_and_failures_give_the_reason(
+        self, report: Write, scorecard: dict[str, Any]
+    ) -> None:
         rows = table(report().read_text())
         (long,) = (name for name in rows if name.startswith("a_very_long"))
         assert rows[long].removeprefix(long).split()[:6] == ["implicit", *"–––––"]
@@ -100,14 +109,14 @@ class TestPage:
 
     def test_the_page_explains_itself(self, report: Write) -> None:
         page = text(report().read_text())
-        for words in (*KINDS.values(), "explicit", "implicit", "How to read this page", "1,168 train, 180 valid"):
+        for words in (*KIND_LABELS.values(), "explicit", "implicit", "How to read this page", "1,168 train, 180 valid"):
             assert words in page
         assert "2,000 steps, batches of 128, seed 0" in page
         assert "standard error over the data" in page
         assert "lr 0.00012345 hidden 256, 64" in page
         assert re.search(r"Made by pyrogen \S+.* on \d{4}-\d\d-\d\d \d\d:\d\d UTC", page)
 
-    def test_several_seeds_are_said_to_be_so(self, report: Write, scorecard: dict[str, Any]) -> None:
+    def test_several_seeds_are_mentioned(self, report: Write, scorecard: dict[str, Any]) -> None:
         scorecard["budget"]["seeds"] = [0, 1, 2]
         page = text(report(scorecard=scorecard).read_text())
         assert "standard error over 3 seeds" in page
@@ -115,7 +124,7 @@ class TestPage:
 
 
 class TestFile:
-    def test_it_loads_nothing(self, report: Write) -> None:
+    def test_it_is_self_contained(self, report: Write) -> None:
         page = report().read_text()
         assert "http:" not in page
         assert "https:" not in page
@@ -125,7 +134,7 @@ class TestFile:
         assert len(sources) == 4 + 2
         assert all(source.startswith(("data:image/png;base64,", "data:image/svg+xml;base64,")) for source in sources)
 
-    def test_names_are_text_and_never_markup(self, report: Write, scorecard: dict[str, Any]) -> None:
+    def test_names_are_escaped(self, report: Write, scorecard: dict[str, Any]) -> None:
         evil = '<script>alert("1")</script>'
         models = {
             evil: scorecard["models"]["vae"] | {"about": evil},
@@ -148,7 +157,7 @@ class TestFile:
         assert alts[-1] == "Training curves of gan"
         assert "No finite number was logged" in page
 
-    def test_broken_samples_are_counted(self, report: Write) -> None:
+    def test_non_finite_samples_are_counted(self, report: Write) -> None:
         samples = torch.rand(10, 1, 8, 8)
         samples[3] = nan
         assert "10 of 10 samples; 1 with values that are not numbers" in text(
@@ -166,7 +175,7 @@ class TestFile:
         assert len(table(page)) == n
         assert ("In short" in page) == (n > 1)
 
-    def test_a_folder_that_is_missing_is_named(self, report: Write, tmp_path: Path) -> None:
+    def test_the_error_names_a_missing_folder(self, report: Write, tmp_path: Path) -> None:
         report()
         assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
         tmp_path.joinpath("report.html").unlink()
@@ -190,27 +199,27 @@ class TestRanking:
             assert self.winners(name, low=low, high=high) == {"low"}
         assert not self.winners("nearest_neighbour", low=low, high=high)
 
-    def test_a_classifier_is_best_when_it_guesses(self) -> None:
+    def test_c2st_is_best_at_chance(self) -> None:
         guess, sure, odd = (self.score(value, null=[0.45, 0.55]) for value in (0.54, 0.9, 0.3))
         assert self.winners("c2st", guess=guess, sure=sure, odd=odd, lucky=self.score(0.46, null=[0.45, 0.55])) == {
             "guess",
             "lucky",
         }
 
-    def test_bounds_count_on_their_safe_side_only(self) -> None:
+    def test_only_conservative_bounds_are_ranked(self) -> None:
         exact, worse = self.score(1.0, "exact"), self.score(0.0, "exact")
         for kind, expected in (("lower_bound", "other"), ("upper_bound", "exact"), ("estimate", "exact")):
             assert self.winners("log_likelihood", exact=exact, worse=worse, other=self.score(9.0, kind)) == {expected}
         assert self.winners("bits_per_dim", a=self.score(3.0, "upper_bound"), b=exact) == {"b"}
         assert not self.winners("bits_per_dim", a=self.score(0.5, "lower_bound"), b=exact)
 
-    def test_ties_share_and_what_is_not_a_number_loses(self) -> None:
+    def test_ties_are_shared_and_non_finite_values_are_not_ranked(self) -> None:
         first, near, far = (self.score(value, stderr=0.1) for value in (1.0, 1.2, 1.4))
         assert self.winners("fid", first=first, near=near, far=far, lost=self.score(nan)) == {"first", "near"}
         assert not self.winners("fid", alone=first, lost=self.score(None), gone=self.score(inf))
 
     def test_groups(self, scorecard: dict[str, Any]) -> None:
-        found = groups(scorecard["models"])
+        found = group_models(scorecard["models"])
         assert found["known"] == ["sandwich", "vae", "gaussian", "diverged"]
         assert found["unknown"][0] == "gan"
         assert found["failed"] == ["broken"]
@@ -233,8 +242,10 @@ class TestWords:
             (None, None, "–"),
         ],
     )
-    def test_digits_are_those_that_are_known(self, value: float | None, stderr: float | None, words: str) -> None:
-        assert " ± ".join(filter(None, quantity(value, stderr))) == words
+    def test_values_are_rounded_to_the_precision_of_their_error(
+        self, value: float | None, stderr: float | None, words: str
+    ) -> None:
+        assert " ± ".join(filter(None, value_and_error(value, stderr))) == words
 
     @pytest.mark.parametrize(
         ("seconds", "words"),
@@ -244,12 +255,16 @@ class TestWords:
         ],
     )  # fmt: skip
     def test_durations(self, seconds: float | None, words: str) -> None:
-        assert duration(seconds) == words
+        assert format_duration(seconds) == words
 
-    def test_the_rest(self) -> None:
-        assert [p_value(p) for p in (0.0, 0.004, 0.62)] == ["p < 0.001", "p = 0.004", "p = 0.62"]
-        assert setting([1, (0.5, 0.999)]) == "1, 0.5, 0.999"
-        assert setting([]) == "none"
+    def test_other_formats(self) -> None:
+        assert [format_p_value(p) for p in (0.0, 0.004, 0.62)] == ["p < 0.001", "p = 0.004", "p = 0.62"]
+        assert config_value([1, (0.5, 0.999)]) == "1, 0.5, 0.999"
+        assert config_value([]) == "none"
         score = {"value": 1, "stderr": 0, "kind": "exact", "unit": "nats", "n": 10000, "window": [0.1, 2], "note": "x"}
-        assert details(score) == "n = 10,000, window = [0.1, 2]"
-        assert [memory_reading(ratio).split()[0] for ratio in (0.5, 1.0, 2.0)] == ["nearer", "like", "farther"]
+        assert score_details(score) == "n = 10,000, window = [0.1, 2]"
+        assert [neighbour_reading(ratio).split()[0] for ratio in (0.5, 1.0, 2.0)] == [
+            "nearer",
+            "like",
+            "farther",
+        ]

@@ -1,4 +1,4 @@
-"""Pictures: every pixel where it belongs, every curve on an axis it fits, nothing global touched."""
+"""Plots: pixels of image grids, axes of curves, and no change of global settings."""
 
 import io
 import subprocess
@@ -14,29 +14,29 @@ from PIL import Image
 
 from pyrogen.errors import DataError, RunError
 from pyrogen.report import curves_png, curves_svg, grid_png, histogram_png, samples_png, scatter_png
-from pyrogen.report.curve_data import Rows, group_curves, robust_limits, summary
-from pyrogen.report.image_grid import GAP, GAP_COLOUR, UNSEEN_COLOUR
+from pyrogen.report.curve_data import LogRows, group_curves, robust_limits, summarise_curve
+from pyrogen.report.image_grid import GAP, GAP_COLOUR, MISSING_COLOUR
 from pyrogen.report.plots import GENERATED, PANEL
 
 
 def pixels(png: bytes) -> np.ndarray:
-    """The picture as ``(height, width, 3)``."""
+    """Decode a PNG to ``(height, width, 3)``."""
     with Image.open(io.BytesIO(png)) as image:
         assert image.format == "PNG"
         return np.asarray(image.convert("RGB"))
 
 
 def bluish(picture: np.ndarray) -> np.ndarray:
-    """Where generated points are drawn; the axes and the real points are grey."""
+    """A mask of generated points; axes and real points are grey."""
     red, _, blue = picture.astype(int).transpose(2, 0, 1)
     return blue - red > 60
 
 
 class TestGrid:
-    """Contact sheets."""
+    """Image grids."""
 
-    def test_every_pixel_becomes_a_square_in_its_place(self) -> None:
-        """Image ``i`` stands at row ``i // columns``, and its pixels keep their order."""
+    def test_every_pixel_becomes_a_square(self) -> None:
+        """Image ``i`` is in row ``i // columns``, and its pixels keep their order."""
         images = torch.zeros(5, 1, 8, 8)
         images[4, 0, 2, 7] = 1.0
         images[3, 0, 0, 0] = 0.5
@@ -50,16 +50,16 @@ class TestGrid:
         assert (sheet[:40, 40:42] == GAP_COLOUR).all()
         assert (sheet[side:, 2 * side :] == GAP_COLOUR).all()
 
-    def test_what_was_not_observed_has_a_colour_of_its_own(self) -> None:
-        """NaN is violet; infinity and what lies outside [0, 1] is clipped."""
+    def test_missing_values_are_violet(self) -> None:
+        """NaN is violet; infinity and values outside [0, 1] are clipped."""
         images = torch.tensor([nan, inf, -inf, 7.0]).reshape(1, 1, 2, 2)
         sheet = pixels(grid_png(images, scale=1))
-        assert sheet[0, 0].tolist() == list(UNSEEN_COLOUR)
+        assert sheet[0, 0].tolist() == list(MISSING_COLOUR)
         assert sheet[0, 1].tolist() == [255] * 3
         assert sheet[1].tolist() == [[0] * 3, [255] * 3]
 
     def test_colour_keeps_its_channels(self) -> None:
-        """Red is red."""
+        """A red image is drawn in red."""
         images = torch.zeros(2, 3, 32, 32)
         images[1, 0] = 1.0
         sheet = pixels(grid_png(images, columns=2, scale=2))
@@ -68,23 +68,23 @@ class TestGrid:
 
     @pytest.mark.parametrize(("side", "drawn"), [(8, 40), (28, 56), (32, 64), (64, 64)])
     def test_small_images_are_enlarged_by_a_whole_number(self, side: int, drawn: int) -> None:
-        """Large enough to see, and sharp."""
+        """Small images are enlarged by an integer factor, without interpolation."""
         assert pixels(grid_png(torch.rand(1, 1, side, side))).shape[:2] == (drawn, drawn)
 
     @pytest.mark.parametrize(
         "images", [torch.rand(8, 8), torch.rand(1, 2, 8, 8), torch.rand(0, 1, 8, 8), torch.ones(1, 1, 8, 8).byte()]
     )
-    def test_other_shapes_are_refused(self, images: torch.Tensor) -> None:
-        """The message names the shape that was given."""
+    def test_other_shapes_are_rejected(self, images: torch.Tensor) -> None:
+        """The error names the shape that was given."""
         with pytest.raises(DataError, match="of shape"):
             grid_png(images)
 
 
 class TestSamples:
-    """Points, numbers and vectors."""
+    """Plots of points, numbers and vectors."""
 
-    def test_the_two_axes_have_one_scale(self) -> None:
-        """A square of generated points is drawn as a square, although the real ones fill a wide box."""
+    def test_the_axes_have_equal_scales(self) -> None:
+        """A square of generated points is drawn as a square, although the real ones fill a wide rectangle."""
         corners = torch.tensor([[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]])
         picture = pixels(scatter_png(corners, torch.tensor([[-4.0, -1.0], [4.0, 1.0]])))
         assert picture.shape == (2 * PANEL, 2 * PANEL, 3)
@@ -92,8 +92,8 @@ class TestSamples:
         assert abs(np.ptp(rows) - np.ptp(columns)) <= 3
         assert np.ptp(rows) > 80
 
-    def test_strays_do_not_shrink_the_picture(self) -> None:
-        """The window is that of the real data, whatever a model drew; what is not finite is left out."""
+    def test_outliers_do_not_change_the_limits(self) -> None:
+        """The axis limits are those of the real data; non-finite samples are left out."""
         real, drawn = torch.randn(200, 2), torch.zeros(2, 2)
         strays = torch.tensor([[1e6, 0.0], [nan, 0.0], [0.0, -inf]])
         spot, same = (
@@ -102,19 +102,19 @@ class TestSamples:
         )
         assert np.abs(spot.mean(0) - same.mean(0)).max() < 12
 
-    def test_each_shape_has_its_picture(self) -> None:
-        """Sheets, clouds, histograms, principal planes."""
+    def test_each_shape_has_its_plot(self) -> None:
+        """Image grids, scatter plots, histograms, principal planes."""
         assert pixels(samples_png(torch.rand(4, 1, 8, 8))).shape == (82, 82, 3)
         assert samples_png(torch.ones(3, 2)) == scatter_png(torch.ones(3, 2))
         numbers = torch.linspace(0, 1, 50)
         assert samples_png(numbers) == samples_png(numbers[:, None]) == histogram_png(numbers)
         assert bluish(pixels(samples_png(numbers, numbers))).any()
         assert pixels(samples_png(torch.randn(30, 10), torch.randn(50, 10))).shape == (2 * PANEL, 2 * PANEL, 3)
-        with pytest.raises(DataError, match="no picture fits"):
+        with pytest.raises(DataError, match="expected samples"):
             samples_png(torch.rand(2, 3, 4))
 
     def test_vectors_are_shown_in_the_plane_of_the_real_data(self) -> None:
-        """Samples that differ only along the directions in which the data hardly vary all fall on one point."""
+        """Samples that differ only in directions of small data variance coincide in the plot."""
         spread = torch.tensor([9.0, 5.0, 0.01, 0.01])
         real = torch.randn(500, 4, generator=torch.Generator().manual_seed(0)) * spread
         drawn = torch.zeros(50, 4)
@@ -124,8 +124,8 @@ class TestSamples:
         assert np.ptp(columns) < 20
 
     @pytest.mark.parametrize("samples", [torch.full((5, 2), nan), torch.full((5,), inf), torch.full((5, 9), nan)])
-    def test_a_model_that_diverged_still_has_a_picture(self, samples: torch.Tensor) -> None:
-        """Empty, but for the count of what is missing."""
+    def test_samples_of_a_diverged_model_can_be_plotted(self, samples: torch.Tensor) -> None:
+        """The plot is empty except for the count of missing samples."""
         assert samples_png(samples, samples.nan_to_num(0, 1, 1))
         assert samples_png(samples)
 
@@ -133,33 +133,33 @@ class TestSamples:
 class TestCurves:
     """Training curves."""
 
-    def test_what_shares_a_unit_shares_an_axis(self, explicit_rows: Rows, game_rows: Rows) -> None:
-        """Training and validation together, losses apart from likelihoods, times nowhere."""
+    def test_quantities_of_one_unit_share_an_axis(self, explicit_rows: LogRows, game_rows: LogRows) -> None:
+        """Training and validation share an axis, losses and likelihoods do not, and times are not drawn."""
         groups = group_curves(explicit_rows)
         assert {label: list(curves) for label, curves in groups.items()} == {"nats per datum": ["elbo", "valid_elbo"]}
         rows = [{"t": t, "loss": 3.0 + t, "elbo": -2.0, "kl": 1.0, "name": "x"} for t in range(3)]
         assert list(group_curves(rows, "nats per datum")) == ["nats per datum", "loss (nats per datum)", "kl"]
         assert list(group_curves(game_rows, "nats per datum")) == ["loss"]
 
-    def test_the_first_steps_do_not_flatten_the_rest(self, explicit_rows: Rows) -> None:
-        """The window holds the end of the curve and not its terrible start."""
+    def test_the_first_steps_do_not_flatten_the_rest(self, explicit_rows: LogRows) -> None:
+        """The axis limits include the end of a curve and not its outlying start."""
         low, high = robust_limits([group_curves(explicit_rows)["nats per datum"]["elbo"]])
         assert -200 < low < 40
         assert 60 < high < 80
         assert robust_limits([(np.arange(3.0), np.zeros(3))]) == (-1, 1)
 
     def test_a_long_curve_is_summarised(self) -> None:
-        """Stretches of it, with a band that contains the median, and in the order of time."""
+        """Segments in order of time, with a band that contains the median."""
         noise = np.random.default_rng(0).normal(size=10_000)
-        t, low, middle, high = summary(np.arange(10_000.0), noise)
+        t, low, middle, high = summarise_curve(np.arange(10_000.0), noise)
         assert len(t) == 120
         assert (np.diff(t) > 0).all()
         assert (low < middle).all()
         assert (middle < high).all()
         assert abs(middle).max() < 0.6
 
-    def test_one_run_and_several(self, explicit_rows: Rows, game_rows: Rows, tmp_path: Path) -> None:
-        """A panel each, side by side; a run that logged nothing finite says so."""
+    def test_one_run_and_several(self, explicit_rows: LogRows, game_rows: LogRows, tmp_path: Path) -> None:
+        """One panel per run; a run without finite values is labelled so."""
         alone = pixels(curves_png(explicit_rows, tmp_path / "curves.png"))
         assert alone.shape == (400, 3 * PANEL, 3)
         assert bluish(alone).any()
@@ -169,16 +169,16 @@ class TestCurves:
         assert curves_png([])
         assert curves_png({})
 
-    def test_svg_is_well_formed_and_repeatable(self, game_rows: Rows) -> None:
-        """Drawn twice, it is the same file."""
+    def test_svg_is_well_formed_and_repeatable(self, game_rows: LogRows) -> None:
+        """Two plots of the same data are identical files."""
         svg = curves_svg(game_rows)
         assert ElementTree.fromstring(svg).attrib["viewBox"].split() == ["0", "0", str(PANEL), "200"]
         assert svg == curves_svg(game_rows)
         assert GENERATED in svg
 
 
-def test_a_picture_is_replaced_in_one_move(tmp_path: Path) -> None:
-    """No temporary file stays behind, and a folder that is not there is named."""
+def test_a_plot_is_replaced_atomically(tmp_path: Path) -> None:
+    """No temporary file remains, and the error for a missing folder names it."""
     path = tmp_path / "samples.png"
     path.write_bytes(b"old")
     assert grid_png(torch.rand(1, 1, 8, 8), path) == path.read_bytes()
@@ -189,7 +189,7 @@ def test_a_picture_is_replaced_in_one_move(tmp_path: Path) -> None:
 
 
 def test_nothing_global_changes() -> None:
-    """In a fresh process: no matplotlib before the first plot, no pyplot ever, the user's settings kept."""
+    """In a new process: matplotlib is imported by the first plot, pyplot never, and the user's settings are kept."""
     code = """
 import sys
 import torch

@@ -136,7 +136,7 @@ def test_update_is_the_gradient_step_of_each_players_loss():
         loss = NonSaturating().critic(critic(x), critic(fake))
         for p, g in zip(critic.parameters(), torch.autograd.grad(loss, list(critic.parameters())), strict=True):
             p.data -= 0.7 * g
-        loss = NonSaturating().generator(critic(generator(prior(16))))
+        loss = NonSaturating().generator(critic(generator(prior(16))), None)
         for p, g in zip(generator.parameters(), torch.autograd.grad(loss, list(generator.parameters())), strict=True):
             p.data -= 0.3 * g
     expected = {f"generator.{n}": p for n, p in generator.named_parameters()}
@@ -230,7 +230,7 @@ def test_evaluate_changes_nothing():
     assert not any(value.requires_grad for value in first.values())
     after = step.state_dict()
     assert same(before["weights"], after["weights"])
-    assert after["turn"] == [1, 1, 0]
+    assert after["steps"] == [1, 1, 0]
     for name, optimizer in before["optimizers"].items():
         for index, slots in optimizer["state"].items():
             assert same(slots, after["optimizers"][name]["state"][index])
@@ -248,7 +248,7 @@ def test_evaluate_is_the_loss_of_networks_in_evaluation_mode():
     with scoped_seed(0), torch.no_grad():
         real, fake = critic[0](x), critic[0](generator[0](prior(16)))
     assert torch.allclose(logs["critic_loss"], NonSaturating().critic(real, fake))
-    assert torch.allclose(logs["generator_loss"], NonSaturating().generator(fake))
+    assert torch.allclose(logs["generator_loss"], NonSaturating().generator(fake, None))
 
 
 # Learning

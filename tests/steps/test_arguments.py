@@ -75,7 +75,7 @@ def test_a_number_that_is_another_in_each_call_is_to_be_a_tensor():
     twin = SVI(model, lambda *_: None, optim=SLOW, compile=False)
     for t in range(8):
         assert step.step(X, 1.0 + t) == pytest.approx(twin.step(X, 1.0 + t), rel=1e-5)
-    assert step.refused == "argument 2 is another float in each call: pass it as a tensor"
+    assert step.refused == "argument 2 is a different float in each call: pass a tensor"
 
 
 def test_pyros_step_takes_the_compiled_loss_with_all_arguments():

@@ -17,13 +17,12 @@ def test_spread_and_right_side_in_closed_form():
     generator = nn.Linear(1, 1, bias=False)
     nn.init.constant_(generator.weight, 0.5)
     step = AdversarialGame(generator, nn.Identity(), torch.zeros, optim=lambda _: SGD([nn.Parameter(torch.zeros(()))]))
-    step.players.prior = lambda n: torch.linspace(-1, 1, n)[:, None]
-    step._update = lambda player, loss: torch.zeros(())
+    step.terms.prior = lambda n: torch.linspace(-1, 1, n)[:, None]
     logs = step(torch.linspace(-1, 3, 4)[:, None])
     x, z = torch.linspace(-1, 3, 4), torch.linspace(-1, 1, 4)
     assert logs["std_ratio"].item() == pytest.approx(float(0.5 * z.std() / x.std()))
     assert logs["critic_accuracy"].item() == pytest.approx(0.5 * (3 / 4 + 2 / 4))
-    step.players.loss = Wasserstein()
+    step.terms.loss = Wasserstein()
     assert "critic_accuracy" not in step(torch.linspace(-1, 3, 4)[:, None])
 
 
@@ -53,7 +52,7 @@ def test_no_weight_is_ever_nan(bad):
     [
         ({"std_ratio": 0.01}, "collapsed"),
         ({"critic_loss": -1e6}, "Lipschitz"),
-        ({"critic_accuracy": 1.0, "gradient": 1e-9}, "gradient is gone"),
+        ({"critic_accuracy": 1.0, "gradient": 1e-9}, "gradient has vanished"),
     ],
 )
 def test_advice_names_the_fault_and_a_remedy(row, word):

@@ -84,9 +84,9 @@ REFUSED = {
     "TraceGraph_ELBO": "TraceGraph_ELBO has no differentiable_loss",
     "RenyiELBO": "RenyiELBO has no differentiable_loss",
     "ReweightedWakeSleep": "ReweightedWakeSleep has no differentiable_loss",
-    "JitTrace_ELBO": "JitTrace_ELBO compiles by itself: use Trace_ELBO",
-    "EnergyDistance": r"Python depends on the value of a tensor \(energy_distance.py, line \d+\)",
-    "spline": r"Python depends on the value of a tensor \(spline.py, line \d+\)",
+    "JitTrace_ELBO": "JitTrace_ELBO has its own compiler: use Trace_ELBO",
+    "EnergyDistance": r"Python code depends on the value of a tensor \(energy_distance.py, line \d+\)",
+    "spline": r"Python code depends on the value of a tensor \(spline.py, line \d+\)",
 }
 """What cannot be compiled, and the line that says so."""
 

@@ -369,3 +369,24 @@ def test_samples_of_a_model_that_observes_the_transpose():
     step(torch.randn(10, 3))
     drawn = step.sample(200)
     assert torch.allclose(drawn.mean(0), torch.tensor([0.0, 100.0, 200.0]), atol=1)
+
+
+@pytest.mark.parametrize("loss", [Trace_ELBO(), TraceMeanField_ELBO()], ids=lambda loss: type(loss).__name__)
+def test_losses_of_a_float64_model_are_not_rounded(loss):
+    """Pyro's ``loss`` returns a Python float, which torch would round to its default type."""
+
+    class Far(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.loc = nn.Parameter(torch.zeros((), dtype=torch.float64))
+
+        def model(self, x):
+            with pyro.plate("data", len(x)):
+                pyro.sample("x", dist.Normal(self.loc, 1.0), obs=x)
+
+    far, x = Far(), torch.linspace(0, 1, 7, dtype=torch.float64) / 3
+    step = SVI(far.model, loss=loss)
+    expected = -dist.Normal(far.loc, 1.0).log_prob(x).mean()
+    for value in (step.evaluate(x)["loss"], step(x)["loss"]):
+        assert value.dtype == torch.float64
+        assert value.item() == pytest.approx(expected.item(), abs=1e-14)

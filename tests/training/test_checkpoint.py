@@ -52,6 +52,9 @@ def test_round_trip_and_shared_tensors_are_stored_once(tmp_path, net):
     assert all(torch.equal(v, kept[k]) for k, v in net.state_dict().items())
     bytes_of_weights = sum(v.numel() * v.element_size() for v in kept.values())
     assert (path / "weights.safetensors").stat().st_size < 1.5 * bytes_of_weights + 2000
+    state = torch.load(path / "state.pt", weights_only=True)
+    assert state["model"] is None
+    assert state["step"].keys() == {"count", "nested"}
 
 
 def test_tied_and_strided_tensors(tmp_path):
@@ -76,10 +79,11 @@ def test_only_the_newest_are_kept(tmp_path, net):
 
 
 def test_the_same_step_can_be_saved_again(tmp_path, net):
-    save(tmp_path, t=1, model=net)
+    tmp_path = tmp_path / "made" / "if absent"
+    assert save(tmp_path, t=1, model=net).name == "checkpoint-00000001"
     with torch.no_grad():
         net[0].bias.fill_(5)
-    save(tmp_path, t=1, model=net)
+    assert save(tmp_path, t=1, model=net).name == "checkpoint-00000001-2"
     other = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 3))
     restore(tmp_path, model=other)
     assert bool((other[0].bias == 5).all())
@@ -104,8 +108,9 @@ def test_damage_is_noticed_and_the_older_one_serves(tmp_path, net, name, damage)
 
 
 def test_none_whole_names_what_was_found(tmp_path, net):
-    with pytest.raises(RunError, match="no whole checkpoint in"):
+    with pytest.raises(RunError) as error:
         newest(tmp_path)
+    assert str(error.value) == f"no valid checkpoint in {tmp_path}"
     path = save(tmp_path, t=4, model=net)
     (path / "state.pt").unlink()
     with pytest.raises(RunError, match="damaged: checkpoint-00000004"):
@@ -198,6 +203,14 @@ def test_checkpoints_of_version_0_1_are_older_than_all_new_ones(tmp_path, net):
     assert {p.name for p in tmp_path.iterdir()} == {"checkpoint-00000050", "checkpoint-00000400"}
 
 
+def test_a_damaged_manifest_goes_before_the_whole_checkpoints(tmp_path, net):
+    for t in (350, 400):
+        of_version_0_1(save(tmp_path, t=t, model=net))
+    (tmp_path / "checkpoint-00000400" / "manifest.json").write_text("{")
+    save(tmp_path, t=450, model=net)
+    assert {p.name for p in tmp_path.iterdir()} == {"checkpoint-00000350", "checkpoint-00000450"}
+
+
 def test_what_dead_processes_left_is_no_checkpoint_and_goes(tmp_path, net):
     dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
     pid, alive = dead.stdout.strip(), os.getppid()
@@ -213,6 +226,21 @@ def test_what_dead_processes_left_is_no_checkpoint_and_goes(tmp_path, net):
         save(tmp_path, t=t, model=net)
     left = {"checkpoint-00000011", "checkpoint-00000012", "checkpoint-notes.txt", *stay}
     assert {p.name for p in tmp_path.iterdir()} == left
+
+
+def test_what_another_process_has_just_removed_is_no_error(tmp_path, net, monkeypatch):
+    remove = shutil.rmtree
+
+    def too_late(path, **options):
+        remove(path, ignore_errors=True)
+        remove(path, **options)
+
+    monkeypatch.setattr(shutil, "rmtree", too_late)
+    for left in (".old-checkpoint-00000001", ".new-0123456789012345678901-0"):
+        (tmp_path / left).mkdir()
+    for t in range(KEEP + 1):
+        save(tmp_path, t=t, model=net)
+    assert len(list(tmp_path.iterdir())) == KEEP
 
 
 def test_threads_that_save_at_once_take_nothing_from_each_other(tmp_path):
@@ -235,6 +263,12 @@ def test_a_save_in_the_middle_of_a_save_as_of_a_signal(tmp_path, net, monkeypatc
     save(tmp_path, t=1, model=net)
     assert restore(tmp_path, model=net) == 1
     assert {p.name for p in tmp_path.iterdir()} == {"checkpoint-00000001", "checkpoint-00000002"}
+
+
+def test_a_child_that_was_forked_in_the_middle_of_a_save_waits_for_nobody(tmp_path, net):
+    with checkpoint._saving, ThreadPoolExecutor(1) as pool:
+        checkpoint._renew()  # as in the child, where the thread that holds the lock is not
+        assert pool.submit(save, tmp_path, t=1, model=net).result(timeout=30).name == "checkpoint-00000001"
 
 
 def test_a_full_disk_costs_no_checkpoint(tmp_path):

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from pyrogen.steps import diagnose
+from pyrogen.training import configure, train
 from pyrogen.training.diagnostics import DiagnosticMonitor
 from pyrogen.training.run import Run
-from pyrogen.training.trainer import configure, train
 
 
 class Judge:

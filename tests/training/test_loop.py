@@ -7,13 +7,13 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 from torch.utils.data import Dataset as TorchDataset
 
 import pyrogen
 from pyrogen import EarlyStopping, fit
 from pyrogen.data import Split, batches
-from pyrogen.data.step_arguments import batch_for
+from pyrogen.data.step_arguments import select_arguments
 from pyrogen.errors import ConfigError, DataError
 from pyrogen.random import derive, generator, scoped_seed
 from pyrogen.recipes import RECIPES
@@ -39,6 +39,13 @@ def run(source, steps, start=0, seed=0, disturb=False, **kwargs):
     return step.seen
 
 
+class Counting(IterableDataset):
+    """Rows without a length."""
+
+    def __iter__(self):
+        return iter(torch.arange(20.0).view(20, 1))
+
+
 def sources():
     x, y = torch.arange(50.0).view(50, 1), torch.arange(50)
     yield "tensors", (x, y)
@@ -49,6 +56,7 @@ def sources():
     yield "dataset", TensorDataset(x, y)
     yield "dataset of three", TensorDataset(x, y, torch.rand(50, 2))
     yield "loader", DataLoader(TensorDataset(x, y), batch_size=8, shuffle=True, drop_last=True)
+    yield "loader without a length", DataLoader(Counting(), batch_size=8)
 
 
 @pytest.mark.parametrize(("name", "source"), list(sources()), ids=lambda v: v if isinstance(v, str) else "")
@@ -108,13 +116,22 @@ def test_streams_are_distinct_and_stable():
     assert torch.equal(a, torch.rand(3, generator=generator(0, "x")))
 
 
+def test_a_loader_without_a_length_is_read_again_and_again():
+    loader = DataLoader(Counting(), batch_size=8)
+    whole = [int(x[0, 0]) for x, _ in run(loader, 7)]
+    assert whole == [0, 8, 16, 0, 8, 16, 0]
+    assert [int(x[0, 0]) for x, _ in run(loader, 7, start=4)] == whole[4:]
+
+
 def test_too_few_rows_and_wrong_sources_are_named():
-    with pytest.raises(DataError, match=r"10.*16"):
+    with pytest.raises(DataError, match=r"16.*10"):
         fit(Recorder(), torch.zeros(10, 1), steps=1, batch_size=16)
     with pytest.raises(DataError, match="no batch"):
         next(batches(DataLoader(TensorDataset(torch.zeros(3, 1)), batch_size=8, drop_last=True)))
     with pytest.raises(DataError, match=r"data\.train"):
         fit(Recorder(), pyrogen.load("digits"), steps=1)
+    with pytest.raises(DataError, match="Counting has no length: give a DataLoader"):
+        fit(Recorder(), Counting(), steps=1)
     with pytest.raises(DataError, match="list"):
         fit(Recorder(), [1, 2], steps=1)
     with pytest.raises(DataError, match="rows"):
@@ -208,8 +225,8 @@ def test_a_step_that_says_what_it_takes_is_given_no_more():
         pass
     assert [len(batch) - 1 for batch in step.seen] == [2, 2]
     assert len(run(source, 1, batch_size=4)[0]) - 1 == 3
-    assert batch_for(lambda x: x, (1, 2)) == (1, 2)
-    assert batch_for(step, (1,)) == (1,)
+    assert select_arguments(lambda x: x, (1, 2)) == (1, 2)
+    assert select_arguments(step, (1,)) == (1,)
 
 
 def test_a_program_of_x_alone_trains_on_data_with_labels():

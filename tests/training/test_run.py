@@ -1,22 +1,24 @@
 """The run folder: made once, held by one process, and read back as it was written."""
 
 import multiprocessing
+import tomllib
 
 import pytest
 
 from pyrogen.errors import RunError
+from pyrogen.training import configure
 from pyrogen.training.run import Run, free_path
 
-CONFIG = {"model": "vae", "data": "a \"quoted\" näme\n", "seed": 3, "compile": False, "data_root": None,
-          "options": {"hidden": (2, 3), "lr": 1e-3, "sigma": "learned"}}  # fmt: skip
+CONFIG = configure("vae", 'a "quoted" näme\n', seed=3, options={"hidden": (2, 3), "lr": 1e-3, "sigma": 0.5})
 
 
 def test_config_is_toml_that_reads_back(tmp_path):
     run = Run.create(tmp_path / "deep" / "run", CONFIG)
-    assert Run.open(run.path).config == {
-        **{k: v for k, v in CONFIG.items() if v is not None},
-        "options": {"hidden": [2, 3], "lr": 1e-3, "sigma": "learned"},
-    }
+    assert Run.open(run.path).config == CONFIG
+    written = tomllib.loads((run.path / "config.toml").read_text())
+    assert written["version"] == 1
+    assert written["options"]["hidden"] == [2, 3]
+    assert "data_root" not in written
 
 
 def test_folder_in_use_is_not_overwritten(tmp_path):
@@ -30,7 +32,7 @@ def test_folder_in_use_is_not_overwritten(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="cannot write into"):
         Run.create(tmp_path / "file", CONFIG)
-    with pytest.raises(RunError, match="no run folder"):
+    with pytest.raises(RunError, match="not a run folder"):
         Run.open(tmp_path / "photos")
     (tmp_path / "photos" / "config.toml").write_text("= broken")
     with pytest.raises(RunError, match="cannot read"):

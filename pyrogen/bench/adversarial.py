@@ -1,4 +1,4 @@
-"""Two-player games: WGAN-GP and DCGAN, eager, compiled, and by hand."""
+"""Adversarial workloads: WGAN-GP and DCGAN, eager, compiled, and hand-written."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -18,16 +18,16 @@ from pyrogen.steps.adversarial import AdversarialGame
 SHAPE = (1, 28, 28)
 
 
-def games(name: str, batch_size: int, device: torch.device) -> Iterator[Callable[[], Contender]]:
+def adversarial_contenders(name: str, batch_size: int, device: torch.device) -> Iterator[Callable[[], Contender]]:
     """``dcgan``, or ``wgan-gp`` with one critic step for each of the generator's; on images of 28 × 28."""
     x = torch.rand(CHUNK, batch_size, *SHAPE, device=device)
 
-    def fresh() -> Any:
+    def new_network() -> Any:
         torch.manual_seed(0)
         return (DCGAN(SHAPE, 32, 32) if name == "dcgan" else WGAN(SHAPE, 64, (256, 256))).to(device)
 
-    def ours(label: str, compile: bool) -> Contender:
-        model = fresh()
+    def pyrogen_contender(label: str, compile: bool) -> Contender:
+        model = new_network()
         game = AdversarialGame(
             model.generator,
             model.critic,
@@ -39,8 +39,8 @@ def games(name: str, batch_size: int, device: torch.device) -> Iterator[Callable
         )
         return Contender(label, lambda t: game(x[t % CHUNK]), synchronise)
 
-    def hand(label: str, wrap: Callable[[Any], Any]) -> Contender:
-        model = fresh()
+    def torch_contender(label: str, wrap: Callable[[Any], Any]) -> Contender:
+        model = new_network()
         loss: Any = NonSaturating() if name == "dcgan" else Wasserstein()
         generator, critic = wrap(model.generator), wrap(model.critic)
         for_g, for_c = (Adam(m.parameters(), lr=2e-4, fused=True) for m in (model.generator, model.critic))
@@ -56,19 +56,19 @@ def games(name: str, batch_size: int, device: torch.device) -> Iterator[Callable
             value.backward()
             for_c.step()
             for_g.zero_grad()
-            loss.generator(critic(generator(model.prior(batch_size)))).backward()
+            loss.generator(critic(generator(model.prior(batch_size))), None).backward()
             for_g.step()
 
         return Contender(label, once, synchronise)
 
-    yield partial(ours, "pyrogen compiled", True)
-    yield partial(ours, "pyrogen eager", False)
-    yield partial(hand, "torch by hand, eager", lambda f: f)
-    yield partial(hand, "torch by hand, compiled", torch.compile)
+    yield partial(pyrogen_contender, "pyrogen compiled", True)
+    yield partial(pyrogen_contender, "pyrogen eager", False)
+    yield partial(torch_contender, "torch by hand, eager", lambda f: f)
+    yield partial(torch_contender, "torch by hand, compiled", torch.compile)
 
 
 def _penalty(critic: Any, real: Tensor, fake: Tensor) -> Tensor:
-    """By the uncompiled critic: torch.compile does not differentiate twice."""
+    """The gradient penalty, with the uncompiled critic: torch.compile does not support second derivatives."""
     mix = torch.rand(len(real), 1, 1, 1, device=real.device)
     between = torch.lerp(fake, real, mix).requires_grad_()
     (slope,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)

@@ -1,8 +1,8 @@
-"""Small random programs, changed at random between calls: compiled losses are the eager ones at every step.
+"""Random small programs whose state changes at random between calls: compiled and eager losses agree at every step.
 
-A program is a formula over things of many kinds (attributes, entries, class attributes, globals, variables of closures,
-arrays, tensors, networks, switches), made twice from one description; the twin runs eagerly under the same seeds. The
-code generator is replaced by one that runs the traced graph as it is.
+A program is a formula over Python state of many kinds (attributes, dictionary entries, class attributes, globals,
+closure variables, arrays, tensors, networks, flags). Each is built twice from one description; the second copy runs
+eagerly under the same seeds. The code generator is replaced by one that runs the traced graph itself.
 """
 
 from types import SimpleNamespace
@@ -28,7 +28,7 @@ HOST = st.sampled_from(list(HOSTS))
 
 
 def program_of(things, holder):
-    """A function of all things, which holds them in one way or another."""
+    """Return a function that reads all items, held as attributes, in a closure or as globals."""
     if holder == "list":
 
         def f(x):

@@ -1,0 +1,322 @@
+"""Mutation testing: how many small faults in a room its tests notice.
+
+    python docs/scripts/mutants.py measure --sample 120 --seed 0
+    python docs/scripts/mutants.py training/checkpoint --all
+
+Needs the extra ``mutation``. ``docs/testing.md`` says which mutants are made, what they cannot show, and the results.
+
+The mutants are those of mutmut (its operators, one change each). Mutmut's own runner does not fit: it mutates no
+decorated function, and every recipe is decorated; and it replaces a function by one that calls a copy, so that
+``inspect.signature``, which is the configuration of a recipe, and the code that the compiler fingerprints are not those
+of the source. Here a mutant is the file itself, rewritten in a copy of the repository. Torch and Pyro are imported
+once, and each mutant runs in a fork.
+"""
+
+import argparse
+import compileall
+import difflib
+import gc
+import importlib
+import json
+import math
+import os
+import py_compile
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+sys.dont_write_bytecode = True
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(Path(__file__).parent))
+
+from mutants_source import Mutant, mutants  # noqa: E402
+
+TESTS = {
+    "objectives": "objectives steps/test_svi.py steps/test_adversarial.py",
+    "measure": "measure explicit/test_frequencies.py",
+    "steps": "steps objectives/test_elbo.py training/test_checkpoint.py pyro_tools",
+    "training/checkpoint": "training/test_checkpoint.py training/test_run.py training/test_loop.py steps/test_state.py",
+    "hybrid": "hybrid",
+    "recipes": "recipes hybrid test_readme.py::test_generated_tables_are_those_of_the_registry",
+    "data": "data",
+}
+"""The tests that are tried on the mutants of a room: those of them that run the mutated line."""
+LIBRARIES = (
+    *(
+        "torch",
+        "torchvision",
+        "pyro",
+        "pyro.infer.autoguide",
+        "numpy",
+        "scipy.stats",
+        "sklearn.neighbors",
+        "sklearn.datasets",
+    ),
+    *(
+        "sklearn.mixture",
+        "sklearn.linear_model",
+        "matplotlib.pyplot",
+        "hypothesis",
+        "pytest",
+        "safetensors.torch",
+        "typer",
+    ),
+    *("rich.table", "jinja2", "filelock", "coverage", "torch._dynamo", "PIL.Image"),
+)
+"""Imported once, before the first fork; what of them is missing is left to the tests."""
+MEMORY = 8 << 30
+"""Bytes of data that a mutant may hold: a mutated size must not take the machine with it."""
+Covered = dict[str, dict[int, list[str]]]
+
+
+class Watch:
+    """A plugin of pytest: how long each test takes, and which test fails first.
+
+    Args:
+        enter: called with the name of each test before it runs.
+    """
+
+    def __init__(self, enter: Callable[[str], Any] = lambda name: None) -> None:
+        self.enter = enter
+        self.seconds: Counter[str] = Counter()
+        self.failed: list[str] = []
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """A test begins."""
+        self.enter(nodeid)
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        """A phase of a test has ended."""
+        self.seconds[report.nodeid] += report.duration
+        if report.failed:
+            self.failed.append(report.nodeid)
+
+
+def enter(tree: Path) -> None:
+    """Make this process one that runs the tests of ``tree``."""
+    os.setsid()
+    os.chdir(tree)
+    log = os.open(tree.parent / "log.txt", os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+    sys.path[:0] = [str(tree), str(tree / "tests")]
+    os.environ |= {"PYTHONPATH": f"{tree}:{tree / 'tests'}", "PYTHONDONTWRITEBYTECODE": "1"}
+    os.environ.pop("PYROGEN_DATA", None)  # a mutant must not write there
+
+
+def in_fork(tree: Path, work: Callable[[], Any], seconds: float) -> Any:
+    """What ``work`` returns in a fork that works in ``tree``; ``None`` if it takes longer than ``seconds``."""
+    answer = tree.parent / "answer.json"
+    answer.unlink(missing_ok=True)
+    child = os.fork()
+    if not child:
+        try:
+            enter(tree)
+            answer.write_text(json.dumps(work()))
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(0)  # the parent's temporary folder is not this process's to remove
+    deadline = time.monotonic() + seconds
+    while not (ended := os.waitpid(child, os.WNOHANG))[0] and time.monotonic() < deadline:
+        time.sleep(0.02)
+    with suppress(ProcessLookupError):
+        os.killpg(child, signal.SIGKILL)  # with what the tests have started
+    if not ended[0]:
+        os.waitpid(child, 0)
+        return None
+    return json.loads(answer.read_text()) if answer.exists() else {"code": -1, "failed": ["the process died"]}
+
+
+def pytest_main(tests: list[str], watch: Watch, *options: str) -> int:
+    """Run tests in this process, in the order given."""
+    import pytest
+
+    fixed = [
+        "-q",
+        "-m",
+        "not slow",
+        "-o",
+        "addopts=",
+        "--import-mode=importlib",
+        "--hypothesis-seed=0",
+        "-p",
+        "no:xdist",
+    ]
+    fixed += [
+        "-p",
+        "no:cacheprovider",
+        "-W",
+        "ignore::pytest.PytestAssertRewriteWarning",
+    ]  # hypothesis is imported already
+    fixed += ["--basetemp", str(Path.cwd().parent / "pytest")]
+    return int(pytest.main([*fixed, *options, *tests], plugins=[watch]))
+
+
+def traced(tree: Path, files: list[str], tests: list[str]) -> tuple[Covered, dict[str, float]]:
+    """The tests that run each line of ``files``, and how many seconds each test takes.
+
+    Tests that stop processes of their own are left out: they take long, and run the lines elsewhere.
+    """
+    data = tree.parent / "coverage"
+
+    def work() -> Any:
+        import coverage
+
+        cover = coverage.Coverage(data_file=str(data), include=[str(tree / f) for f in files], config_file=False)
+        cover.start()
+        watch = Watch(cover.switch_context)
+        code = pytest_main(tests, watch, "-k", "not (signal or kill or other_library)")
+        cover.stop()
+        cover.save()
+        return {"code": code, "failed": watch.failed, "seconds": dict(watch.seconds)}
+
+    ended = in_fork(tree, work, 3600)
+    if not ended or ended["code"] not in (0, 1):
+        raise SystemExit((tree.parent / "log.txt").read_text()[-3000:] + "\nthe tests do not run without a mutant")
+    for name in ended["failed"]:
+        print(f"left out, since it fails without a mutant: {name}", flush=True)
+    import coverage
+
+    found = coverage.CoverageData(str(data))
+    found.read()
+    lines = {f: found.contexts_by_lineno(str(tree / f)) for f in files}
+    useless = {"", *ended["failed"]}
+    return {f: {n: [*set(names) - useless] for n, names in by.items()} for f, by in lines.items()}, ended["seconds"]
+
+
+def reaching(mutant: Mutant, covered: Covered, seconds: dict[str, float], budget: float) -> list[str]:
+    """The tests that run the mutated lines, the fastest first, as many as fit into ``budget`` seconds."""
+    found = {test for line, tests in covered[mutant.file].items() if line in mutant.lines for test in tests}
+    chosen, total = [], 0.0
+    for test in sorted(found, key=lambda test: seconds[test]):
+        total += seconds[test]
+        if total > budget:
+            break
+        chosen.append(test)
+    return chosen
+
+
+def judged(tree: Path, mutant: Mutant, tests: list[str], seconds: float) -> tuple[str, str]:
+    """``killed``, ``timeout`` or ``survived``, and the test that failed."""
+    if not tests:
+        return "survived", "no test runs this line"
+    path = tree / mutant.file
+    source = path.read_text()
+
+    def work() -> Any:
+        watch = Watch()
+        code = pytest_main(tests, watch, "-x", "--tb=no")
+        return {"code": code, "failed": watch.failed}
+
+    try:
+        path.write_text(mutant.code)
+        ended = in_fork(tree, work, seconds)
+    finally:
+        path.write_text(source)
+    if ended is None:
+        return "timeout", ""
+    return ("killed", (ended["failed"] or ["import"])[0]) if ended["code"] else ("survived", f"{len(tests)} tests")
+
+
+def interval(k: int, n: int) -> tuple[float, float]:
+    """Wilson's 95% interval of a proportion."""
+    z, p = 1.959964, k / n
+    middle, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    return (middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)
+
+
+def copied(folder: Path) -> Path:
+    """A copy of the repository: its tracked files and those that git does not ignore."""
+    tree = folder / "tree"
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    for name in subprocess.run(command, cwd=ROOT, text=True, capture_output=True, check=True).stdout.splitlines():
+        if (ROOT / name).is_file():
+            (tree / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, tree / name)
+    compileall.compile_dir(tree / "pyrogen", quiet=1, invalidation_mode=py_compile.PycInvalidationMode.CHECKED_HASH)
+    return tree
+
+
+def rows(room: str, asked: argparse.Namespace, tree: Path) -> Iterator[dict[str, Any]]:
+    """The outcome of each mutant of a room, one after another."""
+    base = ROOT / "pyrogen" / room
+    paths = [base.with_suffix(".py")] if base.with_suffix(".py").is_file() else sorted(base.glob("*.py"))
+    every = [m for path in paths if asked.only in path.name for m in mutants(ROOT, path)]
+    chosen = every if asked.all else random.Random(asked.seed).sample(every, min(asked.sample, len(every)))
+    print(f"{room}: {len(every)} mutants in {len(paths)} files, {len(chosen)} tried", flush=True)
+    tests = [f"tests/{name}" for name in (asked.tests or TESTS[room]).split()]
+    files = sorted({m.file for m in chosen})
+    covered, seconds = traced(tree, files, tests)
+    for i, mutant in enumerate(chosen):
+        reach = reaching(mutant, covered, seconds, asked.budget)
+        limit = asked.patience + 5 * sum(seconds[test] for test in reach)
+        start = time.perf_counter()
+        outcome, by = judged(tree, mutant, reach, limit)
+        took = time.perf_counter() - start
+        row = {"room": room, "file": mutant.file, "line": mutant.line, "outcome": outcome, "by": by, "seconds": took}
+        row["diff"] = difference(tree / mutant.file, mutant.code)
+        if outcome == "survived":
+            print(f"[{i + 1}] survived {mutant.file}:{mutant.line} ({by})\n{row['diff']}", flush=True)
+        yield row
+
+
+def difference(path: Path, code: str) -> str:
+    """The changed lines alone."""
+    lines = difflib.unified_diff(path.read_text().splitlines(), code.splitlines(), n=0, lineterm="")
+    return "\n".join("    " + line for line in list(lines)[2:] if not line.startswith("@@"))
+
+
+def main() -> None:
+    """Try the mutants of each room that is named."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("rooms", nargs="*", default=list(TESTS), help=f"of {', '.join(TESTS)} (all)")
+    parser.add_argument("--sample", type=int, default=120, help="mutants of each room, drawn at random")
+    parser.add_argument("--all", action="store_true", help="every mutant: hours")
+    parser.add_argument("--seed", type=int, default=0, help="of the draw")
+    parser.add_argument("--only", default="", help="files whose names hold this")
+    parser.add_argument("--tests", default="", help="files and folders under tests/, in place of the room's own")
+    parser.add_argument("--budget", type=float, default=30.0, help="seconds of tests tried on one mutant")
+    parser.add_argument("--patience", type=float, default=30.0, help="seconds added to a mutant's limit")
+    parser.add_argument("--out", type=Path, help="a file for the outcome of each mutant, one JSON object a line")
+    asked = parser.parse_args()
+    os.environ["OMP_NUM_THREADS"] = "1"
+    for name in LIBRARIES:
+        with suppress(ImportError), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            importlib.import_module(name)
+    gc.freeze()  # what is imported is not collected again in each fork
+    table = []
+    with tempfile.TemporaryDirectory() as folder:
+        tree = copied(Path(folder))
+        for room in asked.rooms:
+            counts: Counter[str] = Counter()
+            for row in rows(room, asked, tree):
+                counts[row["outcome"]] += 1
+                if asked.out:
+                    with asked.out.open("a") as file:
+                        file.write(json.dumps(row) + "\n")
+            table.append((room, counts))
+    print("| room | mutants | killed | timeouts | survived | noticed | 95% interval |\n|---|---|---|---|---|---|---|")
+    for room, counts in table:
+        n, noticed = counts.total(), counts["killed"] + counts["timeout"]
+        low, high = interval(noticed, n)
+        cells = (room, n, counts["killed"], counts["timeout"], counts["survived"], f"{noticed / n:.0%}")
+        print("|", " | ".join(map(str, cells)), f"| {low:.0%} to {high:.0%} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""Arguments and options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pyrogen.errors import ConfigError
+
+
+def model_names() -> list[str]:
+    """The names of all models."""
+    from pyrogen.recipes import RECIPES
+
+    return sorted(RECIPES)
+
+
+def data_names() -> list[str]:
+    """The names of all data sets."""
+    from pyrogen.data.datasets import names
+
+    return sorted(names())
+
+
+def parse_pairs(pairs: list[str]) -> dict[str, str]:
+    """``["latent=10", …]`` as a mapping; raises ``ConfigError`` for a text without ``=``."""
+    split = [pair.partition("=") for pair in pairs]
+    for key, equals, value in split:
+        if not (key and equals):
+            raise ConfigError(f"--set must be KEY=VALUE; got {key + equals + value!r}")
+    return {key.strip().replace("-", "_"): value.strip() for key, _, value in split}
+
+
+DATA_HELP = "Data set name (`pyrogen data`), folder of images, or .npy/.npz file"
+SEED_HELP = "Seed from which all random streams are derived"
+DEVICE_HELP = "auto, cpu or cuda."
+
+Data = Annotated[str, typer.Option("--data", help=f"{DATA_HELP}.", autocompletion=data_names)]
+Root = Annotated[
+    str | None,
+    typer.Option("--data-root", envvar="PYROGEN_DATA", help="Folder of the named data sets, in torchvision's layout."),
+]
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Run folder, created by `pyrogen train`.")]
+Seed = Annotated[int, typer.Option("--seed", help=f"{SEED_HELP}.")]
+Device = Annotated[str, typer.Option("--device", help=DEVICE_HELP)]
+Json = Annotated[bool, typer.Option("--json", help="Print only one JSON object to standard output.")]

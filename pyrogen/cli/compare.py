@@ -1,0 +1,62 @@
+"""``pyrogen compare``: several models under one budget, and one scorecard."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pyrogen.cli import console
+from pyrogen.cli.arguments import Data, Device, Json, Root, Seed, model_names
+from pyrogen.cli.console import given, interrupted, message
+from pyrogen.cli.tables import card_table, show
+
+if TYPE_CHECKING:
+    from pyrogen.comparison.config import ComparisonConfig
+    from pyrogen.training.run import Run
+
+
+def compare(
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[MODEL]...",
+            help="Model names; by default a fixed set of explicit and implicit models.",
+            autocompletion=model_names,
+        ),
+    ] = None,
+    data: Data = "digits",
+    data_root: Root = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the report; by default an unused name under runs/.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps of each model.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Batch size.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of training runs per model, each with another seed.")] = 1,
+    seed: Seed = 0,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Train several models with the same budget and split, and write report.html and scores.json."""
+    from pyrogen.comparison.config import prepare
+
+    budget = given(steps=steps, batch_size=batch_size)
+    run = prepare(models or None, data, out=out, data_root=data_root, seeds=seeds, seed=seed, device=device, **budget)
+    run_and_show(run, as_json)
+
+
+def run_and_show(run: "Run[ComparisonConfig]", as_json: bool) -> None:
+    """Run a comparison, or what is left of it, and print its scorecard."""
+    from pyrogen.cli.progress import showing
+    from pyrogen.comparison.compare import run_comparison
+    from pyrogen.training.signals import Interrupted
+
+    try:
+        card = run_comparison(run, show=lambda title, steps: showing(title, steps, console.err))
+    except Interrupted as stop:
+        interrupted(run.path, stop.signum)
+    if as_json:
+        print(json.dumps({name: value for name, value in card.items() if name != "folder"}))
+    else:
+        show(card_table(card))
+    message(f"report: {run.path / 'report.html'}")

@@ -1,0 +1,25 @@
+"""Messages on standard error, and the end of an interrupted command."""
+
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+from rich.console import Console
+
+err = Console(stderr=True)
+
+
+def message(text: str, style: str | None = None) -> None:
+    """Print one line on standard error, as it is."""
+    err.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def interrupted(folder: Path, signum: int) -> NoReturn:
+    """Exit after a signal whose checkpoint is written; the message says how to continue."""
+    message(f"stopped; continue with `pyrogen resume {folder}`")
+    sys.exit(128 + signum)
+
+
+def given(**values: Any) -> dict[str, Any]:
+    """The options that were given on the command line."""
+    return {name: value for name, value in values.items() if value is not None}

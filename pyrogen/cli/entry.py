@@ -1,0 +1,41 @@
+"""The console script: all commands, and how a command ends."""
+
+import signal
+import sys
+
+import typer
+
+from pyrogen.cli import compare, console, evaluate, lists, sample, train
+from pyrogen.errors import UserError
+
+app = typer.Typer(
+    name="pyrogen",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="""Deep generative models on Pyro: write them, train them, and compare explicit with implicit densities.
+
+    Start with `pyrogen compare`, which trains six models on embedded data and writes a report in a few
+    minutes, or with `pyrogen train vae --data digits`.""",
+)
+for _command in (
+    lists.models,
+    lists.data,
+    train.train,
+    train.resume,
+    sample.sample,
+    evaluate.evaluate,
+    compare.compare,
+):
+    app.command(_command.__name__)(_command)
+
+
+def main() -> None:
+    """Run a command; a ``UserError`` gives exit status 2 and one message, Ctrl-C status 130."""
+    try:
+        app()
+    except UserError as error:
+        console.message(f"pyrogen: {error}", style="red")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)

@@ -1,0 +1,34 @@
+"""``pyrogen evaluate``: the scores of a trained model."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from pyrogen.cli.arguments import Folder, Json, Root, Seed, data_names
+from pyrogen.cli.tables import score_table, show
+from pyrogen.files import write_whole
+
+
+def evaluate(
+    folder: Folder,
+    data: Annotated[
+        str | None,
+        typer.Option("--data", help="Another data set of the same shape and space.", autocompletion=data_names),
+    ] = None,
+    data_root: Root = None,
+    k: Annotated[int, typer.Option("--k", min=1, help="Importance samples per datum.")] = 100,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Evaluate a trained model on test data and write scores.json."""
+    from pyrogen.measure.evaluate_run import evaluate_run
+    from pyrogen.training.run import Run
+
+    result = evaluate_run(Run.open(folder), data, data_root=data_root, k=k, seed=seed)
+    write_whole(folder / "scores.json", json.dumps(result, indent=1).encode())
+    if as_json:
+        print(json.dumps(result))
+    else:
+        title = f"{result['model']} on {result['data']}, {result['n']:,} test data"
+        show(score_table(result["scores"], title))

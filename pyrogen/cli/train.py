@@ -1,0 +1,92 @@
+"""``pyrogen train`` and ``pyrogen resume``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pyrogen.cli import console
+from pyrogen.cli.arguments import DATA_HELP, DEVICE_HELP, SEED_HELP, Folder, Root, data_names, model_names, parse_pairs
+from pyrogen.cli.compare import run_and_show
+from pyrogen.cli.console import given, interrupted, message
+from pyrogen.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pyrogen.training.config import RunConfig
+    from pyrogen.training.run import Run
+
+
+def train(
+    model: Annotated[
+        str | None, typer.Argument(help="Name of a model (`pyrogen models`).", autocompletion=model_names)
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option("--data", help=f"{DATA_HELP}; digits by default.", autocompletion=data_names)
+    ] = None,
+    data_root: Root = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder; by default an unused name under runs/.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Number of optimiser steps.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Batch size.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
+    seed: Annotated[int | None, typer.Option(help=f"{SEED_HELP}; 0 by default.")] = None,
+    device: Annotated[str | None, typer.Option(help=DEVICE_HELP)] = None,
+    precision: Annotated[str | None, typer.Option(help="32, or bf16 for mixed precision.")] = None,
+    compile: Annotated[
+        bool | None,
+        typer.Option(
+            "--compile/--no-compile", help="Compile loss and gradients; default for runs of 4000 steps or more."
+        ),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Model option, e.g. latent=10; repeatable."),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="TOML file such as a run's config.toml; command-line options override it.")
+    ] = None,
+) -> None:
+    """Train a model and write a resumable run folder."""
+    from pyrogen.training.config import RunConfig, read_toml
+    from pyrogen.training.run import Run, free_path
+    from pyrogen.training.trainer import build
+
+    wanted = read_toml(config) if config else {}
+    options = {**wanted.get("options", {}), **parse_pairs(set_ or [])}
+    options |= given(steps=steps, batch_size=batch_size, lr=lr)
+    wanted |= given(
+        model=model, data=data, data_root=data_root, seed=seed, device=device, precision=precision, compile=compile
+    )
+    if "model" not in wanted and not config:
+        raise ConfigError(f"no model given (known: {', '.join(model_names())})")
+    what = f"key of {config.name}" if config else "setting"
+    checked = RunConfig.checked({**wanted, "options": options}, what)
+    setup = build(checked)
+    default = Path("runs") / f"{checked.model}-{Path(checked.data).stem}"
+    _train(Run.create(out or free_path(default), checked), setup)
+
+
+def resume(folder: Folder) -> None:
+    """Continue a run (or a comparison) from its newest valid checkpoint."""
+    from pyrogen.comparison.config import ComparisonConfig
+    from pyrogen.training.config import read_toml
+    from pyrogen.training.run import CONFIG, Run
+
+    if (folder / CONFIG).is_file() and "models" in read_toml(folder / CONFIG):
+        run_and_show(Run.open(folder, ComparisonConfig), as_json=False)
+    else:
+        _train(Run.open(folder))
+
+
+def _train(run: "Run[RunConfig]", setup: Any = None) -> None:
+    from pyrogen.cli.progress import showing
+    from pyrogen.training.signals import Interrupted
+    from pyrogen.training.trainer import train as train_run
+
+    title = f"{run.config.model} on {run.config.data}"
+    message(f"{title} → {run.path}")
+    try:
+        with showing(title, run.config.options["steps"], console.err) as watch:
+            train_run(run, watch, setup)
+    except Interrupted as stop:
+        interrupted(run.path, stop.signum)
+    message(f"done: `pyrogen evaluate {run.path}`, `pyrogen sample {run.path}`")

@@ -1,0 +1,34 @@
+"""Reference rows that calibrate the scores of a comparison: the best possible value, and a floor."""
+
+from typing import Any
+
+import torch
+
+from pyrogen.data.dataset import Dataset
+from pyrogen.explicit.gaussian import Gaussian
+from pyrogen.measure.evaluate import evaluate, reference_scores, sample_scores
+from pyrogen.protocols import Score
+from pyrogen.random import derive, scoped_seed
+
+
+def anchors(data: Dataset, seed: int) -> dict[str, Any]:
+    """The scores of training data in place of samples, and of a Gaussian in closed form."""
+    x, *_ = data.train.tensors(seed)
+    covariance = "full" if len(x) > 2 * data.dims else "diagonal"  # a full one is singular with few data
+    floor = Gaussian.from_data(x, covariance, jitter=1e-6)
+    scores: dict[str, Score] = {}
+    if data.space.probability == "density":
+        scores = evaluate(floor, data, seed=seed)
+    else:
+        with scoped_seed(derive(seed, "anchor")), torch.no_grad():
+            scores = sample_scores(floor.sample(1000), data, seed)
+    return {
+        "train": {
+            "about": "training data in place of samples: the best possible value",
+            "scores": {name: s.as_dict() for name, s in reference_scores(data, seed).items()},
+        },
+        "gaussian": {
+            "about": f"the Gaussian of {covariance} covariance in closed form: the floor",
+            "scores": {name: s.as_dict() for name, s in scores.items()},
+        },
+    }

@@ -1,0 +1,70 @@
+"""The scores of one model in a comparison, and their mean over seeds."""
+
+import time
+from statistics import mean, stdev
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pyrogen.data.dataset import Dataset
+from pyrogen.measure.evaluate import draw_samples, evaluate
+from pyrogen.protocols import Density, Pair, Sampler
+from pyrogen.recipes.registry import Family
+
+
+def family(model: Any) -> Family:
+    """``explicit`` for a model with a likelihood, ``implicit`` for one that only samples, else ``reconstruction``."""
+    if isinstance(model, Density | Pair):
+        return "explicit"
+    return "implicit" if isinstance(model, Sampler) else "reconstruction"
+
+
+def score_model(model: Any, data: Dataset, seed: int) -> dict[str, Any]:
+    """The scores of a model, the time to draw 1,000 samples in seconds, and its number of parameters."""
+    seconds = None
+    if isinstance(model, Sampler):
+        began = time.perf_counter()
+        draw_samples(model, data, 1000, seed)
+        seconds = round(time.perf_counter() - began, 4)
+    return {
+        "scores": {name: score.as_dict() for name, score in evaluate(model, data, seed=seed).items()},
+        "sample_seconds": seconds,
+        "parameters": parameter_count(model),
+    }
+
+
+def device_of(model: Any) -> torch.device:
+    """The device of a model of the user's own."""
+    weights: Any = model.parameters() if isinstance(model, nn.Module) else getattr(model, "weights", dict)().values()
+    return next((t.device for t in weights), torch.device("cpu"))
+
+
+def parameter_count(model: Any) -> int:
+    """The number of parameters; of an adversarially trained model those of the generator."""
+    if isinstance(model, nn.Module):
+        generator = getattr(model, "generator", None)  # the critic serves training alone
+        return sum(p.numel() for p in (generator if isinstance(generator, nn.Module) else model).parameters())
+    weights: dict[str, Tensor] = getattr(model, "weights", dict)()
+    return sum(p.numel() for p in weights.values() if p.requires_grad)
+
+
+def aggregate_seeds(results: list[dict[str, Any]]) -> dict[str, Any]:
+    """One entry of several trainings: the mean of each score over seeds, with its standard error."""
+    failed = [r["error"] for r in results if "error" in r]
+    if failed:
+        return {"error": failed[0], "scores": {}}
+    entry = dict(results[0])
+    if len(results) > 1:
+        scores = {}
+        for name, score in entry["scores"].items():
+            values = [r["scores"][name]["value"] for r in results]
+            scores[name] = {
+                **score,
+                "value": mean(values),
+                "stderr": stdev(values) / len(values) ** 0.5,
+                "seeds": len(values),
+            }
+        entry["scores"] = scores
+        entry["train_seconds"] = round(mean(r["train_seconds"] for r in results), 3)
+    return entry

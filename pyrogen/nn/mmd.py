@@ -1,0 +1,54 @@
+"""The squared maximum mean discrepancy (MMD²) of two samples, and its kernels.
+
+    MMD²(p, q) = E k(x, x') + E k(s, s') - 2 E k(x, s),    x, x' ~ p    s, s' ~ q
+
+Gretton et al., "A kernel two-sample test", JMLR 2012.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def gaussian_kernel(x: Tensor, bandwidths: Sequence[float]) -> Tensor:
+    """The mean over bandwidths h of ``exp(-‖x_i - x_j‖² / 2h²)``, ``(n, n)``, differentiable also where rows agree.
+
+    Args:
+        x: ``(n, dims)``.
+        bandwidths: h, in the units of x.
+    """
+    x = x - x.detach().mean(0)  # distances stay, and lose fewer digits
+    norm = x.square().sum(1)
+    square = (norm[:, None] + norm - 2 * x @ x.T).clamp_min(0)
+    return torch.stack([(-square / (2 * h**2)).exp() for h in bandwidths]).mean(0)
+
+
+def polynomial_kernel(x: Tensor, degree: int = 3) -> Tensor:
+    """``(x_iᵀ x_j / dims + 1)^degree``, ``(n, n)``; the kernel of KID at degree 3.
+
+    Args:
+        x: ``(n, dims)``.
+        degree: of the polynomial.
+    """
+    return (x @ x.T / x.shape[1] + 1) ** degree
+
+
+def unbiased_mmd2(kernel: Tensor, first: int | Tensor) -> Tensor:
+    """The unbiased estimate of MMD², which may be negative.
+
+    Args:
+        kernel: of the rows of both samples together, ``(n + m, n + m)``, symmetric.
+        first: which rows belong to the first sample: n for the first n, a scalar result; or booleans
+            ``(splits, n + m)``, a result for each of several splits, ``(splits,)``. At least two rows on each side.
+    """
+    if isinstance(first, int):
+        return unbiased_mmd2(kernel, (torch.arange(len(kernel), device=kernel.device) < first)[None])[0]
+    off = kernel - torch.diag(kernel.diagonal())
+    in_first = first.to(kernel.dtype)
+    in_second = 1 - in_first
+    n, m = in_first.sum(1), in_second.sum(1)
+    from_first = in_first @ off
+    within_first = (from_first * in_first).sum(1) / (n * (n - 1))
+    within_second = ((in_second @ off) * in_second).sum(1) / (m * (m - 1))
+    return within_first + within_second - 2 * (from_first * in_second).sum(1) / (n * m)

@@ -1,0 +1,133 @@
+"""Recipes of fully connected GANs, and of one with a packed critic."""
+
+from typing import Annotated
+
+from pydantic import Field, NonNegativeFloat, PositiveInt
+
+from pyrogen.data.dataset import Dataset
+from pyrogen.errors import ConfigError
+from pyrogen.implicit.base import Adversarial
+from pyrogen.implicit.dcgan import DCGAN, ConvCritic
+from pyrogen.implicit.gan import GAN
+from pyrogen.implicit.mlp import MLPCritic
+from pyrogen.implicit.packing import Packed, packed_shape
+from pyrogen.objectives.adversarial import NonSaturating
+from pyrogen.recipes.adversarial import (
+    LOSSES,
+    adversarial_setup,
+    classes_for,
+    data_scale,
+    log_linear,
+    r1_penalty,
+    two_rates,
+)
+from pyrogen.recipes.options import (
+    R1,
+    AnyNetwork,
+    Average,
+    BatchSize,
+    Binary,
+    CriticRate,
+    CriticSteps,
+    GanLoss,
+    Latent,
+    Layers,
+    LearningRate,
+    Steps,
+    Widths,
+)
+from pyrogen.recipes.registry import register
+from pyrogen.recipes.setup import TrainingSetup, in_unit_box, network_for
+
+
+@register("implicit", "none", "generative adversarial network, fully connected")
+def gan(
+    data: Dataset,
+    *,
+    latent: Latent = 64,
+    hidden: Annotated[Widths, Field(description="widths of the generator's hidden layers, reversed for the critic")] = (
+        256,
+        256,
+    ),
+    loss: GanLoss = "non_saturating",
+    r1: R1 = 0.0,
+    r1_start: Annotated[
+        NonNegativeFloat,
+        Field(description="initial γ, decreased log-linearly to `r1` over 60% of the steps; 0 for a constant γ"),
+    ] = 0.0,
+    n_binary: Binary = 0,
+    critic_steps: CriticSteps = 1,
+    critic_rate: CriticRate = 1.0,
+    average: Average = 0.998,
+    steps: Annotated[Steps, Field(description="training steps, each with one critic update")] = 8000,
+    batch_size: BatchSize = 256,
+    lr: LearningRate = 1e-3,
+) -> TrainingSetup:
+    """Fully connected networks; ``r1_start`` makes R1 fall in training. Goodfellow et al., NeurIPS 2014."""
+    if r1_start and not r1:
+        raise ConfigError(f"r1_start needs r1 > 0; got r1_start={r1_start}, r1={r1}")
+    model = GAN(data.shape, latent, hidden, unit=in_unit_box(data), scale=data_scale(data), n_binary=n_binary)
+    penalty_schedule = log_linear(r1_start / r1, steps) if r1_start else None
+    return adversarial_setup(
+        model, data, LOSSES[loss](), steps, lr, average, two_rates(lr, critic_rate),
+        penalty=r1_penalty(r1, data), penalty_schedule=penalty_schedule, critic_steps=critic_steps,
+    )  # fmt: skip
+
+
+@register("implicit", "none", "conditional GAN given the label, fully connected")
+def cgan(
+    data: Dataset,
+    *,
+    latent: Latent = 64,
+    hidden: Annotated[Widths, Field(description="widths of the generator's hidden layers, reversed for the critic")] = (
+        256,
+        256,
+    ),
+    loss: GanLoss = "non_saturating",
+    critic_steps: CriticSteps = 1,
+    average: Average = 0.998,
+    steps: Annotated[Steps, Field(description="training steps, each with one critic update")] = 8000,
+    batch_size: BatchSize = 256,
+    lr: LearningRate = 1e-3,
+) -> TrainingSetup:
+    """Fully connected networks that are given the label. Mirza and Osindero, 2014."""
+    model = GAN(data.shape, latent, hidden, in_unit_box(data), classes_for(data, "label", "cgan"), data_scale(data))
+    return adversarial_setup(model, data, LOSSES[loss](), steps, lr, average, critic_steps=critic_steps)
+
+
+@register("implicit", "none", "GAN whose critic sees several samples at once (PacGAN)")
+def packed_gan(
+    data: Dataset,
+    *,
+    pack: Annotated[
+        PositiveInt, Field(description="m, rows scored jointly by the critic; `batch_size` must be a multiple")
+    ] = 2,
+    latent: Latent = 16,
+    n_binary: Binary = 0,
+    hidden: Annotated[Widths, Field(description="widths of the hidden layers, for `mlp`")] = (128, 128, 128),
+    width: Annotated[PositiveInt, Field(description="channels at the image side, for `conv`")] = 32,
+    layers: Annotated[
+        Layers,
+        Field(description="convolutions of each network, for `conv`; 0: until a side is below 8, and at least 2"),
+    ] = 0,
+    network: AnyNetwork = "auto",
+    r1: R1 = 0.005,
+    critic_steps: CriticSteps = 1,
+    average: Average = 0.998,
+    steps: Annotated[Steps, Field(description="training steps, each with one critic update")] = 8000,
+    batch_size: BatchSize = 256,
+    lr: LearningRate = 1e-3,
+) -> TrainingSetup:
+    """The non-saturating loss with R1 on a critic of ``pack`` samples. Lin et al., NeurIPS 2018."""
+    if batch_size % pack:
+        raise ConfigError(f"batch_size must be a multiple of pack; got {batch_size} and {pack}")
+    unit, shape = in_unit_box(data), packed_shape(data.shape, pack)
+    if network_for(data, network) == "conv":
+        model: Adversarial = DCGAN(data.shape, latent, width, unit=unit, n_binary=n_binary, layers=layers)
+        model.critic = Packed(ConvCritic(shape, width, norm="layer", unit=unit, layers=layers), pack)
+    else:
+        model = GAN(data.shape, latent, hidden, unit, scale=data_scale(data), n_binary=n_binary)
+        model.critic = Packed(MLPCritic(shape, hidden[::-1], scale=data_scale(data, pack)), pack)
+    return adversarial_setup(
+        model, data, NonSaturating(), steps, lr, average, penalty=r1_penalty(r1, data), critic_steps=critic_steps
+    )

@@ -1,0 +1,86 @@
+"""The registry of recipes: one decorator tells a model's family, its kind of likelihood and its title."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from pyrogen.data.dataset import Dataset
+from pyrogen.errors import unknown
+from pyrogen.recipes.options import Option, bind, options_of, schema_of
+from pyrogen.recipes.setup import TrainingSetup
+
+Family = Literal["explicit", "implicit", "reconstruction"]
+Likelihood = Literal["exact", "lower bound", "none"]
+
+RECIPES: "dict[str, Recipe]" = {}
+"""All recipes by the name of their model, in the order in which their modules are imported."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Builds a model for a data set, and the step that trains it: ``recipe(data, **options)``.
+
+    Args:
+        build: the decorated function ``(data, *, option=default, …)``.
+        family: ``explicit`` for a model with a likelihood, ``implicit`` for one that only samples, ``reconstruction``
+            for an autoencoder, which does neither.
+        likelihood: how its log-likelihood is known: ``exact``, by a ``lower bound``, or ``none``.
+        title: what the model is, in one line.
+        example: the name of a small data set that it suits.
+    """
+
+    build: Callable[..., TrainingSetup]
+    family: Family
+    likelihood: Likelihood
+    title: str
+    example: str = "digits"
+
+    def __call__(self, data: Dataset, **options: Any) -> TrainingSetup:
+        """Build the model and its step.
+
+        Raises:
+            ConfigError: for an unknown option or a value out of its limits, or if the model does not suit the data.
+        """
+        return self.build(data, **self.bind(options))
+
+    @property
+    def name(self) -> str:
+        """The name of the model on the command line."""
+        return self.build.__name__.replace("_", "-")
+
+    @cached_property
+    def schema(self) -> type[BaseModel]:
+        """The pydantic model of its options."""
+        return schema_of(self.build)
+
+    @property
+    def options(self) -> list[Option]:
+        """Its options, with defaults, limits and meanings."""
+        return options_of(self.schema)
+
+    def bind(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """All options, with what was given converted and checked; raises ``ConfigError`` naming every fault."""
+        return bind(self.schema, given, self.name)
+
+
+def register(
+    family: Family, likelihood: Likelihood, title: str, example: str = "digits"
+) -> Callable[[Callable[..., TrainingSetup]], Recipe]:
+    """Make a function a recipe of that family and enter it in ``RECIPES``; the arguments are those of ``Recipe``."""
+
+    def enter(build: Callable[..., TrainingSetup]) -> Recipe:
+        entry = Recipe(build, family, likelihood, title, example)
+        RECIPES[entry.name] = entry
+        return entry
+
+    return enter
+
+
+def recipe(name: str) -> Recipe:
+    """The recipe called ``name``; raises ``ConfigError`` with the nearest name."""
+    if name not in RECIPES:
+        raise unknown("model", name, RECIPES)
+    return RECIPES[name]

@@ -1,0 +1,71 @@
+"""The recipe of the relativistic GAN."""
+
+from typing import Annotated
+
+from pydantic import Field, NonNegativeFloat
+
+from pyrogen.data.dataset import Dataset
+from pyrogen.errors import ConfigError
+from pyrogen.implicit.base import Adversarial
+from pyrogen.implicit.dcgan import DCGAN
+from pyrogen.implicit.gan import GAN
+from pyrogen.objectives.adversarial import Relativistic
+from pyrogen.recipes.adversarial import adversarial_setup, data_scale, log_linear, r1_penalty, two_rates
+from pyrogen.recipes.options import (
+    AnyNetwork,
+    Average,
+    BatchSize,
+    Binary,
+    CriticRate,
+    CriticSteps,
+    Hidden,
+    Latent,
+    Layers,
+    LearningRate,
+    Steps,
+    Width,
+)
+from pyrogen.recipes.registry import register
+from pyrogen.recipes.setup import TrainingSetup, in_unit_box, network_for
+
+
+@register("implicit", "none", "relativistic GAN with R1 and R2, for vectors and images")
+def relativistic_gan(
+    data: Dataset,
+    *,
+    latent: Latent = 64,
+    n_binary: Binary = 0,
+    hidden: Hidden = (128, 128, 128),
+    width: Width = 32,
+    layers: Layers = 0,
+    network: AnyNetwork = "auto",
+    r1: Annotated[
+        NonNegativeFloat,
+        Field(description="γ of R1 and R2, for real data in units of their variance; 0 for no penalties"),
+    ] = 0.005,
+    r1_start: Annotated[
+        NonNegativeFloat,
+        Field(description="initial γ, decreased log-linearly to `r1` over 60% of the steps; 0 for a constant γ"),
+    ] = 0.0,
+    critic_steps: CriticSteps = 1,
+    critic_rate: CriticRate = 1.0,
+    average: Average = 0.998,
+    steps: Annotated[Steps, Field(description="training steps, each with one critic update")] = 8000,
+    batch_size: BatchSize = 256,
+    lr: LearningRate = 1e-3,
+) -> TrainingSetup:
+    """Relativistic pairing loss with R1 and R2, as in R3GAN. Huang et al., NeurIPS 2024."""
+    if r1_start and not r1:
+        raise ConfigError(f"r1_start needs r1 > 0; got r1_start={r1_start}, r1={r1}")
+    unit = in_unit_box(data)
+    if network_for(data, network) == "conv":
+        # R1 and R2 need scores that do not depend on other rows: no BatchNorm in the critic.
+        model: Adversarial = DCGAN(data.shape, latent, width, unit=unit, n_binary=n_binary, norm="layer", layers=layers)
+    else:
+        model = GAN(data.shape, latent, hidden, unit, scale=data_scale(data), n_binary=n_binary)
+    return adversarial_setup(
+        model, data, Relativistic(), steps, lr, average, two_rates(lr, critic_rate),
+        penalty=r1_penalty(r1, data, samples=True),
+        penalty_schedule=log_linear(r1_start / r1, steps) if r1_start else None,
+        critic_steps=critic_steps,
+    )  # fmt: skip

@@ -1,0 +1,126 @@
+"""The configuration of a run: one typed, checked object, written to and read from TOML with a version."""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError, ValidationInfo, field_validator
+
+from pyrogen.errors import ConfigError, RunError
+from pyrogen.recipes import recipe
+from pyrogen.recipes.options import faults
+from pyrogen.training.device import pick_device
+
+VERSION = 1
+"""The version of the form of ``config.toml``; it grows when old files can no longer be read as they are."""
+LONG = 4000
+"""Runs of at least as many steps are compiled by default: in shorter ones the compiler takes longer than it saves."""
+
+
+class Config(BaseModel):
+    """What every configuration shares: it is frozen, refuses unknown keys, and knows its version.
+
+    Raises:
+        ConfigError: naming every fault at once, when made by ``checked`` or ``read``.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    version: Annotated[int, Field(ge=1, le=VERSION, description="version of the form of this file")] = VERSION
+    data: Annotated[str, Field(description="name of a data set, or a path")] = "digits"
+    data_root: Annotated[str | None, Field(description="where named data sets are kept")] = None
+    seed: Annotated[NonNegativeInt, Field(description="the seed from which every random stream is derived")] = 0
+    device: Annotated[str, Field(description="`auto`, `cpu` or `cuda`")] = "auto"
+
+    @field_validator("data", mode="before")
+    @classmethod
+    def _path(cls, value: Any) -> Any:
+        return str(value) if isinstance(value, Path) else value
+
+    @field_validator("device")
+    @classmethod
+    def _device(cls, value: str) -> str:
+        pick_device(value)
+        return value
+
+    @classmethod
+    def checked(cls, given: Mapping[str, Any], what: str = "setting") -> Self:
+        """The configuration of ``given`` settings; raises ``ConfigError`` naming every fault."""
+        try:
+            return cls(**given)
+        except ValidationError as error:
+            raise ConfigError("; ".join(faults(error, what, cls.model_fields))) from None
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """The configuration in a TOML file.
+
+        Raises:
+            ConfigError: if a key or a value is not one of this configuration; all faults are named.
+            RunError: if the file cannot be read as TOML.
+        """
+        return cls.checked(read_toml(path), f"key of {path.name}")
+
+    def to_toml(self) -> str:
+        """The file's text; what is ``None`` is left out."""
+        return tomli_w.dumps(self.model_dump(exclude_none=True))
+
+
+class RunConfig(Config):
+    """All that is needed to repeat a run.
+
+    Args:
+        model: the name of a recipe.
+        precision: ``32``, or ``bf16`` for networks in mixed precision.
+        compile: whether loss and gradients are compiled; by default in runs of at least ``LONG`` steps.
+        options: every option of the recipe; those that are not given have their defaults.
+    """
+
+    model: Annotated[str, Field(description="name of a model")]
+    precision: Annotated[Literal["32", "bf16"], Field(description="`32`, or `bf16` for mixed precision")] = "32"
+    options: Annotated[dict[str, Any], Field(validate_default=True, description="options of the model")] = {}
+    compile: Annotated[bool | None, Field(validate_default=True, description="compile loss and gradients")] = None
+
+    @field_validator("model")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        return recipe(value).name
+
+    @field_validator("options")
+    @classmethod
+    def _bound(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        return recipe(info.data["model"]).bind(value) if "model" in info.data else value
+
+    @field_validator("compile")
+    @classmethod
+    def _compiled(cls, value: bool | None, info: ValidationInfo) -> bool | None:
+        steps = info.data.get("options", {}).get("steps", 0)
+        return steps >= LONG if value is None else value
+
+
+def configure(model: str, data: str = "digits", **settings: Any) -> RunConfig:
+    """The whole configuration of a run, checked, with every option of the recipe in it.
+
+    Args:
+        model: the name of a recipe.
+        data: the name or path of a data set.
+        settings: the other fields of ``RunConfig``.
+
+    Raises:
+        ConfigError: naming every fault.
+    """
+    return RunConfig.checked({"model": model, "data": data, **settings})
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file as a mapping.
+
+    Raises:
+        RunError: if it cannot be read.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise RunError(f"cannot read {path}: {error}") from error

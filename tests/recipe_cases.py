@@ -1,0 +1,45 @@
+"""Every recipe with small options and a data set that it suits, so that a test of all families needs no list."""
+
+from typing import Any
+
+import pyrogen
+from pyrogen.data import Dataset
+from pyrogen.recipes import RECIPES, Recipe
+from pyrogen.recipes.options import written
+
+SMALL = {
+    "hidden": (16,), "width": 4, "latent": 3, "latents": (4, 2), "codes": 8, "dim": 4, "prior_width": 8, "bins": 4,
+    "components": 2, "features": 8, "k": 3,
+}  # fmt: skip
+
+
+def small(name: str) -> dict[str, Any]:
+    """Options of the recipe ``name`` that make it train fast."""
+    defaults = {key: field.default for key, field in RECIPES[name].schema.model_fields.items()}
+    chosen = {key: value for key, value in SMALL.items() if key in defaults}
+    if "k" in chosen and defaults["k"] == 1:
+        del chosen["k"]  # another objective
+    if "latents" in chosen:
+        chosen["hidden"] = (16, 8)  # as many as there are layers of latent variables
+    if defaults.get("layers", 0) > 2:
+        chosen["layers"] = 2
+    return chosen
+
+
+def flags(name: str) -> tuple[str, ...]:
+    """``small(name)`` as arguments of the command line."""
+    return tuple(part for key, value in small(name).items() for part in ("--set", f"{key}={written(value)}"))
+
+
+def suited(name: str) -> Dataset:
+    """The small data set that the recipe ``name`` suits."""
+    return pyrogen.load(RECIPES[name].example)
+
+
+def of(**wanted: str) -> list[str]:
+    """The names of the recipes with these attributes, e.g. ``of(family="explicit", likelihood="exact")``."""
+
+    def has(recipe: Recipe) -> bool:
+        return all(getattr(recipe, key) == value for key, value in wanted.items())
+
+    return [name for name, recipe in RECIPES.items() if has(recipe)]
