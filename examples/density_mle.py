@@ -32,7 +32,7 @@ COMPONENTS = 24
 
 @config_enumerate
 def mixture(x: torch.Tensor) -> None:
-    """p(x) = Σ_k w_k N(x; m_k, S_k S_kᵀ), the centres starting at data."""
+    """p(x) = Σ_k w_k N(x; m_k, S_k S_kᵀ), the means starting at data."""
     weights = pyro.param("weights", lambda: torch.ones(COMPONENTS) / COMPONENTS, constraint=constraints.simplex)
     means = pyro.param("means", lambda: x[:COMPONENTS].clone())
     eye = 0.3 * torch.eye(x.shape[1]).expand(COMPONENTS, -1, -1)

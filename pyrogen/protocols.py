@@ -6,7 +6,9 @@ method: nothing here is a base class, and nothing raises ``NotImplementedError``
 Arguments are passed by position, so an implementation may name its parameters as it likes.
 
 Shapes: ``x`` is ``(batch, *event)``, float. ``y`` is side information, most often labels, ``long
-(batch,)``; ``None`` where there is none. A log-likelihood is in nats per datum, shape ``(batch,)``.
+(batch,)``; ``None`` where there is none. A model may declare by ``takes``, ``{"log_prob": 1, …}``, that a method is to
+be given fewer arguments than its signature has; unconditional models of the library do, and refuse a y that is not
+``None`` with a ``ConfigError``. A log-likelihood is in nats per datum, shape ``(batch,)``.
 """
 
 from collections.abc import Mapping

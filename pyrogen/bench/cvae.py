@@ -6,8 +6,8 @@ from torch.nn import functional as F
 
 from pyrogen.bench.pairs import Workload
 from pyrogen.bench.timing import CHUNK
-from pyrogen.explicit.conditions import Label
 from pyrogen.explicit.cvae import CVAE
+from pyrogen.nn.conditions import Label
 
 SHAPE = (1, 28, 28)
 CLASSES = 10

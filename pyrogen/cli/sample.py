@@ -74,8 +74,9 @@ def _array(trained: "Trained", n: int, seed: int, y: "Tensor | None") -> bytes:
 
 
 def _check_label(model: Any, classes: tuple[str, ...], label: int) -> None:
-    conditional = getattr(model, "classes", 0) or hasattr(getattr(model, "condition", None), "draw")
-    if not conditional:
+    from pyrogen.nn.conditions import Label
+
+    if not isinstance(getattr(model, "condition", None), Label):
         raise ConfigError("--label needs a class-conditional model; this model is unconditional")
     if not 0 <= label < len(classes):
         raise ConfigError(f"--label {label}: the data have classes 0 to {len(classes) - 1} ({', '.join(classes)})")

@@ -17,7 +17,7 @@ def anchors(data: Dataset, seed: int) -> dict[str, Any]:
     covariance = "full" if len(x) > 2 * data.dims else "diagonal"  # a full one is singular with few data
     floor = Gaussian.from_data(x, covariance, jitter=1e-6)
     scores: dict[str, Score] = {}
-    if data.space.kind == "density":
+    if data.space.probability == "density":
         scores = evaluate(floor, data, seed=seed)
     else:
         with scoped_seed(derive(seed, "anchor")), torch.no_grad():

@@ -30,14 +30,14 @@ class Space:
     squeeze: float = 1e-6
 
     @property
-    def kind(self) -> Literal["mass", "density"]:
+    def probability(self) -> Literal["mass", "density"]:
         """Whether a likelihood on this space is a probability mass or a probability density."""
         return "mass" if self.support == "binary" else "density"
 
     def __str__(self) -> str:
         grid = f", {self.levels} levels dequantised" if self.levels else ""
         domain = {"binary": "{0, 1}", "unit": "[0, 1]", "logit": "R (logit)", "real": "R"}[self.support]
-        return f"{self.kind} on {domain}{grid}"
+        return f"{self.probability} on {domain}{grid}"
 
     def from_unit(self, x: Tensor) -> Tensor:
         """Map values in [0, 1] into this space (the identity, except for ``logit``)."""
@@ -76,7 +76,9 @@ class Space:
         return -(log_prob - dims * log(max(self.levels, 1))) / (dims * log(2))
 
 
-def require_kind(given: Space, kind: str, who: str) -> None:
-    """Raise ``ConfigError`` unless the likelihood of ``who`` is of the kind (mass or density) of this space."""
-    if given.kind != kind:
-        raise ConfigError(f"{who} computes a probability {kind}, but the likelihood of this data set is a {given}")
+def require_probability(given: Space, probability: str, who: str) -> None:
+    """Raise ``ConfigError`` unless the likelihood of ``who`` is a mass or a density as that of this space is."""
+    if given.probability != probability:
+        raise ConfigError(
+            f"{who} computes a probability {probability}, but the likelihood of this data set is a {given}"
+        )

@@ -22,7 +22,7 @@ class ToyDensity(Protocol):
 
     @property
     def modes(self) -> Tensor | Any:  # Any for None: the caller knows whether a density has modes
-        """The centres of the modes, ``(k, 2)``; ``None`` if the density has no separate modes."""
+        """The means of the modes, ``(k, 2)``; ``None`` if the density has no separate modes."""
         ...
 
     @property
@@ -52,7 +52,7 @@ class ToyMixture:
     """A uniform mixture of Gaussians with a shared covariance: ``p(x) = 1/k Σ_i N(x; m_i, S Sᵀ)``.
 
     Args:
-        means: the centres m, ``(k, 2)``, many standard deviations apart.
+        means: the means m, ``(k, 2)``, many standard deviations apart.
         scale: S, lower triangular, ``(2, 2)``.
     """
 
@@ -66,7 +66,7 @@ class ToyMixture:
 
     @property
     def modes(self) -> Tensor | None:
-        """The centres, ``(k, 2)``; ``None`` for a single Gaussian, where mode coverage is not defined."""
+        """The means, ``(k, 2)``; ``None`` for a single Gaussian, where mode coverage is not defined."""
         return self.means.to(torch.get_default_dtype()) if len(self.means) > 1 else None
 
     @property

@@ -1,7 +1,6 @@
 """Models with a likelihood, exact or bounded: densities, flows, autoregressive models, VAEs and their parts."""
 
 from pyrogen.explicit.autoregressive import MADE
-from pyrogen.explicit.conditions import Attributes, Label, PartialImage, observe_quadrants
 from pyrogen.explicit.cvae import CVAE
 from pyrogen.explicit.flow import Flow, autoregressive, coupling, multiscale
 from pyrogen.explicit.gaussian import Gaussian
@@ -23,6 +22,7 @@ from pyrogen.explicit.priors import StandardNormal, VampPrior
 from pyrogen.explicit.spline import Spline
 from pyrogen.explicit.vae import VAE
 from pyrogen.explicit.vqvae import VQVAE, VQVAE2
+from pyrogen.nn.conditions import Attributes, Label, PartialImage, observe_quadrants
 
 __all__ = [
     "CVAE",

@@ -1,6 +1,6 @@
 """Fully visible belief networks: the chain rule, each factor given by one masked network.
 
-p(x) = Π_i p(x_i | x_1 … x_{i-1})
+p(x) = Π_i p(x_i | x_1 … x_{i-1})    or, given side information y,    p(x | y) = Π_i p(x_i | x_1 … x_{i-1}, y)
 """
 
 from collections.abc import Sequence
@@ -10,21 +10,24 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pyrogen.explicit.density_distribution import observe
 from pyrogen.explicit.likelihoods import Likelihood
 from pyrogen.explicit.mixture_likelihood import MixtureLikelihood
+from pyrogen.explicit.tractable_density import TractableDensity
+from pyrogen.nn.conditions import Condition
 from pyrogen.nn.masked import MaskedMLP
 
 
-class AutoregressiveDensity(nn.Module):
+class AutoregressiveDensity(TractableDensity):
     """What autoregressive densities share; each says by ``network`` how the conditionals come about.
 
     Args:
         shape: the shape of one datum.
         likelihood: p(x_i | h_i) of one value.
-        network: standardised data ``(batch, *event)`` to the parameters h of all conditionals.
+        network: standardised data ``(batch, *event)``, and the features of y if there is a condition, to the
+            parameters h of all conditionals.
         mean, scale: what data are standardised by, each of ``shape``; 0 and 1 by default. Where the likelihood has a
             fixed range (a mass, grey levels), only what the network sees is standardised.
+        condition: what side information y is; ``None`` for an unconditional density.
     """
 
     mean: Tensor
@@ -37,27 +40,25 @@ class AutoregressiveDensity(nn.Module):
         network: nn.Module,
         mean: Tensor | None = None,
         scale: Tensor | None = None,
+        condition: Condition | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(condition)
         self.shape, self.likelihood, self.network = tuple(shape), likelihood, network
-        self.kind = likelihood.kind
-        self.free = self.kind == "density" and not getattr(likelihood, "levels", 0)
+        self.probability = likelihood.probability
+        self.free = self.probability == "density" and not getattr(likelihood, "levels", 0)
         self.register_buffer("mean", torch.zeros(self.shape) if mean is None else mean.clone())
         self.register_buffer("scale", torch.ones(self.shape) if scale is None else scale.clone())
 
-    def model(self, x: Tensor, y: Tensor | None = None) -> None:
-        """p(x) over a batch ``(batch, *shape)``."""
-        observe(self, x)
-
-    def conditionals(self, x: Tensor) -> Any:
-        """p(x_i | x_1 … x_{i-1}) for every i: independent values, in standardised units if those are ``free``."""
-        h = self.network((x - self.mean) / self.scale)
+    def conditionals(self, x: Tensor, y: Tensor | None = None) -> Any:
+        """p(x_i | x_1 … x_{i-1}, y) for every i: independent values, in standardised units if those are ``free``."""
+        c = self.condition_features(self.side(len(x), y))
+        h = self.network((x - self.mean) / self.scale, *(() if c is None else (c,)))
         return self.likelihood(h.to(x.dtype))  # out of mixed precision
 
-    def log_prob(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """Exact log p(x) in nats, ``(batch,)``: the sum of the conditionals."""
+    def _log_prob(self, x: Tensor, y: Tensor | None) -> Tensor:
+        """The sum of the conditionals."""
         value = (x - self.mean) / self.scale if self.free else x
-        each = self.conditionals(x)
+        each = self.conditionals(x, y)
         log_prob: Tensor = each.log_prob(value.view(each.batch_shape)).flatten(1).sum(1)
         return log_prob - self.scale.log().sum() if self.free else log_prob
 
@@ -71,7 +72,7 @@ class MADE(AutoregressiveDensity):
         shape: the shape of one datum.
         hidden: widths of the hidden layers.
         likelihood: p(x_i | h_i) of one value; ten Gaussians by default.
-        mean, scale: the standardisation, as in ``AutoregressiveDensity``.
+        mean, scale, condition: as in ``AutoregressiveDensity``.
     """
 
     network: MaskedMLP
@@ -83,19 +84,21 @@ class MADE(AutoregressiveDensity):
         likelihood: Likelihood | None = None,
         mean: Tensor | None = None,
         scale: Tensor | None = None,
+        condition: Condition | None = None,
     ) -> None:
         likelihood = likelihood or MixtureLikelihood()
-        network = MaskedMLP(prod(shape), hidden, likelihood.outputs)
+        context = 0 if condition is None else condition.features
+        network = MaskedMLP(prod(shape), hidden, likelihood.outputs, context=context)
         nn.init.normal_(network.head.weight, std=1e-2)
         nn.init.zeros_(network.head.bias)
-        super().__init__(shape, likelihood, network, mean, scale)
+        super().__init__(shape, likelihood, network, mean, scale, condition)
 
-    @torch.no_grad()
-    def sample(self, n: int, y: Tensor | None = None) -> Tensor:
-        """Draw ``(n, *shape)``, value after value from the same conditionals: d passes."""
+    def _draw(self, n: int, y: Tensor | None) -> Tensor:
+        """Value after value from the same conditionals: d passes."""
+        c = self.condition_features(y)
         mean, scale = self.mean.flatten(), self.scale.flatten()
         x = mean.repeat(n, 1)
         for i in range(len(mean)):
-            drawn = self.likelihood(self.network.at((x - mean) / scale, i)).sample()[:, 0, 0]
+            drawn = self.likelihood(self.network.at((x - mean) / scale, i, c)).sample()[:, 0, 0]
             x[:, i] = mean[i] + scale[i] * drawn if self.free else drawn
         return x.view(n, *self.shape)

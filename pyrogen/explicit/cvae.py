@@ -11,16 +11,17 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any
 
-import pyro.distributions as dist
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from pyrogen.errors import ConfigError, unknown
-from pyrogen.explicit.conditions import Condition, Label
+from pyrogen.errors import unknown
 from pyrogen.explicit.latent import LatentModel
 from pyrogen.explicit.likelihoods import Likelihood
 from pyrogen.explicit.posteriors import normal
+from pyrogen.explicit.priors import standard_normal
+from pyrogen.nn.conditions import Condition
 from pyrogen.nn.mlp import mlp
+from pyrogen.nn.networks import decoder_for
 
 PRIORS = ("learned", "standard")
 
@@ -51,36 +52,33 @@ class CVAE(LatentModel):
         prior: str = "learned",
         mean: Tensor | None = None,
     ) -> None:
-        super().__init__(shape, likelihood, mean)
+        super().__init__(shape, likelihood, mean, condition)
         if prior not in PRIORS:
             raise unknown("prior", prior, PRIORS)
-        self.latent, self.condition = latent, condition
+        self.latent = latent
         dims, known = prod(self.shape), condition.features
         self.prior_network = mlp(known, hidden[-1:], 2 * latent) if prior == "learned" else None
         self.encoder = mlp(dims + known, hidden, 2 * latent)
-        self.decoder = nn.Sequential(
-            mlp(latent + known, hidden[::-1], prod(self.outputs)), nn.Unflatten(1, self.outputs)
-        )
+        self.decoder = decoder_for("mlp", latent + known, self.outputs, hidden)
 
-    def prior(self, n: int, y: Tensor | None = None) -> Any:
+    def prior_dist(self, n: int, y: Tensor | None = None) -> Any:
         """p(z | y)."""
         if self.prior_network is None:
-            zero = self.offset.new_zeros(n, self.latent)
-            return dist.Normal(zero, torch.ones_like(zero), validate_args=False).to_event(1)
-        return normal(self.prior_network(self._features(y)))
+            return standard_normal(self.offset.new_zeros(n, self.latent))
+        return normal(self.prior_network(self._given(y)))
 
-    def posterior(self, x: Tensor, y: Tensor | None = None) -> Any:
+    def posterior_dist(self, x: Tensor, y: Tensor | None = None) -> Any:
         """q(z | x, y)."""
-        return normal(self.encoder(torch.cat([x.flatten(1), self._features(y)], 1)))
+        return normal(self.encoder(torch.cat([x.flatten(1), self._given(y)], 1)))
 
-    def hidden(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+    def decoder_output(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """The decoder's output h, from which the likelihood makes p(x | z, y)."""
-        return super().hidden(torch.cat([z, self._features(y)], 1))
+        return super().decoder_output(torch.cat([z, self._given(y)], 1))
 
-    def observation(self, z: Tensor, y: Tensor | None) -> Any:
+    def observation_dist(self, z: Tensor, y: Tensor | None) -> Any:
         """p(x | z, y) of what y does not give away."""
         unknown_x = self._unknown(y)
-        whole = super().observation(z, y)
+        whole = super().observation_dist(z, y)
         return whole if unknown_x is None else whole.mask(unknown_x)
 
     def completed(self, x: Tensor, y: Tensor | None) -> Tensor:
@@ -88,34 +86,12 @@ class CVAE(LatentModel):
         unknown_x = self._unknown(y)
         return x if unknown_x is None or y is None else torch.where(unknown_x, x, y)
 
-    def side(self, n: int, y: Tensor | None, drawn: bool = False) -> Tensor:
-        """Y with ``n`` rows: one row is that of all, and labels can be drawn from p(y).
-
-        Raises:
-            ConfigError: if y is wanting, or has another number of rows.
-        """
-        if y is None and drawn and isinstance(self.condition, Label):
-            return self.condition.draw(n)
-        if y is None:
-            raise ConfigError("a conditional model needs its side information: pass y beside x")
-        if len(y) not in (1, n):
-            raise ConfigError(f"expected side information with 1 or {n} rows; got {len(y)}")
-        return y.expand(n, *y.shape[1:])
-
-    def log_prob_label(self, y: Tensor) -> Tensor:
-        """Log p(y) in nats, which turns a bound on log p(x | y) into one on log p(x).
-
-        log p(x) = log Σ_y p(y) p(x | y) ≥ log p(y) + log p(x | y) for any y. Zero where y is no label:
-        then likelihoods are of x given y.
-        """
-        if isinstance(self.condition, Label):
-            return self.condition.log_prob(y)
-        return self.offset.new_zeros(len(y))
-
-    def _features(self, y: Tensor | None) -> Tensor:
-        assert y is not None  # side() has seen to it
-        return self.condition(y)
+    def _given(self, y: Tensor | None) -> Tensor:
+        features = self.condition_features(y)
+        assert features is not None  # there is a condition, and side() has refused a missing y
+        return features
 
     def _unknown(self, y: Tensor | None) -> Tensor | None:
         assert y is not None
-        return self.condition.hidden(y)
+        assert self.condition is not None
+        return self.condition.unobserved(y)

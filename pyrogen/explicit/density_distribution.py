@@ -1,10 +1,9 @@
-"""A tractable density as a Pyro distribution, and as a Pyro program."""
+"""A tractable density as a Pyro distribution."""
 
 from collections.abc import Sequence
 from math import prod
 from typing import Any, ClassVar, Protocol
 
-import pyro
 import torch
 from pyro.distributions import constraints
 from pyro.distributions.torch_distribution import TorchDistribution
@@ -15,7 +14,7 @@ class Tractable(Protocol):
     """A network with an exact likelihood of data of one shape."""
 
     shape: tuple[int, ...]
-    kind: str
+    probability: str
 
     def log_prob(self, x: Tensor, y: Tensor | None = None, /) -> Tensor:
         """Exact log p(x) in nats, ``(batch,)``."""
@@ -32,37 +31,34 @@ class DensityDistribution(TorchDistribution):
     Args:
         density: the model.
         batch_shape: of independent data.
+        y: side information of a conditional density, with a row for each datum along the last batch dimension.
     """
 
     arg_constraints: ClassVar[dict[str, Any]] = {}
 
-    def __init__(self, density: Tractable, batch_shape: Sequence[int] = ()) -> None:
-        self.density = density
+    def __init__(self, density: Tractable, batch_shape: Sequence[int] = (), y: Tensor | None = None) -> None:
+        self.density, self.y = density, y
         super().__init__(torch.Size(batch_shape), torch.Size(density.shape), validate_args=False)
 
     @property
     def support(self) -> Any:
         """Zeros and ones for a mass, else the reals."""
-        values = constraints.boolean if self.density.kind == "mass" else constraints.real
+        values = constraints.boolean if self.density.probability == "mass" else constraints.real
         return constraints.independent(values, len(self.event_shape))
 
     def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> "DensityDistribution":
         """The same distribution of more data."""
-        return DensityDistribution(self.density, batch_shape)
+        return DensityDistribution(self.density, batch_shape, self.y)
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Nats, ``(batch,)``."""
-        return self.density.log_prob(x)
+        return self.density.log_prob(x) if self.y is None else self.density.log_prob(x, self.y)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         """Draw independent data."""
         shape = self._extended_shape(torch.Size(sample_shape))
         batch = shape[: len(shape) - len(self.event_shape)]
-        return self.density.sample(prod(batch)).view(shape)
-
-
-def observe(density: Any, x: Tensor) -> None:
-    """The Pyro program of a tractable density: x observed inside one plate of the data."""
-    pyro.module(type(density).__name__.lower(), density)
-    with pyro.plate("data", len(x)):
-        pyro.sample("x", DensityDistribution(density), obs=x)
+        if self.y is None:
+            return self.density.sample(prod(batch)).view(shape)
+        y = self.y.repeat(prod(batch) // len(self.y), *(1,) * (self.y.ndim - 1))
+        return self.density.sample(prod(batch), y).view(shape)

@@ -1,17 +1,20 @@
 """Normalising flows: noise through an invertible map.
 
 z ~ base    x = f⁻¹(z)    log p(x) = log base(f(x)) + log |det df/dx|
+
+A conditional flow is given side information y: the networks of its coupling and autoregressive maps take the features
+of y as further inputs, so that f is another map for each y.
 """
 
 from collections.abc import Iterable, Sequence
-from math import log, pi, prod
+from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pyrogen.errors import ConfigError
-from pyrogen.explicit.density_distribution import observe
+from pyrogen.explicit.tractable_density import TractableDensity
 from pyrogen.explicit.transforms import (
     Affine,
     Autoregressive,
@@ -23,72 +26,60 @@ from pyrogen.explicit.transforms import (
     Reverse,
     Squeeze,
 )
+from pyrogen.nn.conditions import Condition
 from pyrogen.nn.masked import MaskedMLP
 from pyrogen.nn.mlp import mlp
+from pyrogen.nn.noise import NormalNoise
 from pyrogen.nn.residual import residual_conv
 
 
-class NormalNoise(nn.Module):
-    """N(0, I) over vectors of ``dims``."""
-
-    def __init__(self, dims: int) -> None:
-        super().__init__()
-        self.register_buffer("loc", torch.zeros(dims), persistent=False)
-        self.loc: Tensor
-
-    def log_prob(self, z: Tensor) -> Tensor:
-        """Nats, ``(batch,)``."""
-        return -0.5 * (z.square().sum(1) + len(self.loc) * log(2 * pi))
-
-    def sample(self, n: int) -> Tensor:
-        """``(n, dims)``."""
-        return torch.randn(n, len(self.loc), device=self.loc.device, dtype=self.loc.dtype)
-
-
-class Flow(nn.Module):
+class Flow(TractableDensity):
     """A normalising flow.
 
     Args:
         shape: the shape of one datum.
         transforms: maps of ``pyrogen.explicit.transforms``, from data to vectors of noise ``(batch, d)``.
-        base: a density over those vectors; a standard normal by default.
+        base: a density over those vectors; a standard normal by default. It is given y if it is conditional too.
+        condition: what side information y is, for maps built with ``context=condition.features``.
     """
 
-    kind = "density"
+    probability = "density"
 
-    def __init__(self, shape: Sequence[int], transforms: Iterable[nn.Module], base: nn.Module | None = None) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        shape: Sequence[int],
+        transforms: Iterable[nn.Module],
+        base: nn.Module | None = None,
+        condition: Condition | None = None,
+    ) -> None:
+        super().__init__(condition)
         self.shape = tuple(shape)
         self.chain = Chain(transforms)
         self.base: Any = base or NormalNoise(prod(self.shape))
 
-    def model(self, x: Tensor, y: Tensor | None = None) -> None:
-        """p(x) over a batch ``(batch, *shape)``."""
-        observe(self, x)
-
-    def log_prob(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """Exact log p(x) in nats, ``(batch,)``."""
-        z, log_det = self.chain(x)
-        log_prob: Tensor = self.base.log_prob(z) + log_det
+    def _log_prob(self, x: Tensor, y: Tensor | None) -> Tensor:
+        z, log_det = self.chain(x, self.condition_features(y))
+        log_prob: Tensor = self.base.log_prob(z, *self._for_base(y)) + log_det
         return log_prob
 
-    @torch.no_grad()
-    def sample(self, n: int, y: Tensor | None = None) -> Tensor:
-        """Draw ``(n, *shape)``."""
-        return self.decode(self.base.sample(n))
+    def _draw(self, n: int, y: Tensor | None) -> Tensor:
+        return self.chain.inverse(self.base.sample(n, *self._for_base(y)), self.condition_features(y))
+
+    def _for_base(self, y: Tensor | None) -> tuple[Tensor, ...]:
+        return () if y is None or getattr(self.base, "condition", None) is None else (y,)
 
     def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """The noise z of data, ``(batch, d)``."""
-        z: Tensor = self.chain(x)[0]
+        z: Tensor = self.chain(x, self.condition_features(self.side(len(x), y)))[0]
         return z
 
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """The datum of noise z, ``(batch, *shape)``."""
-        return self.chain.inverse(z)
+        return self.chain.inverse(z, self.condition_features(self.side(len(z), y)))
 
 
 def autoregressive(
-    shape: Sequence[int], layers: int, hidden: Sequence[int], map: Elementwise | None = None
+    shape: Sequence[int], layers: int, hidden: Sequence[int], map: Elementwise | None = None, context: int = 0
 ) -> list[nn.Module]:
     """Masked autoregressive layers over the flattened data, each in the opposite order of the one before.
 
@@ -97,18 +88,19 @@ def autoregressive(
         layers: how many.
         hidden: widths of each masked network.
         map: of each value; affine by default.
+        context: how many features of side information each network takes.
     """
     map, dims = map or Affine(), prod(shape)
     chain: list[nn.Module] = [Flatten(tuple(shape))]
     for i in range(layers):
-        net = MaskedMLP(dims, hidden, map.outputs)
+        net = MaskedMLP(dims, hidden, map.outputs, context=context)
         _start_at_identity(net.head)
         chain += [*([Reverse()] if i else []), Autoregressive(net, map)]
     return chain
 
 
 def coupling(
-    shape: Sequence[int], layers: int, hidden: Sequence[int], map: Elementwise | None = None
+    shape: Sequence[int], layers: int, hidden: Sequence[int], map: Elementwise | None = None, context: int = 0
 ) -> list[nn.Module]:
     """Coupling layers over the flattened data; the even and the odd dimensions take turns.
 
@@ -117,6 +109,7 @@ def coupling(
         layers: how many.
         hidden: widths of each network.
         map: of each value; affine by default.
+        context: how many features of side information each network takes.
 
     Raises:
         ConfigError: if there is but one value.
@@ -126,14 +119,19 @@ def coupling(
         raise ConfigError("coupling layers need data of at least 2 values; got 1")
     chain: list[nn.Module] = [Flatten(tuple(shape))]
     for i in range(layers):
-        net = mlp(dims, hidden, map.outputs * dims)
+        net = mlp(dims + context, hidden, map.outputs * dims)
         _start_at_identity(net[-1])
         chain.append(Coupling(torch.arange(dims) % 2 == i % 2, net, map))
     return chain
 
 
 def multiscale(
-    shape: Sequence[int], layers: int, width: int, blocks: int = 2, map: Elementwise | None = None
+    shape: Sequence[int],
+    layers: int,
+    width: int,
+    blocks: int = 2,
+    map: Elementwise | None = None,
+    context: int = 0,
 ) -> list[nn.Module]:
     """Convolutional coupling layers at several scales, as in Real NVP.
 
@@ -146,6 +144,7 @@ def multiscale(
         width: channels of each network.
         blocks: residual blocks of each network.
         map: of each value; affine by default.
+        context: how many features of side information each network takes.
     """
     map = map or Affine()
     channels, high, wide = shape
@@ -153,7 +152,7 @@ def multiscale(
     def couplings(mask: Tensor) -> list[nn.Module]:
         made: list[nn.Module] = []
         for i in range(layers):
-            net = residual_conv(len(mask), width, blocks, map.outputs * len(mask))
+            net = residual_conv(len(mask) + context, width, blocks, map.outputs * len(mask))
             _start_at_identity(net[-1])
             made.append(Coupling(mask ^ bool(i % 2), net, map))
         return made
@@ -164,7 +163,7 @@ def multiscale(
         return [*chain, Flatten((channels, high, wide))]
     small = (4 * channels, high // 2, wide // 2)
     by_channel = (torch.arange(small[0]) % 2 == 0)[:, None, None].expand(small)
-    inner = Chain(multiscale((small[0] // 2, *small[1:]), layers, width, blocks, map))
+    inner = Chain(multiscale((small[0] // 2, *small[1:]), layers, width, blocks, map, context))
     return [*chain, Squeeze(), *couplings(by_channel), FactorOut(small, inner)]
 
 

@@ -16,12 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from pyrogen.errors import DataError, unknown
+from pyrogen.explicit.tractable_density import TractableDensity
 from pyrogen.nn.precision import model_dtype
 
 COVARIANCES = ("diagonal", "full")
 
 
-class Gaussian(nn.Module):
+class Gaussian(TractableDensity):
     """A Gaussian with diagonal or full covariance.
 
     The parameters are those of the whitening map, for which the likelihood is concave: with
@@ -37,7 +38,7 @@ class Gaussian(nn.Module):
         ConfigError: for an unknown covariance.
     """
 
-    kind = "density"
+    probability = "density"
     mean: Tensor
     scale: Tensor
 
@@ -79,12 +80,12 @@ class Gaussian(nn.Module):
 
     def model(self, x: Tensor, y: Tensor | None = None) -> None:
         """p(x) over a batch ``(batch, *shape)``."""
+        self.side(len(x), y)
         pyro.module("gaussian", self)
         with pyro.plate("data", len(x)):
             pyro.sample("x", self.distribution(), obs=x.flatten(1))
 
-    def log_prob(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """Exact log p(x) in nats, ``(batch,)``."""
+    def _log_prob(self, x: Tensor, y: Tensor | None) -> Tensor:
         if self.covariance == "diagonal":
             log_prob: Tensor = self.distribution().log_prob(x.flatten(1))
             return log_prob
@@ -92,9 +93,7 @@ class Gaussian(nn.Module):
         log_det = self.log_diagonal.sum() - self.scale.log().sum()
         return log_det - 0.5 * (e.square() + torch.log(torch.tensor(2 * torch.pi, dtype=e.dtype))).sum(1)
 
-    @torch.no_grad()
-    def sample(self, n: int, y: Tensor | None = None) -> Tensor:
-        """Draw ``(n, *shape)``."""
+    def _draw(self, n: int, y: Tensor | None) -> Tensor:
         x: Tensor = self.distribution().sample((n,))
         return x.view(n, *self.shape)
 

@@ -12,21 +12,22 @@ from math import log, prod
 from typing import Any, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import Normal
 
 from pyrogen.data.checks import check_finite
 from pyrogen.errors import ConfigError
+from pyrogen.explicit.tractable_density import TractableDensity
 from pyrogen.nn.precision import model_dtype
 
 
-class Histogram(nn.Module):
+class Histogram(TractableDensity):
     """A joint histogram of all dimensions.
 
     Args:
         shape: the shape of one datum.
         bins: cells along each dimension; 2 for a mass.
-        kind: ``density``, or ``mass`` for data of zeros and ones.
+        probability: ``density``, or ``mass`` for data of zeros and ones.
         background: the weight ε of q.
 
     Raises:
@@ -42,13 +43,13 @@ class Histogram(nn.Module):
     loc: Tensor
     scale: Tensor
 
-    def __init__(self, shape: Sequence[int], bins: int, kind: str = "density", background: float = 1e-3) -> None:
+    def __init__(self, shape: Sequence[int], bins: int, probability: str = "density", background: float = 1e-3) -> None:
         super().__init__()
-        self.shape, self.bins, self.kind, self.background = tuple(shape), bins, kind, background
+        self.shape, self.bins, self.probability, self.background = tuple(shape), bins, probability, background
         self.dims = prod(self.shape)
-        if bins < 1 or (kind == "mass" and bins != 2):
+        if bins < 1 or (probability == "mass" and bins != 2):
             raise ConfigError(
-                f"a histogram of a {kind} needs {'2' if kind == 'mass' else '1 or more'} bins; got {bins}"
+                f"a histogram of a {probability} needs {'2' if probability == 'mass' else '1 or more'} bins; got {bins}"
             )
         if self.dims * log(bins) > log(self.MOST_CELLS):
             raise ConfigError(
@@ -57,20 +58,19 @@ class Histogram(nn.Module):
             )
         if not 0 < background < 1:
             raise ConfigError(f"background must lie between 0 and 1; got {background}")
-        edges = (-0.5, 1.5) if kind == "mass" else (0.0, 1.0)
+        edges = (-0.5, 1.5) if probability == "mass" else (0.0, 1.0)
         for name, value in zip(("low", "high", "loc", "scale"), (*edges, 0.0, 1.0), strict=True):
             self.register_buffer(name, torch.full((self.dims,), value))
         self.register_buffer("frequency", torch.full((bins**self.dims,), float(bins) ** -self.dims))
 
-    def log_prob(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """Exact log p(x) in nats, ``(batch,)``."""
+    def _log_prob(self, x: Tensor, y: Tensor | None) -> Tensor:
         cell, inside = self._cell(x)
-        log_volume = 0.0 if self.kind == "mass" else ((self.high - self.low) / self.bins).log().sum()
+        log_volume = 0.0 if self.probability == "mass" else ((self.high - self.low) / self.bins).log().sum()
         counted = torch.where(inside, self.frequency[cell].log(), -torch.inf) - log_volume + log(1 - self.background)
         return torch.logaddexp(counted, self._log_background(x.flatten(1)) + log(self.background))
 
     def _log_background(self, flat: Tensor) -> Any:
-        if self.kind == "mass":
+        if self.probability == "mass":
             return torch.full_like(flat[:, 0], -self.dims * log(2))
         return Normal(self.loc, self.scale, validate_args=False).log_prob(flat).sum(1)
 
@@ -81,13 +81,12 @@ class Histogram(nn.Module):
         strides = self.bins ** torch.arange(self.dims - 1, -1, -1, device=x.device)
         return (place.clamp(0, self.bins - 1) * strides).sum(1), inside
 
-    @torch.no_grad()
-    def sample(self, n: int, y: Tensor | None = None) -> Tensor:
-        """Draw ``(n, *shape)``: a cell by its frequency and a place within it, or from q."""
+    def _draw(self, n: int, y: Tensor | None) -> Tensor:
+        """A cell by its frequency and a place within it, or from q."""
         cell = torch.multinomial(self.frequency, n, replacement=True)
         strides = self.bins ** torch.arange(self.dims - 1, -1, -1, device=cell.device)
         place = (cell[:, None] // strides % self.bins).to(self.low)
-        if self.kind == "mass":
+        if self.probability == "mass":
             counted, other = place, torch.randint_like(place, 2)
         else:
             counted = self.low + (self.high - self.low) * (place + torch.rand_like(place)) / self.bins
@@ -96,12 +95,12 @@ class Histogram(nn.Module):
         return torch.where(use, other, counted).view(n, *self.shape)
 
     @classmethod
-    def from_data(cls, x: Tensor, bins: int, kind: str = "density", background: float = 1e-3) -> Self:
+    def from_data(cls, x: Tensor, bins: int, probability: str = "density", background: float = 1e-3) -> Self:
         """Count ``x``, ``(n, *shape)``; the grid spans its range."""
         check_finite(x, "histogram")
-        model = cls(x.shape[1:], bins, kind, background).to(x.device, model_dtype(x))
+        model = cls(x.shape[1:], bins, probability, background).to(x.device, model_dtype(x))
         flat = x.flatten(1)
-        if kind == "density":
+        if probability == "density":
             margin = 1e-4 * (flat.amax(0) - flat.amin(0)).clamp_min(1e-6)  # so that the largest datum is inside
             model.low.copy_(flat.amin(0) - margin)
             model.high.copy_(flat.amax(0) + margin)

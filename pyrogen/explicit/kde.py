@@ -9,49 +9,49 @@ density, a good or a bad one. (As a measure of some other model's samples it is 
 from typing import Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pyrogen.data.checks import check_finite
 from pyrogen.errors import ConfigError
+from pyrogen.explicit.tractable_density import TractableDensity
 from pyrogen.nn.kernel_density import best_bandwidth, log_density
 from pyrogen.nn.precision import model_dtype
 
 
-class KernelDensity(nn.Module):
+class KernelDensity(TractableDensity):
     """A kernel-density estimate; the data are its only parameters.
 
     Args:
-        centres: the data x_j, ``(m, *shape)``.
+        points: the data x_j, ``(m, *shape)``.
         bandwidth: h, in the unit of the data.
 
     Raises:
         ConfigError: if the bandwidth is not positive.
     """
 
-    kind = "density"
-    centres: Tensor
+    probability = "density"
+    points: Tensor
     bandwidth: Tensor
 
-    def __init__(self, centres: Tensor, bandwidth: float = 1.0) -> None:
+    def __init__(self, points: Tensor, bandwidth: float = 1.0) -> None:
         super().__init__()
         if not bandwidth > 0:
             raise ConfigError(f"the bandwidth must be positive; got {bandwidth}")
-        check_finite(centres, "kernel density")
-        self.shape = tuple(centres.shape[1:])
-        self.register_buffer("centres", centres.clone())
-        self.register_buffer("bandwidth", torch.tensor(float(bandwidth), dtype=model_dtype(centres)))
+        check_finite(points, "kernel density")
+        self.shape = tuple(points.shape[1:])
+        self.register_buffer("points", points.clone())
+        self.register_buffer("bandwidth", torch.tensor(float(bandwidth), dtype=model_dtype(points)))
 
-    def log_prob(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """Exact log p(x) in nats, ``(batch,)``; costs O(m d) for each datum."""
-        return log_density(x, self.centres, self.bandwidth)
+    def _log_prob(self, x: Tensor, y: Tensor | None) -> Tensor:
+        """Costs O(m d) for each datum."""
+        return log_density(x, self.points, self.bandwidth)
 
-    @torch.no_grad()
-    def sample(self, n: int, y: Tensor | None = None) -> Tensor:
-        """Draw ``(n, *shape)``: a datum, and noise of deviation h."""
-        chosen = self.centres[torch.randint(len(self.centres), (n,), device=self.centres.device)]
+    def _draw(self, n: int, y: Tensor | None) -> Tensor:
+        """A datum, and noise of deviation h."""
+        chosen = self.points[torch.randint(len(self.points), (n,), device=self.points.device)]
         return chosen + self.bandwidth * torch.randn_like(chosen)
 
     @classmethod
     def from_data(cls, x: Tensor, valid: Tensor) -> Self:
-        """The centres ``x``, with the bandwidth under which ``valid`` is the most likely."""
+        """The points ``x``, with the bandwidth under which ``valid`` is the most likely."""
         return cls(x, best_bandwidth(valid, x))

@@ -15,14 +15,15 @@ from typing import Any
 
 import pyro
 import pyro.distributions as dist
-import torch
 from torch import Tensor, nn
 
 from pyrogen.errors import ConfigError
 from pyrogen.explicit.latent import LatentModel
 from pyrogen.explicit.likelihoods import Likelihood
 from pyrogen.explicit.posteriors import normal
+from pyrogen.explicit.priors import standard_normal
 from pyrogen.nn.mlp import mlp
+from pyrogen.nn.networks import decoder_for
 
 
 class LadderVAE(LatentModel):
@@ -59,19 +60,17 @@ class LadderVAE(LatentModel):
         self.up = nn.ModuleList(nn.Sequential(mlp(a, (b,), b), nn.SiLU()) for a, b in zip(inputs, hidden, strict=False))
         self.evidence = nn.ModuleList(nn.Linear(b, 2 * d) for b, d in zip(hidden, latents, strict=True))
         self.down = nn.ModuleList(mlp(latents[i + 1], (hidden[i],), 2 * d) for i, d in enumerate(latents[:-1]))
-        widths = (hidden[0], hidden[0])
-        self.decoder = nn.Sequential(mlp(latents[0], widths, prod(self.outputs)), nn.Unflatten(1, self.outputs))
+        self.decoder = decoder_for("mlp", latents[0], self.outputs, (hidden[0], hidden[0]))
 
-    def prior(self, n: int, y: Tensor | None = None) -> Any:
+    def prior_dist(self, n: int, y: Tensor | None = None) -> Any:
         """p(z_L) = N(0, I) for ``n`` data."""
-        zero = self.offset.new_zeros(n, self.latents[-1])
-        return dist.Normal(zero, torch.ones_like(zero), validate_args=False).to_event(1)
+        return standard_normal(self.offset.new_zeros(n, self.latents[-1]))
 
-    def given_above(self, layer: int, above: Tensor) -> Any:
+    def conditional_prior_dist(self, layer: int, above: Tensor) -> Any:
         """p(z_l | z_{l+1}), with ``layer`` counted from 0 at the data."""
         return normal(self.down[layer](above))
 
-    def posteriors(self, x: Tensor) -> list[Any]:
+    def evidence_dists(self, x: Tensor) -> list[Any]:
         """What the data say of each layer alone, N(μ̂_l(x), σ̂_l²(x)), the data's first."""
         h, found = x.flatten(1), []
         for up, evidence in zip(self.up, self.evidence, strict=True):
@@ -89,33 +88,35 @@ class LadderVAE(LatentModel):
         return dist.Normal(loc, variance.sqrt(), validate_args=False).to_event(1)
 
     def model(self, x: Tensor, y: Tensor | None = None) -> None:
-        """p(x, z) over a batch ``(batch, *shape)``; labels are accepted and ignored."""
+        """p(x, z) over a batch ``(batch, *shape)``."""
+        self.side(len(x), y)
         pyro.module("model", self)
         with pyro.plate("data", len(x)):
-            z = pyro.sample(f"z{len(self.latents)}", self.prior(len(x)))
+            z = pyro.sample(f"z{len(self.latents)}", self.prior_dist(len(x)))
             for layer in reversed(range(len(self.latents) - 1)):
-                z = pyro.sample(f"z{layer + 1}", self.given_above(layer, z))
-            pyro.sample("x", self.observation(z, None).to_event(len(self.shape)), obs=x)
+                z = pyro.sample(f"z{layer + 1}", self.conditional_prior_dist(layer, z))
+            pyro.sample("x", self.observation_dist(z, None).to_event(len(self.shape)), obs=x)
 
     def guide(self, x: Tensor, y: Tensor | None = None) -> None:
         """q(z | x) over a batch, from the top down."""
+        self.side(len(x), y)
         pyro.module("model", self)
-        *below, top = self.posteriors(x)
+        *below, top = self.evidence_dists(x)
         with pyro.plate("data", len(x)):
             z = pyro.sample(f"z{len(self.latents)}", top)
             for layer in reversed(range(len(below))):
-                z = pyro.sample(f"z{layer + 1}", self.merged(below[layer], self.given_above(layer, z)))
+                z = pyro.sample(f"z{layer + 1}", self.merged(below[layer], self.conditional_prior_dist(layer, z)))
 
-    def posterior(self, x: Tensor, y: Tensor | None = None) -> Any:
+    def posterior_dist(self, x: Tensor, y: Tensor | None = None) -> Any:
         """q(z₁ | x) with the layers above at their means."""
-        *below, q = self.posteriors(x)
+        *below, q = self.evidence_dists(x)
         for layer in reversed(range(len(below))):
-            q = self.merged(below[layer], self.given_above(layer, q.mean))
+            q = self.merged(below[layer], self.conditional_prior_dist(layer, q.mean))
         return q
 
     def draw_latent(self, n: int, y: Tensor | None) -> Tensor:
         """Draw z₁ through the layers above, ``(n, latents[0])``."""
-        z: Tensor = self.prior(n).sample()
+        z: Tensor = self.prior_dist(n).sample()
         for layer in reversed(range(len(self.latents) - 1)):
-            z = self.given_above(layer, z).sample()
+            z = self.conditional_prior_dist(layer, z).sample()
         return z

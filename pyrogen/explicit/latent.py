@@ -14,12 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from pyrogen.explicit.likelihoods import BernoulliLikelihood, Likelihood
+from pyrogen.nn.conditions import Condition, Conditional
 from pyrogen.nn.eval_mode import eval_mode
 from pyrogen.nn.precision import at_least_float32
 
 
-class LatentModel(nn.Module, ABC):
-    """A latent-variable model as a Pyro pair; a subclass has ``prior``, ``posterior`` and ``decoder``.
+class LatentModel(Conditional, ABC):
+    """A latent-variable model as a Pyro pair; a subclass has ``prior_dist``, ``posterior_dist`` and ``decoder``.
 
     The output of the decoder has an offset, so that training starts at the mean of the data.
 
@@ -27,12 +28,19 @@ class LatentModel(nn.Module, ABC):
         shape: the shape of one datum.
         likelihood: the observation model p(x | z, y); Bernoulli by default.
         mean: the mean of the data, ``shape``.
+        condition: what side information y is; ``None`` for an unconditional model.
     """
 
     decoder: nn.Module
 
-    def __init__(self, shape: Sequence[int], likelihood: Likelihood | None, mean: Tensor | None) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        shape: Sequence[int],
+        likelihood: Likelihood | None,
+        mean: Tensor | None,
+        condition: Condition | None = None,
+    ) -> None:
+        super().__init__(condition)
         self.shape = tuple(shape)
         self.likelihood = likelihood or BernoulliLikelihood()
         start = torch.zeros(self.outputs) if mean is None else self.likelihood.link(mean)
@@ -44,25 +52,21 @@ class LatentModel(nn.Module, ABC):
         return (self.likelihood.outputs * self.shape[0], *self.shape[1:])
 
     @abstractmethod
-    def prior(self, n: int, y: Tensor | None = None) -> Any:
+    def prior_dist(self, n: int, y: Tensor | None = None) -> Any:
         """p(z | y) for ``n`` data."""
 
     @abstractmethod
-    def posterior(self, x: Tensor, y: Tensor | None = None) -> Any:
+    def posterior_dist(self, x: Tensor, y: Tensor | None = None) -> Any:
         """q(z | x, y)."""
 
-    def hidden(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+    def decoder_output(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """The decoder's output h, from which the likelihood makes p(x | z)."""
         h: Tensor = at_least_float32(self.decoder(z)) + self.offset
         return h
 
-    def side(self, n: int, y: Tensor | None, drawn: bool = False) -> Tensor | None:
-        """The side information of ``n`` data; ``drawn`` from its own distribution where it may be."""
-        return None
-
-    def observation(self, z: Tensor, y: Tensor | None) -> Any:
+    def observation_dist(self, z: Tensor, y: Tensor | None) -> Any:
         """p(x | z, y)."""
-        return self.likelihood(self.hidden(z, y))
+        return self.likelihood(self.decoder_output(z, y))
 
     def completed(self, x: Tensor, y: Tensor | None) -> Tensor:
         """X, with what y gives away of it in its place."""
@@ -73,29 +77,29 @@ class LatentModel(nn.Module, ABC):
         y = self.side(len(x), y)
         pyro.module("model", self)
         with pyro.plate("data", len(x)):
-            z = pyro.sample("z", self.prior(len(x), y))
-            pyro.sample("x", self.observation(z, y).to_event(len(self.shape)), obs=x)
+            z = pyro.sample("z", self.prior_dist(len(x), y))
+            pyro.sample("x", self.observation_dist(z, y).to_event(len(self.shape)), obs=x)
 
     def guide(self, x: Tensor, y: Tensor | None = None) -> None:
         """q(z | x, y) over a batch."""
         y = self.side(len(x), y)
         pyro.module("model", self)
         with pyro.plate("data", len(x)):
-            pyro.sample("z", self.posterior(x, y))
+            pyro.sample("z", self.posterior_dist(x, y))
 
     def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """The posterior mean, ``(batch, latent)``."""
-        mean: Tensor = self.posterior(x, self.side(len(x), y)).mean
+        mean: Tensor = self.posterior_dist(x, self.side(len(x), y)).mean
         return mean
 
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """E[x | z, y], ``(batch, *shape)``; what y gives away of x is y's own."""
         y = self.side(len(z), y)
-        return self.completed(self.likelihood.mean(self.hidden(z, y)), y)
+        return self.completed(self.likelihood.mean(self.decoder_output(z, y)), y)
 
     def draw_latent(self, n: int, y: Tensor | None) -> Tensor:
         """Draw z ~ p(z | y), ``(n, latent)``."""
-        z: Tensor = self.prior(n, y).sample()
+        z: Tensor = self.prior_dist(n, y).sample()
         return z
 
     @torch.no_grad()
@@ -107,12 +111,12 @@ class LatentModel(nn.Module, ABC):
             y: side information of ``n`` rows, or of one row for all; drawn where it can be and is not given.
         """
         with eval_mode(self):
-            y = self.side(n, y, drawn=True)
-            return self.completed(self.observation(self.draw_latent(n, y), y).sample(), y)
+            y = self.side(n, y, draw=True)
+            return self.completed(self.observation_dist(self.draw_latent(n, y), y).sample(), y)
 
     @torch.no_grad()
     def sample_mean(self, n: int, y: Tensor | None = None) -> Tensor:
         """Draw z ~ p(z | y) and give E[x | z, y]: the sample without the noise of the observation model."""
         with eval_mode(self):
-            y = self.side(n, y, drawn=True)
+            y = self.side(n, y, draw=True)
             return self.decode(self.draw_latent(n, y), y)

@@ -21,7 +21,7 @@ class Likelihood(Protocol):
     """An observation model; ``h`` has shape ``(batch, outputs * channel, *rest)`` for data ``(channel, *rest)``."""
 
     outputs: int
-    kind: Literal["mass", "density"]
+    probability: Literal["mass", "density"]
 
     def __call__(self, h: Tensor, /) -> Any:
         """The distribution p(x | h) of independent values, ``batch_shape`` that of x."""
@@ -40,7 +40,7 @@ class BernoulliLikelihood(nn.Module):
     """p(x | h) = Π σ(h)^x (1 - σ(h))^(1-x): a mass on {0, 1}."""
 
     outputs = 1
-    kind: Literal["mass", "density"] = "mass"
+    probability: Literal["mass", "density"] = "mass"
 
     def forward(self, h: Tensor) -> Any:
         """Bernoulli with logits h. The data layer has checked that x is binary, so Pyro need not again."""
@@ -64,7 +64,7 @@ class GaussianLikelihood(nn.Module):
     """
 
     outputs = 1
-    kind: Literal["mass", "density"] = "density"
+    probability: Literal["mass", "density"] = "density"
 
     def __init__(self, sigma: float | str = "learned", unit: bool = True) -> None:
         super().__init__()
@@ -101,7 +101,7 @@ class DiscretizedLogisticLikelihood(nn.Module):
     """
 
     outputs = 2
-    kind: Literal["mass", "density"] = "density"
+    probability: Literal["mass", "density"] = "density"
 
     def __init__(self, levels: int = 256) -> None:
         super().__init__()

@@ -30,7 +30,7 @@ class MixtureLikelihood(nn.Module):
         ConfigError: for no component.
     """
 
-    kind: Literal["mass", "density"] = "density"
+    probability: Literal["mass", "density"] = "density"
 
     def __init__(self, components: int = 10, levels: int = 0) -> None:
         super().__init__()
@@ -65,8 +65,8 @@ class MixtureLikelihood(nn.Module):
         return mean.new_zeros(self.outputs * mean.shape[0], *mean.shape[1:])
 
 
-def conditional(space: Space, components: int) -> Likelihood:
+def likelihood_for(space: Space, components: int) -> Likelihood:
     """The conditional distribution that suits a measure: Bernoulli, discretised logistics or Gaussians."""
-    if space.kind == "mass":
+    if space.probability == "mass":
         return BernoulliLikelihood()
     return MixtureLikelihood(components, space.levels if space.support == "unit" else 0)

@@ -4,7 +4,7 @@
 
 Van den Oord et al., "Conditional image generation with PixelCNN decoders", NeurIPS 2016. Two stacks share the work: the
 vertical one sees all rows above, the horizontal one the row so far and, through the vertical one, the rest; together
-they have no blind spot.
+they have no blind spot. Features of side information y are added to what goes into every gate.
 """
 
 from collections.abc import Sequence
@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from pyrogen.errors import ConfigError
 from pyrogen.explicit.autoregressive import AutoregressiveDensity
 from pyrogen.explicit.likelihoods import Likelihood
+from pyrogen.nn.conditions import Condition
 
 FIRST_KERNEL = 7
 """The side of the first layer's view."""
@@ -62,20 +63,28 @@ class GatedLayer(nn.Module):
         kernel: the side of the convolutions.
         channels: of the image.
         first: whether the input is the image, of which the present value is hidden.
+        context: how many features of side information there are.
     """
 
-    def __init__(self, inputs: int, width: int, kernel: int, channels: int, first: bool = False) -> None:
+    def __init__(
+        self, inputs: int, width: int, kernel: int, channels: int, first: bool = False, context: int = 0
+    ) -> None:
         super().__init__()
+        self.given = nn.Linear(context, 4 * width, bias=False) if context else None
         self.first = first
         self.vertical = CausalConv(inputs, 2 * width, kernel, "above", channels, first)
         self.horizontal = CausalConv(inputs, 2 * width, kernel, "left", channels, first)
         self.across = nn.Conv2d(2 * width, 2 * width, 1)
         self.out = CausalConv(width, width, 1, "left", channels)
 
-    def forward(self, v: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, v: Tensor, h: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The features of both stacks."""
         above = self.vertical(v)
-        made = self.out(_gate(self.horizontal(h) + self.across(above)))
+        left = self.horizontal(h) + self.across(above)
+        if self.given is not None:
+            to_above, to_left = self.given(c)[:, :, None, None].chunk(2, 1)
+            above, left = above + to_above, left + to_left
+        made = self.out(_gate(left))
         return _gate(above), made if self.first else h + made
 
 
@@ -93,12 +102,14 @@ class GatedStack(nn.Module):
         layers: how many; the first looks at 7 x 7 pixels, the others at ``kernel`` x ``kernel``.
         kernel: their side, odd.
         outputs: numbers wanted for each value.
+        context: how many features of side information there are.
     """
 
-    def __init__(self, channels: int, width: int, layers: int, kernel: int, outputs: int) -> None:
+    def __init__(self, channels: int, width: int, layers: int, kernel: int, outputs: int, context: int = 0) -> None:
         super().__init__()
-        first = GatedLayer(channels, width, FIRST_KERNEL, channels, first=True)
-        self.layers = nn.ModuleList([first, *(GatedLayer(width, width, kernel, channels) for _ in range(layers - 1))])
+        first = GatedLayer(channels, width, FIRST_KERNEL, channels, first=True, context=context)
+        others = (GatedLayer(width, width, kernel, channels, context=context) for _ in range(layers - 1))
+        self.layers = nn.ModuleList([first, *others])
         self.head = nn.Sequential(
             CausalConv(width, width, 1, "left", channels),
             nn.SiLU(),
@@ -106,19 +117,19 @@ class GatedStack(nn.Module):
         )
         self.radius = FIRST_KERNEL // 2 + (layers - 1) * (kernel // 2)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``(batch, channel, height, width) -> (batch, outputs * channel, height, width)``."""
+    def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:
+        """``(batch, channel, height, width)``, with features ``(batch, context)``, to ``outputs * channel`` of them."""
         v = h = x
         for layer in self.layers:
-            v, h = layer(v, h)
+            v, h = layer(v, h, c)
         made: Tensor = self.head(F.silu(h))
         return made
 
-    def at(self, x: Tensor, i: int, j: int) -> Tensor:
+    def at(self, x: Tensor, i: int, j: int, c: Tensor | None = None) -> Tensor:
         """The same for pixel (i, j) alone, ``(batch, outputs * channel, 1, 1)``, from the pixels within its sight."""
         top, left = max(i - self.radius, 0), max(j - self.radius, 0)
         seen = x[:, :, top : i + 1, left : j + self.radius + 1]
-        return self(seen)[:, :, i - top, j - left, None, None]
+        return self(seen, c)[:, :, i - top, j - left, None, None]
 
 
 class PixelCNN(AutoregressiveDensity):
@@ -130,7 +141,7 @@ class PixelCNN(AutoregressiveDensity):
         layers: how many gated layers.
         likelihood: p(x_i | h_i) of one value.
         kernel: an odd side.
-        mean, scale: the standardisation, as in ``AutoregressiveDensity``.
+        mean, scale, condition: as in ``AutoregressiveDensity``.
 
     Raises:
         ConfigError: for what is no image, no layer or an even kernel.
@@ -147,24 +158,26 @@ class PixelCNN(AutoregressiveDensity):
         kernel: int = 3,
         mean: Tensor | None = None,
         scale: Tensor | None = None,
+        condition: Condition | None = None,
     ) -> None:
         if len(shape) != 3:
             raise ConfigError(f"pixelcnn needs images (channel, height, width); got data of shape {tuple(shape)}")
         if layers < 1 or kernel < 1 or kernel % 2 == 0:
             raise ConfigError(f"pixelcnn needs layers >= 1 and an odd kernel; got {layers} and {kernel}")
         channels = shape[0]
-        network = GatedStack(channels, -(-width // channels) * channels, layers, kernel, likelihood.outputs)
-        super().__init__(shape, likelihood, network, mean, scale)
+        width, context = -(-width // channels) * channels, 0 if condition is None else condition.features
+        network = GatedStack(channels, width, layers, kernel, likelihood.outputs, context)
+        super().__init__(shape, likelihood, network, mean, scale, condition)
 
-    @torch.no_grad()
-    def sample(self, n: int, y: Tensor | None = None) -> Tensor:
-        """Draw ``(n, *shape)``, value after value from the same conditionals."""
+    def _draw(self, n: int, y: Tensor | None) -> Tensor:
+        """Value after value from the same conditionals."""
+        given = self.condition_features(y)
         channels, high, wide = self.shape
         x = self.mean.repeat(n, 1, 1, 1)
         for i in range(high):
             for j in range(wide):
                 for c in range(channels):
-                    h = self.network.at((x - self.mean) / self.scale, i, j)
+                    h = self.network.at((x - self.mean) / self.scale, i, j, given)
                     drawn = self.likelihood(h).sample()[:, c, 0, 0]
                     x[:, c, i, j] = self.mean[c, i, j] + self.scale[c, i, j] * drawn if self.free else drawn
         return x

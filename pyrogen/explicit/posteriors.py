@@ -21,7 +21,7 @@ class Posterior(Protocol):
         """q(z | x) from ``h (batch, outputs)``: batch shape ``(batch,)``, event shape ``(latent,)``."""
         ...
 
-    def centre(self, h: Tensor, /) -> Tensor:
+    def point_estimate(self, h: Tensor, /) -> Tensor:
         """A point that stands for x, ``(batch, latent)``: the mean, or what the flow makes of it."""
         ...
 
@@ -41,7 +41,7 @@ class DiagonalNormal(nn.Module):
         """The normal distribution."""
         return normal(h)
 
-    def centre(self, h: Tensor) -> Tensor:
+    def point_estimate(self, h: Tensor) -> Tensor:
         """μ."""
         return at_least_float32(h).chunk(2, -1)[0]
 
@@ -86,7 +86,7 @@ class FlowPosterior(nn.Module):
         base, maps = self._parts(h)
         return dist.TransformedDistribution(base, maps, validate_args=False)
 
-    def centre(self, h: Tensor) -> Tensor:
+    def point_estimate(self, h: Tensor) -> Tensor:
         """The flow of μ."""
         base, maps = self._parts(h)
         z: Tensor = base.mean

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from pyrogen.data.checks import check_finite
 from pyrogen.errors import ConfigError, DataError
-from pyrogen.explicit.density_distribution import observe
+from pyrogen.explicit.tractable_density import TractableDensity
 from pyrogen.nn.precision import model_dtype
 
 
-class PPCA(nn.Module):
+class PPCA(TractableDensity):
     """Probabilistic PCA with ``latent`` components; its likelihood costs O(d k²), never O(d³).
 
     Args:
@@ -32,7 +32,7 @@ class PPCA(nn.Module):
         ConfigError: unless ``1 <= latent < d``.
     """
 
-    kind = "density"
+    probability = "density"
 
     def __init__(self, shape: Sequence[int], latent: int, mean: Tensor | None = None, sigma: float = 1.0) -> None:
         super().__init__()
@@ -49,19 +49,13 @@ class PPCA(nn.Module):
         variance = (2 * self.log_sigma).exp().expand(len(self.mean))
         return dist.LowRankMultivariateNormal(self.mean, self.weight, variance, validate_args=False)
 
-    def model(self, x: Tensor, y: Tensor | None = None) -> None:
-        """p(x), z integrated out, over a batch ``(batch, *shape)``."""
-        observe(self, x)
-
-    def log_prob(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """Exact log p(x) in nats, ``(batch,)``, by the Woodbury identity."""
+    def _log_prob(self, x: Tensor, y: Tensor | None) -> Tensor:
+        """By the Woodbury identity."""
         with torch.autocast(x.device.type, enabled=False):
             log_prob: Tensor = self.distribution().log_prob(x.flatten(1))
         return log_prob
 
-    @torch.no_grad()
-    def sample(self, n: int, y: Tensor | None = None) -> Tensor:
-        """Draw ``(n, *shape)``."""
+    def _draw(self, n: int, y: Tensor | None) -> Tensor:
         x: Tensor = self.distribution().sample((n,))
         return x.view(n, *self.shape)
 

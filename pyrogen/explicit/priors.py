@@ -21,6 +21,11 @@ class Prior(Protocol):
         ...
 
 
+def standard_normal(zero: Tensor) -> Any:
+    """N(0, I) with the shape, the device and the type of ``zero (n, latent)``: batch shape ``(n,)``."""
+    return dist.Normal(zero, torch.ones_like(zero), validate_args=False).to_event(1)
+
+
 class StandardNormal(nn.Module):
     """p(z) = N(0, I).
 
@@ -36,8 +41,7 @@ class StandardNormal(nn.Module):
 
     def forward(self, n: int, posterior: Callable[[Tensor], Any]) -> Any:
         """N(0, I), for which a KL has a closed form."""
-        zero = self.zero.expand(n, -1)
-        return dist.Normal(zero, torch.ones_like(zero), validate_args=False).to_event(1)
+        return standard_normal(self.zero.expand(n, -1))
 
 
 class VampPrior(nn.Module):

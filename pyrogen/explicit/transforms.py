@@ -1,6 +1,8 @@
 """Invertible maps from data to noise.
 
-Each has ``forward(x) -> (z, log |det dz/dx|)``, the latter in nats, ``(batch,)``, and ``inverse(z) -> x``.
+Each has ``forward(x, c=None) -> (z, log |det dz/dx|)``, the latter in nats, ``(batch,)``, and
+``inverse(z, c=None) -> x``, where c are features of side information, ``(batch, context)``, for maps whose network
+takes them.
 """
 
 from collections.abc import Iterable
@@ -53,19 +55,19 @@ class Chain(nn.Module):
         super().__init__()
         self.steps = nn.ModuleList(steps)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """z, and the sum of the log-determinants."""
         total = x.new_zeros(len(x))
         for step in self.steps:
-            x, log_det = step(x)
+            x, log_det = step(x, c)
             total = total + log_det
         return x, total
 
-    def inverse(self, z: Tensor) -> Tensor:
+    def inverse(self, z: Tensor, c: Tensor | None = None) -> Tensor:
         """Back through the last one first."""
         for step in reversed(self.steps):
             undo: Any = step.inverse
-            z = undo(z)
+            z = undo(z, c)
         return z
 
 
@@ -80,11 +82,11 @@ class Standardise(nn.Module):
         self.register_buffer("mean", mean.clone())
         self.register_buffer("scale", scale.clone())
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Zero mean and unit deviation."""
         return (x - self.mean) / self.scale, -self.scale.log().sum().expand(len(x))
 
-    def inverse(self, z: Tensor) -> Tensor:
+    def inverse(self, z: Tensor, c: Tensor | None = None) -> Tensor:
         """Data units."""
         return z * self.scale + self.mean
 
@@ -96,13 +98,13 @@ class Logit(nn.Module):
         super().__init__()
         self.squeeze = squeeze
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The real line."""
         p = self.squeeze + (1 - 2 * self.squeeze) * x
         log_det = log(1 - 2 * self.squeeze) - p.log() - (1 - p).log()
         return torch.logit(p), log_det.flatten(1).sum(1)
 
-    def inverse(self, z: Tensor) -> Tensor:
+    def inverse(self, z: Tensor, c: Tensor | None = None) -> Tensor:
         """[0, 1], and a margin of about λ."""
         return (torch.sigmoid(z) - self.squeeze) / (1 - 2 * self.squeeze)
 
@@ -114,11 +116,11 @@ class Flatten(nn.Module):
         super().__init__()
         self.shape = shape
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """``(batch, d)``."""
         return x.flatten(1), x.new_zeros(len(x))
 
-    def inverse(self, z: Tensor) -> Tensor:
+    def inverse(self, z: Tensor, c: Tensor | None = None) -> Tensor:
         """``(batch, *shape)``."""
         return z.view(len(z), *self.shape)
 
@@ -126,11 +128,11 @@ class Flatten(nn.Module):
 class Reverse(nn.Module):
     """The dimensions in the opposite order."""
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The last comes first."""
         return x.flip(1), x.new_zeros(len(x))
 
-    def inverse(self, z: Tensor) -> Tensor:
+    def inverse(self, z: Tensor, c: Tensor | None = None) -> Tensor:
         """The same again."""
         return z.flip(1)
 
@@ -142,7 +144,8 @@ class Coupling(nn.Module):
 
     Args:
         mask: zeros and ones of the shape of one datum.
-        net: ``(batch, *event)`` to ``map.outputs`` as many channels.
+        net: ``(batch, channel, …)`` to ``map.outputs`` times as many channels; features of side information are further
+            channels of its input.
         map: what happens to each value.
     """
 
@@ -153,18 +156,21 @@ class Coupling(nn.Module):
         self.register_buffer("mask", mask.bool(), persistent=False)
         self.net, self.map = net, map
 
-    def _parameters_for(self, x: Tensor) -> Tensor:
-        h = self.net(x * self.mask).to(x.dtype)  # out of mixed precision
+    def _parameters_for(self, x: Tensor, c: Tensor | None) -> Tensor:
+        seen = x * self.mask
+        if c is not None:
+            seen = torch.cat([seen, c.view(*c.shape, *(1,) * (x.ndim - 2)).expand(-1, -1, *x.shape[2:])], 1)
+        h = self.net(seen).to(x.dtype)  # out of mixed precision
         return h.view(len(x), self.map.outputs, *x.shape[1:])
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """z, and the log-slopes of what moved."""
-        z, log_slope = self.map.forward(x, self._parameters_for(x))
+        z, log_slope = self.map.forward(x, self._parameters_for(x, c))
         return torch.where(self.mask, x, z), torch.where(self.mask, 0.0, log_slope).flatten(1).sum(1)
 
-    def inverse(self, z: Tensor) -> Tensor:
+    def inverse(self, z: Tensor, c: Tensor | None = None) -> Tensor:
         """What stayed says how the rest goes back."""
-        return torch.where(self.mask, z, self.map.inverse(z, self._parameters_for(z)))
+        return torch.where(self.mask, z, self.map.inverse(z, self._parameters_for(z, c)))
 
 
 class Autoregressive(nn.Module):
@@ -181,27 +187,27 @@ class Autoregressive(nn.Module):
         super().__init__()
         self.net, self.map = net, map
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """z, and the sum of the log-slopes."""
-        z, log_slope = self.map.forward(x, self.net(x).to(x.dtype))
+        z, log_slope = self.map.forward(x, self.net(x, c).to(x.dtype))
         return z, log_slope.sum(1)
 
-    def inverse(self, z: Tensor) -> Tensor:
+    def inverse(self, z: Tensor, c: Tensor | None = None) -> Tensor:
         """Dimension after dimension."""
         x = torch.zeros_like(z)
         for i in range(z.shape[1]):
-            x[:, i : i + 1] = self.map.inverse(z[:, i : i + 1], self.net.at(x, i))
+            x[:, i : i + 1] = self.map.inverse(z[:, i : i + 1], self.net.at(x, i, c))
         return x
 
 
 class Squeeze(nn.Module):
     """Blocks of 2 x 2 pixels become channels: ``(c, h, w) -> (4 c, h / 2, w / 2)``."""
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Fewer pixels, more channels."""
         return nn.functional.pixel_unshuffle(x, 2), x.new_zeros(len(x))
 
-    def inverse(self, z: Tensor) -> Tensor:
+    def inverse(self, z: Tensor, c: Tensor | None = None) -> Tensor:
         """More pixels, fewer channels."""
         return nn.functional.pixel_shuffle(z, 2)
 
@@ -219,14 +225,14 @@ class FactorOut(nn.Module):
         self.kept = (shape[0] // 2, shape[1], shape[2])
         self.inner = inner
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The inner noise, then what was done."""
         first, done = x.chunk(2, 1)
-        z, log_det = self.inner(first)
+        z, log_det = self.inner(first, c)
         return torch.cat([z, done.flatten(1)], 1), log_det
 
-    def inverse(self, z: Tensor) -> Tensor:
+    def inverse(self, z: Tensor, c: Tensor | None = None) -> Tensor:
         """Both halves as channels again."""
         first, done = z.split([z.shape[1] - prod(self.kept), prod(self.kept)], 1)
         undo: Any = self.inner.inverse
-        return torch.cat([undo(first), done.view(len(z), *self.kept)], 1)
+        return torch.cat([undo(first, c), done.view(len(z), *self.kept)], 1)

@@ -7,22 +7,20 @@ part that is handed in; another objective (β, free bits, importance weights) is
 """
 
 from collections.abc import Sequence
-from math import prod
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from pyrogen.errors import ConfigError, unknown
+from pyrogen.errors import ConfigError
 from pyrogen.explicit.latent import LatentModel
 from pyrogen.explicit.likelihoods import Likelihood
 from pyrogen.explicit.posteriors import DiagonalNormal, FlowPosterior, Posterior
 from pyrogen.explicit.priors import Prior, StandardNormal, VampPrior
-from pyrogen.nn.conv import ConvDown, ConvUp
-from pyrogen.nn.mlp import mlp
+from pyrogen.nn.networks import decoder_for, encoder_for
 
 
 class VAE(LatentModel):
-    """A variational autoencoder as a Pyro pair; labels are accepted and ignored.
+    """A variational autoencoder as a Pyro pair; labels are refused: see ``CVAE``.
 
     Args:
         shape: the shape of one datum, ``(channel, height, width)`` or ``(d,)``.
@@ -57,24 +55,18 @@ class VAE(LatentModel):
         self.latent = latent
         self.p_z = prior or StandardNormal(latent)
         self.q_z = posterior or DiagonalNormal(latent)
-        if network == "mlp":
-            dims = prod(self.shape)
-            self.encoder: nn.Module = nn.Sequential(nn.Flatten(), mlp(dims, hidden, self.q_z.outputs))
-            self.decoder = nn.Sequential(mlp(latent, hidden[::-1], prod(self.outputs)), nn.Unflatten(1, self.outputs))
-        elif network == "conv":
-            self.encoder = ConvDown(self.shape, self.q_z.outputs, hidden[0])
-            self.decoder = ConvUp(latent, self.outputs, hidden[0])
-        else:
-            raise unknown("network", network, ("mlp", "conv"))
+        self.encoder = encoder_for(network, self.shape, self.q_z.outputs, hidden)
+        self.decoder = decoder_for(network, latent, self.outputs, hidden)
 
-    def prior(self, n: int, y: Tensor | None = None) -> Any:
+    def prior_dist(self, n: int, y: Tensor | None = None) -> Any:
         """p(z) for ``n`` data."""
-        return self.p_z(n, self.posterior)
+        return self.p_z(n, self.posterior_dist)
 
-    def posterior(self, x: Tensor, y: Tensor | None = None) -> Any:
+    def posterior_dist(self, x: Tensor, y: Tensor | None = None) -> Any:
         """q(z | x)."""
         return self.q_z(self.encoder(x))
 
     def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """The mean of q(z | x), or what a flow makes of its base's: ``(batch, latent)``."""
-        return self.q_z.centre(self.encoder(x))
+        self.side(len(x), y)
+        return self.q_z.point_estimate(self.encoder(x))

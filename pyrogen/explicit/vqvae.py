@@ -20,13 +20,14 @@ from torch import Tensor, nn
 
 from pyrogen.explicit.likelihoods import BernoulliLikelihood, Likelihood
 from pyrogen.nn.codebook import Codebook, perplexity
+from pyrogen.nn.conditions import Conditional
 from pyrogen.nn.conv import halved_sizes, image_shape
 from pyrogen.nn.eval_mode import eval_mode
 from pyrogen.nn.precision import at_least_float32
 from pyrogen.nn.transformer import CausalTransformer
 
 
-class VQVAE(nn.Module):
+class VQVAE(Conditional):
     """A vector-quantised autoencoder of images, trained with its prior by ``GradientStep(vqvae.losses)``.
 
     The encoder halves the sides twice (once for images below 16 pixels). A datum's codes are one sequence
@@ -85,18 +86,18 @@ class VQVAE(nn.Module):
         """What the decoder sees of codes, ``(batch, features, *grid)``."""
         return _grid(self.codebook.vectors[codes], self.grid)
 
-    def hidden(self, e: Tensor) -> Tensor:
+    def decoder_output(self, e: Tensor) -> Tensor:
         """The decoder's output, from which the likelihood makes p(x | c)."""
         h: Tensor = at_least_float32(self.decoder(e)) + self.offset
         return h
 
-    def losses(self, x: Tensor, y: Tensor | None = None) -> dict[str, Tensor]:
+    def losses(self, x: Tensor) -> dict[str, Tensor]:
         """Minus the bound with the codebook's loss, nats per datum; and its parts.
 
         The prior learns the codes as they are: no gradient of it reaches the encoder.
         """
         e, codes, codebook = self.quantised(x)
-        distortion = -self.likelihood(self.hidden(e)).log_prob(x).flatten(1).sum(1)
+        distortion = -self.likelihood(self.decoder_output(e)).log_prob(x).flatten(1).sum(1)
         rate = -self.prior_network.log_prob(codes)
         return {
             "loss": (distortion + codebook + rate).mean(),
@@ -106,17 +107,19 @@ class VQVAE(nn.Module):
         }
 
     def model(self, x: Tensor, y: Tensor | None = None) -> None:
-        """p(x, c) over a batch ``(batch, *shape)``; labels are accepted and ignored.
+        """p(x, c) over a batch ``(batch, *shape)``.
 
         With the guide it measures; neither is trained by it.
         """
+        self.side(len(x), y)
         with pyro.plate("data", len(x)):
             codes = pyro.sample("codes", Sequences(self.prior_network, len(x)))
-            p_x = self.likelihood(self.hidden(self.embedded(codes)))
+            p_x = self.likelihood(self.decoder_output(self.embedded(codes)))
             pyro.sample("x", p_x.to_event(len(self.shape)), obs=x)
 
     def guide(self, x: Tensor, y: Tensor | None = None) -> None:
         """q(c | x), all of it on one sequence."""
+        self.side(len(x), y)
         with pyro.plate("data", len(x)):
             pyro.sample("codes", dist.Delta(self.encode(x), event_dim=1))
 
@@ -127,7 +130,7 @@ class VQVAE(nn.Module):
 
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """E[x | c] of codes, ``(batch, *shape)``."""
-        return self.likelihood.mean(self.hidden(self.embedded(z)))
+        return self.likelihood.mean(self.decoder_output(self.embedded(z)))
 
     def reconstruct(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """What is left of ``x`` in its codes."""
@@ -136,14 +139,16 @@ class VQVAE(nn.Module):
     @torch.no_grad()
     def sample(self, n: int, y: Tensor | None = None) -> Tensor:
         """Draw codes from the prior, then x ~ p(x | c): ``(n, *shape)``."""
+        self.side(n, y)
         with eval_mode(self):
             codes = self.prior_network.sample(n)
-            x: Tensor = self.likelihood(self.hidden(self.embedded(codes))).sample()
+            x: Tensor = self.likelihood(self.decoder_output(self.embedded(codes))).sample()
             return x
 
     @torch.no_grad()
     def sample_mean(self, n: int, y: Tensor | None = None) -> Tensor:
         """Draw codes from the prior and give E[x | c]: the sample without the noise of the observation model."""
+        self.side(n, y)
         with eval_mode(self):
             return self.decode(self.prior_network.sample(n))
 

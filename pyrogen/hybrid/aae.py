@@ -7,73 +7,54 @@ played. Makhzani et al., "Adversarial autoencoders", 2015.
 """
 
 from collections.abc import Sequence
-from math import pi, prod
+from math import pi
 
 import pyro
 import torch
 from torch import Tensor, nn
 
-from pyrogen.errors import ConfigError, unknown
+from pyrogen.errors import ConfigError
 from pyrogen.explicit.likelihoods import GaussianLikelihood, Likelihood
 from pyrogen.implicit.mlp import MLPCritic
-from pyrogen.nn.conv import ConvDown, ConvUp
+from pyrogen.nn.conditions import Conditional, Label
 from pyrogen.nn.eval_mode import eval_mode
-from pyrogen.nn.mlp import mlp
+from pyrogen.nn.networks import decoder_for, encoder_for
+from pyrogen.nn.noise import NormalNoise
 from pyrogen.nn.precision import at_least_float32
 
 
 class LabelMixture(nn.Module):
-    """p(z | y) = N(m_y, s² I), with the centres m in even steps on a circle in the first two coordinates.
+    """p(z | y) = N(m_y, s² I), with the means m in even steps on a circle in the first two coordinates.
 
     Args:
         latent: the dimension of z, at least 2.
-        classes: how many centres.
+        classes: how many means.
         radius: of the circle.
         deviation: s.
-
-    Attributes:
-        shares: the relative frequencies of the labels, ``(classes,)``, by which they are drawn; even at first.
 
     Raises:
         ConfigError: if there are fewer than two coordinates or no classes.
     """
 
-    centres: Tensor
-    shares: Tensor
+    means: Tensor
 
     def __init__(self, latent: int, classes: int, radius: float = 4.0, deviation: float = 0.5) -> None:
         super().__init__()
         if latent < 2 or classes < 1:
             raise ConfigError(f"a mixture by label wants latent >= 2 and labels; got {latent} and {classes} classes")
         angle = torch.arange(classes) * (2 * pi / classes)
-        centres = torch.zeros(classes, latent)
-        centres[:, :2] = radius * torch.stack([angle.cos(), angle.sin()], 1)
-        self.register_buffer("centres", centres)
-        self.register_buffer("shares", torch.ones(classes))
+        means = torch.zeros(classes, latent)
+        means[:, :2] = radius * torch.stack([angle.cos(), angle.sin()], 1)
+        self.register_buffer("means", means)
         self.deviation = deviation
 
-    def forward(self, n: int, y: Tensor | None = None) -> Tensor:
-        """Draw ``(n, latent)`` given labels ``(n,)``, drawn by ``shares`` if there are none."""
-        y = torch.multinomial(self.shares, n, replacement=True) if y is None else y
-        noise = torch.randn(n, self.centres.shape[1], device=self.centres.device, dtype=self.centres.dtype)
-        return self.centres[y] + self.deviation * noise
+    def forward(self, n: int, y: Tensor) -> Tensor:
+        """Draw ``(n, latent)`` given labels ``(n,)``."""
+        loc = self.means[y]
+        return loc + self.deviation * torch.randn_like(loc)
 
 
-class NormalPrior(nn.Module):
-    """p(z) = N(0, I); labels are accepted and ignored."""
-
-    origin: Tensor
-
-    def __init__(self, latent: int) -> None:
-        super().__init__()
-        self.register_buffer("origin", torch.zeros(latent), persistent=False)
-
-    def forward(self, n: int, y: Tensor | None = None) -> Tensor:
-        """Draw ``(n, latent)``."""
-        return torch.randn(n, len(self.origin), device=self.origin.device, dtype=self.origin.dtype)
-
-
-class AAE(nn.Module):
+class AAE(Conditional):
     """An autoencoder with a critic on its codes. It samples, and has neither a density nor a bound on one.
 
     Args:
@@ -98,22 +79,16 @@ class AAE(nn.Module):
         network: str = "mlp",
         classes: int = 0,
     ) -> None:
-        super().__init__()
-        self.shape, self.latent, self.classes = tuple(shape), latent, classes
+        super().__init__(Label(classes) if classes else None)
+        self.shape, self.latent = tuple(shape), latent
         self.likelihood = likelihood or GaussianLikelihood()
         out = (self.likelihood.outputs * self.shape[0], *self.shape[1:])
-        if network == "mlp":
-            self.encoder: nn.Module = nn.Sequential(nn.Flatten(), mlp(prod(self.shape), hidden, latent))
-            self.decoder: nn.Module = nn.Sequential(mlp(latent, hidden[::-1], prod(out)), nn.Unflatten(1, out))
-        elif network == "conv":
-            self.encoder = ConvDown(self.shape, latent, hidden[0])
-            self.decoder = ConvUp(latent, out, hidden[0])
-        else:
-            raise unknown("network", network, ("mlp", "conv"))
+        self.encoder = encoder_for(network, self.shape, latent, hidden)
+        self.decoder = decoder_for(network, latent, out, hidden)
         self.critic = MLPCritic((latent,), (256, 256), classes=classes)
-        self.prior = LabelMixture(latent, classes) if classes else NormalPrior(latent)
+        self.prior = LabelMixture(latent, classes) if classes else NormalNoise(latent)
 
-    def reconstruction(self, x: Tensor, y: Tensor | None = None) -> None:
+    def reconstruction(self, x: Tensor) -> None:
         """p(x | z = encoder(x)) over a batch, as a Pyro program for ``SVI`` with an empty guide."""
         pyro.module("encoder", self.encoder)
         pyro.module("decoder", self.decoder)
@@ -132,6 +107,16 @@ class AAE(nn.Module):
 
     @torch.no_grad()
     def sample(self, n: int, y: Tensor | None = None) -> Tensor:
-        """Draw z from the prior (given labels of ``n`` rows or of one, if it knows them) and decode it."""
+        """Draw z from the prior and decode it: ``(n, *shape)``.
+
+        Args:
+            n: the number of data.
+            y: where the prior is a mixture by label, labels of ``n`` rows or of one for all; drawn from p(y) if not
+                given.
+
+        Raises:
+            ConfigError: as ``Conditional.side``.
+        """
+        y = self.side(n, y, draw=True)
         with eval_mode(self):
-            return self.decode(self.prior(n, y if y is None else y.expand(n)))
+            return self.decode(self.prior(n) if y is None else self.prior(n, y))

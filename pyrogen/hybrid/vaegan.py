@@ -7,7 +7,6 @@ using a learned similarity metric", ICML 2016.
 """
 
 from collections.abc import Sequence
-from math import prod
 
 import pyro
 import pyro.distributions as dist
@@ -15,12 +14,13 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from pyrogen.errors import unknown
+from pyrogen.explicit.priors import standard_normal
 from pyrogen.implicit.dcgan import ConvGenerator, depth
 from pyrogen.implicit.mlp import MLPGenerator
-from pyrogen.nn.conv import ConvDown
+from pyrogen.nn.conditions import Conditional
 from pyrogen.nn.eval_mode import eval_mode
-from pyrogen.nn.mlp import mlp
+from pyrogen.nn.networks import encoder_for
+from pyrogen.nn.noise import NormalNoise
 from pyrogen.nn.precision import at_least_float32
 
 
@@ -47,7 +47,7 @@ class FeatureCritic(nn.Module):
         return at_least_float32(self.body(2 * x - 1))
 
 
-class VAEGAN(nn.Module):
+class VAEGAN(Conditional):
     """Encoder, generator (the decoder) and critic, for data in [0, 1].
 
     It samples. What its Pyro pair bounds is a likelihood of features, not of data, so the pair is kept apart (``pair``)
@@ -65,8 +65,6 @@ class VAEGAN(nn.Module):
         ConfigError: for an unknown network.
     """
 
-    origin: Tensor
-
     def __init__(
         self,
         shape: Sequence[int],
@@ -82,29 +80,25 @@ class VAEGAN(nn.Module):
         def leaky() -> nn.Module:
             return nn.LeakyReLU(0.2)
 
+        layers = depth(shape) if network == "conv" else 0
+        self.encoder = encoder_for(network, shape, 2 * latent, hidden, layers=layers)
+        self.generator: nn.Module
         if network == "mlp":
-            dims = prod(shape)
-            self.encoder: nn.Module = nn.Sequential(nn.Flatten(), mlp(dims, hidden, 2 * latent))
-            self.generator: nn.Module = MLPGenerator(latent, shape, hidden[::-1], unit=True)
-            body: nn.Module = nn.Sequential(nn.Flatten(), mlp(dims, hidden, features, leaky))
-        elif network == "conv":
-            layers = depth(shape)
-            self.encoder = ConvDown(shape, 2 * latent, hidden[0], layers=layers)
-            self.generator = ConvGenerator(latent, shape, hidden[0])
-            body = ConvDown(shape, features, hidden[0], leaky, layers=layers)
+            self.generator = MLPGenerator(latent, shape, hidden[::-1], unit=True)
         else:
-            raise unknown("network", network, ("mlp", "conv"))
+            self.generator = ConvGenerator(latent, shape, hidden[0])
+        body = encoder_for(network, shape, features, hidden, leaky, layers)
         self.critic = FeatureCritic(body, features)
         self.pair = FeaturePair(latent, self.encoder, self.generator, self.critic, sigma)
-        self.register_buffer("origin", torch.zeros(latent), persistent=False)
+        self.noise = NormalNoise(latent)
 
     def prior(self, n: int) -> Tensor:
         """Draw z ~ N(0, I), ``(n, latent)``."""
-        return torch.randn(n, self.latent, device=self.origin.device, dtype=self.origin.dtype)
+        return self.noise.sample(n)
 
     def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """The posterior mean μ(x), ``(batch, latent)``."""
-        mean: Tensor = self.pair.posterior(x).mean
+        mean: Tensor = self.pair.posterior_dist(x).mean
         return mean
 
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
@@ -115,6 +109,7 @@ class VAEGAN(nn.Module):
     @torch.no_grad()
     def sample(self, n: int, y: Tensor | None = None) -> Tensor:
         """Draw z from the prior and decode it: ``(n, *shape)``."""
+        self.side(n, y)
         with eval_mode(self):
             return self.decode(self.prior(n))
 
@@ -140,7 +135,7 @@ class FeaturePair(nn.Module):
         self.latent, self.encoder, self.generator = latent, encoder, generator
         self._critic = (critic,)  # in a tuple it is no part of this module, and the step does not train it
 
-    def posterior(self, x: Tensor) -> dist.TorchDistribution:
+    def posterior_dist(self, x: Tensor) -> dist.TorchDistribution:
         """q(z | x) = N(μ(x), diag σ²(x))."""
         mean, log_scale = at_least_float32(self.encoder(x)).chunk(2, -1)
         return dist.Normal(mean, log_scale.exp(), validate_args=False).to_event(1)
@@ -151,17 +146,16 @@ class FeaturePair(nn.Module):
         f: Tensor = functional_call(network, {n: p.detach() for n, p in network.state_dict().items()}, (2 * x - 1,))
         return at_least_float32(f)
 
-    def model(self, x: Tensor, y: Tensor | None = None) -> None:
-        """p(f(x), z) over a batch ``(batch, *shape)``; labels are accepted and ignored."""
+    def model(self, x: Tensor) -> None:
+        """p(f(x), z) over a batch ``(batch, *shape)``."""
         with pyro.plate("data", len(x)):
-            origin = x.new_zeros(len(x), self.latent)
-            z = pyro.sample("z", dist.Normal(origin, 1.0, validate_args=False).to_event(1))
+            z = pyro.sample("z", standard_normal(x.new_zeros(len(x), self.latent)))
             real, made = self.features(x), self.features(self.generator(z))
             unit = real.std(0, correction=0).clamp_min(1e-3)  # else the critic's own growth would set the weight
             likely = dist.Normal(made / unit, self.sigma, validate_args=False).to_event(1)
             pyro.sample("f", likely, obs=real / unit)
 
-    def guide(self, x: Tensor, y: Tensor | None = None) -> None:
+    def guide(self, x: Tensor) -> None:
         """q(z | x) over a batch."""
         with pyro.plate("data", len(x)):
-            pyro.sample("z", self.posterior(x))
+            pyro.sample("z", self.posterior_dist(x))

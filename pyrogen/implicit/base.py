@@ -5,10 +5,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pyrogen.errors import ConfigError
+from pyrogen.nn.conditions import Conditional, Label
 from pyrogen.nn.eval_mode import eval_mode
+from pyrogen.nn.noise import NormalNoise
 
 
-class Adversarial(nn.Module):
+class Adversarial(Conditional):
     """``x = generator(z)``, ``z ~ N(0, I)``, with the critic it was trained against.
 
     Abstract: ``GAN``, ``DCGAN``, ``WGAN`` and ``ResGAN`` choose the networks.
@@ -24,30 +26,23 @@ class Adversarial(nn.Module):
         classes: how many labels a conditional model knows; 0 for an unconditional one.
         bits: how many coordinates of z are signs.
 
-    Attributes:
-        shares: the relative frequencies of the labels, ``(classes,)``, by which they are drawn; even at first.
-
     Raises:
         ConfigError: if there are more signs than coordinates.
     """
 
-    origin: Tensor
-    shares: Tensor
-
     def __init__(
         self, generator: nn.Module, critic: nn.Module, latent: int, classes: int = 0, n_binary: int = 0
     ) -> None:
-        super().__init__()
+        super().__init__(Label(classes) if classes else None)
         if not 0 <= n_binary <= latent:
             raise ConfigError(f"n_binary must lie between 0 and latent={latent}; got {n_binary}")
         self.n_binary = n_binary
         self.generator, self.critic, self.latent, self.classes = generator, critic, latent, classes
-        self.register_buffer("shares", torch.ones(classes) if classes else None)
-        self.register_buffer("origin", torch.zeros(latent), persistent=False)  # carries device and type
+        self.noise = NormalNoise(latent)
 
     def prior(self, n: int) -> Tensor:
         """Draw z, ``(n, latent)``."""
-        z = torch.randn(n, self.latent, device=self.origin.device, dtype=self.origin.dtype)
+        z = self.noise.sample(n)
         if self.n_binary:
             z[:, -self.n_binary :] = z[:, -self.n_binary :].ge(0).to(z) * 2 - 1
         return z
@@ -58,13 +53,12 @@ class Adversarial(nn.Module):
 
         Args:
             n: how many.
-            y: for a conditional model, labels of ``n`` rows or of one row for all; drawn by ``shares`` if not given.
+            y: for a conditional model, labels of ``n`` rows or of one row for all; drawn from p(y) if not given.
+
+        Raises:
+            ConfigError: as ``Conditional.side``.
         """
-        if self.classes:
-            y = torch.multinomial(self.shares, n, replacement=True) if y is None else y
-            if len(y) not in (1, n):
-                raise ConfigError(f"expected labels with 1 or {n} rows; got {len(y)}")
-            y = y.expand(n)
+        y = self.side(n, y, draw=True)
         with eval_mode(self):
             x: Tensor = self.generator(self.prior(n), y)
             return x

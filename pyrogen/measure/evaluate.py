@@ -16,9 +16,10 @@ from pyrogen.measure.likelihood import density_scores, mean_score, pair_scores
 from pyrogen.measure.mmd import mmd2
 from pyrogen.measure.neighbours import nearest_neighbour
 from pyrogen.measure.reconstruction import reconstruction_score
+from pyrogen.nn.conditions import Label
 from pyrogen.nn.eval_mode import eval_mode
 from pyrogen.protocols import Reconstructing, Sampler, Score
-from pyrogen.pyro_tools.programs import count_positional, drop_extra_args
+from pyrogen.pyro_tools.programs import drop_extra_args
 from pyrogen.random import derive, scoped_seed
 
 N_SAMPLES = 1000
@@ -53,7 +54,7 @@ def evaluate(model: Any, data: Dataset | Split, *, k: int = 100, seed: int = 0) 
     with torch.no_grad(), eval_mode(model), explain_dtype_errors(model, test):
         scores = likelihood_scores(model, data, k=k, seed=seed)
         if isinstance(model, Reconstructing):
-            scores["reconstruction"] = reconstruction_score(model.reconstruct, *test[:2])
+            scores["reconstruction"] = reconstruction_score(drop_extra_args(model.reconstruct), *test[:2])
         if isinstance(data, Dataset) and isinstance(model, Sampler):
             scores |= sample_scores(draw_samples(model, data, N_SAMPLES, seed), data, seed)
         return scores
@@ -65,14 +66,16 @@ def likelihood_scores(model: Any, data: Dataset | Split, *, k: int = 100, seed: 
     test = (data.test if isinstance(data, Dataset) else data).tensors(seed)
     x, *rest = test
     if callable(getattr(model, "log_prob", None)):
-        declared = getattr(model, "kind", None)
-        if space is not None and declared is not None and declared != space.kind:
+        declared = getattr(model, "probability", None)
+        if space is not None and declared is not None and declared != space.probability:
             raise ConfigError(f"the model has a {declared}, but the likelihood of this data set is a {space}")
-        scores, values = density_scores(drop_extra_args(model.log_prob, count_positional(model.log_prob)), x, *rest)
+        # Labels are summed out, so that the value is log p(x), as an unconditional model's is.
+        given = () if isinstance(getattr(model, "condition", None), Label) else rest
+        scores, values = density_scores(drop_extra_args(model.log_prob), x, *given)
     elif callable(getattr(model, "model", None)) and callable(getattr(model, "guide", None)):
         scores, values = pair_scores(model, x, *rest, space=space, k=k, seed=seed)
     elif isinstance(model, Sampler):
-        if space is not None and space.kind == "mass":
+        if space is not None and space.probability == "mass":
             return {}  # a kernel-density estimate is not comparable with the masses of this data set
         valid = data.valid.tensors(seed)[0] if isinstance(data, Dataset) else x[: len(x) // 2]
         with scoped_seed(derive(seed, "kde")):
@@ -154,7 +157,7 @@ def in_chunks(
     parts = []
     for start in range(0, n, rows):
         count = min(rows, n - start)
-        part = model.sample(count, None if y is None else y[start : start + count])
+        part = drop_extra_args(model.sample)(count, None if y is None else y[start : start + count])
         given = tuple(part.shape) if isinstance(part, Tensor) else type(part).__name__
         expected = (count, *(shape if shape is not None else given[1:])) if isinstance(given, tuple) else (count,)
         if given != expected:

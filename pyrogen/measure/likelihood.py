@@ -20,10 +20,11 @@ from pyro.distributions.util import scale_and_mask
 from pyro.poutine import Trace
 from torch import Tensor
 
-from pyrogen.data.space import Space, require_kind
+from pyrogen.data.space import Space, require_probability
 from pyrogen.errors import ConfigError
 from pyrogen.measure.enumeration import has_enumerated_sites, marginal_log_prob
 from pyrogen.measure.structure import PairStructure, pair_structure, programs
+from pyrogen.nn.conditions import Label
 from pyrogen.protocols import Pair, Score
 from pyrogen.pyro_tools.traces import data_dim, log_prob, sample_sites, sum_plates, trace_particles
 from pyrogen.random import derive, scoped_seed
@@ -124,18 +125,22 @@ def pair_scores(
     """
     elbo, iwae, structure = bounds(pair, x, *rest, k=k, seed=seed)
     if space is not None:
-        require_kind(space, structure.kind, "the model")
-    prior = getattr(pair, "log_prob_label", None)
-    if prior is not None and rest:
-        elbo, iwae = elbo + prior(rest[0]), iwae + prior(rest[0])
+        require_probability(space, structure.probability, "the model")
+    kind = structure.score_kind
+    condition = getattr(pair, "condition", None)
+    if isinstance(condition, Label) and rest:
+        # log p(x) = log Σ_y p(y) p(x | y) ≥ log p(y) + log p(x | y) for any y
+        prior = condition.log_prob(rest[0])
+        elbo, iwae = elbo + prior, iwae + prior
+        kind = "lower_bound" if kind == "exact" else kind
     check_finite_values(iwae, "the log-likelihood of the pair")
     note: dict[str, Any] = {} if structure.no_bound_reason is None else {"note": structure.no_bound_reason}
     if not structure.latent:
-        return {"log_likelihood": mean_score(iwae, structure.score_kind, **note)}, iwae
+        return {"log_likelihood": mean_score(iwae, kind, **note)}, iwae
     check_finite_values(elbo, "the ELBO of the pair")
     note["k"] = 1 if structure.deterministic_guide else k
-    best = mean_score(iwae, structure.score_kind, **note)
-    return {"log_likelihood": best, "elbo": mean_score(elbo, structure.score_kind, **note), "iwae": best}, iwae
+    best = mean_score(iwae, kind, **note)
+    return {"log_likelihood": best, "elbo": mean_score(elbo, kind, **note), "iwae": best}, iwae
 
 
 def density_scores(log_prob: Callable[..., Tensor], x: Tensor, *rest: Tensor) -> tuple[dict[str, Score], Tensor]:

@@ -19,7 +19,7 @@ from torch.distributions import biject_to
 
 from pyrogen.errors import ConfigError
 from pyrogen.protocols import Kind, Pair
-from pyrogen.pyro_tools.programs import count_positional, drop_extra_args
+from pyrogen.pyro_tools.programs import drop_extra_args
 from pyrogen.pyro_tools.traces import (
     Site,
     batch_plates,
@@ -43,7 +43,7 @@ class PairStructure:
         depth: the deepest nesting of plates.
         data: the names of the data plates, whose size follows the number of data.
         max_rows: the most data that these plates admit; ``None`` for any number.
-        kind: whether the observed sites have a ``mass`` or a ``density``.
+        probability: whether the observed sites have a ``mass`` or a ``density``.
         latent: whether there is a latent variable that is drawn, not marginalised.
         shared: whether there is a global latent variable, outside the data plate.
         deterministic_guide: whether all draws of the guide are equal, so that one is enough.
@@ -53,7 +53,7 @@ class PairStructure:
     depth: int
     data: frozenset[str]
     max_rows: int | None
-    kind: str
+    probability: str
     latent: bool
     shared: bool
     deterministic_guide: bool
@@ -69,12 +69,7 @@ class PairStructure:
 
 def programs(pair: Pair) -> tuple[Program, Program]:
     """Return model and guide, wrapped to drop side information that they do not take."""
-    takes = getattr(pair, "takes", None) or {}
-    model, guide = (
-        drop_extra_args(f, takes[name] if name in takes else count_positional(f))
-        for name, f in (("model", pair.model), ("guide", pair.guide))
-    )
-    return model, guide
+    return drop_extra_args(pair.model), drop_extra_args(pair.guide)
 
 
 def pair_structure(pair: Pair, x: Tensor, *rest: Tensor) -> PairStructure:
@@ -107,7 +102,7 @@ def pair_structure(pair: Pair, x: Tensor, *rest: Tensor) -> PairStructure:
         depth=max((-f.dim for f in frames), default=0),
         data=data,
         max_rows=min(full, default=None),
-        kind="mass" if all(s["fn"].support.is_discrete for s in observed) else "density",
+        probability="mass" if all(s["fn"].support.is_discrete for s in observed) else "density",
         latent=bool(latent_sites),
         shared=any(data_dim(site, data) is None for site in latent_sites),
         deterministic_guide=all(is_delta(site["fn"]) and site["name"] not in random_sites for site in guide),

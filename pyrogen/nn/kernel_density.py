@@ -14,14 +14,14 @@ def log_density(x: Tensor, samples: Tensor, bandwidth: float | Tensor, rows: int
 
     Args:
         x: where to evaluate, ``(n, *event)``.
-        samples: the centres s, ``(m, *event)``.
+        samples: the points s, ``(m, *event)``.
         bandwidth: h, in the unit of x.
         rows: rows of x per chunk.
     """
-    flat, centres = x.flatten(1), samples.flatten(1)
+    flat, points = x.flatten(1), samples.flatten(1)
     h = torch.as_tensor(bandwidth, dtype=x.dtype, device=x.device)
-    constant = log(len(centres)) + flat.shape[1] * (0.5 * log(2 * pi) + h.log())
-    parts = [(_squared_distances(part, centres) / (-2 * h**2)).logsumexp(1) - constant for part in flat.split(rows)]
+    constant = log(len(points)) + flat.shape[1] * (0.5 * log(2 * pi) + h.log())
+    parts = [(_squared_distances(part, points) / (-2 * h**2)).logsumexp(1) - constant for part in flat.split(rows)]
     return torch.cat(parts)
 
 
@@ -30,7 +30,7 @@ def best_bandwidth(valid: Tensor, samples: Tensor, rows: int = 2000) -> float:
 
     Args:
         valid: validation data, of which the first ``rows`` are used.
-        samples: the centres.
+        samples: the points.
         rows: the most validation data to use.
     """
     square = _squared_distances(valid[:rows].flatten(1), samples.flatten(1))
@@ -52,6 +52,6 @@ def best_bandwidth(valid: Tensor, samples: Tensor, rows: int = 2000) -> float:
     return exp((low + high) / 2)
 
 
-def _squared_distances(x: Tensor, centres: Tensor) -> Tensor:
+def _squared_distances(x: Tensor, points: Tensor) -> Tensor:
     """Squared distances, ``(n, m)``, computed in float64, where the matrix form of ``cdist`` is accurate enough."""
-    return torch.cdist(x.double(), centres.double()).square().to(x.dtype)
+    return torch.cdist(x.double(), points.double()).square().to(x.dtype)

@@ -29,6 +29,8 @@ class MaskedMLP(nn.Module):
     """An autoregressive MLP (MADE): outputs for dimension i depend only on ``x_1 … x_{i-1}``.
 
     Every hidden unit has a degree m and depends on inputs 1 … m; the outputs for i depend on units of degree below i.
+    Features of side information are inputs of degree 0, and then some hidden units are of degree 0 too, so that the
+    outputs for the first dimension depend on them.
     Germain, Gregor, Murray and Larochelle, "MADE: masked autoencoder for distribution estimation", ICML 2015.
 
     Args:
@@ -36,6 +38,7 @@ class MaskedMLP(nn.Module):
         hidden: widths of the hidden layers.
         outputs: the number of outputs per dimension.
         activation: the nonlinearity after each hidden layer.
+        context: how many features of side information there are.
     """
 
     def __init__(
@@ -44,25 +47,31 @@ class MaskedMLP(nn.Module):
         hidden: Sequence[int],
         outputs: int,
         activation: Callable[[], nn.Module] = nn.SiLU,
+        context: int = 0,
     ) -> None:
         super().__init__()
         self.dims, self.outputs = dims, outputs
         degrees = torch.arange(1, dims + 1)
         layers: list[nn.Module] = []
-        before = degrees
+        before = torch.cat([torch.zeros(context, dtype=torch.long), degrees])
+        least = 0 if context else 1
         for width in hidden:
-            after = torch.arange(width) % max(dims - 1, 1) + 1
+            after = torch.arange(width) % max(dims - least, 1) + least
             layers += [MaskedLinear(after[:, None] >= before), activation()]
             before = after
         self.body = nn.Sequential(*layers)
         self.head = MaskedLinear((degrees[:, None] > before).repeat(outputs, 1))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map ``(batch, *event)`` of d values to ``(batch, outputs, d)``."""
-        return self.head(self.body(x.flatten(1))).view(-1, self.outputs, self.dims)
+    def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:
+        """Map ``(batch, *event)`` of d values, and features ``(batch, context)``, to ``(batch, outputs, d)``."""
+        return self.head(self.body(_inputs(x, c))).view(-1, self.outputs, self.dims)
 
-    def at(self, x: Tensor, i: int) -> Tensor:
+    def at(self, x: Tensor, i: int, c: Tensor | None = None) -> Tensor:
         """Return the outputs for dimension i alone, ``(batch, outputs, 1)``; they do not depend on x from i on."""
         rows = slice(i, None, self.dims)
         weight = self.head.mask[rows] * self.head.weight[rows]
-        return F.linear(self.body(x.flatten(1)), weight, self.head.bias[rows])[:, :, None]
+        return F.linear(self.body(_inputs(x, c)), weight, self.head.bias[rows])[:, :, None]
+
+
+def _inputs(x: Tensor, c: Tensor | None) -> Tensor:
+    return x.flatten(1) if c is None else torch.cat([c, x.flatten(1)], 1)

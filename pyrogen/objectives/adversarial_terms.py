@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from pyrogen.errors import ConfigError
 from pyrogen.nn.precision import model_dtype
 from pyrogen.objectives.adversarial import AdversarialLoss
-from pyrogen.pyro_tools.programs import count_positional, drop_extra_args
+from pyrogen.pyro_tools.programs import drop_extra_args
 
 
 class AdversarialTerms:
@@ -36,8 +36,8 @@ class AdversarialTerms:
         loss: AdversarialLoss,
         penalty: Callable[..., Tensor] | None,
     ) -> None:
-        self.generate = drop_extra_args(generator, count_positional(generator))
-        self.score = drop_extra_args(critic, count_positional(critic))
+        self.generate = drop_extra_args(generator)
+        self.score = drop_extra_args(critic)
         self.prior, self.loss, self.penalty = prior, loss, penalty
         self.features: Callable[..., Tensor] | None = None
         if getattr(loss, "on_features", ()):
@@ -47,7 +47,7 @@ class AdversarialTerms:
                     f"{type(loss).__name__} works on features of the critic: expected a critic with a method "
                     f"features(x) -> (batch, dims); got {type(critic).__name__}"
                 )
-            self.features = drop_extra_args(features, count_positional(features))
+            self.features = drop_extra_args(features)
 
     def critic_terms(
         self, x: Tensor, sigma: Tensor | None, penalty_factor: Tensor | None, *rest: Tensor

@@ -1,7 +1,7 @@
 """Calling Pyro programs with only as many positional arguments as they accept."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import nn
@@ -27,6 +27,18 @@ def count_positional(program: Program) -> int:
     return count
 
 
-def drop_extra_args(program: Program, n: int) -> Program:
-    """Wrap ``program`` so that positional arguments after the first ``n`` are dropped."""
+def arity(program: Program) -> int:
+    """Return the number of arguments ``(x, y, …)`` that ``program`` is to be given: all that it accepts, or fewer.
+
+    The object that ``program`` is a method of may declare fewer by ``takes``, ``{"log_prob": 1, …}``, as an
+    unconditional model does.
+    """
+    declared = getattr(getattr(program, "__self__", None), "takes", None)
+    most = declared.get(getattr(program, "__name__", "")) if isinstance(declared, Mapping) else None
+    return most if isinstance(most, int) else count_positional(program)
+
+
+def drop_extra_args(program: Program) -> Program:
+    """Wrap ``program`` so that positional arguments after the first ``arity(program)`` are dropped."""
+    n = arity(program)
     return lambda *args, **kwargs: program(*args[:n], **kwargs)

@@ -7,6 +7,7 @@ import torch
 
 from pyrogen.data.dataset import Dataset
 from pyrogen.implicit.base import Adversarial, Scale
+from pyrogen.nn.conditions import Label
 from pyrogen.objectives.adversarial import AdversarialLoss, Hinge, LeastSquares, Minimax, NonSaturating
 from pyrogen.objectives.penalties import R1Penalty
 from pyrogen.recipes.setup import (
@@ -49,8 +50,8 @@ def adversarial_setup(
         optim: as for ``AdversarialGame``.
         **options: further options of ``AdversarialGame``.
     """
-    if model.classes:
-        model.shares.copy_(label_counts(data))
+    if isinstance(model.condition, Label):
+        model.condition.set_frequencies(label_counts(data))
     game = AdversarialGame(
         model.generator, model.critic, model.prior, loss, optim or no_momentum(lr), schedule=cosine(steps), **options
     )

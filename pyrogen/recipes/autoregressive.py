@@ -8,11 +8,11 @@ from torch import Tensor
 
 from pyrogen.data.dataset import Dataset
 from pyrogen.explicit.autoregressive import MADE
-from pyrogen.explicit.mixture_likelihood import conditional
+from pyrogen.explicit.mixture_likelihood import likelihood_for
 from pyrogen.explicit.pixelcnn import PixelCNN
-from pyrogen.recipes.options import BatchSize, Components, Hidden, LearningRate, Steps
+from pyrogen.recipes.options import BatchSize, Components, Hidden, LabelCondition, LearningRate, Steps
 from pyrogen.recipes.registry import register
-from pyrogen.recipes.setup import TrainingSetup, in_unit_box, svi
+from pyrogen.recipes.setup import TrainingSetup, in_unit_box, label_condition, svi
 
 
 @register("explicit", "exact", "masked autoregressive network (MADE)")
@@ -21,13 +21,14 @@ def made(
     *,
     hidden: Hidden = (512, 512),
     components: Components = 10,
+    condition: LabelCondition = "none",
     steps: Steps = 5000,
     batch_size: BatchSize = 256,
     lr: LearningRate = 2e-3,
 ) -> TrainingSetup:
     """Germain et al., ICML 2015."""
-    likelihood = conditional(data.space, components)
-    model = MADE(data.shape, hidden, likelihood, *_units(data))
+    likelihood = likelihood_for(data.space, components)
+    model = MADE(data.shape, hidden, likelihood, *_units(data), label_condition(data, condition))
     return TrainingSetup(model, svi(model, lr, steps, clip_norm=10.0), data)
 
 
@@ -39,15 +40,16 @@ def pixelcnn(
     layers: Annotated[PositiveInt, Field(description="gated layers; the first has a 7 × 7 kernel")] = 5,
     kernel: Annotated[PositiveInt, Field(description="kernel size of the other layers")] = 3,
     components: Components = 5,
+    condition: LabelCondition = "none",
     steps: Steps = 3000,
     batch_size: BatchSize = 64,
     lr: LearningRate = 3e-3,
 ) -> TrainingSetup:
     """Van den Oord et al., NeurIPS 2016."""
-    likelihood = conditional(data.space, components)
+    likelihood = likelihood_for(data.space, components)
     mean, scale = _units(data)
     whole = (mean.mean().expand(data.shape), scale.square().mean().sqrt().expand(data.shape))
-    model = PixelCNN(data.shape, width, layers, likelihood, kernel, *whole)
+    model = PixelCNN(data.shape, width, layers, likelihood, kernel, *whole, label_condition(data, condition))
     return TrainingSetup(model, svi(model, lr, steps, clip_norm=10.0), data)
 
 

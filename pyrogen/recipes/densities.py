@@ -7,15 +7,15 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from pyro.infer import TraceEnum_ELBO
 
 from pyrogen.data.dataset import Dataset
-from pyrogen.data.space import require_kind
+from pyrogen.data.space import require_probability
 from pyrogen.explicit.gaussian import Gaussian
 from pyrogen.explicit.histogram import Histogram
 from pyrogen.explicit.kde import KernelDensity
 from pyrogen.explicit.mixture import GaussianMixture
 from pyrogen.explicit.ppca import PPCA
-from pyrogen.recipes.options import BatchSize, LearningRate, LoggedBatch, OneStep, Steps
+from pyrogen.recipes.options import BatchSize, LabelCondition, LearningRate, LoggedBatch, OneStep, Steps
 from pyrogen.recipes.registry import register
-from pyrogen.recipes.setup import TrainingSetup, svi
+from pyrogen.recipes.setup import TrainingSetup, label_condition, svi
 from pyrogen.steps.closed_form import ClosedForm
 
 
@@ -29,7 +29,7 @@ def gaussian(
     lr: LearningRate = 0.03,
 ) -> TrainingSetup:
     """SVI with an empty guide, from the mean and the deviation of the data."""
-    require_kind(data.space, Gaussian.kind, "a Gaussian")
+    require_probability(data.space, Gaussian.probability, "a Gaussian")
     x, *_ = data.train.tensors()
     flat = x.flatten(1)
     model = Gaussian(data.shape, covariance, flat.mean(0), flat.std(0).clamp_min(1e-6))
@@ -47,7 +47,7 @@ def ppca(
     lr: LearningRate = 0.01,
 ) -> TrainingSetup:
     """Tipping and Bishop, 1999."""
-    require_kind(data.space, PPCA.kind, "PPCA")
+    require_probability(data.space, PPCA.probability, "PPCA")
     x, *_ = data.train.tensors()
     model = PPCA(data.shape, latent, x.mean(0), float(x.flatten(1).std(0).square().mean().sqrt()))
     if fit == "closed":
@@ -63,17 +63,19 @@ def mixture(
         PositiveInt, Field(description="number of Gaussians, at most the number of training data")
     ] = 10,
     covariance: Annotated[Literal["diagonal", "full"], Field(description="form of the covariance")] = "full",
-    floor: Annotated[
+    min_std: Annotated[
         PositiveFloat, Field(description="smallest standard deviation of a component, relative to that of the data")
     ] = 0.03,
+    condition: LabelCondition = "none",
     steps: Steps = 2000,
     batch_size: BatchSize = 256,
     lr: LearningRate = 3e-3,
 ) -> TrainingSetup:
     """SVI with the component summed out, from k-means clusters."""
-    require_kind(data.space, GaussianMixture.kind, "a mixture of Gaussians")
+    require_probability(data.space, GaussianMixture.probability, "a mixture of Gaussians")
     x, *_ = data.train.tensors()
-    model = GaussianMixture.from_clusters(x, components, covariance, floor)
+    given = label_condition(data, condition)
+    model = GaussianMixture.from_clusters(x, components, covariance, min_std, condition=given)
     return TrainingSetup(model, svi(model, lr, steps, loss=TraceEnum_ELBO(max_plate_nesting=1)), data)
 
 
@@ -81,13 +83,13 @@ def mixture(
 def kde(
     data: Dataset,
     *,
-    centres: Annotated[PositiveInt, Field(description="number of training data that are kept")] = 10_000,
+    points: Annotated[PositiveInt, Field(description="number of training data that are kept")] = 10_000,
     steps: OneStep = 1,
     batch_size: LoggedBatch = 256,
 ) -> TrainingSetup:
-    """A Gaussian around each of ``centres`` training data."""
-    require_kind(data.space, KernelDensity.kind, "a kernel-density estimate")
-    x, valid = data.train.tensors()[0][:centres], data.valid.tensors()[0]
+    """A Gaussian around each of ``points`` training data."""
+    require_probability(data.space, KernelDensity.probability, "a kernel-density estimate")
+    x, valid = data.train.tensors()[0][:points], data.valid.tensors()[0]
     model = KernelDensity(x)
     return TrainingSetup(model, ClosedForm(model, partial(KernelDensity.from_data, x, valid)), data)
 
@@ -102,8 +104,8 @@ def histogram(
     batch_size: LoggedBatch = 256,
 ) -> TrainingSetup:
     """Relative frequencies on a grid of cells, mixed with a uniform density."""
-    kind = data.space.kind
-    bins = 2 if kind == "mass" else bins
-    model = Histogram(data.shape, bins, kind, background)
+    probability = data.space.probability
+    bins = 2 if probability == "mass" else bins
+    model = Histogram(data.shape, bins, probability, background)
     x, *_ = data.train.tensors()
-    return TrainingSetup(model, ClosedForm(model, partial(Histogram.from_data, x, bins, kind, background)), data)
+    return TrainingSetup(model, ClosedForm(model, partial(Histogram.from_data, x, bins, probability, background)), data)

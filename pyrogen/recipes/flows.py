@@ -6,15 +6,16 @@ from pydantic import Field, PositiveInt
 from torch import nn
 
 from pyrogen.data.dataset import Dataset
-from pyrogen.data.space import require_kind
+from pyrogen.data.space import require_probability
 from pyrogen.explicit.autoregressive import MADE
 from pyrogen.explicit.flow import Flow, autoregressive, coupling, multiscale
 from pyrogen.explicit.mixture_likelihood import MixtureLikelihood
 from pyrogen.explicit.spline import Spline
 from pyrogen.explicit.transforms import Affine, Logit, Standardise
-from pyrogen.recipes.options import BaseComponents, BatchSize, LearningRate, Steps, Widths
+from pyrogen.nn.conditions import Condition
+from pyrogen.recipes.options import BaseComponents, BatchSize, LabelCondition, LearningRate, Steps, Widths
 from pyrogen.recipes.registry import register
-from pyrogen.recipes.setup import TrainingSetup, require_images, svi
+from pyrogen.recipes.setup import TrainingSetup, label_condition, require_images, svi
 
 
 @register("explicit", "exact", "affine coupling flow: Real NVP, or NICE; multi-scale for images")
@@ -30,17 +31,19 @@ def realnvp(
     scale: Annotated[
         bool, Field(description="`true`: affine layers; `false`: additive, volume-preserving layers (NICE)")
     ] = True,
+    condition: LabelCondition = "none",
     steps: Steps = 5000,
     batch_size: BatchSize = 256,
     lr: LearningRate = 2e-3,
 ) -> TrainingSetup:
     """Dinh, Sohl-Dickstein and Bengio, ICLR 2017; NICE: Dinh, Krueger and Bengio, 2014."""
+    given = label_condition(data, condition)
     if network == "conv":
         require_images(data, "network=conv")
-        maps = multiscale(data.shape, layers, hidden[0], len(hidden), Affine(scale))
+        maps = multiscale(data.shape, layers, hidden[0], len(hidden), Affine(scale), _context(given))
     else:
-        maps = coupling(data.shape, layers, hidden, Affine(scale))
-    return _setup(data, Flow(data.shape, [*real_line(data), *maps]), lr, steps)
+        maps = coupling(data.shape, layers, hidden, Affine(scale), _context(given))
+    return _setup(data, Flow(data.shape, [*real_line(data), *maps], condition=given), lr, steps)
 
 
 @register("explicit", "exact", "masked autoregressive flow over a mixture or a normal base")
@@ -50,13 +53,15 @@ def maf(
     layers: Annotated[PositiveInt, Field(description="autoregressive layers")] = 5,
     hidden: Annotated[Widths, Field(description="widths of each masked network")] = (128, 128),
     components: BaseComponents = 10,
+    condition: LabelCondition = "none",
     steps: Steps = 5000,
     batch_size: BatchSize = 256,
     lr: LearningRate = 2e-3,
 ) -> TrainingSetup:
     """Papamakarios, Pavlakou and Murray, NeurIPS 2017."""
-    maps = autoregressive(data.shape, layers, hidden)
-    return _setup(data, Flow(data.shape, [*real_line(data), *maps], _base(data, hidden, components)), lr, steps)
+    given = label_condition(data, condition)
+    maps = [*real_line(data), *autoregressive(data.shape, layers, hidden, context=_context(given))]
+    return _setup(data, Flow(data.shape, maps, _base(data, hidden, components, condition), given), lr, steps)
 
 
 @register("explicit", "exact", "rational-quadratic spline flow, autoregressive or coupling")
@@ -70,19 +75,21 @@ def spline(
         Literal["autoregressive", "coupling"], Field(description="autoregressive or coupling layers")
     ] = "autoregressive",
     components: BaseComponents = 32,
+    condition: LabelCondition = "none",
     steps: Steps = 6000,
     batch_size: BatchSize = 256,
     lr: LearningRate = 1e-2,
 ) -> TrainingSetup:
     """Durkan et al., NeurIPS 2019."""
     layered = {"autoregressive": autoregressive, "coupling": coupling}[form]
-    maps = layered(data.shape, layers, hidden, Spline(bins))
-    return _setup(data, Flow(data.shape, [*real_line(data), *maps], _base(data, hidden, components)), lr, steps)
+    given = label_condition(data, condition)
+    maps = [*real_line(data), *layered(data.shape, layers, hidden, Spline(bins), context=_context(given))]
+    return _setup(data, Flow(data.shape, maps, _base(data, hidden, components, condition), given), lr, steps)
 
 
 def real_line(data: Dataset) -> list[nn.Module]:
     """The maps that bring data to the real line and to zero mean and unit deviation."""
-    require_kind(data.space, Flow.kind, "a flow")
+    require_probability(data.space, Flow.probability, "a flow")
     x, *_ = data.train.tensors()
     first = [Logit()] if data.space.support == "unit" else []
     for step in first:
@@ -90,9 +97,16 @@ def real_line(data: Dataset) -> list[nn.Module]:
     return [*first, Standardise(x.mean(0), x.std(0, correction=0).clamp_min(1e-6))]
 
 
-def _base(data: Dataset, hidden: tuple[int, ...], components: int) -> MADE | None:
+def _context(condition: Condition | None) -> int:
+    """How many features of side information the networks take."""
+    return 0 if condition is None else condition.features
+
+
+def _base(data: Dataset, hidden: tuple[int, ...], components: int, condition: str) -> MADE | None:
     """An autoregressive mixture over noise of the data's size; for one component the standard normal."""
-    return None if components == 1 else MADE((data.dims,), hidden, MixtureLikelihood(components))
+    if components == 1:
+        return None
+    return MADE((data.dims,), hidden, MixtureLikelihood(components), condition=label_condition(data, condition))
 
 
 def _setup(data: Dataset, model: Flow, lr: float, steps: int) -> TrainingSetup:

@@ -8,8 +8,9 @@ from torch.optim import Adam
 
 from pyrogen.data.dataset import Dataset
 from pyrogen.errors import ConfigError
-from pyrogen.hybrid.aae import AAE, LabelMixture
+from pyrogen.hybrid.aae import AAE
 from pyrogen.hybrid.vaegan import VAEGAN
+from pyrogen.nn.conditions import Label
 from pyrogen.objectives.penalties import R1Penalty
 from pyrogen.recipes.options import (
     AnyNetwork,
@@ -66,8 +67,8 @@ def aae(
         require_labels(data, "prior=label")
     classes = len(data.classes) if prior == "label" else 0
     model = AAE(data.shape, latent, hidden, observation_model(data, likelihood, sigma), network, classes)
-    if isinstance(model.prior, LabelMixture):
-        model.prior.shares.copy_(label_counts(data))
+    if isinstance(model.condition, Label):
+        model.condition.set_frequencies(label_counts(data))
     fit = SVI(model.reconstruction, optim=partial(Adam, lr=lr), schedule=cosine(steps))
     rules = {"optim": no_momentum(2 * lr), "penalty": R1Penalty(r1), "schedule": cosine(steps)}
     game = LatentAdversarialStep(model.encoder, model.critic, model.prior, **rules)

@@ -8,13 +8,13 @@ from torch import Tensor
 
 from pyrogen.data.dataset import Dataset
 from pyrogen.errors import ConfigError
-from pyrogen.explicit.conditions import Attributes, Condition, Label, PartialImage, observe_quadrants
 from pyrogen.explicit.cvae import CVAE
 from pyrogen.explicit.ladder import LadderVAE
 from pyrogen.explicit.posteriors import FlowPosterior
 from pyrogen.explicit.priors import VampPrior
 from pyrogen.explicit.vae import VAE
 from pyrogen.explicit.vqvae import VQVAE, VQVAE2
+from pyrogen.nn.conditions import Attributes, Condition, Label, PartialImage, observe_quadrants
 from pyrogen.objectives.elbo import IWAE, BetaELBO, FreeBits, Objective, Warmup
 from pyrogen.recipes.options import (
     BatchSize,

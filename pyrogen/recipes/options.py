@@ -59,6 +59,9 @@ Components = Annotated[PositiveInt, Field(description="components of each mixtur
 BaseComponents = Annotated[
     PositiveInt, Field(description="Gaussians in each conditional of the base distribution; 1 for a standard normal")
 ]
+LabelCondition = Annotated[
+    Literal["none", "label"], Field(description="`label` for a density p(x given y) of each class, `none` for p(x)")
+]
 Network = Annotated[Literal["mlp", "conv"], Field(description="`mlp`, or `conv` for images of at least 8 × 8")]
 AnyNetwork = Annotated[Literal["auto", "mlp", "conv"], Field(description="`auto` is `conv` for images, else `mlp`")]
 Observation = Annotated[

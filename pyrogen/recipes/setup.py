@@ -11,9 +11,10 @@ from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from pyrogen.data.dataset import Dataset
-from pyrogen.data.space import require_kind
+from pyrogen.data.space import require_probability
 from pyrogen.errors import ConfigError
 from pyrogen.explicit.likelihoods import Likelihood, make_likelihood
+from pyrogen.nn.conditions import Label
 from pyrogen.protocols import Step
 from pyrogen.steps.gradient import GradientStep
 from pyrogen.steps.svi import SVI
@@ -75,7 +76,7 @@ def observation_model(data: Dataset, name: str, sigma: float | str) -> Likelihoo
             f"the discretized_logistic likelihood wants dequantised grey levels; {data.name!r} is a {data.space}"
         )
     chosen = make_likelihood(name, data.space.levels, sigma, unit)
-    require_kind(data.space, chosen.kind, f"the {name} likelihood")
+    require_probability(data.space, chosen.probability, f"the {name} likelihood")
     return chosen
 
 
@@ -95,6 +96,14 @@ def label_counts(data: Dataset) -> Tensor:
     """How often each label occurs in training, ``(classes,)``."""
     assert data.train.y is not None  # there are classes
     return torch.bincount(data.train.y, minlength=len(data.classes))
+
+
+def label_condition(data: Dataset, condition: str) -> Label | None:
+    """What a density is conditional on: ``none``, or the ``label``, with p(y) the frequencies in training."""
+    if condition == "none":
+        return None
+    require_labels(data, "condition=label")
+    return Label(len(data.classes), label_counts(data))
 
 
 def network_for(data: Dataset, name: str) -> str:

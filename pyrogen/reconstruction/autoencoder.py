@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pyrogen.errors import ConfigError, unknown
-from pyrogen.nn.conv import ConvDown, ConvUp
-from pyrogen.nn.mlp import mlp
+from pyrogen.nn.networks import decoder_for, encoder_for
 from pyrogen.nn.pooling import PoolDown, PoolUp
 from pyrogen.nn.precision import at_least_float32
 
-NETWORKS = ("mlp", "conv", "max", "average")
+POOLING = ("max", "average")
+NETWORKS = ("mlp", "conv", *POOLING)
 
 
 def check_bottleneck(latent: int, shape: Sequence[int]) -> None:
@@ -62,17 +62,16 @@ class Autoencoder(nn.Module):
             raise ConfigError(f"expected noise of at least 0; got {noise}")
         self.shape, self.latent, self.noise = tuple(shape), latent, noise
         self.sigmoid = unit and bool(hidden)
-        dims = prod(self.shape)
-        if network == "mlp":
-            self.encoder: nn.Module = nn.Sequential(nn.Flatten(), mlp(dims, hidden, latent))
-            self.decoder: nn.Module = nn.Sequential(mlp(latent, hidden[::-1], dims), nn.Unflatten(1, self.shape))
-        elif network == "conv":
-            self.encoder, self.decoder = ConvDown(shape, latent, hidden[0]), ConvUp(latent, shape, hidden[0])
-        elif network in NETWORKS:
+        if network not in NETWORKS:
+            raise unknown("network", network, NETWORKS)
+        self.encoder: nn.Module
+        self.decoder: nn.Module
+        if network in POOLING:
             self.encoder = PoolDown(shape, latent, hidden[0], network)
             self.decoder = PoolUp(latent, shape, hidden[0], network)
         else:
-            raise unknown("network", network, NETWORKS)
+            self.encoder = encoder_for(network, shape, latent, hidden)
+            self.decoder = decoder_for(network, latent, shape, hidden)
         start = torch.zeros(self.shape) if mean is None else mean
         self.offset = nn.Parameter(torch.logit(start, eps=1e-3) if self.sigmoid else start.clone())
 
@@ -90,7 +89,7 @@ class Autoencoder(nn.Module):
         z = self.encoder(x)
         return self._output(self.decoder(*z) if isinstance(z, tuple) else self.decoder(z))
 
-    def losses(self, x: Tensor, y: Tensor | None = None) -> dict[str, Tensor]:
+    def losses(self, x: Tensor) -> dict[str, Tensor]:
         """Return the mean squared error per dimension; in training, noise is added to the input."""
         noisy = x + self.noise * torch.randn_like(x) if self.training and self.noise else x
         return {"loss": F.mse_loss(self.reconstruct(noisy), x)}

@@ -11,6 +11,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from pyrogen.compile.verified import VerifiedFunction, should_compile
 from pyrogen.nn.eval_mode import eval_mode
 from pyrogen.pyro_tools.parameters import assign, modules_of, weights_of
+from pyrogen.pyro_tools.programs import arity
 from pyrogen.steps.optimizers import MakeOptimizer, follow, make_optimizer
 
 
@@ -18,7 +19,8 @@ class GradientStep:
     """One optimiser step on ``losses(*batch)["loss"]``; the other scalars that it returns are logged.
 
     Args:
-        losses: ``losses(*batch) -> {"loss": scalar, …}``, a network or a method of one.
+        losses: ``losses(*batch) -> {"loss": scalar, …}``, a network or a method of one. ``fit`` passes as
+            much of a batch as it takes.
         optim: makes a torch optimiser of parameters; ``Adam`` by default.
         schedule: makes a learning-rate schedule of the optimiser, stepped after each update.
         compile: whether the losses and their gradients run as one compiled graph (see ``VerifiedFunction``); by
@@ -36,6 +38,7 @@ class GradientStep:
         constant: Collection[str] = (),
     ) -> None:
         self.losses, self.compile, self.t = losses, compile, 0
+        self.takes = {"model": arity(losses)}
         self._verified = VerifiedFunction(losses, constant=constant)
         self._names: list[str] = []
         self._modules = modules_of(losses, "model")

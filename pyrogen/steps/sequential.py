@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from pyrogen.data.step_arguments import select_arguments
 from pyrogen.protocols import Step
+from pyrogen.pyro_tools.programs import drop_extra_args
 from pyrogen.steps.adversarial import AdversarialGame
 from pyrogen.steps.diagnostics import diagnose
 
@@ -71,12 +72,12 @@ class LatentAdversarialStep:
     Args:
         encoder: ``encoder(x) -> z``.
         critic: ``critic(z, y=None) -> (batch,)``.
-        prior: ``prior(n, y=None) -> z``.
+        prior: ``prior(n) -> z``, or ``prior(n, y) -> z`` given labels.
         options: those of ``AdversarialGame`` except ``compile``: the step runs eagerly.
     """
 
     def __init__(self, encoder: nn.Module, critic: nn.Module, prior: Callable[..., Tensor], **options: Any) -> None:
-        self.prior = prior
+        self.prior = drop_extra_args(prior)
         # Not compiled: a graph would bake in the batch, which the encoder reads from an attribute.
         self.game = AdversarialGame(encoder, critic, lambda n: self._x, **options, compile=False)
 

@@ -23,7 +23,7 @@ from pyrogen.nn.eval_mode import eval_mode
 from pyrogen.objectives.pyro_losses import as_loss
 from pyrogen.pyro_tools import template
 from pyrogen.pyro_tools.predictive import sample_predictive
-from pyrogen.pyro_tools.programs import Program, count_positional
+from pyrogen.pyro_tools.programs import Program, arity
 from pyrogen.steps.optimizers import MakeOptimizer
 from pyrogen.steps.svi_update import SVIUpdate
 
@@ -82,11 +82,12 @@ class SVI:
         if store not in ("own", "global"):
             raise ConfigError(f"store must be 'own' or 'global'; got {store!r}")
         self._model, self._guide = model, guide or no_guide
-        self.takes = {"model": count_positional(model), "guide": count_positional(self._guide)}
+        self.takes = {"model": arity(model), "guide": arity(self._guide)}
         owner = getattr(model, "__self__", model)
+        self.condition = getattr(owner, "condition", None)
         self._sample = getattr(owner, "sample", None)
-        if hasattr(owner, "log_prob_label"):
-            self.log_prob_label = owner.log_prob_label
+        if self._sample is not None:
+            self.takes["sample"] = arity(self._sample)
         self.loss = as_loss(loss or Trace_ELBO(), loss_and_grads)
         compiled = self.loss if isinstance(self.loss, CompiledELBO) else CompiledELBO(self.loss, constant)
         self._update = SVIUpdate(

@@ -57,7 +57,7 @@ def check_pair(pair: Pair, data: Dataset | Split, density: Density | None = None
     x, *rest = first_batch(data)
     with expect_unchanged("model or guide", pair), errors_as_assertions(), torch.no_grad(), eval_mode(pair, density):
         elbo, iwae, what = bounds(pair, x, *rest, k=BATCH_ROWS)
-        exact = None if density is None else density.log_prob(x, *rest)
+        exact = None if density is None else drop_extra_args(density.log_prob)(x, *rest)
     expect_tensor("the ELBO", elbo, (len(x),))
     expect(bool((elbo <= iwae + 1e-4 * elbo.abs() + 1e-4).all()), "an ELBO lies above its importance-weighted bound")
     if exact is not None:
@@ -84,7 +84,7 @@ def check_implicit(model: Implicit, data: Dataset | Split) -> None:
     with expect_unchanged("generator(z)", model), scoped_seed(0), torch.no_grad(), eval_mode(model):
         z = model.prior(len(x))
         expect_tensor(f"prior({len(x)})", z, (len(x), "latent"))
-        made = drop_extra_args(model.generator, count_positional(model.generator))(z, *rest)
+        made = drop_extra_args(model.generator)(z, *rest)
     expect_tensor(f"generator(z) of {len(x)} rows", made, tuple(x.shape))
 
 
@@ -112,13 +112,14 @@ def draw_samples(model: Sampler, data: Dataset | Split, n: int = BATCH_ROWS, see
     side = (data.test if isinstance(data, Dataset) else data).side_fn
     y = None if side is None else first_batch(data)[1][:n]
     with scoped_seed(seed):
-        return model.sample(n if y is None else len(y), y)
+        return drop_extra_args(model.sample)(n if y is None else len(y), y)
 
 
 def _expect_row_wise(model: Any, method: str, batch: tuple[Tensor, ...], *event: int | str) -> Tensor:
     """Return the result of a method for a batch; check that it is the same for a datum alone."""
-    call = getattr(model, method)
-    expect(count_positional(call) >= len(batch), f"{method} does not take y; expected {method}(x, y=None)")
+    signature = getattr(model, method)
+    expect(count_positional(signature) >= len(batch), f"{method} does not take y; expected {method}(x, y=None)")
+    call = drop_extra_args(signature)
     with expect_unchanged(method, model), scoped_seed(0), torch.no_grad(), eval_mode(model):
         values, alone = call(*batch), call(*(part[:1] for part in batch))
     for n, value in ((len(batch[0]), values), (1, alone)):

@@ -8,7 +8,7 @@ from torch import Tensor
 
 import pyrogen.data.noise
 from pyrogen.data import Binarise, Dequantise, Space
-from pyrogen.data.space import require_kind
+from pyrogen.data.space import require_probability
 from pyrogen.errors import ConfigError
 
 
@@ -121,6 +121,6 @@ def test_images_of_the_other_spaces() -> None:
 
 
 def test_a_density_is_rejected_on_binary_data() -> None:
-    require_kind(Space("unit", 256), "density", "a flow")
+    require_probability(Space("unit", 256), "density", "a flow")
     with pytest.raises(ConfigError, match=r"a flow computes a probability density.*mass on"):
-        require_kind(Space("binary"), "density", "a flow")
+        require_probability(Space("binary"), "density", "a flow")

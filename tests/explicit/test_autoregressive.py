@@ -16,7 +16,7 @@ from pyrogen.explicit import (
     MixtureLikelihood,
     PixelCNN,
 )
-from pyrogen.explicit.mixture_likelihood import conditional
+from pyrogen.explicit.mixture_likelihood import likelihood_for
 from pyrogen.nn.masked import MaskedMLP
 from pyrogen.random import scoped_seed
 from pyrogen.recipes.autoregressive import made, pixelcnn
@@ -137,7 +137,7 @@ def test_cropping_to_the_view_changes_nothing():
 def test_log_prob_is_the_sum_of_the_conditionals(make, likelihood):
     model = some(lambda: make(likelihood))
     x = torch.rand(4, *model.shape)
-    x = x.round() if model.kind == "mass" else x
+    x = x.round() if model.probability == "mass" else x
     if isinstance(model, MADE):
         parts = [likelihood(model.network.at(x, i)).log_prob(x.flatten(1)[:, i, None, None]) for i in range(12)]
     else:
@@ -187,8 +187,8 @@ def test_a_mixture_of_levels_is_a_density_on_the_box():
 
 
 def test_the_conditional_suits_the_measure():
-    assert isinstance(conditional(Space("binary"), 5), BernoulliLikelihood)
-    assert [conditional(m, 5).levels for m in (Space("unit", 17), Space("logit", 17), Space("real"))] == [
+    assert isinstance(likelihood_for(Space("binary"), 5), BernoulliLikelihood)
+    assert [likelihood_for(m, 5).levels for m in (Space("unit", 17), Space("logit", 17), Space("real"))] == [
         17,
         0,
         0,
@@ -205,7 +205,7 @@ def test_training_passes_the_floor_on_digits(recipe, options, name):
         setup = recipe(data, steps=200, lr=1e-2, **options)
     for _ in fit(setup.step, data.train, steps=200, batch_size=64):
         pass
-    if setup.model.kind == "mass":
+    if setup.model.probability == "mass":
         p = train.mean(0).clamp(1e-3, 1 - 1e-3)
         floor = (test * p.log() + (1 - test) * (1 - p).log()).flatten(1).sum(1).mean()
     else:

@@ -58,7 +58,7 @@ def linear_cvae(prior, s=0.6):
         encode.bias.copy_(torch.cat([-to_mean @ bias, -0.5 * precision.log()]))
 
     def log_prob(x, y):
-        z = cvae.prior(len(y), y)
+        z = cvae.prior_dist(len(y), y)
         loc = (z.mean @ W.T + V.T[y] + bias).detach()
         cov = (W * z.variance[:, None]) @ W.T + s**2 * torch.eye(5)
         return dist.MultivariateNormal(loc, cov.detach()).log_prob(x)
@@ -84,7 +84,7 @@ def test_contract(shape, condition, likelihood, prior, n):
     if likelihood == "bernoulli":
         assert set(drawn.unique().tolist()) <= {0.0, 1.0}
     *_, what = bounds(cvae, x, y, k=1)
-    assert (what.latent, what.shared, what.kind) == (True, False, cvae.likelihood.kind)
+    assert (what.latent, what.shared, what.probability) == (True, False, cvae.likelihood.probability)
 
 
 @pytest.mark.parametrize("condition", ["label", "attributes"])
@@ -98,10 +98,10 @@ def test_vectors(condition):
 def test_prior_is_learned_or_standard():
     y = torch.tensor([0, 1, 2])
     standard, learned = make((1, 8, 8), prior="standard"), make((1, 8, 8))
-    assert torch.equal(standard.prior(3, y).mean, torch.zeros(3, 4))
-    assert torch.equal(standard.prior(3, y).variance, torch.ones(3, 4))
-    assert not torch.allclose(*learned.prior(3, y).mean[:2])
-    assert not torch.allclose(*learned.prior(3, y).variance[:2])
+    assert torch.equal(standard.prior_dist(3, y).mean, torch.zeros(3, 4))
+    assert torch.equal(standard.prior_dist(3, y).variance, torch.ones(3, 4))
+    assert not torch.allclose(*learned.prior_dist(3, y).mean[:2])
+    assert not torch.allclose(*learned.prior_dist(3, y).variance[:2])
     assert {name for name, _ in learned.named_parameters()} - {name for name, _ in standard.named_parameters()} == {
         f"prior_network.{i}.{kind}" for i in (0, 2) for kind in ("weight", "bias")
     }
@@ -120,7 +120,7 @@ def test_side_information_reaches_prior_decoder_and_encoder(prior, condition):
     assert [name for name, p in cvae.named_parameters() if torch.equal(p, before[name])] == []
     other = y.flip(0)
     z = torch.zeros(6, 4)
-    assert not torch.allclose(cvae.hidden(z, y), cvae.hidden(z, other))
+    assert not torch.allclose(cvae.decoder_output(z, y), cvae.decoder_output(z, other))
     assert not torch.allclose(cvae.encode(x, y), cvae.encode(x, other))
 
 
@@ -176,7 +176,7 @@ def test_likelihood_counts_hidden_pixels_only(likelihood, observed):
     x, _ = some_data(2, (3, 9, 11), likelihood=likelihood)
     y = observe_quadrants(x, observed)
     trace = poutine.trace(cvae.model).get_trace(x, y)
-    every = cvae.likelihood(cvae.hidden(trace.nodes["z"]["value"], y)).log_prob(x)
+    every = cvae.likelihood(cvae.decoder_output(trace.nodes["z"]["value"], y)).log_prob(x)
     expected = torch.where(y.isnan(), every, 0.0).flatten(1).sum(1)
     assert torch.allclose(trace.nodes["x"]["fn"].log_prob(x), expected, rtol=1e-4)
     assert not torch.allclose(every.flatten(1).sum(1), expected, rtol=1e-3)
@@ -189,7 +189,7 @@ def test_nothing_is_left_to_explain_where_all_is_observed(likelihood):
     site = poutine.trace(cvae.model).get_trace(x, x.clone()).nodes["x"]
     assert torch.equal(site["fn"].log_prob(x), torch.zeros(5))
     elbo, iwae, _ = bounds(cvae, x, x.clone(), k=5000)
-    divergence = torch.distributions.kl_divergence(cvae.posterior(x, x), cvae.prior(len(x), x)).detach()
+    divergence = torch.distributions.kl_divergence(cvae.posterior_dist(x, x), cvae.prior_dist(len(x), x)).detach()
     assert torch.allclose(elbo, -divergence, atol=0.1)
     assert torch.allclose(iwae, torch.zeros(5), atol=0.1)
 
@@ -203,13 +203,6 @@ def test_label_prior_is_by_frequency():
     assert torch.allclose(share, torch.tensor([0.125, 0.125, 0.75]), atol=0.02)
     assert torch.allclose(Label(4).log_prob(y), torch.full((2,), 0.25).log())
     assert torch.equal(label(y), torch.tensor([[0.0, 0, 1], [1, 0, 0]]))
-
-
-def test_log_prob_label():
-    x = torch.rand(2, 1, 8, 8)
-    assert torch.allclose(make((1, 8, 8)).log_prob_label(torch.tensor([0, 2])), torch.tensor([1 / 3]).log())
-    assert torch.equal(make((1, 8, 8), "quadrants").log_prob_label(observe_quadrants(x)), torch.zeros(2))
-    assert torch.equal(make((1, 8, 8), "attributes").log_prob_label(torch.zeros(2, 5)), torch.zeros(2))
 
 
 def test_label_turns_the_score_into_one_of_the_joint():
@@ -302,4 +295,4 @@ def test_features_of_a_partial_image():
     condition = PartialImage((1, 2, 2))
     assert condition(y).tolist() == [[0.25, 0, 0, 1, 1, 0, 0, 1]]
     assert condition.features == 8
-    assert torch.equal(condition.hidden(y), y.isnan())
+    assert torch.equal(condition.unobserved(y), y.isnan())

@@ -18,10 +18,10 @@ def normal(n, d, seed=0):
 
 
 def test_kernel_density_by_hand():
-    centres = torch.tensor([[0.0, 0.0], [1.0, 2.0]])
-    model = KernelDensity(centres, 0.5)
+    points = torch.tensor([[0.0, 0.0], [1.0, 2.0]])
+    model = KernelDensity(points, 0.5)
     x = normal(9, 2)
-    each = torch.distributions.Normal(centres, 0.5).log_prob(x[:, None]).sum(2)
+    each = torch.distributions.Normal(points, 0.5).log_prob(x[:, None]).sum(2)
     assert torch.allclose(model.log_prob(x), each.exp().mean(1).log(), atol=1e-5)
 
 
@@ -67,7 +67,7 @@ def test_histogram_of_binary_data_is_a_table():
 
 @pytest.mark.parametrize("model", ["histogram", "kde"])
 def test_the_whole_run(tmp_path, model):
-    run = Run.create(tmp_path / "run", configure(model, "moons", options={"centres": 500} if model == "kde" else {}))
+    run = Run.create(tmp_path / "run", configure(model, "moons", options={"points": 500} if model == "kde" else {}))
     trained = train(run)
     (row,) = run.metrics()
     assert row["valid_loss"] < 1
@@ -93,5 +93,5 @@ def test_bad_input_is_named():
         KernelDensity(normal(3, 2), 0.0)
     with pytest.raises(ConfigError, match=r"kernel-density estimate computes a probability density.*mass"):
         kde(binary)
-    with pytest.raises(ConfigError, match="centres must be at least 1; got -5"):
-        kde(digits, centres=-5)
+    with pytest.raises(ConfigError, match="points must be at least 1; got -5"):
+        kde(digits, points=-5)

@@ -162,10 +162,10 @@ def test_bernoulli_likelihood_in_closed_form():
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [("bernoulli", "mass"), ("gaussian", "density"), ("discretized_logistic", "density")]
+    ("name", "probability"), [("bernoulli", "mass"), ("gaussian", "density"), ("discretized_logistic", "density")]
 )
-def test_likelihoods_by_name(name, kind):
-    assert make_likelihood(name).kind == kind
+def test_likelihoods_by_name(name, probability):
+    assert make_likelihood(name).probability == probability
 
 
 def test_mistakes_are_named():

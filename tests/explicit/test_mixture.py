@@ -61,7 +61,7 @@ def test_log_prob_is_that_of_the_mixture(covariance):
 def test_training_finds_the_modes_of_the_grid(covariance):
     data = pyrogen.load("grid")
     with scoped_seed(0):
-        setup = mixture(data, components=25, covariance=covariance, floor=1e-3, steps=300)
+        setup = mixture(data, components=25, covariance=covariance, min_std=1e-3, steps=300)
     for _ in fit(setup.step, data.train, steps=300, batch_size=512):
         pass
     with torch.no_grad():
@@ -76,7 +76,7 @@ def test_singular_data_cannot_collapse_it(covariance):
     x[:, 1] = 3.0  # a constant
     x[:60] = x[0]  # one datum many times
     x[:, 4] = x[:, 3]
-    model = GaussianMixture.from_clusters(x, 8, covariance, floor=0.01)
+    model = GaussianMixture.from_clusters(x, 8, covariance, min_std=0.01)
     step = SVI(model.model, loss=TraceEnum_ELBO(max_plate_nesting=1))
     for _ in fit(step, x, steps=200, batch_size=200):
         pass
@@ -103,7 +103,7 @@ def test_bad_input_is_named():
         GaussianMixture.from_clusters(torch.randn(5, 2), 6)
     with pytest.raises(ConfigError, match="did you mean 'full'"):
         GaussianMixture((2,), 3, "ful")
-    with pytest.raises(ConfigError, match="floor > 0"):
-        GaussianMixture((2,), 3, floor=0.0)
+    with pytest.raises(ConfigError, match="min_std > 0"):
+        GaussianMixture((2,), 3, min_std=0.0)
     with pytest.raises(ConfigError, match=r"a mixture of Gaussians computes a probability density.*mass"):
         mixture(pyrogen.load("digits-binary"))

@@ -41,7 +41,7 @@ def test_a_flow_knows_the_density_of_its_draws(flow, layers):
         jacobian = torch.stack([torch.autograd.grad(z[0, i], base, retain_graph=True)[0][0] for i in range(2)])
     expected = q.base_dist.log_prob(base) - jacobian.det().abs().log()
     assert torch.allclose(q.log_prob(z), expected, atol=1e-5)
-    moved = q_z.centre(h) - q.base_dist.mean
+    moved = q_z.point_estimate(h) - q.base_dist.mean
     assert moved.abs().max() > 1e-3
 
 
@@ -93,11 +93,11 @@ def test_a_flow_comes_closer_to_a_bent_posterior_than_a_normal(flow):
 def test_vamp_prior_is_the_mean_of_posteriors_at_its_inputs(x):
     vae = make(prior=VampPrior(x))
     z = torch.randn(7, 4)
-    expected = torch.stack([vae.posterior(u[None]).log_prob(z) for u in x]).logsumexp(0) - torch.tensor(5.0).log()
-    assert torch.allclose(vae.prior(7).log_prob(z), expected, atol=1e-4)
+    expected = torch.stack([vae.posterior_dist(u[None]).log_prob(z) for u in x]).logsumexp(0) - torch.tensor(5.0).log()
+    assert torch.allclose(vae.prior_dist(7).log_prob(z), expected, atol=1e-4)
     with scoped_seed(0):
-        drawn = vae.prior(20_000).sample()
-    mean = torch.stack([vae.posterior(u[None]).mean[0] for u in x]).mean(0)
+        drawn = vae.prior_dist(20_000).sample()
+    mean = torch.stack([vae.posterior_dist(u[None]).mean[0] for u in x]).mean(0)
     assert torch.allclose(drawn.mean(0), mean, atol=0.05)
     step = SVI(vae.model, vae.guide, loss=BetaELBO())
     before = vae.p_z.inputs.detach().clone()

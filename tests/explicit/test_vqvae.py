@@ -144,7 +144,7 @@ def test_contract(make, shape, ema):
     assert (what.latent, what.deterministic_guide) == (True, True)
     model.eval()
     nats = Sequences(model.prior_network, 3).log_prob(codes)
-    nats = nats + model.likelihood(model.hidden(model.embedded(codes))).log_prob(x).flatten(1).sum(1)
+    nats = nats + model.likelihood(model.decoder_output(model.embedded(codes))).log_prob(x).flatten(1).sum(1)
     assert torch.allclose(elbo, nats, rtol=1e-4)
     assert torch.allclose(iwae, nats, rtol=1e-4)
     assert pair_scores(model, x)[0]["log_likelihood"].kind == "lower_bound"

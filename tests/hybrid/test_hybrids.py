@@ -50,13 +50,6 @@ def test_mixture_by_label():
         z = prior(8000, torch.full((8000,), 1))
     assert torch.allclose(z.mean(0), torch.tensor([0.0, 4, 0, 0, 0]), atol=0.03)
     assert torch.allclose(z.std(0), torch.full((5,), 0.5), atol=0.02)
-    with scoped_seed(0):
-        z = prior(8000)
-    nearest = torch.cdist(z, prior.centres).argmin(1)
-    assert (torch.bincount(nearest, minlength=4) / 8000 - 0.25).abs().max() < 0.02
-    prior.shares.copy_(torch.tensor([0.0, 1, 0, 3]))
-    nearest = torch.cdist(prior(8000), prior.centres).argmin(1)
-    assert (torch.bincount(nearest, minlength=4) / 8000 - prior.shares / 4).abs().max() < 0.02
     with pytest.raises(ConfigError, match="latent >= 2"):
         LabelMixture(1, 4)
 
@@ -194,7 +187,7 @@ def test_each_half_of_an_aae_moves_its_own(digits):
     setup = recipe("aae")(digits, hidden=(16,), steps=10)
     batch = digits.train.read(slice(0, 32), torch.Generator())
     before = weights(setup.model)
-    setup.step.steps["reconstruction"](*batch)
+    setup.step.steps["reconstruction"](batch[0])
     assert moved(before, setup.model) == {"encoder", "decoder"}
     before = weights(setup.model)
     setup.step.steps["game"](*batch)
@@ -205,7 +198,7 @@ def test_likeness_never_moves_the_critic(digits):
     setup = recipe("vaegan")(digits, hidden=(16,), network="mlp", steps=10)
     batch = digits.train.read(slice(0, 32), torch.Generator())
     before = weights(setup.model)
-    setup.step.steps["similarity"](*batch)
+    setup.step.steps["similarity"](batch[0])
     assert moved(before, setup.model) == {"encoder", "generator"}
     before = weights(setup.model)
     setup.step.steps["game"](*batch)

@@ -27,7 +27,7 @@ def test_a_pair_without_latents_is_exact(n):
     expected = normal(x, 1.0, 4.0).sum(1)
     assert torch.allclose(elbo, expected, atol=1e-5)
     assert torch.allclose(iwae, expected, atol=1e-5)
-    assert (what.kind, what.latent, what.shared, what.depth) == ("density", False, False, 1)
+    assert (what.probability, what.latent, what.shared, what.depth) == ("density", False, False, 1)
     scores, values = pair_scores(Couple(model), x)
     assert scores.keys() == {"log_likelihood"}
     score = scores["log_likelihood"]
@@ -190,7 +190,7 @@ def test_global_and_local_latents_together():
 
 def test_pair_structure():
     what = pair_structure(latent(), points(3))
-    assert (what.depth, what.kind, what.latent, what.shared) == (1, "density", True, False)
+    assert (what.depth, what.probability, what.latent, what.shared) == (1, "density", True, False)
     assert pair_structure(Couple(config_enumerate(mixture)), points(3)).latent is False
 
 

@@ -136,4 +136,4 @@ def test_several_observed_sites_and_side_information():
     expected = normal(x[:, 0], y.float()) + torch.where(x[:, 1] > 0, log(0.25), log(0.75))
     _, iwae, what = bounds(Couple(model, empty), x, y)
     assert torch.allclose(iwae, expected, atol=1e-5)
-    assert what.kind == "density"
+    assert what.probability == "density"

@@ -108,7 +108,7 @@ def test_deterministic_sites_are_not_observations():
             pyro.sample("x", dist.Bernoulli(logits=logits), obs=x)
 
     x = (points(4) > 0).float()
-    assert pair_structure(Couple(inside), x).kind == "mass"
+    assert pair_structure(Couple(inside), x).probability == "mass"
 
 
 def test_deterministic_sites_outside_the_plate():

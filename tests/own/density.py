@@ -9,7 +9,7 @@ import pyrogen
 
 
 class Independent(nn.Module):
-    kind = "density"
+    probability = "density"
 
     def __init__(self, shape):
         super().__init__()

@@ -56,7 +56,7 @@ def another(name: str, option: str, field: FieldInfo, value: Any) -> Any:
         return (*value[:-1], value[-1] + 4)
     if isinstance(value, str):
         return 0.25  # "learned"
-    if option in ("steps", "centres"):
+    if option in ("steps", "points"):
         return 100
     if isinstance(value, int):
         return value * 2 if "prior_width" in option else value + (2 if option == "latents" else 1)

@@ -205,7 +205,7 @@ def test_classes():
 def test_a_game_learns_how_often_labels_occur():
     labelled = replace(dataset(labels=3), train=Split(torch.zeros(4, 2), torch.tensor([0, 1, 1, 1])))
     setup = adversarial_setup(GAN((2,), 3, (4,), False, 3), labelled, Hinge(), 40, 0.01, 0.5, clip=0.3)
-    assert setup.model.shares.tolist() == [1, 3, 0]
+    assert setup.model.condition.probs.tolist() == pytest.approx([0.25, 0.75, 0], abs=1e-5)
     assert (setup.average, setup.step.clip, type(setup.step.players.loss)) == (0.5, 0.3, Hinge)
     (factor,) = setup.step.schedules["critic"].lr_lambdas
     assert [factor(t) for t in range(2)] == rates(cosine(40), 2)
