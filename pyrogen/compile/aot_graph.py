@@ -21,7 +21,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from pyrogen.compile.decompositions import DECOMPOSITIONS, use_onednn
-from pyrogen.compile.pyro_patches import DependsOnTensorValue, NothingToTrain, SkipLibraryChecks, depends_on_value
+from pyrogen.compile.library_checks import DependsOnTensorValue, NothingToTrain, SkipLibraryChecks, depends_on_value
 from pyrogen.pyro_tools.parameters import leaves
 
 aten = torch.ops.aten

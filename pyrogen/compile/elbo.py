@@ -17,7 +17,7 @@ from pyro.infer import ELBO, Trace_ELBO, TraceEnum_ELBO, TraceMeanField_ELBO
 from torch import Tensor
 
 from pyrogen.compile.checked_graph import Gradients
-from pyrogen.compile.pyro_patches import differentiable_loss
+from pyrogen.compile.library_checks import differentiable_loss
 from pyrogen.compile.verified import VerifiedFunction
 from pyrogen.errors import ConfigError
 from pyrogen.pyro_tools.recorder import SiteRecorder

@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_flatten
 
 from pyrogen.compile.checked_graph import CheckedGraph, Function, Gradients, GraphRejected
 from pyrogen.compile.fingerprint import Fingerprint
-from pyrogen.compile.pyro_patches import DependsOnTensorValue, NothingToTrain
+from pyrogen.compile.library_checks import DependsOnTensorValue, NothingToTrain
 from pyrogen.compile.value_kinds import PLAIN_TYPES, OpaqueProgram, TensorSpec, tensor_spec
 
 log = logging.getLogger(__name__)

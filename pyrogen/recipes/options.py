@@ -60,7 +60,7 @@ BaseComponents = Annotated[
     PositiveInt, Field(description="Gaussians in each conditional of the base distribution; 1 for a standard normal")
 ]
 LabelCondition = Annotated[
-    Literal["none", "label"], Field(description="`label` for a density p(x given y) of each class, `none` for p(x)")
+    Literal["none", "label"], Field(description="`label` for a density of each class, p(x | y); `none` for p(x)")
 ]
 Network = Annotated[Literal["mlp", "conv"], Field(description="`mlp`, or `conv` for images of at least 8 × 8")]
 AnyNetwork = Annotated[Literal["auto", "mlp", "conv"], Field(description="`auto` is `conv` for images, else `mlp`")]
