@@ -43,3 +43,14 @@ def of(**wanted: str) -> list[str]:
         return all(getattr(recipe, key) == value for key, value in wanted.items())
 
     return [name for name, recipe in RECIPES.items() if has(recipe)]
+
+
+def by_label(name: str) -> dict[str, Any] | None:
+    """The options that condition the model on the label; ``None`` if it cannot be."""
+    fields = RECIPES[name].schema.model_fields
+    if name == "cgan":
+        return {}
+    for option in ("condition", "prior"):
+        if option in fields and "label" in getattr(fields[option].annotation, "__args__", ()):
+            return {option: "label"}
+    return None

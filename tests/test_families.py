@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from recipe_cases import small, suited
+from recipe_cases import by_label, of, small, suited
 from torch import nn
 
 import pyrogen
@@ -15,8 +15,9 @@ from pyrogen.testing import check_family
 
 NETWORKS = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 OWN = {path.stem: path for path in (Path(__file__).parent / "own").glob("*.py")}
-# Those that may be conditional, and are densities with an exact likelihood.
-DENSITIES = ("realnvp", "maf", "spline", "made", "pixelcnn", "mixture")
+DENSITIES = [name for name in of(likelihood="exact") if "condition" in RECIPES[name].schema.model_fields]
+LABELLED = [name for name in RECIPES if by_label(name) is not None]
+CONVOLUTIONAL = [name for name in of(family="implicit") if "layers" in RECIPES[name].schema.model_fields]
 
 
 def family(name):
@@ -53,14 +54,14 @@ def test_mixed_precision_reaches_the_networks(name):
         assert logs[0] != logs[1]
 
 
-@pytest.mark.parametrize("name", ["cgan", "dcgan", "sngan", "aae", "cvae", *DENSITIES])
+@pytest.mark.parametrize("name", LABELLED)
 def test_labels_are_drawn_as_often_as_they_occur(name):
     data = pyrogen.load("digits")
     model = RECIPES[name](data, **small(name), **by_label(name)).model
     assert model.condition.probs[7].item() == pytest.approx(float((data.train.y == 7).float().mean()), rel=1e-4)
 
 
-@pytest.mark.parametrize("name", ["dcgan", "packed-gan", "relativistic-gan", "wgan-gp"])
+@pytest.mark.parametrize("name", CONVOLUTIONAL)
 def test_convolutional_players_are_as_deep_as_asked(name):
     model = RECIPES[name](pyrogen.load("digits"), **small(name), layers=3).model
     for player, kind in ((model.generator, nn.ConvTranspose2d), (model.critic, nn.Conv2d)):
