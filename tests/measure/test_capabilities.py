@@ -139,7 +139,7 @@ def test_a_kernel_density_estimate_has_no_bits_per_dim():
 class Uniform:
     """The uniform density on [0, 1]^D."""
 
-    kind = "density"
+    probability = "density"
 
     def sample(self, n, y=None):
         return torch.rand(n, 1, 4, 4)
