@@ -36,7 +36,8 @@ TRAINERS |= {(name, "steps") for name in ("kde", "histogram", "pca")}
 # Values that differ from the default where adding one does not serve.
 OTHER = {
     ("vae", "network"): "conv", ("aae", "network"): "conv", ("iwae", "network"): "conv", ("wgan", "network"): "conv",
-    ("realnvp", "network"): "conv", ("aae", "prior"): "label", ("pixelcnn", "kernel"): 5, ("packed-gan", "pack"): 4, ("vae", "posterior"): "iaf",
+    ("realnvp", "network"): "conv", ("aae", "prior"): "label", ("pixelcnn", "kernel"): 5, ("packed-gan", "pack"): 4,
+    ("vae", "posterior"): "iaf",
     ("cvae", "condition"): "quadrants",
 }  # fmt: skip
 
