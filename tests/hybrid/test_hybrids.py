@@ -82,7 +82,7 @@ def test_the_decoder_mirrors_the_encoder():
     conv = VAEGAN((2, 8, 12), 3, (6,), network="conv", features=7)
     assert sizes(conv.encoder)[0] == (6, 2, 4, 4)
     assert sizes(conv.encoder)[-1][0] == 2 * 3
-    assert sizes(conv.critic.features)[0] == (6, 2, 4, 4)
+    assert sizes(conv.critic.body)[0] == (6, 2, 4, 4)
     assert sizes(conv.critic)[-2:] == [(7, sizes(conv.encoder)[-1][1]), (1, 7)]
     assert all(isinstance(m, nn.LeakyReLU) and m.negative_slope == 0.2 for m in activations(conv.critic))
     assert all(isinstance(m, nn.LeakyReLU) and m.negative_slope == 0.2 for m in activations(VAEGAN((5,)).critic))
@@ -138,7 +138,7 @@ def test_a_vaegan_in_closed_form():
     with scoped_seed(0):
         model = VAEGAN((4,), 2, (6,), features=3, sigma=0.7)
         x = torch.rand(5, 4)
-    body, head = model.critic.features, model.critic.head
+    body, head = model.critic.body, model.critic.head
     assert torch.equal(model.critic(x), head(body(2 * x - 1)).squeeze(1))
     h = model.encoder(x)
     assert torch.equal(model.encode(x), h[:, :2])
