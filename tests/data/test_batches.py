@@ -13,7 +13,7 @@ import pyrogen.data.datasets as datasets
 from pyrogen.data import Dataset, Space, Split
 from pyrogen.data.batches import batches, steps_per_epoch
 from pyrogen.data.datasets import names
-from pyrogen.data.step_arguments import move_to_device, select_arguments, iterate_tensors
+from pyrogen.data.step_arguments import iterate_tensors, move_to_device, select_arguments
 from pyrogen.errors import DataError
 from pyrogen.random import derive, generator, scoped_seed
 

@@ -241,7 +241,7 @@ def test_anchors_are_training_data():
 
 def test_a_density_of_the_wrong_kind_or_shape_is_named():
     class Mass:
-        kind = "mass"
+        probability = "mass"
 
         def log_prob(self, x):
             return x.sum(1)

@@ -13,6 +13,7 @@ from torch.optim import Adam, RMSprop
 import pyrogen
 from pyrogen import SVI, AdversarialGame
 from pyrogen.data import Dataset, Space, Split
+from pyrogen.data.step_arguments import select_arguments
 from pyrogen.errors import ConfigError
 from pyrogen.explicit.likelihoods import BernoulliLikelihood, DiscretizedLogisticLikelihood, GaussianLikelihood
 from pyrogen.implicit import GAN
@@ -100,7 +101,8 @@ def players(setup):
         if isinstance(game, AdversarialGame):
             found |= game.optimizers
         elif isinstance(game, SVI):
-            game.setup(*setup.data.train.read(slice(0, 4), torch.Generator().manual_seed(0)))
+            batch = setup.data.train.read(slice(0, 4), torch.Generator().manual_seed(0))
+            game.setup(*select_arguments(game, batch))
             found[name or "svi"] = game.optimizer
         else:
             found[name or "descent"] = game.optimizer
