@@ -274,7 +274,7 @@ def test_the_programs_of_a_step_see_its_parameters():
     expected = -dist.Normal(2.0, 2.0).log_prob(x).mean()
     assert logs["loss"].item() == pytest.approx(float(expected))
     assert step.evaluate_loss(x, shift=0.5) == pytest.approx(
-        float(-dist.Normal(step.param("loc") + 0.5, step.param("scale")).log_prob(x).sum())
+        -dist.Normal(step.param("loc") + 0.5, step.param("scale")).log_prob(x).sum().item()
     )
     assert step.model(x, shift=3.0).item() == pytest.approx(step.param("loc").item() + 3)
     assert step.guide(x, shift=4.0) is not None
@@ -373,3 +373,53 @@ def test_a_loss_that_depends_on_no_parameter_is_still_a_loss():
         SVI(model, loss=TraceEnum_ELBO(max_plate_nesting=1))(x)
     with pytest.raises(ConfigError, match="nothing to train"):
         SVI(lambda x: None, loss=Trace_ELBO())(x)
+
+
+class Encoder(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net, self.unused = nn.Linear(1, 2), nn.Linear(2, 2)
+
+    def forward(self, x):
+        loc, log_scale = self.net(x[:, None]).chunk(2, 1)
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(loc[:, 0], log_scale[:, 0].exp()))
+
+
+def test_networks_of_model_and_guide_are_known_by_name():
+    class Decoder(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = nn.Linear(1, 1)
+
+        def forward(self, x):
+            with pyro.plate("data", len(x)):
+                z = pyro.sample("z", dist.Normal(torch.zeros(len(x)), 1.0))
+                pyro.sample("x", dist.Normal(self.net(z[:, None])[:, 0], 1.0), obs=x)
+
+    decoder, encoder = Decoder(), Encoder()
+    step = SVI(decoder, encoder, partial(SGD, lr=0.1))
+    step(torch.arange(3.0))
+    names = {"net.weight", "net.bias"}
+    unused = {"guide.unused.weight", "guide.unused.bias"}
+    assert set(step.weights()) == {f"model.{n}" for n in names} | {f"guide.{n}" for n in names} | unused
+    assert {decoder.net, encoder.net, encoder.unused} <= set(step.modules())
+
+
+def test_a_gradient_step_may_be_compiled(monkeypatch):
+    monkeypatch.setattr("torch._inductor.compile", lambda traced, *_, **__: traced)  # no code is generated
+    x, y = torch.tensor([1.0, 2.0]), torch.tensor([3.0, 2.0])
+    slopes = []
+    for compile in (False, True):
+        line = Line().eval()
+        step = GradientStep(line.losses, partial(SGD, lr=0.1), compile=compile)
+        for _ in range(4):
+            logs = step(x, y)
+            assert list(logs) == ["loss", "largest"]
+        slopes.append(line.slope.item())
+        assert len(step._verified.graphs) == compile
+    assert slopes[0] == pytest.approx(slopes[1], rel=1e-6)
+    state = step.state_dict()
+    del state["names"]
+    step.load_state_dict(state)  # of version 0.1
+    assert list(step(x, y)) == ["loss", "largest"]
