@@ -56,7 +56,7 @@ class Mutant:
     @cached_property
     def code(self) -> str:
         """The source of the changed file."""
-        return self.module.deep_replace(self.node, self.changed).code  # type: ignore[attr-defined, no-any-return]
+        return self.module.deep_replace(self.node, self.changed).code  # type: ignore[attr-defined]
 
 
 DEVICE = re.compile(r",?\s*\b(?:device|map_location)=[^,()]*(?:\([^()]*\))?[^,()]*")

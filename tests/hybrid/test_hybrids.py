@@ -63,7 +63,7 @@ def test_default_networks():
     assert sizes(aae.encoder) == [(512, 64), (512, 512), (8, 512)]
     assert sizes(aae.decoder) == [(512, 8), (512, 512), (64, 512)]
     assert sizes(aae.critic) == [(256, 8 + 3), (256, 256), (1, 256)]
-    assert aae.prior.centres.shape == (3, 8)
+    assert aae.prior.means.shape == (3, 8)
     vaegan = VAEGAN((1, 8, 8))
     assert sizes(vaegan.encoder) == [(256, 64), (256, 256), (2 * 32, 256)]
     assert sizes(vaegan.generator) == [(256, 32), (256, 256), (64, 256)]
@@ -82,7 +82,7 @@ def test_the_decoder_mirrors_the_encoder():
     conv = VAEGAN((2, 8, 12), 3, (6,), network="conv", features=7)
     assert sizes(conv.encoder)[0] == (6, 2, 4, 4)
     assert sizes(conv.encoder)[-1][0] == 2 * 3
-    assert sizes(conv.critic.features)[0] == (6, 2, 4, 4)
+    assert sizes(conv.critic.body)[0] == (6, 2, 4, 4)
     assert sizes(conv.critic)[-2:] == [(7, sizes(conv.encoder)[-1][1]), (1, 7)]
     assert all(isinstance(m, nn.LeakyReLU) and m.negative_slope == 0.2 for m in activations(conv.critic))
     assert all(isinstance(m, nn.LeakyReLU) and m.negative_slope == 0.2 for m in activations(VAEGAN((5,)).critic))
@@ -115,11 +115,12 @@ def test_samples_are_decoded_draws_of_the_prior(classes):
     with scoped_seed(0):
         model = AAE((4,), 3, (8,), classes=classes).double().train()
     model.decoder.insert(0, nn.Dropout(0.9))
-    for y in (None, torch.tensor([1, 0, 2, 2, 1]), torch.tensor([2])):
+    for y in (None, torch.tensor([1, 0, 2, 2, 1]), torch.tensor([2]))[: 3 if classes else 1]:
         with scoped_seed(1):
             x = model.sample(5, y)
         with scoped_seed(1):
-            z = model.prior(5, y if y is None else y.expand(5))
+            labels = model.side(5, y, draw=True)
+            z = model.prior(5, labels) if classes else model.prior(5)
         assert z.dtype == torch.float64
         assert torch.equal(x, model.eval().decode(z))
         assert not x.requires_grad
@@ -128,7 +129,7 @@ def test_samples_are_decoded_draws_of_the_prior(classes):
 
 def test_normal_prior():
     with scoped_seed(0):
-        z = AAE((4,), 3, (8,)).prior(20_000, torch.zeros(20_000))
+        z = AAE((4,), 3, (8,)).prior(20_000)
     assert z.shape == (20_000, 3)
     assert torch.allclose(z.T.cov(), torch.eye(3), atol=0.03)
     assert torch.allclose(z.mean(0), torch.zeros(3), atol=0.03)
@@ -138,11 +139,11 @@ def test_a_vaegan_in_closed_form():
     with scoped_seed(0):
         model = VAEGAN((4,), 2, (6,), features=3, sigma=0.7)
         x = torch.rand(5, 4)
-    body, head = model.critic.features, model.critic.head
+    body, head = model.critic.body, model.critic.head
     assert torch.equal(model.critic(x), head(body(2 * x - 1)).squeeze(1))
     h = model.encoder(x)
     assert torch.equal(model.encode(x), h[:, :2])
-    posterior = model.pair.posterior(x)
+    posterior = model.pair.posterior_dist(x)
     assert torch.equal(posterior.base_dist.scale, h[:, 2:].exp())
     assert posterior.event_shape == (2,)
     guide = poutine.trace(model.pair.guide).get_trace(x)
@@ -289,12 +290,12 @@ def test_codes_come_to_follow_the_prior():
         ("cgan", "ring", {}, "needs labels"),
         ("sngan", "ring", {}, "needs images"),
         ("packed-gan", "ring", {"batch_size": 7}, "multiple of pack"),
-        ("relativistic-gan", "ring", {"r1": -1.0}, "negative"),
-        ("relativistic-gan", "ring", {"critic_rate": 0.0}, "positive"),
-        ("packed-gan", "ring", {"pack": 0}, "multiple of pack"),
-        ("gan", "ring", {"critic_rate": 0.0}, "positive"),
-        ("gan", "ring", {"r1": -1.0}, "negative"),
-        ("gan", "ring", {"r1_start": 1.0}, "set r1 too"),
+        ("relativistic-gan", "ring", {"r1": -1.0}, "r1 must be"),
+        ("relativistic-gan", "ring", {"critic_rate": 0.0}, "critic_rate must be"),
+        ("packed-gan", "ring", {"pack": 0}, "pack must be"),
+        ("gan", "ring", {"critic_rate": 0.0}, "critic_rate must be"),
+        ("gan", "ring", {"r1": -1.0}, "r1 must be"),
+        ("gan", "ring", {"r1_start": 1.0}, "r1_start needs r1"),
         ("wgan-gp", "ring", {"network": "conv"}, "needs images"),
         ("sngan", "digits", {"loss": "hinges"}, "hinge"),
     ],

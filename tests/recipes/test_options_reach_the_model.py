@@ -13,60 +13,51 @@ import pyrogen
 from pyrogen.random import scoped_seed
 from pyrogen.recipes import RECIPES, TrainingSetup
 
-# What an option needs beside it to have an effect.
+# What an option needs beside it to have an effect, in any recipe that has the other option, and in one.
+BESIDE: dict[str, dict[str, Any]] = {
+    "hidden": {"network": "mlp"},
+    "width": {"network": "conv"},
+    "layers": {"network": "conv"},
+    "sigma": {"likelihood": "gaussian"},
+    "r1_start": {"r1": 0.1},
+    "free_bits": {"warmup": 0},
+    "k": {"warmup": 0},
+}
 NEEDS: dict[tuple[str, str], dict[str, Any]] = {
     ("vae", "components"): {"prior": "vamp"},
     ("vae", "flows"): {"posterior": "planar"},
     ("cvae", "observed"): {"condition": "quadrants"},
+    ("cvae", "condition"): {"condition": "quadrants"},
     ("wgan", "penalty"): {"lipschitz": "penalty"},
-    ("gan", "r1_start"): {"r1": 0.1},
     ("dcgan", "r1"): {"norm": "layer"},
-    ("packed-gan", "hidden"): {"network": "mlp"},
-    ("wgan-gp", "hidden"): {"network": "mlp"},
-    ("vaegan", "hidden"): {"network": "mlp"},
     ("ppca", "lr"): {"fit": "svi"},
     ("ppca", "steps"): {"fit": "svi"},
 }
-GAUSSIAN = ("vae", "iwae", "cvae", "ladder-vae", "vqvae", "vqvae2", "aae")
-NEEDS |= {(name, "sigma"): {"likelihood": "gaussian"} for name in GAUSSIAN}
-NEEDS |= {("ladder-vae", option): {"warmup": 0} for option in ("free_bits", "k")}
 # Options that are the trainer's: ``batch_size``, and ``steps`` where there is no schedule.
 TRAINERS = {(name, "batch_size") for name in RECIPES}
 TRAINERS |= {(name, "steps") for name in ("kde", "histogram", "pca")}
 # Values that differ from the default where adding one does not serve.
-OTHER = {
-    ("vae", "network"): "conv", ("aae", "network"): "conv", ("iwae", "network"): "conv", ("wgan", "network"): "conv",
-    ("realnvp", "network"): "conv", ("aae", "prior"): "label", ("pixelcnn", "kernel"): 5, ("packed-gan", "pack"): 4, ("vae", "posterior"): "iaf",
-    ("cvae", "condition"): "quadrants",
-}  # fmt: skip
+OTHER = {"likelihood": "gaussian", "kernel": 5, "pack": 4, "steps": 100, "points": 100}
+USUAL = {"auto": ("conv", "label")}
+"""What ``auto`` stands for on digits."""
 
 
-def another(name: str, option: str, field: FieldInfo, value: Any) -> Any:
+def another(option: str, field: FieldInfo, value: Any) -> Any:
     """A valid value that is not ``value``."""
-    if (name, option) in OTHER:
-        return OTHER[name, option]
-    if option == "likelihood":
-        return "gaussian"
+    if option in OTHER:
+        return OTHER[option]
     choices = [choice for choice in get_args(field.annotation) if isinstance(choice, str)]
     if choices:
-        return next(choice for choice in choices if choice not in (value, "auto") and differs(choice, value))
+        return next(choice for choice in choices if choice not in (value, "auto", *USUAL.get(value, ())))
     if isinstance(value, bool):
         return not value
     if isinstance(value, tuple):
         return (*value[:-1], value[-1] + 4)
     if isinstance(value, str):
         return 0.25  # "learned"
-    if option in ("steps", "points"):
-        return 100
     if isinstance(value, int):
-        return value * 2 if "prior_width" in option else value + (2 if option == "latents" else 1)
+        return value * 2 if option == "prior_width" else value + 1
     return value / 2 if value else 0.25
-
-
-def differs(choice: str, value: Any) -> bool:
-    """Whether a choice differs from what ``auto`` stands for on digits."""
-    usual = {"auto": ("conv", "label", "discretized_logistic")}
-    return choice not in usual.get(value, ())
 
 
 def behaviour(setup: TrainingSetup) -> dict[str, Any]:
@@ -130,10 +121,12 @@ def usual(name: str, options: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("name", "option"), [case for case in cases() if case not in TRAINERS])
 def test_an_option_changes_what_is_built(name, option):
-    options = small(name) | NEEDS.get((name, option), {})
-    field = RECIPES[name].schema.model_fields[option]
+    fields = RECIPES[name].schema.model_fields
+    beside = {key: value for key, value in BESIDE.get(option, {}).items() if key in fields}
+    options = small(name) | beside | NEEDS.get((name, option), {})
+    field = fields[option]
     value = options.get(option, field.default)
-    other = options | {option: another(name, option, field, value)}
+    other = options | {option: another(option, field, value)}
     assert behaviour(build(name, other)) != usual(name, options), (options, other)
 
 
