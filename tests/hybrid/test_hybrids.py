@@ -82,7 +82,7 @@ def test_the_decoder_mirrors_the_encoder():
     conv = VAEGAN((2, 8, 12), 3, (6,), network="conv", features=7)
     assert sizes(conv.encoder)[0] == (6, 2, 4, 4)
     assert sizes(conv.encoder)[-1][0] == 2 * 3
-    assert sizes(conv.critic.features)[0] == (6, 2, 4, 4)
+    assert sizes(conv.critic.body)[0] == (6, 2, 4, 4)
     assert sizes(conv.critic)[-2:] == [(7, sizes(conv.encoder)[-1][1]), (1, 7)]
     assert all(isinstance(m, nn.LeakyReLU) and m.negative_slope == 0.2 for m in activations(conv.critic))
     assert all(isinstance(m, nn.LeakyReLU) and m.negative_slope == 0.2 for m in activations(VAEGAN((5,)).critic))
@@ -138,7 +138,7 @@ def test_a_vaegan_in_closed_form():
     with scoped_seed(0):
         model = VAEGAN((4,), 2, (6,), features=3, sigma=0.7)
         x = torch.rand(5, 4)
-    body, head = model.critic.features, model.critic.head
+    body, head = model.critic.body, model.critic.head
     assert torch.equal(model.critic(x), head(body(2 * x - 1)).squeeze(1))
     h = model.encoder(x)
     assert torch.equal(model.encode(x), h[:, :2])
@@ -289,12 +289,12 @@ def test_codes_come_to_follow_the_prior():
         ("cgan", "ring", {}, "needs labels"),
         ("sngan", "ring", {}, "needs images"),
         ("packed-gan", "ring", {"batch_size": 7}, "multiple of pack"),
-        ("relativistic-gan", "ring", {"r1": -1.0}, "negative"),
-        ("relativistic-gan", "ring", {"critic_rate": 0.0}, "positive"),
-        ("packed-gan", "ring", {"pack": 0}, "multiple of pack"),
-        ("gan", "ring", {"critic_rate": 0.0}, "positive"),
-        ("gan", "ring", {"r1": -1.0}, "negative"),
-        ("gan", "ring", {"r1_start": 1.0}, "set r1 too"),
+        ("relativistic-gan", "ring", {"r1": -1.0}, "r1 must be greater than or equal to 0"),
+        ("relativistic-gan", "ring", {"critic_rate": 0.0}, "critic_rate must be greater than 0"),
+        ("packed-gan", "ring", {"pack": 0}, "pack must be greater than 0"),
+        ("gan", "ring", {"critic_rate": 0.0}, "critic_rate must be greater than 0"),
+        ("gan", "ring", {"r1": -1.0}, "r1 must be greater than or equal to 0"),
+        ("gan", "ring", {"r1_start": 1.0}, "needs r1 > 0"),
         ("wgan-gp", "ring", {"network": "conv"}, "needs images"),
         ("sngan", "digits", {"loss": "hinges"}, "hinge"),
     ],

@@ -26,7 +26,7 @@ RATES = {  # a recipe by Adam: learning rates of generator and critic in units o
     "wgan-gp": (1, 1),
     "sngan": (1, 1),
     "packed-gan": (1, 1),
-    "relativistic-gan": (1, 1),
+    "relativistic-gan": (1, 2),
     "aae": (2, 2),
     "vaegan": (1 / 5, 1 / 5),
 }
@@ -116,7 +116,8 @@ def test_r1_of_real_data_is_in_units_of_their_variance(name):
     penalty = made(name, grid, r1=0.5).step.terms.penalty
     assert penalty.weight == pytest.approx(0.5 * variance, rel=1e-5)
     assert penalty.samples == (name == "relativistic-gan")
-    assert made(name, grid, r1=0.0).step.terms.penalty is None
+    given = {"r1_start": 0.0} if name == "relativistic-gan" else {}
+    assert made(name, grid, r1=0.0, **given).step.terms.penalty is None
 
 
 @pytest.mark.parametrize("name", ["gan", "relativistic-gan"])
@@ -124,8 +125,8 @@ def test_r1_falls_from_its_start(name):
     step = made(name, pyrogen.load("ring"), r1=0.01, r1_start=1.0, steps=100).step
     assert [round(step.penalty_schedule(t), 6) for t in (0, 30, 60, 99)] == [100, 10, 1, 1]
     assert log_linear(4.0, 10)(3) == pytest.approx(2.0)
-    assert made(name, pyrogen.load("ring"), r1=0.01).step.penalty_schedule is None
-    with pytest.raises(ConfigError, match="set r1 too"):
+    assert made(name, pyrogen.load("ring"), r1=0.01, r1_start=0.0).step.penalty_schedule is None
+    with pytest.raises(ConfigError, match="needs r1 > 0"):
         made(name, pyrogen.load("ring"), r1=0.0, r1_start=1.0)
 
 
