@@ -23,6 +23,7 @@ NEEDS: dict[tuple[str, str], dict[str, Any]] = {
     ("dcgan", "r1"): {"norm": "layer"},
     ("packed-gan", "hidden"): {"network": "mlp"},
     ("wgan-gp", "hidden"): {"network": "mlp"},
+    ("relativistic-gan", "hidden"): {"network": "mlp"},
     ("vaegan", "hidden"): {"network": "mlp"},
     ("ppca", "lr"): {"fit": "svi"},
     ("ppca", "steps"): {"fit": "svi"},
