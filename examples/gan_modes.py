@@ -44,6 +44,7 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {  # row: recipe, options
     # A strong R1 keeps the critic smooth while the shares of the modes even out, a weak one lets it be sharp at the
     # end; signs in the prior spare the generator its bridges between modes.
     "gan+r1": ("gan", SMALL | ANNEALED),
+    "relativistic": ("relativistic-gan", SMALL | ANNEALED),
     "mixture": ("mixture", {"components": 32, "min_std": 0.005, "steps": 2000}),
     "flow": ("spline", {"bins": 32, "steps": 3000}),
 }

@@ -33,7 +33,7 @@ from pyrogen.recipes.setup import TrainingSetup, in_unit_box, network_for
 def relativistic_gan(
     data: Dataset,
     *,
-    latent: Latent = 64,
+    latent: Latent = 16,
     n_binary: Binary = 0,
     hidden: Hidden = (128, 128, 128),
     width: Width = 32,
@@ -42,17 +42,17 @@ def relativistic_gan(
     r1: Annotated[
         NonNegativeFloat,
         Field(description="γ of R1 and R2, for real data in units of their variance; 0 for no penalties"),
-    ] = 0.005,
+    ] = 6e-4,
     r1_start: Annotated[
         NonNegativeFloat,
         Field(description="initial γ, decreased log-linearly to `r1` over 60% of the steps; 0 for a constant γ"),
-    ] = 0.0,
+    ] = 0.25,
     critic_steps: CriticSteps = 1,
-    critic_rate: CriticRate = 1.0,
+    critic_rate: CriticRate = 2.0,
     average: Average = 0.998,
     steps: Annotated[Steps, Field(description="training steps, each with one critic update")] = 8000,
-    batch_size: BatchSize = 256,
-    lr: LearningRate = 1e-3,
+    batch_size: BatchSize = 512,
+    lr: LearningRate = 1.5e-3,
 ) -> TrainingSetup:
     """Relativistic pairing loss with R1 and R2, as in R3GAN. Huang et al., NeurIPS 2024."""
     if r1_start and not r1:

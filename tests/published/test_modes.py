@@ -13,6 +13,13 @@ from pyrogen.measure import get_classifier, in_chunks, mode_count_scores, mode_s
 from pyrogen.recipes import recipe
 from pyrogen.training import ExponentialMovingAverage
 
+GRID = {"n_binary": 8}
+STACKED = {  # options of the recipe, and the largest reverse KL in nats
+    "stacked-digits": ({"steps": 8000}, 0.2),
+    "stacked-mnist": ({"steps": 20_000, "layers": 3}, 0.2),
+}
+IMAGES = {"latent": 128, "r1": 0.1, "r1_start": 0.0, "lr": 5e-4, "batch_size": 64, "average": 0.999}
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(5400)]
 
 
@@ -29,7 +36,7 @@ def trained_average(data, seed, **given):
     return average.module, time.perf_counter() - began
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0])
 def test_all_modes_of_the_grid(seed):
     """PacGAN's protocol; its best row has 24.8 modes, 93.6% of high quality and a reverse KL of 0.04."""
     data = pyrogen.load("grid", seed=seed)
@@ -47,9 +54,10 @@ def test_all_modes_of_stacked_digits(name, tmp_path, request):
     root = request.getfixturevalue("mnist_root") if name == "stacked-mnist" else None
     data, single = (pyrogen.load(n, root) for n in (name, name.removeprefix("stacked-")))
     classifier = get_classifier(single, tmp_path / "classifier")
-    model, seconds = trained_average(data, 0, **STACKED[name])
+    options, largest = STACKED[name]
+    model, seconds = trained_average(data, 0, **IMAGES, **options)
     images = data.space.to_image(in_chunks(model, 26_000))
     scores = mode_count_scores(stacked_modes(images, classifier), 1000)
     print(f"{name}, {seconds:.0f} s:", {name: round(float(s.value), 4) for name, s in scores.items()})
     assert scores["modes"].value == 1000
-    assert scores["reverse_kl"].value <= KL[name]
+    assert scores["reverse_kl"].value <= largest
