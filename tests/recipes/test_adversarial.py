@@ -125,7 +125,7 @@ def test_r1_falls_from_its_start(name):
     step = made(name, pyrogen.load("ring"), r1=0.01, r1_start=1.0, steps=100).step
     assert [round(step.penalty_schedule(t), 6) for t in (0, 30, 60, 99)] == [100, 10, 1, 1]
     assert log_linear(4.0, 10)(3) == pytest.approx(2.0)
-    assert made(name, pyrogen.load("ring"), r1=0.01).step.penalty_schedule is None
+    assert made(name, pyrogen.load("ring"), r1=0.01, r1_start=0.0).step.penalty_schedule is None
     with pytest.raises(ConfigError, match="r1_start needs r1"):
         made(name, pyrogen.load("ring"), r1=0.0, r1_start=1.0)
 
