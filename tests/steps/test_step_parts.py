@@ -8,7 +8,8 @@ import pyro.distributions as dist
 import pytest
 import torch
 from games import batch, game, players, prior
-from pyro.infer import Trace_ELBO, TraceEnum_ELBO, config_enumerate
+from pyro.infer import Trace_ELBO, TraceEnum_ELBO, TraceGraph_ELBO, config_enumerate
+from pyro.infer.autoguide import AutoNormal
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, RMSprop
 
@@ -423,3 +424,84 @@ def test_a_gradient_step_may_be_compiled(monkeypatch):
     del state["names"]
     step.load_state_dict(state)  # of version 0.1
     assert list(step(x, y)) == ["loss", "largest"]
+
+
+class Thing:
+    """An argument that a checkpoint cannot hold."""
+
+
+def picky(x, thing=None):
+    """A program that raises on the zeros of a template."""
+    if not x.any():
+        raise ValueError("no data")
+    with pyro.plate("data", len(x)):
+        z = pyro.sample("z", dist.Normal(torch.zeros(len(x)), 1.0))
+        pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+
+@pytest.mark.parametrize("loss", [Trace_ELBO, TraceGraph_ELBO])
+def test_a_state_that_needs_data_waits_for_the_first_batch(loss):
+    def begun():
+        return SVI(picky, AutoNormal(picky), partial(Adam, lr=0.1), loss())
+
+    x = torch.arange(1.0, 4.0)
+    step = begun()
+    with scoped_seed(0):
+        for _ in range(2):
+            step(x, Thing())
+    state = step.state_dict()
+    for first in ("setup", "evaluate", "model", "step"):
+        other = begun()
+        other.load_state_dict(state)
+        with pytest.raises(ConfigError, match="needs one batch.*could not be described"):
+            other.sample(2)
+        getattr(other, first)(x, Thing())
+        assert other.t == 2 + (first == "step")
+        assert other.weights().keys() == step.weights().keys()
+        if first != "step":
+            assert all(torch.equal(t, step.weights()[name]) for name, t in other.weights().items())
+            with scoped_seed(1):
+                moved = other(x, Thing())
+            fresh = begun()
+            fresh.load_state_dict(state)
+            fresh.setup(x, Thing())
+            with scoped_seed(1):
+                assert fresh(x, Thing()) == moved
+
+
+@pytest.mark.parametrize("loss", [Trace_ELBO, TraceGraph_ELBO])
+def test_a_state_whose_parameters_a_template_makes_is_restored_at_once(loss):
+    def model(x):
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(torch.zeros(len(x)), 1.0))
+            pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+    def begun():
+        return SVI(model, AutoNormal(model), partial(Adam, lr=0.1), loss())
+
+    x = torch.arange(1.0, 4.0)
+    step, other = begun(), begun()
+    step(x)
+    random = torch.get_rng_state()
+    other.load_state_dict(step.state_dict())
+    assert torch.equal(torch.get_rng_state(), random)
+    assert all(torch.equal(t, other.weights()[name]) for name, t in step.weights().items())
+    assert other.t == 1
+    with scoped_seed(2):
+        first = step(x)
+    with scoped_seed(2):
+        assert other(x) == first
+
+
+def test_free_leaves_are_called_by_their_place():
+    free = {"w": nn.Parameter(torch.ones(2))}
+    more = [torch.zeros(()), nn.Parameter(torch.ones(()))]
+
+    def model(x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("x", dist.Normal(free["w"] + more[1] + more[0], 1.0).to_event(1), obs=x)
+
+    step = SVI(model, optim=partial(SGD, lr=0.1))
+    step(torch.zeros(3, 2))
+    assert set(step.weights()) == {"leaf.free['w']", "leaf.more[1]"}
+    assert step.weights()["leaf.more[1]"] is more[1]
