@@ -88,6 +88,19 @@ def test_the_decoder_mirrors_the_encoder():
     assert all(isinstance(m, nn.LeakyReLU) and m.negative_slope == 0.2 for m in activations(VAEGAN((5,)).critic))
 
 
+def test_a_convolutional_vaegan_is_as_deep_on_either_side():
+    model = VAEGAN((1, 16, 16), 3, (4,), network="conv")
+    for part, kind in (
+        (model.encoder, nn.Conv2d),
+        (model.critic.body, nn.Conv2d),
+        (model.generator, nn.ConvTranspose2d),
+    ):
+        assert sum(isinstance(m, kind) for m in part.modules()) == 2
+    small = VAEGAN((1, 8, 8), 3, (4,), network="conv")
+    deep = sum(isinstance(m, nn.ConvTranspose2d) for m in small.generator.modules())
+    assert sum(isinstance(m, nn.Conv2d) for m in small.encoder.modules()) == deep
+
+
 def activations(module):
     found = [m for m in module.modules() if type(m).__module__ == "torch.nn.modules.activation"]
     assert found
@@ -149,6 +162,10 @@ def test_a_vaegan_in_closed_form():
     guide = poutine.trace(model.pair.guide).get_trace(x)
     z = guide.nodes["z"]["value"]
     assert torch.allclose(guide.log_prob_sum(), posterior.log_prob(z).sum())
+    (frame,) = guide.nodes["z"]["cond_indep_stack"]
+    assert (frame.name, frame.size, model.latent) == ("data", 5, 2)
+    with pytest.raises(ConfigError, match="side information"):
+        model.sample(5, torch.zeros(5))
     made = model.decode(z)
     assert torch.equal(made, model.generator(z))
     trace = poutine.trace(poutine.condition(model.pair.model, {"z": z})).get_trace(x)

@@ -453,7 +453,7 @@ def test_a_state_that_needs_data_waits_for_the_first_batch(loss):
     for first in ("setup", "evaluate", "model", "step"):
         other = begun()
         other.load_state_dict(state)
-        with pytest.raises(ConfigError, match="needs one batch.*could not be described"):
+        with pytest.raises(ConfigError, match=r"needs one batch.*could not be described"):
             other.sample(2)
         getattr(other, first)(x, Thing())
         assert other.t == 2 + (first == "step")
