@@ -44,7 +44,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from mutants_source import Mutant, mutants  # noqa: E402
 
 TESTS = {
-    "objectives": "objectives steps/test_svi.py steps/test_adversarial.py",
+    "objectives": "objectives steps",
     "measure": "measure explicit/test_frequencies.py",
     "steps": "steps objectives/test_elbo.py training/test_checkpoint.py pyro_tools",
     "training/checkpoint": "training/test_checkpoint.py training/test_run.py training/test_loop.py steps/test_state.py",

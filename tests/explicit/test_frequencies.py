@@ -71,7 +71,10 @@ def test_the_whole_run(tmp_path, model):
     trained = train(run)
     (row,) = run.metrics()
     assert row["valid_loss"] < 1
-    scores = evaluate_run(run)["scores"]
+    result = evaluate_run(run)
+    assert list(result) == ["model", "data", "split", "n", "scores"]
+    assert [result[key] for key in ("model", "data", "split", "n")] == [model, "moons", "test", len(trained.data.test)]
+    scores = result["scores"]
     assert scores["log_likelihood"]["kind"] == "exact"
     assert -0.6 < scores["log_likelihood"]["value"] < -trained.data.truth.entropy
     assert scores["mmd2"]["value"] < 0.01

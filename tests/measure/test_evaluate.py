@@ -260,3 +260,21 @@ def test_a_density_of_the_wrong_kind_or_shape_is_named():
         likelihood_scores(Wide(), Split(points(4, 2)))
     with pytest.raises(ConfigError, match="cannot evaluate a object"):
         likelihood_scores(object(), plane())
+
+
+class Halving:
+    """An autoencoder without a likelihood or samples."""
+
+    def reconstruct(self, x, y=None):
+        return x / 2 if y is None else x / 2 + y[:, None]
+
+
+def test_an_autoencoder_has_its_reconstruction_alone():
+    data = plane(30)
+    scores = evaluate(Halving(), data)
+    assert scores.keys() == {"reconstruction"}
+    assert scores["reconstruction"].value == pytest.approx((data.test.x / 2).square().mean().item(), rel=1e-5)
+    labelled = Split(points(4, 2), y=torch.arange(4.0))
+    x = labelled.x
+    expected = (x / 2 - labelled.y[:, None]).square().mean().item()
+    assert evaluate(Halving(), labelled)["reconstruction"].value == pytest.approx(expected, rel=1e-5)
