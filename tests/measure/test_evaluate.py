@@ -278,3 +278,28 @@ def test_an_autoencoder_has_its_reconstruction_alone():
     x = labelled.x
     expected = (x / 2 - labelled.y[:, None]).square().mean().item()
     assert evaluate(Halving(), labelled)["reconstruction"].value == pytest.approx(expected, rel=1e-5)
+
+
+def test_an_exact_conditional_likelihood_bounds_the_marginal():
+    class ByLabel:
+        condition = Label(3, torch.tensor([1, 1, 2]))
+
+        def model(self, x, y):
+            with pyro.plate("data", len(x)):
+                pyro.sample("x", dist.Normal(y[:, None].float(), 1.0).expand([len(x), 2]).to_event(1), obs=x)
+
+        def guide(self, x, y):
+            pass
+
+    x, y = points(5, 2), torch.tensor([0, 1, 2, 2, 1])
+    scores, values = pair_scores(ByLabel(), x, y)
+    given = dist.Normal(y[:, None].float(), 1.0).log_prob(x).sum(1)
+    expected = given + torch.tensor([0.25, 0.25, 0.5]).log()[y]
+    assert torch.allclose(values, expected, atol=1e-3)
+    assert scores.keys() == {"log_likelihood"}
+    assert scores["log_likelihood"].kind == "lower_bound"
+    bare = ByLabel()
+    bare.condition = None
+    scores, values = pair_scores(bare, x, y)
+    assert torch.allclose(values, given, atol=1e-5)
+    assert scores["log_likelihood"].kind == "exact"

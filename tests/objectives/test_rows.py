@@ -229,3 +229,54 @@ def test_a_graph_has_no_second_run(seen, x):
         expected = IWAE(2).differentiable_loss(pair.model, pair.guide, x)
     with scoped_seed(2):
         assert torch.allclose(graph(x), expected, rtol=1e-4)
+
+
+def test_one_particle_needs_no_rows():
+    x = torch.arange(4.0)
+
+    def model():
+        with pyro.plate("data", 4):
+            pyro.sample("x", normal, obs=x)
+
+    assert torch.allclose(BetaELBO().loss(model, empty), -normal.log_prob(x).sum())
+    assert torch.allclose(BetaELBO().per_datum(model, empty), normal.log_prob(x))
+
+
+@pytest.mark.parametrize("k", [2, 3])
+def test_the_smallest_number_of_particles_is_checked_as_well(k, x):
+    def outside(x):
+        z = pyro.sample("z", dist.Normal(torch.zeros(len(x)), 1.0).to_event(1))
+        with pyro.plate("data", len(x)):
+            pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+    def guide(x):
+        pyro.sample("z", dist.Normal(torch.zeros(len(x)), 1.0).to_event(1))
+
+    with pytest.raises(ConfigError, match="depends on the batch size"):
+        BetaELBO(particles=k).loss(outside, guide, x)
+
+    def unplated(x):
+        pyro.sample("x", dist.Normal(torch.zeros(6), 1.0).to_event(1), obs=x[:6])
+
+    with pytest.raises(ConfigError, match="depends on the batch size|particle"):
+        IWAE(k).loss(unplated, empty, x)
+
+
+@pytest.mark.parametrize("event", [(), (3,), (2, 3)])
+@pytest.mark.parametrize("k", [1, 2, 5])
+def test_particles_of_images_are_those_of_pyro_in_the_mean(event, k):
+    x = torch.randn(4, *event, generator=torch.Generator().manual_seed(1))
+
+    def model(x):
+        with pyro.plate("components", 7, dim=-2):
+            pyro.sample("w", normal)
+        with pyro.plate("data", len(x), dim=-1):
+            pyro.sample("x", dist.Normal(torch.zeros(event), 1.0).to_event(len(event)), obs=x)
+
+    def guide(x):
+        with pyro.plate("components", 7, dim=-2):
+            pyro.sample("w", normal)
+
+    expected = -normal.log_prob(x).sum()
+    for analytic in (True, False):
+        assert torch.allclose(BetaELBO(1.0, k, analytic).loss(model, guide, x), expected, atol=1e-4)
