@@ -258,7 +258,7 @@ def test_the_smallest_number_of_particles_is_checked_as_well(k, x):
     def unplated(x):
         pyro.sample("x", dist.Normal(torch.zeros(6), 1.0).to_event(1), obs=x[:6])
 
-    with pytest.raises(ConfigError, match="depends on the batch size|particle"):
+    with pytest.raises(ConfigError, match=r"depends on the batch size|particle"):
         IWAE(k).loss(unplated, empty, x)
 
 

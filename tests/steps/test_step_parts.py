@@ -505,3 +505,21 @@ def test_free_leaves_are_called_by_their_place():
     step(torch.zeros(3, 2))
     assert set(step.weights()) == {"leaf.free['w']", "leaf.more[1]"}
     assert step.weights()["leaf.more[1]"] is more[1]
+
+
+def test_why_a_step_is_not_compiled_is_part_of_its_state():
+    def model(x):
+        loc = pyro.param("loc", torch.tensor(1.0))
+        if x.sum() > 0:  # a graph cannot follow this
+            loc = loc + 1
+        with pyro.plate("data", len(x)):
+            pyro.sample("x", dist.Normal(loc, 1.0), obs=x)
+
+    step = SVI(model, optim=partial(SGD, lr=0.1), compile=True)
+    for _ in range(2):
+        step(torch.ones(3))
+    assert "value of a tensor" in step.refused
+    other = SVI(model, optim=partial(SGD, lr=0.1), compile=True)
+    other.load_state_dict(step.state_dict())
+    assert other.refused == step.refused
+    assert other(torch.ones(3)) == step(torch.ones(3))
