@@ -184,7 +184,7 @@ class SVI:
     @property
     def refused(self) -> str | None:
         """Why the loss runs eagerly although it was to be compiled; ``None`` if it does not."""
-        return self._update.compiled.refused
+        return self._update.refused
 
     def modules(self) -> Iterator[nn.Module]:
         """Every module that model, guide and loss reach, and its submodules."""
