@@ -206,6 +206,9 @@ def test_accuracy_of_scores_and_of_pairs():
     assert critic_accuracy(NonSaturating(), real, fake) == 0.5 * (3 / 4 + 2 / 4)
     assert critic_accuracy(Relativistic(), real, fake) == 2 / 4
     assert critic_accuracy(Wasserstein(), real, fake) is None
+    on_the_boundary = torch.zeros(3)
+    for loss in (NonSaturating(), Relativistic()):
+        assert critic_accuracy(loss, on_the_boundary, on_the_boundary) == 0  # a tie is no right answer
 
 
 @pytest.mark.parametrize("loss", [NonSaturating(), Relativistic()], ids=lambda loss: type(loss).__name__)

@@ -505,6 +505,24 @@ def test_free_leaves_are_called_by_their_place():
     step(torch.zeros(3, 2))
     assert set(step.weights()) == {"leaf.free['w']", "leaf.more[1]"}
     assert step.weights()["leaf.more[1]"] is more[1]
+    state = dict(step.state_dict())
+    kept = {name: t.detach().clone() for name, t in step.weights().items()}
+    with torch.no_grad():
+        free["w"].zero_(), more[1].zero_()
+    state["weights"] = kept
+    other = SVI(model, optim=partial(SGD, lr=0.1))
+    other.load_state_dict(state)
+    assert {name: t.tolist() for name, t in other.weights().items()} == {n: t.tolist() for n, t in kept.items()}
+    assert free["w"].tolist() == kept["leaf.free['w']"].tolist()
+
+
+def test_names_of_constants_reach_every_compiled_function():
+    names = ("seen",)
+    functions = list(AdversarialGame(*players(), prior, constant=names)._verified.values())
+    functions += [GradientStep(Line().losses, constant=names)._verified]
+    assert len(functions) == 3
+    assert all(function._constant == names for function in functions)
+    assert SVI(scaled, constant=names)._compiled.constant == names
 
 
 def test_why_a_step_is_not_compiled_is_part_of_its_state():
