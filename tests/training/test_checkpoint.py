@@ -52,6 +52,9 @@ def test_round_trip_and_shared_tensors_are_stored_once(tmp_path, net):
     assert all(torch.equal(v, kept[k]) for k, v in net.state_dict().items())
     bytes_of_weights = sum(v.numel() * v.element_size() for v in kept.values())
     assert (path / "weights.safetensors").stat().st_size < 1.5 * bytes_of_weights + 2000
+    manifest = json.loads((path / "manifest.json").read_text())
+    assert manifest["aliases"] == {f"step.{name}": f"model.{name}" for name in kept}
+    assert (manifest["t"], manifest["write"]) == (3, 1)
     state = torch.load(path / "state.pt", weights_only=True)
     assert state["model"] is None
     assert state["step"].keys() == {"count", "nested"}
