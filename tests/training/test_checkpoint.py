@@ -246,6 +246,21 @@ def test_what_another_process_has_just_removed_is_no_error(tmp_path, net, monkey
     assert len(list(tmp_path.iterdir())) == KEEP
 
 
+@pytest.mark.parametrize(("error", "stays"), [(PermissionError, True), (ProcessLookupError, False)])
+def test_a_folder_that_another_user_is_writing_stays(tmp_path, net, monkeypatch, error, stays):
+    asked = []
+
+    def kill(process, signal):
+        asked.append((process, signal))
+        raise error
+
+    monkeypatch.setattr(os, "kill", kill)
+    (tmp_path / ".new-12345-0").mkdir()
+    save(tmp_path, t=1, model=net)
+    assert (tmp_path / ".new-12345-0").exists() == stays
+    assert asked == [(12345, 0)]  # signal 0 only asks
+
+
 def test_threads_that_save_at_once_take_nothing_from_each_other(tmp_path):
     nets = [nn.Linear(200, 200) for _ in range(4)]
     with ThreadPoolExecutor(4) as pool:
