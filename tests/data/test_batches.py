@@ -212,3 +212,15 @@ def test_frozen_noise_is_of_the_split_and_the_seed() -> None:
     ring, again = datasets.load("ring", seed=3), names()["ring"].truth
     assert again is not None
     assert torch.equal(ring.test.x, again.sample(len(ring.test), generator(3, "toy", "test")))  # type: ignore[arg-type]
+
+
+def test_modes_of_the_toys_in_exact_values() -> None:
+    ticks = [-4.0, -2.0, 0.0, 2.0, 4.0]
+    grid, ring = names()["grid"].truth, names()["ring"].truth
+    assert grid is not None
+    assert ring is not None
+    assert grid.modes.tolist() == [[a, b] for a in ticks for b in ticks]
+    assert (grid.std, ring.std) == (pytest.approx(0.05), pytest.approx(0.01))
+    half = 0.5**0.5
+    circle = [[1, 0], [half, half], [0, 1], [-half, half], [-1, 0], [-half, -half], [0, -1], [half, -half]]
+    assert ring.modes.flatten().tolist() == pytest.approx([c for point in circle for c in point], abs=1e-6)

@@ -387,6 +387,27 @@ class Encoder(nn.Module):
             pyro.sample("z", dist.Normal(loc[:, 0], log_scale[:, 0].exp()))
 
 
+def test_errors_about_types_name_both_and_conditions_are_those_of_the_owner():
+    class Owner(nn.Module):
+        condition = "a label"
+
+        def __init__(self):
+            super().__init__()
+            self.net = nn.Linear(1, 1)
+
+        def model(self, x):
+            with pyro.plate("data", len(x)):
+                pyro.sample("x", dist.Normal(self.net(x), 1.0).to_event(1), obs=x)
+
+    step = SVI(Owner().model, optim=partial(SGD, lr=0.1))
+    step(torch.zeros(3, 1))
+    assert step.condition == "a label"
+    assert SVI(scaled).condition is None
+    for call in (step, step.evaluate):
+        with pytest.raises(ConfigError, match=r"torch\.float64.*torch\.float32"):
+            call(torch.zeros(3, 1, dtype=torch.float64))
+
+
 def test_networks_of_model_and_guide_are_known_by_name():
     class Decoder(nn.Module):
         def __init__(self):
@@ -455,6 +476,8 @@ def test_a_state_that_needs_data_waits_for_the_first_batch(loss):
         other.load_state_dict(state)
         with pytest.raises(ConfigError, match=r"needs one batch.*could not be described"):
             other.sample(2)
+        with pytest.raises(ValueError, match="no data"):
+            other.setup(torch.zeros(3), Thing())
         getattr(other, first)(x, Thing())
         assert other.t == 2 + (first == "step")
         assert other.weights().keys() == step.weights().keys()
