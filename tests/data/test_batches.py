@@ -224,3 +224,12 @@ def test_modes_of_the_toys_in_exact_values() -> None:
     half = 0.5**0.5
     circle = [[1, 0], [half, half], [0, 1], [-half, half], [-1, 0], [-half, -half], [0, -1], [half, -half]]
     assert ring.modes.flatten().tolist() == pytest.approx([c for point in circle for c in point], abs=1e-6)
+
+
+def test_every_part_of_a_data_set_moves() -> None:
+    split = Split(X, X.long(), more=(X,))
+    moved = Dataset("some", split, split, split, (), Space("real")).to("meta")
+    for part in (moved.train, moved.valid, moved.test):
+        assert part.y is not None
+        assert {tensor.device.type for tensor in (part.x, part.y, *part.more)} == {"meta"}
+    assert Split(X).to("meta").y is None

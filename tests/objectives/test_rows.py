@@ -6,6 +6,7 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from pyro import poutine
 from pyro.infer import Trace_ELBO
 from torch import nn
 
@@ -280,3 +281,27 @@ def test_particles_of_images_are_those_of_pyro_in_the_mean(event, k):
     expected = -normal.log_prob(x).sum()
     for analytic in (True, False):
         assert torch.allclose(BetaELBO(1.0, k, analytic).loss(model, guide, x), expected, atol=1e-4)
+
+
+def test_the_score_is_that_of_all_discrete_latents(x):
+    def program(x, guide):
+        with pyro.plate("data", len(x)):
+            a = pyro.sample("a", dist.Bernoulli((x / 2).sigmoid() if guide else torch.full((6,), 0.5)))
+            b = pyro.sample("b", dist.Bernoulli(torch.where(a > 0, 0.8, 0.3) if guide else torch.full((6,), 0.5)))
+            if not guide:
+                pyro.sample("x", dist.Normal(a + b, 1.0), obs=x)
+
+    def model(x):
+        program(x, guide=False)
+
+    def guide(x):
+        program(x, guide=True)
+
+    for seed in range(3):
+        with scoped_seed(seed):
+            terms = BetaELBO()._terms(model, guide, (x,))
+        with scoped_seed(seed):
+            trace = poutine.trace(guide).get_trace(x)
+        trace.compute_log_prob()
+        expected = trace.nodes["a"]["log_prob"] + trace.nodes["b"]["log_prob"]
+        assert torch.allclose(terms.score.flatten(), expected, atol=1e-6)
