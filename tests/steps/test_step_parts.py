@@ -8,7 +8,7 @@ import pyro.distributions as dist
 import pytest
 import torch
 from games import batch, game, players, prior
-from pyro.infer import Trace_ELBO, TraceEnum_ELBO, TraceGraph_ELBO, config_enumerate
+from pyro.infer import ReweightedWakeSleep, Trace_ELBO, TraceEnum_ELBO, TraceGraph_ELBO, config_enumerate
 from pyro.infer.autoguide import AutoNormal
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, RMSprop
@@ -564,3 +564,68 @@ def test_why_a_step_is_not_compiled_is_part_of_its_state():
     other.load_state_dict(step.state_dict())
     assert other.refused == step.refused
     assert other(torch.ones(3)) == step(torch.ones(3))
+
+
+def test_setup_creates_parameters_and_moves_nothing():
+    def model(x):
+        loc = pyro.param("loc", lambda: torch.randn(()))
+        with pyro.plate("data", len(x)):
+            pyro.sample("x", dist.Normal(loc, 1.0), obs=x)
+
+    found = []
+    for seed in (1, 2):
+        step = SVI(model, optim=partial(SGD, lr=0.1))
+        with scoped_seed(seed):
+            before = torch.get_rng_state()
+            step.setup(torch.zeros(3))
+            assert torch.equal(torch.get_rng_state(), before)
+        assert step.t == 0
+        assert step.optimizer is not None
+        assert all(p.grad is None or not p.grad.any() for p in step.weights().values())
+        found.append(step.param("loc").item())
+        step.setup(torch.ones(3))
+        assert step.param("loc").item() == found[-1]
+    with scoped_seed(0):
+        assert found == [torch.randn(()).item()] * 2
+    logs = step(torch.zeros(3))
+    assert logs["loss"].item() == pytest.approx(-dist.Normal(found[1], 1.0).log_prob(torch.tensor(0.0)).item())
+
+
+def test_a_loss_of_two_parts_logs_both():
+    def model(x, observed=True):
+        p = pyro.param("p", torch.tensor(0.3), constraint=dist.constraints.unit_interval)
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Bernoulli(p))
+            pyro.sample("x", dist.Normal(z, 1.0), obs=x if observed else None)
+
+    def guide(x, observed=True):
+        q = pyro.param("q", torch.tensor(0.6), constraint=dist.constraints.unit_interval)
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Bernoulli(q))
+
+    step = SVI(model, guide, partial(SGD, lr=0.1), ReweightedWakeSleep(num_particles=2, model_has_params=True))
+    x = torch.zeros(4)
+    logs = step(x)
+    assert list(logs) == ["loss", "guide_loss"]
+    assert all(value.isfinite() and value.shape == () for value in logs.values())
+    theta, phi = step.step(x)
+    assert isinstance(theta, float)
+    assert isinstance(phi, float)
+
+
+def test_modules_are_those_of_both_programs_and_of_what_they_refer_to():
+    beside = nn.Linear(1, 1)
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = nn.Linear(1, 1)
+
+        def forward(self, x):
+            with pyro.plate("data", len(x)):
+                pyro.sample("x", dist.Normal(self.net(x) + beside(x), 1.0).to_event(1), obs=x)
+
+    model = Model()
+    step = SVI(model, optim=partial(SGD, lr=0.1))
+    step(torch.ones(2, 1))
+    assert {model, model.net, beside} <= set(step.modules())
