@@ -17,6 +17,7 @@ from pyrogen.data.step_arguments import select_arguments
 from pyrogen.errors import ConfigError
 from pyrogen.explicit.likelihoods import BernoulliLikelihood, DiscretizedLogisticLikelihood, GaussianLikelihood
 from pyrogen.implicit import GAN
+from pyrogen.implicit.base import Scale
 from pyrogen.objectives import GradientPenalty, Hinge, LeastSquares, Minimax, NonSaturating, R1Penalty, Wasserstein
 from pyrogen.recipes import RECIPES, TrainingSetup
 from pyrogen.recipes.adversarial import (
@@ -285,3 +286,24 @@ def test_a_setup_keeps_its_parts():
     assert setup.average is None
     assert RECIPES["gan"](data, **small("gan"), average=0.25).average == 0.25
     assert pyrogen.recipes.recipe("vae") is RECIPES["vae"]
+
+
+@pytest.mark.parametrize("name", ["gan", "wgan", "wgan-gp", "packed-gan", "relativistic-gan"])
+def test_players_see_vectors_in_units_of_the_data(name):
+    data = dataset(shape=(2,), n=64)
+    x = data.train.x
+    options = {key: value for key, value in small(name).items() if key != "network"}
+    model = RECIPES[name](data, **options).model
+    for player in (model.generator, model.critic):
+        (scale,) = (m for m in player.modules() if isinstance(m, Scale))
+        copies = 2 if name == "packed-gan" and player is model.critic else 1
+        assert torch.allclose(scale.location, x.mean(0).repeat(copies))
+        assert torch.allclose(scale.scale, x.std(0).repeat(copies))
+    drawn = model.sample(500)
+    assert drawn.min() < 0
+    assert drawn.max() > 1
+    boxed = RECIPES[name](IMAGES(), **options).model
+    drawn = boxed.sample(20)
+    assert drawn.min() >= 0
+    assert drawn.max() <= 1
+    assert not [m for m in boxed.modules() if isinstance(m, Scale) and m.scale.ndim]
