@@ -86,3 +86,40 @@ def test_optimisers_of_pyro_may_clip_and_depend_on_names():
         NamedOptimizer(pyro.optim.SGD(lambda name: 3)).begin({"param.a": a}, {"a": a})
     with pytest.raises(ConfigError, match=r"optim must make a torch optimiser.*got torch\.optim\.sgd\.SGD"):
         NamedOptimizer(SGD([a], lr=1.0))
+
+
+def test_optimisers_of_pyro_are_told_module_and_parameter():
+    asked = []
+
+    def settings(module, name):
+        asked.append((module, name))
+        return {"lr": 0.5}
+
+    a, b = parameter(), parameter()
+    made = NamedOptimizer(pyro.optim.SGD(settings))
+    made.begin({"model.net.0.weight": a, "param.b": b}, {"net.0$$$weight": a})
+    assert asked == [("net.0", "weight"), ("", "b")]
+    named = []
+    NamedOptimizer(pyro.optim.SGD(lambda name: named.append(name) or {"lr": 0.5})).begin(
+        {"model.net.0.weight": a, "model.net.0.bias": b}, {"net.0$$$weight": a}
+    )
+    assert named == ["net.0.weight", "net.0.bias"]
+
+
+@pytest.mark.parametrize("optim", [pyro.optim.Adam({"lr": 0.1}), partial(Adam, lr=0.1)])
+def test_sites_without_a_gradient_go_on_moving_with_optimisers_of_pyro(optim):
+    sites = {"a": parameter(), "b": parameter(), "c": parameter()}
+    made = NamedOptimizer(optim)
+    made.begin({f"param.{name}": p for name, p in sites.items()}, sites)
+    sites["a"].grad = torch.ones(1)
+    made.complete(sites, ["a", "b"])
+    assert sites["b"].grad is None
+    sites["a"].grad = None
+    made.complete(sites, ["b", "c", "unknown"])
+    assert sites["a"].grad is None  # it was not met
+    made.complete(sites, ["a", "b"])
+    if isinstance(optim, partial):
+        assert sites["a"].grad is None
+    else:
+        assert sites["a"].grad.tolist() == [0.0]
+    assert sites["b"].grad is None

@@ -197,3 +197,19 @@ def test_names_of_constants_reach_every_compiled_function():
     assert len(functions) == 3
     assert all(function._constant == names for function in functions)
     assert SVI(lambda x: None, constant=names)._compiled.constant == names
+
+
+def test_weights_that_a_score_does_not_depend_on_stay():
+    class Critic(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net, self.unused = nn.Linear(2, 1), nn.Linear(2, 1)
+
+        def forward(self, x):
+            return self.net(x)
+
+    critic = Critic()
+    before = critic.unused.weight.clone()
+    logs = AdversarialGame(players()[0], critic, prior, optim=partial(SGD, lr=0.1))(batch())
+    assert logs["critic_loss"].isfinite()
+    assert torch.equal(critic.unused.weight, before)
