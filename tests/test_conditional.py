@@ -343,7 +343,7 @@ def test_one_check_of_rows_for_all_families(model):
 
 
 def test_what_no_density_can_be_given_is_named():
-    with pytest.raises(ConfigError, match="MADE cannot be given a part of x itself"):
+    with pytest.raises(ConfigError, match="MADE cannot be conditioned on a part of x"):
         MADE(IMAGE, (4,), condition=PartialImage(IMAGE))
     digits, moons = pyrogen.load("digits"), pyrogen.load("moons")
     with pytest.raises(ConfigError, match="condition=label needs labels, and 'moons' has none"):

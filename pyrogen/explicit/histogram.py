@@ -3,8 +3,9 @@
     p(x) = (1 - ε) n(x) / (N v) + ε q(x)
 
 where n(x) of the N data lie in the cell of x, and v is the volume of a cell (1 for binary data, whose cells are
-points). q gives the empty cells, and what lies outside the grid, a little: a broad Gaussian, or the uniform mass. With
-``bins`` cells along each of d dimensions there are ``bins^d``: this is the model that shows what dimension costs.
+points). The background density q, a broad Gaussian or the uniform mass function, gives empty cells and points outside
+the grid a positive density. ``bins`` cells along each of d dimensions make ``bins^d`` cells, so the model is for
+low-dimensional data.
 """
 
 from collections.abc import Sequence
@@ -35,7 +36,7 @@ class Histogram(TractableDensity):
     """
 
     MOST_CELLS = 2**22
-    """How many cells are still counted; with twice as many a histogram is the wrong model."""
+    """The largest number of cells; beyond it a histogram is impractical."""
 
     low: Tensor
     high: Tensor
@@ -54,7 +55,7 @@ class Histogram(TractableDensity):
         if self.dims * log(bins) > log(self.MOST_CELLS):
             raise ConfigError(
                 f"a histogram of {bins} bins in {self.dims} dimensions has {bins}^{self.dims} cells, more than "
-                f"{self.MOST_CELLS}: take fewer bins or a model that is no table"
+                f"{self.MOST_CELLS}: use fewer bins or another model"
             )
         if not 0 < background < 1:
             raise ConfigError(f"background must lie between 0 and 1; got {background}")
@@ -75,14 +76,14 @@ class Histogram(TractableDensity):
         return Normal(self.loc, self.scale, validate_args=False).log_prob(flat).sum(1)
 
     def _cell(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The number of the cell of each datum, and whether it lies in the grid."""
+        """The cell index of each datum, and whether the datum lies in the grid."""
         place = ((x.flatten(1) - self.low) / (self.high - self.low) * self.bins).floor().long()
         inside = ((place >= 0) & (place < self.bins)).all(1)
         strides = self.bins ** torch.arange(self.dims - 1, -1, -1, device=x.device)
         return (place.clamp(0, self.bins - 1) * strides).sum(1), inside
 
     def _draw(self, n: int, y: Tensor | None) -> Tensor:
-        """A cell by its frequency and a place within it, or from q."""
+        """Draw a cell by its frequency and a uniform point in it, or, with probability ε, a point from q."""
         cell = torch.multinomial(self.frequency, n, replacement=True)
         strides = self.bins ** torch.arange(self.dims - 1, -1, -1, device=cell.device)
         place = (cell[:, None] // strides % self.bins).to(self.low)
@@ -101,7 +102,8 @@ class Histogram(TractableDensity):
         model = cls(x.shape[1:], bins, probability, background).to(x.device, model_dtype(x))
         flat = x.flatten(1)
         if probability == "density":
-            margin = 1e-4 * (flat.amax(0) - flat.amin(0)).clamp_min(1e-6)  # so that the largest datum is inside
+            # The margin puts the largest datum inside the last cell.
+            margin = 1e-4 * (flat.amax(0) - flat.amin(0)).clamp_min(1e-6)
             model.low.copy_(flat.amin(0) - margin)
             model.high.copy_(flat.amax(0) + margin)
             model.loc.copy_(flat.mean(0))

@@ -5,8 +5,8 @@
 
     q(z_l | x, z_{l+1}) ∝ N(z_l; μ̂_l(x), σ̂_l²(x)) p(z_l | z_{l+1}):   1/σ² = 1/σ̂² + 1/σ_p²,  μ = σ² (μ̂/σ̂² + μ_p/σ_p²)
 
-The evidence of the data meets the prior's opinion, each weighted by its precision. Sønderby et al., "Ladder variational
-autoencoders", NeurIPS 2016.
+The posterior of each layer is the precision-weighted product of a Gaussian computed from the data and the prior.
+Sønderby et al., "Ladder variational autoencoders", NeurIPS 2016.
 """
 
 from collections.abc import Sequence
@@ -27,18 +27,18 @@ from pyrogen.nn.networks import decoder_for
 
 
 class LadderVAE(LatentModel):
-    """A hierarchical VAE as a Pyro pair, with sites ``z1`` (next to the data) to ``zL``.
+    """A hierarchical VAE as a Pyro pair, with sites ``z1`` (lowest layer) to ``zL`` (top layer).
 
     Args:
         shape: the shape of one datum.
         latents: the dimensions of z₁ … z_L, at least one.
-        hidden: the width of each layer's network, as many as ``latents``.
+        hidden: the width of each layer's network; one for each of ``latents``.
         likelihood: the observation model p(x | z₁).
-        mean: the mean of the data, ``shape``: the decoder starts from it.
-        merge: whether the prior takes part in q(z_l | x, z_{l+1}), as above; else q(z_l | x) is of the data alone.
+        mean: the mean of the data, of ``shape``, at which the decoder is initialised.
+        merge: whether q(z_l | x, z_{l+1}) includes the prior, as above; otherwise it is inferred from the data alone.
 
     Raises:
-        ConfigError: unless there are as many widths as latent variables, and one of them at least.
+        ConfigError: unless ``latents`` and ``hidden`` have the same length of at least 1.
     """
 
     def __init__(
@@ -67,11 +67,11 @@ class LadderVAE(LatentModel):
         return standard_normal(self.offset.new_zeros(n, self.latents[-1]))
 
     def conditional_prior_dist(self, layer: int, above: Tensor) -> Any:
-        """p(z_l | z_{l+1}), with ``layer`` counted from 0 at the data."""
+        """p(z_l | z_{l+1}), with ``layer`` counted from 0 at the lowest layer."""
         return normal(self.down[layer](above))
 
     def evidence_dists(self, x: Tensor) -> list[Any]:
-        """What the data say of each layer alone, N(μ̂_l(x), σ̂_l²(x)), the data's first."""
+        """The Gaussians N(μ̂_l(x), σ̂_l²(x)) computed from the data, from the lowest layer to the top."""
         h, found = x.flatten(1), []
         for up, evidence in zip(self.up, self.evidence, strict=True):
             h = up(h)
@@ -98,7 +98,7 @@ class LadderVAE(LatentModel):
             pyro.sample("x", self.observation_dist(z, None).to_event(len(self.shape)), obs=x)
 
     def guide(self, x: Tensor, y: Tensor | None = None) -> None:
-        """q(z | x) over a batch, from the top down."""
+        """q(z | x) over a batch, from the top layer down."""
         self.side(len(x), y)
         pyro.module("model", self)
         *below, top = self.evidence_dists(x)
@@ -115,7 +115,7 @@ class LadderVAE(LatentModel):
         return q
 
     def draw_latent(self, n: int, y: Tensor | None) -> Tensor:
-        """Draw z₁ through the layers above, ``(n, latents[0])``."""
+        """Draw z_L … z₁ from the prior and return z₁, ``(n, latents[0])``."""
         z: Tensor = self.prior_dist(n).sample()
         for layer in reversed(range(len(self.latents) - 1)):
             z = self.conditional_prior_dist(layer, z).sample()

@@ -1,9 +1,9 @@
-"""A mixture of Gaussians, the component summed out exactly.
+"""A mixture of Gaussians, with the component summed out exactly.
 
 k ~ Categorical(w)    x | k ~ N(m_k, S_k S_kᵀ)    log p(x) = log Σ_k w_k N(x; m_k, S_k S_kᵀ)
 
-Given side information y, the weights and the means depend on it, w(y) and m_k(y), by a linear map of its features (to
-the logarithms of the weights).
+Given side information y, the weights and the means depend on it, w(y) and m_k(y), by a linear map of its features (for
+the weights, in logarithms).
 """
 
 from collections.abc import Sequence
@@ -23,25 +23,25 @@ from pyrogen.nn.conditions import Condition
 from pyrogen.nn.precision import at_least_float32, model_dtype
 
 KMEANS_ROWS = 20_000
-"""How many data are enough to find the first means with."""
+"""The largest number of data that k-means uses."""
 
 
 class GaussianMixture(TractableDensity):
     """A mixture of Gaussians with diagonal or full covariances.
 
-    Data are standardised by ``mean`` and ``scale`` first. The diagonal of each S_k is ``min_std + exp(d)``, so that no
-    component can collapse onto a datum: the density stays below ``(2π)^(-d/2) min_std^-d`` in standardised units.
+    Data are first standardised by ``mean`` and ``scale``. The diagonal of each S_k is ``min_std + exp(a)``, so that no
+    component can collapse onto a datum: the density is at most ``(2π)^(-d/2) min_std^-d`` in standardised units.
 
     Args:
         shape: the shape of one datum.
-        components: how many Gaussians.
+        components: the number of Gaussians.
         covariance: ``diagonal`` or ``full``.
         min_std: the smallest entry on the diagonal of S_k.
         mean, scale: the standardisation, each of ``shape``; 0 and 1 by default.
-        condition: what side information y is; ``None`` for an unconditional mixture.
+        condition: the kind of side information y; ``None`` for an unconditional mixture.
 
     Raises:
-        ConfigError: for an unknown covariance, no components, or a ``min_std`` that is not positive.
+        ConfigError: for an unknown covariance, fewer than 1 component, or a ``min_std`` that is not positive.
     """
 
     probability = "density"
@@ -87,7 +87,7 @@ class GaussianMixture(TractableDensity):
         return torch.tril(self.below, -1) + torch.diag_embed(self.diagonal)
 
     def components(self, n: int, y: Tensor | None) -> tuple[Tensor, Tensor]:
-        """The logarithms of the weights, ``(n, components)``, and the means in standardised units, with ``d`` more."""
+        """The log-weights, ``(n, components)``, and the means in standardised units, ``(n, components, d)``."""
         c = self.condition_features(y)
         if c is None:
             return self.logits.expand(n, -1), self.loc.expand(n, -1, -1)
@@ -95,7 +95,7 @@ class GaussianMixture(TractableDensity):
         return self.logits + h[..., 0], self.loc + h[..., 1:]
 
     def model(self, x: Tensor, y: Tensor | None = None) -> None:
-        """p(k, x | y) over a batch ``(batch, *shape)``, with k to be enumerated: train with ``TraceEnum_ELBO``."""
+        """p(k, x | y) over a batch ``(batch, *shape)``, with k enumerated: train with ``TraceEnum_ELBO``."""
         pyro.module("mixture", self)
         n, row = len(x), torch.arange(len(x), device=x.device)
         logits, loc = self.components(n, self.side(n, y))
@@ -110,7 +110,7 @@ class GaussianMixture(TractableDensity):
             pyro.sample("x", p_x, obs=x.flatten(1))
 
     def marginal(self, x: Tensor, y: Tensor | None = None) -> None:
-        """p(x | y) over a batch, k summed out: the same likelihood, for any ELBO."""
+        """p(x | y) over a batch with k summed out, a program for any ELBO."""
         super().model(x, y)
 
     def joint(self, x: Tensor, y: Tensor | None = None) -> Tensor:
@@ -152,18 +152,18 @@ class GaussianMixture(TractableDensity):
         seed: int = 0,
         condition: Condition | None = None,
     ) -> Self:
-        """A start for SVI: weights, means and covariances of k-means clusters.
+        """Initialise the weights, means and covariances from k-means clusters, for training by SVI.
 
-        The covariance of each cluster is drawn towards the variances within all of them, as though it had d more
-        data (one more, for a diagonal), so that a cluster of one datum has one too.
+        The covariance of each cluster is shrunk towards the pooled within-cluster variances, with the weight of d data
+        (of one, for a diagonal covariance), so that it is regular even for a cluster of one datum.
 
         Args:
             x: the data, ``(n, *shape)``.
-            components: how many clusters.
+            components: the number of clusters.
             covariance: ``diagonal`` or ``full``.
             min_std: the smallest entry on the diagonal of each S.
             seed: of k-means.
-            condition: what side information y is; the start does not depend on it.
+            condition: the kind of side information y; the initial values do not depend on it.
 
         Raises:
             ConfigError: if there are more components than data.
@@ -172,7 +172,9 @@ class GaussianMixture(TractableDensity):
 
         check_finite(x, "mixture")
         if components > len(x):
-            raise ConfigError(f"a mixture of {components} components needs as many data to start at; got {len(x)}")
+            raise ConfigError(
+                f"a mixture of {components} components needs at least as many data to initialise; got {len(x)}"
+            )
         flat = x.flatten(1)
         mean, scale = flat.mean(0), flat.std(0, correction=0).clamp_min(1e-6)
         model = cls(x.shape[1:], components, covariance, min_std, mean, scale, condition).to(x.device, model_dtype(x))
