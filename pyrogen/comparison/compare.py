@@ -1,4 +1,4 @@
-"""Train several models on one data set under one budget, and write one scorecard."""
+"""Train several models on one data set with the same budget, and write one scorecard."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -24,10 +24,10 @@ from pyrogen.training.run import Run
 from pyrogen.training.trainer import Watcher, train
 
 SHOWN = 64
-"""How many samples of each model the report shows."""
+"""The number of samples of each model in the report."""
 
 Show = Callable[[str, int], AbstractContextManager[Watcher | None]]
-"""Makes the progress display of one training: ``show(title, steps)``."""
+"""Returns a context manager for the progress display of one training run: ``show(title, steps)``."""
 
 
 def compare(
@@ -38,33 +38,33 @@ def compare(
     show: Show | None = None,
     **settings: Any,
 ) -> dict[str, Any]:
-    """Train ``models`` by their recipes, score them beside models of ``own``, and write the report.
+    """Train ``models`` by their recipes, evaluate them and the models in ``own``, and write the report.
 
     Args:
         models: names of recipes; ``DEFAULT_MODELS`` by default, none if ``own`` is given.
         data: the name or path of a data set.
-        own: trained models or ``SVI`` steps by name; they are scored as they are.
-        show: makes the progress display of each training.
+        own: trained models or ``SVI`` steps by name; they are evaluated without training.
+        show: the progress display of each training run.
         settings: as for ``prepare``: ``out``, ``steps``, ``batch_size``, ``seeds``, ``seed``, ``data_root``,
             ``device``.
 
     Returns:
-        The scorecard, as in ``scores.json``, with ``folder``, where it and ``report.html`` are.
+        The scorecard, as in ``scores.json``, and ``folder``, the folder of ``scores.json`` and ``report.html``.
 
     Raises:
-        UserError: before the first step, if a setting, a model or the data cannot be used.
+        UserError: before training starts, if a setting, a model or the data are invalid.
     """
     chosen = () if models is None and own else models
     twice = sorted(set(own or ()) & set(DEFAULT_MODELS if chosen is None else chosen))
     if twice:
-        raise ConfigError(f"{twice[0]!r} is the name of a recipe and of a model of your own: rename your model")
+        raise ConfigError(f"own model {twice[0]!r} has the name of a recipe: rename it")
     return run_comparison(prepare(chosen, data, own=tuple(own or ()), **settings), own=own, show=show)
 
 
 def run_comparison(
     run: Run[ComparisonConfig], *, own: Mapping[str, Sampler] | None = None, show: Show | None = None
 ) -> dict[str, Any]:
-    """Run the comparison that ``run.config`` describes, or what is left of it after an interruption."""
+    """Run the comparison that ``run.config`` describes, or continue it after an interruption."""
     config = run.config
     missing = set(config.own) - set(own or ())
     if missing:
@@ -72,7 +72,7 @@ def run_comparison(
     sets = {seed: load(config.data, config.data_root, seed) for seed in config.all_seeds}
     results = _Results()
     with run.lock():
-        # First the trained models: a mistake in them must not cost the time of the others.
+        # Own models first, so that an error in one is raised before any training.
         for name, model in (own or {}).items():
             results.add_own(name, model, sets[config.seed], config.seed)
         for name in config.models:
@@ -81,7 +81,7 @@ def run_comparison(
 
 
 class _Results:
-    """What a comparison collects: entries of the scorecard, pictures, curves and options, by model."""
+    """The results of a comparison by model: scorecard entries, pictures, curves and options."""
 
     def __init__(self) -> None:
         self.entries: dict[str, dict[str, Any]] = {}
@@ -90,14 +90,14 @@ class _Results:
         self.options: dict[str, Any] = {}
 
     def add_own(self, name: str, model: Any, data: Dataset, seed: int) -> None:
-        """Score a trained model of the user's own."""
+        """Evaluate a user's trained model."""
         data = data.to(device_of(model))
         scored = aggregate_seeds([score_model(model, data, seed)])
-        self.entries[name] = {"family": family(model), "about": "a model of your own"} | scored
+        self.entries[name] = {"family": family(model), "about": "user's own model"} | scored
         self.shown[name] = pictures(model, data, SHOWN, seed)
 
     def train(self, run: Run[ComparisonConfig], name: str, show: Show) -> None:
-        """Train a recipe once for each seed, and score it."""
+        """Train a recipe once per seed, and evaluate each model."""
         config, results = run.config, []
         for seed in config.all_seeds:
             single = config.seeds == 1
