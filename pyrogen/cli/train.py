@@ -57,7 +57,7 @@ def train(
         model=model, data=data, data_root=data_root, seed=seed, device=device, precision=precision, compile=compile
     )
     if "model" not in wanted and not config:
-        raise ConfigError(f"no model given (known: {', '.join(model_names())})")
+        raise ConfigError(f"no model given; expected one of: {', '.join(model_names())}")
     what = f"key of {config.name}" if config else "setting"
     checked = RunConfig.checked({**wanted, "options": options}, what)
     setup = build(checked)

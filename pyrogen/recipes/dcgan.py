@@ -52,7 +52,7 @@ def dcgan(
     """Strided convolutions with the non-saturating loss. Radford, Metz and Chintala, ICLR 2016."""
     require_images(data, "dcgan")
     if r1 and norm == "batch":
-        raise ConfigError(f"r1 needs scores that do not depend on other rows: set norm=layer or norm=none; got r1={r1}")
+        raise ConfigError(f"r1 requires scores independent of other rows: set norm=layer or norm=none; got r1={r1}")
     model = DCGAN(
         data.shape, latent, width, classes_for(data, condition), unit=in_unit_box(data), norm=norm, layers=layers
     )

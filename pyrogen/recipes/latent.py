@@ -179,21 +179,21 @@ def _quantised(
     model = make(data.shape, codes, dim, width, observation, mean_of(data), ema, prior_width)
     vectors = len(data.train) * model.positions
     if codes > vectors:
-        raise ConfigError(f"a codebook of {codes} is larger than the data, which fill {vectors} places")
-    # Codes that tie are told apart by the last bit, so a compiled step would take other ones.
+        raise ConfigError(f"{codes} codes exceed the {vectors} grid positions of the training data")
+    # Ties between codes are broken by rounding errors, so a compiled step would select other codes.
     return TrainingSetup(model, descent(model, lr, steps, compile=False), data)
 
 
 def objective(beta: float, warmup: int, free_bits: float, k: int) -> Objective:
-    """The objective that the options of a recipe name.
+    """The objective that the options of a recipe select.
 
     Raises:
-        ConfigError: if they name more than one.
+        ConfigError: if they select more than one.
     """
     named = {"k": k > 1, "free_bits": free_bits > 0, "beta or warmup": beta != 1 or warmup > 0}
     chosen = [name for name, is_set in named.items() if is_set]
     if len(chosen) > 1:
-        raise ConfigError(f"{chosen[0]} and {chosen[1]} name different objectives: set one of them")
+        raise ConfigError(f"{chosen[0]} and {chosen[1]} select different objectives: set one of them")
     if k != 1:
         return IWAE(k)
     if free_bits:
@@ -202,7 +202,7 @@ def objective(beta: float, warmup: int, free_bits: float, k: int) -> Objective:
 
 
 def _some(data: Dataset, n: int) -> Tensor:
-    """Up to ``n`` training data, spread over the split."""
+    """Up to ``n`` training data, equally spaced in the split."""
     x, *_ = data.train.tensors()
     return x[:: max(len(x) // max(n, 1), 1)][:n]
 
@@ -239,7 +239,7 @@ def cvae(
     elif condition == "attributes":
         y = data.train.y
         if y is None or y.ndim != 2:
-            raise ConfigError(f"condition=attributes needs y of shape (n, attributes) beside x in {data.name!r}")
+            raise ConfigError(f"condition=attributes needs y of shape (n, attributes); {data.name!r} has {'none' if y is None else tuple(y.shape)}")
         given = Attributes(y.shape[1])
     else:
         require_images(data, "condition=quadrants")

@@ -73,7 +73,7 @@ def observation_model(data: Dataset, name: str, sigma: float | str) -> Likelihoo
     unit = data.space.support == "unit"
     if name == "discretized_logistic" and not (unit and data.space.levels):
         raise ConfigError(
-            f"the discretized_logistic likelihood wants dequantised grey levels; {data.name!r} is a {data.space}"
+            f"the discretized_logistic likelihood needs dequantised grey levels; {data.name!r} is a {data.space}"
         )
     chosen = make_likelihood(name, data.space.levels, sigma, unit)
     require_probability(data.space, chosen.probability, f"the {name} likelihood")

@@ -22,7 +22,7 @@ def pick_device(name: str = "auto") -> torch.device:
         raise unknown("device", name, ("auto", "cpu", "cuda"))
     if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
         raise ConfigError(
-            f"device {name!r} was asked for, but torch sees {torch.cuda.device_count()} CUDA devices here"
+            f"device {name!r} is not available: torch finds {torch.cuda.device_count()} CUDA devices"
         )
     return torch.device(name)
 

@@ -184,7 +184,7 @@ def test_mistakes_are_named():
     with pytest.raises(ConfigError, match="8 x 8"):
         VQVAE((1, 6, 6))
     data = pyrogen.load("digits")
-    with pytest.raises(ConfigError, match="a codebook of 20000 is larger than the data, which fill 18672 places"):
+    with pytest.raises(ConfigError, match="20000 codes exceed the 18672 grid positions of the training data"):
         recipe("vqvae")(data, codes=20_000)
     with pytest.raises(ConfigError, match="needs images"):
         recipe("vqvae2")(pyrogen.load("ring"))
