@@ -346,7 +346,7 @@ def test_what_no_density_can_be_given_is_named():
     with pytest.raises(ConfigError, match="MADE cannot be conditioned on a part of x"):
         MADE(IMAGE, (4,), condition=PartialImage(IMAGE))
     digits, moons = pyrogen.load("digits"), pyrogen.load("moons")
-    with pytest.raises(ConfigError, match="condition=label needs labels, and 'moons' has none"):
+    with pytest.raises(ConfigError, match="condition=label needs labels; 'moons' has none"):
         realnvp(moons, condition="label")
     with pytest.raises(ConfigError, match="did you mean 'label'"):
         mixture(digits, condition="labels")

@@ -1,4 +1,4 @@
-"""Recipes of deterministic autoencoders: a code and a reconstruction, no density and no samples."""
+"""Recipes of deterministic autoencoders, which have codes and reconstructions but no density and no samples."""
 
 from functools import partial
 from typing import Annotated, Literal
@@ -26,7 +26,7 @@ def autoencoder(
     batch_size: BatchSize = 256,
     lr: LearningRate = 2e-3,
 ) -> TrainingSetup:
-    """Minimises the mean squared error; with ``noise`` it is the denoising autoencoder."""
+    """Minimises the mean squared error; with ``noise``, a denoising autoencoder."""
     model = Autoencoder(data.shape, latent, hidden, "mlp", noise, mean_of(data), in_unit_box(data))
     return TrainingSetup(model, descent(model, lr, steps), data)
 
@@ -47,7 +47,7 @@ def conv_autoencoder(
     batch_size: BatchSize = 128,
     lr: LearningRate = 2e-3,
 ) -> TrainingSetup:
-    """Minimises the mean squared error; pooling on the way down, unpooling on the way up."""
+    """Minimises the mean squared error; strided convolutions, or pooling and unpooling."""
     require_images(data, "conv-autoencoder")
     network = "conv" if pooling == "none" else pooling
     model = Autoencoder(data.shape, latent, (width,), network, noise, mean_of(data), in_unit_box(data))

@@ -54,7 +54,7 @@ def pixelcnn(
 
 
 def _units(data: Dataset) -> tuple[Tensor, Tensor]:
-    """What brings the data to about [-1, 1]: the middle of a box, or mean and deviation of each value."""
+    """Location and scale of a standardisation: ½ and ½ for data in [0, 1], otherwise mean and standard deviation."""
     if in_unit_box(data):
         half = torch.full(data.shape, 0.5)
         return half, half

@@ -28,7 +28,7 @@ from pyrogen.recipes.registry import register
 from pyrogen.recipes.setup import TrainingSetup, in_unit_box, require_images
 
 
-@register("implicit", "none", "deep convolutional GAN, given the label where the data have one")
+@register("implicit", "none", "deep convolutional GAN, class-conditional if the data have labels")
 def dcgan(
     data: Dataset,
     *,
@@ -62,7 +62,7 @@ def dcgan(
     )  # fmt: skip
 
 
-@register("implicit", "none", "residual GAN for images, its critic spectrally normalised")
+@register("implicit", "none", "residual GAN for images, with spectral normalisation of the critic")
 def sngan(
     data: Dataset,
     *,

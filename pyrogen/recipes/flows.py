@@ -88,7 +88,7 @@ def spline(
 
 
 def real_line(data: Dataset) -> list[nn.Module]:
-    """The maps that bring data to the real line and to zero mean and unit deviation."""
+    """The maps from data to the real line, standardised to zero mean and unit variance."""
     require_probability(data.space, Flow.probability, "a flow")
     x, *_ = data.train.tensors()
     first = [Logit()] if data.space.support == "unit" else []
@@ -98,12 +98,12 @@ def real_line(data: Dataset) -> list[nn.Module]:
 
 
 def _context(condition: Condition | None) -> int:
-    """How many features of side information the networks take."""
+    """The number of side-information features."""
     return 0 if condition is None else condition.features
 
 
 def _base(data: Dataset, hidden: tuple[int, ...], components: int, condition: str) -> MADE | None:
-    """An autoregressive mixture over noise of the data's size; for one component the standard normal."""
+    """An autoregressive mixture as base distribution; ``None``, a standard normal, for one component."""
     if components == 1:
         return None
     return MADE((data.dims,), hidden, MixtureLikelihood(components), condition=label_condition(data, condition))

@@ -1,4 +1,4 @@
-"""Recipes of fully connected GANs, and of one with a packed critic."""
+"""Recipes of fully connected GANs and of a GAN with a packed critic."""
 
 from typing import Annotated
 
@@ -63,7 +63,7 @@ def gan(
     batch_size: BatchSize = 256,
     lr: LearningRate = 1e-3,
 ) -> TrainingSetup:
-    """Fully connected networks; ``r1_start`` makes R1 fall in training. Goodfellow et al., NeurIPS 2014."""
+    """Fully connected networks; ``r1_start`` makes γ decrease during training. Goodfellow et al., NeurIPS 2014."""
     if r1_start and not r1:
         raise ConfigError(f"r1_start needs r1 > 0; got r1_start={r1_start}, r1={r1}")
     model = GAN(data.shape, latent, hidden, unit=in_unit_box(data), scale=data_scale(data), n_binary=n_binary)
@@ -74,7 +74,7 @@ def gan(
     )  # fmt: skip
 
 
-@register("implicit", "none", "conditional GAN given the label, fully connected")
+@register("implicit", "none", "class-conditional GAN, fully connected")
 def cgan(
     data: Dataset,
     *,
@@ -90,12 +90,12 @@ def cgan(
     batch_size: BatchSize = 256,
     lr: LearningRate = 1e-3,
 ) -> TrainingSetup:
-    """Fully connected networks that are given the label. Mirza and Osindero, 2014."""
+    """Fully connected networks with the label as input. Mirza and Osindero, 2014."""
     model = GAN(data.shape, latent, hidden, in_unit_box(data), classes_for(data, "label", "cgan"), data_scale(data))
     return adversarial_setup(model, data, LOSSES[loss](), steps, lr, average, critic_steps=critic_steps)
 
 
-@register("implicit", "none", "GAN whose critic sees several samples at once (PacGAN)")
+@register("implicit", "none", "GAN whose critic scores several samples jointly (PacGAN)")
 def packed_gan(
     data: Dataset,
     *,
@@ -118,7 +118,7 @@ def packed_gan(
     batch_size: BatchSize = 256,
     lr: LearningRate = 1e-3,
 ) -> TrainingSetup:
-    """The non-saturating loss with R1 on a critic of ``pack`` samples. Lin et al., NeurIPS 2018."""
+    """Non-saturating loss with R1; the critic scores packs of ``pack`` samples. Lin et al., NeurIPS 2018."""
     if batch_size % pack:
         raise ConfigError(f"batch_size must be a multiple of pack; got {batch_size} and {pack}")
     unit, shape = in_unit_box(data), packed_shape(data.shape, pack)

@@ -1,4 +1,4 @@
-"""Recipes of hybrids: autoencoders that learn from a critic as well."""
+"""Recipes of hybrids, autoencoders trained with a critic."""
 
 from functools import partial
 from typing import Annotated, Literal
@@ -42,7 +42,7 @@ from pyrogen.steps.sequential import LatentAdversarialStep, SequentialSteps
 from pyrogen.steps.svi import SVI
 
 
-@register("implicit", "none", "adversarial autoencoder, its codes matched to a normal or a mixture by label")
+@register("implicit", "none", "adversarial autoencoder: a critic matches the codes to a prior")
 def aae(
     data: Dataset,
     *,
@@ -75,7 +75,7 @@ def aae(
     return TrainingSetup(model, SequentialSteps(reconstruction=fit, game=game), data, average)
 
 
-@register("implicit", "none", "VAE/GAN, whose reconstruction error is measured in features of a critic")
+@register("implicit", "none", "VAE/GAN: reconstruction error measured in critic features")
 def vaegan(
     data: Dataset,
     *,
@@ -84,7 +84,7 @@ def vaegan(
     width: Annotated[PositiveInt, Field(description="channels at the image side, for `conv`")] = 32,
     network: AnyNetwork = "auto",
     features: Annotated[
-        PositiveInt, Field(description="features of the critic in which the reconstruction error is measured")
+        PositiveInt, Field(description="critic features in which the reconstruction error is measured")
     ] = 64,
     sigma: Annotated[
         PositiveFloat, Field(description="σ of the features, relative to their deviation; smaller reconstructs better")
@@ -102,7 +102,7 @@ def vaegan(
     kind = network_for(data, network)
     model = VAEGAN(data.shape, latent, (width,) if kind == "conv" else hidden, kind, features, sigma)
     fit = svi(model.pair, lr, steps)
-    # The critic moves slowly: its features are what likeness is measured in.
+    # The critic's learning rate is low, because its features define the reconstruction error.
     game = AdversarialGame(
         model.generator, model.critic, model.prior, optim=no_momentum(lr / 5), schedule=cosine(steps)
     )

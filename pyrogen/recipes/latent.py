@@ -65,7 +65,7 @@ def vae(
     batch_size: BatchSize = 256,
     lr: LearningRate = 3e-3,
 ) -> TrainingSetup:
-    """Kingma and Welling, ICLR 2014; the objective is that of ``beta``, ``warmup``, ``free_bits`` or ``k``."""
+    """Kingma and Welling, ICLR 2014; ``beta``, ``warmup``, ``free_bits`` or ``k`` selects the objective."""
     model = VAE(
         data.shape,
         latent,
@@ -79,7 +79,7 @@ def vae(
     return TrainingSetup(model, svi(model, lr, steps, loss=objective(beta, warmup, free_bits, k)), data)
 
 
-@register("explicit", "lower bound", "VAE trained by the importance-weighted bound of k samples")
+@register("explicit", "lower bound", "VAE trained with the importance-weighted bound of k samples")
 def iwae(
     data: Dataset,
     *,
@@ -98,7 +98,7 @@ def iwae(
     return TrainingSetup(model, svi(model, lr, steps, loss=IWAE(k)), data)
 
 
-@register("explicit", "lower bound", "VAE with several layers of latent variables, inferred from the top down")
+@register("explicit", "lower bound", "hierarchical VAE with top-down inference")
 def ladder_vae(
     data: Dataset,
     *,
@@ -123,7 +123,7 @@ def ladder_vae(
     return TrainingSetup(model, svi(model, lr, steps, loss=objective(beta, warmup, free_bits, k)), data)
 
 
-@register("explicit", "lower bound", "vector-quantised VAE of images with a learned prior of its codes")
+@register("explicit", "lower bound", "vector-quantised VAE of images with a learned prior over the codes")
 def vqvae(
     data: Dataset,
     *,
@@ -207,7 +207,7 @@ def _some(data: Dataset, n: int) -> Tensor:
     return x[:: max(len(x) // max(n, 1), 1)][:n]
 
 
-@register("explicit", "lower bound", "conditional VAE given a label, attributes or a part of the image")
+@register("explicit", "lower bound", "conditional VAE given a label, attributes or part of the image")
 def cvae(
     data: Dataset,
     *,
@@ -215,7 +215,7 @@ def cvae(
     observed: Annotated[int, Field(ge=1, le=3, description="number of observed quadrants, for `quadrants`")] = 1,
     prior: Annotated[
         Literal["learned", "standard"],
-        Field(description="`learned` for p(z | y) by a network of its own, `standard` for N(0, I)"),
+        Field(description="`learned` for p(z | y) with its own network, `standard` for N(0, I)"),
     ] = "learned",
     latent: Latent = 32,
     hidden: Annotated[
@@ -239,7 +239,8 @@ def cvae(
     elif condition == "attributes":
         y = data.train.y
         if y is None or y.ndim != 2:
-            raise ConfigError(f"condition=attributes needs y of shape (n, attributes); {data.name!r} has {'none' if y is None else tuple(y.shape)}")
+            shape = "no y" if y is None else f"y of shape {tuple(y.shape)}"
+            raise ConfigError(f"condition=attributes needs y of shape (n, attributes); {data.name!r} has {shape}")
         given = Attributes(y.shape[1])
     else:
         require_images(data, "condition=quadrants")
