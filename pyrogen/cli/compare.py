@@ -1,4 +1,4 @@
-"""``pyrogen compare``: several models under one budget, and one scorecard."""
+"""``pyrogen compare``: train several models with the same budget and write one scorecard."""
 
 import json
 from pathlib import Path
@@ -46,7 +46,7 @@ def compare(
 
 
 def run_and_show(run: "Run[ComparisonConfig]", as_json: bool) -> None:
-    """Run a comparison, or what is left of it, and print its scorecard."""
+    """Run or continue a comparison, and print its scorecard."""
     from pyrogen.cli.progress import showing
     from pyrogen.comparison.compare import run_comparison
     from pyrogen.training.signals import Interrupted

@@ -1,4 +1,4 @@
-"""``pyrogen models`` and ``pyrogen data``: what there is."""
+"""``pyrogen models`` and ``pyrogen data``: list models and data sets."""
 
 from typing import Annotated
 
@@ -17,7 +17,7 @@ def models(
     from pyrogen.recipes import RECIPES, recipe
 
     if name is None:
-        table = listing("model", "family", "likelihood", "what it is")
+        table = listing("model", "family", "likelihood", "description")
         for key in model_names():
             entry = RECIPES[key]
             table.add_row(key, entry.family, entry.likelihood, entry.title)
@@ -35,7 +35,7 @@ def data() -> None:
     """List the data sets with shape, split sizes, space and source."""
     from pyrogen.data.datasets import names
 
-    table = listing("data", "shape", "train / valid / test", "space", "from")
+    table = listing("data", "shape", "train / valid / test", "space", "source")
     for name, entry in names().items():
         sizes = " / ".join(f"{n:,}" for n in entry.sizes)
         table.add_row(name, "x".join(map(str, entry.shape)), sizes, str(entry.space), entry.source)
