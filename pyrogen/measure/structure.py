@@ -142,8 +142,8 @@ def _check_whole(site: Site, data: frozenset[str]) -> None:
     for frame in site["cond_indep_stack"]:
         if frame.vectorized and frame.name not in data and frame.full_size not in (None, frame.size):
             raise ConfigError(
-                f"site {site['name']!r} is in plate {frame.name!r}, which subsamples {frame.size} of {frame.full_size}: "
-                f"the likelihood needs all {frame.full_size}"
+                f"site {site['name']!r} is in plate {frame.name!r}, which subsamples {frame.size} of "
+                f"{frame.full_size}: the likelihood needs all {frame.full_size}"
             )
 
 

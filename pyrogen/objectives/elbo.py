@@ -101,7 +101,8 @@ class Objective(ELBO, nn.Module):
         rows, following = rows_of(batch), None
         if rows is None and self.particles > 1:
             raise ConfigError(
-                f"{self.particles} particles are vectorised over rows of the batch: pass the data as an argument, or use one"
+                f"{self.particles} particles are vectorised over rows of the batch: "
+                f"pass the data as an argument, or use one particle"
             )
         if self.particles > 1:
             following = ROW_PLATES(self, model, guide, batch)

@@ -214,8 +214,8 @@ class _DataPlate:
         for site in sites:
             if not self.has(site) and rows in site["value"].shape:
                 raise ConfigError(
-                    f"the shape of site {site['name']!r}, outside the data plate, seems to depend on the number of rows: "
-                    f"use one particle"
+                    f"the shape of site {site['name']!r}, outside the data plate, seems to depend on the number of "
+                    f"rows: use one particle"
                 )
 
     def has(self, site: Site) -> bool:

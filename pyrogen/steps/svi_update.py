@@ -175,7 +175,7 @@ class SVIUpdate:
             return
         if not trained:
             raise ConfigError(
-                "no trainable parameters: model and guide have no network, pyro.param or autoguide that requires a gradient"
+                "no trainable parameters: expected a network, pyro.param or autoguide that requires gradients"
             )
         self.optimizer.begin(trained, self.trained.sites.params)
 
