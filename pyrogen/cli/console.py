@@ -20,6 +20,6 @@ def interrupted(folder: Path, signum: int) -> NoReturn:
     sys.exit(128 + signum)
 
 
-def given(**values: Any) -> dict[str, Any]:
+def given_options(**values: Any) -> dict[str, Any]:
     """The options that were given on the command line, i.e. are not ``None``."""
     return {name: value for name, value in values.items() if value is not None}

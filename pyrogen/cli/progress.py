@@ -14,7 +14,7 @@ LINE_SECONDS = 5.0
 
 
 @contextmanager
-def showing(title: str, steps: int, console: Console) -> Iterator[Watcher]:
+def progress_display(title: str, steps: int, console: Console) -> Iterator[Watcher]:
     """Return a watcher for ``training.train`` that shows the step, the losses and the speed of a run.
 
     Args:
@@ -23,7 +23,7 @@ def showing(title: str, steps: int, console: Console) -> Iterator[Watcher]:
         console: the console to print on.
     """
     if not console.is_terminal:
-        yield _Lines(title, steps, console)
+        yield _LineProgress(title, steps, console)
         return
     columns = (
         TextColumn("{task.description}"),
@@ -37,7 +37,7 @@ def showing(title: str, steps: int, console: Console) -> Iterator[Watcher]:
         yield lambda row: bar.update(task, completed=row["t"], logs=_summary(row))
 
 
-class _Lines:
+class _LineProgress:
     def __init__(self, title: str, steps: int, console: Console) -> None:
         self.title, self.steps, self.console, self.last = title, steps, console, 0.0
 

@@ -19,7 +19,7 @@ def score_table(scores: Mapping[str, Mapping[str, Any]], title: str) -> Table:
     return table
 
 
-def card_table(card: Mapping[str, Any]) -> Table:
+def scorecard_table(card: Mapping[str, Any]) -> Table:
     """The main scores of a scorecard, one row for each model and anchor."""
     table = Table("model", *COLUMNS.values(), "train s", title=f"{card['data']}: {card['space']}", caption=LEGEND)
     anchors = {f"({name})": entry for name, entry in card["anchors"].items()}
@@ -33,7 +33,7 @@ def card_table(card: Mapping[str, Any]) -> Table:
     return table
 
 
-def listing(*columns: str) -> Table:
+def borderless_table(*columns: str) -> Table:
     """A table without borders, for lists of names."""
     return Table(*columns, box=None, pad_edge=False)
 

@@ -23,7 +23,7 @@ from pyrogen.training.metric_averager import Diverged
 from pyrogen.training.run import Run
 from pyrogen.training.trainer import Watcher, train
 
-SHOWN = 64
+REPORT_SAMPLES = 64
 """The number of samples of each model in the report."""
 
 Show = Callable[[str, int], AbstractContextManager[Watcher | None]]
@@ -55,9 +55,9 @@ def compare(
         UserError: before training starts, if a setting, a model or the data are invalid.
     """
     chosen = () if models is None and own else models
-    twice = sorted(set(own or ()) & set(DEFAULT_MODELS if chosen is None else chosen))
-    if twice:
-        raise ConfigError(f"own model {twice[0]!r} has the name of a recipe: rename it")
+    duplicates = sorted(set(own or ()) & set(DEFAULT_MODELS if chosen is None else chosen))
+    if duplicates:
+        raise ConfigError(f"own model {duplicates[0]!r} has the name of a recipe: rename it")
     return run_comparison(prepare(chosen, data, own=tuple(own or ()), **settings), own=own, show=show)
 
 
@@ -94,7 +94,7 @@ class _Results:
         data = data.to(device_of(model))
         scored = aggregate_seeds([score_model(model, data, seed)])
         self.entries[name] = {"family": family(model), "about": "user's own model"} | scored
-        self.shown[name] = pictures(model, data, SHOWN, seed)
+        self.shown[name] = pictures(model, data, REPORT_SAMPLES, seed)
 
     def train(self, run: Run[ComparisonConfig], name: str, show: Show) -> None:
         """Train a recipe once per seed, and evaluate each model."""
@@ -114,7 +114,7 @@ class _Results:
             seconds = float(rows[-1]["seconds"]) if rows else 0.0
             results.append(score_model(trained.model, trained.data, seed) | {"train_seconds": seconds})
             if isinstance(trained.model, Sampler):
-                self.shown.setdefault(name, pictures(trained.model, trained.data, SHOWN, seed))
+                self.shown.setdefault(name, pictures(trained.model, trained.data, REPORT_SAMPLES, seed))
             self.curves.setdefault(name, rows)
         entry = recipe(name)
         self.entries[name] = {"family": entry.family, "about": entry.title} | aggregate_seeds(results)
@@ -132,7 +132,7 @@ def _write(run: Run[ComparisonConfig], results: _Results, data: Dataset) -> dict
         "anchors": anchors(data, config.seed),
     }
     write_whole(run.path / "scores.json", json.dumps(card, indent=1).encode())
-    real = data.space.to_image(data.test.tensors()[0][:SHOWN])
+    real = data.space.to_image(data.test.tensors()[0][:REPORT_SAMPLES])
     settings = config.model_dump() | {"options": results.options}
     write_report(run.path / "report.html", card, results.shown, real, results.curves, settings)
     return {**card, "folder": str(run.path)}

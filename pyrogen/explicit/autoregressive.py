@@ -45,7 +45,7 @@ class AutoregressiveDensity(TractableDensity):
         super().__init__(condition)
         self.shape, self.likelihood, self.network = tuple(shape), likelihood, network
         self.probability = likelihood.probability
-        self.free = self.probability == "density" and not getattr(likelihood, "levels", 0)
+        self.standardises = self.probability == "density" and not getattr(likelihood, "levels", 0)
         self.register_buffer("mean", torch.zeros(self.shape) if mean is None else mean.clone())
         self.register_buffer("scale", torch.ones(self.shape) if scale is None else scale.clone())
 
@@ -57,10 +57,10 @@ class AutoregressiveDensity(TractableDensity):
 
     def _log_prob(self, x: Tensor, y: Tensor | None) -> Tensor:
         """Sum the log-probabilities of the conditionals."""
-        value = (x - self.mean) / self.scale if self.free else x
+        value = (x - self.mean) / self.scale if self.standardises else x
         each = self.conditionals(x, y)
         log_prob: Tensor = each.log_prob(value.view(each.batch_shape)).flatten(1).sum(1)
-        return log_prob - self.scale.log().sum() if self.free else log_prob
+        return log_prob - self.scale.log().sum() if self.standardises else log_prob
 
 
 class MADE(AutoregressiveDensity):
@@ -100,5 +100,5 @@ class MADE(AutoregressiveDensity):
         x = mean.repeat(n, 1)
         for i in range(len(mean)):
             drawn = self.likelihood(self.network.at((x - mean) / scale, i, c)).sample()[:, 0, 0]
-            x[:, i] = mean[i] + scale[i] * drawn if self.free else drawn
+            x[:, i] = mean[i] + scale[i] * drawn if self.standardises else drawn
         return x.view(n, *self.shape)

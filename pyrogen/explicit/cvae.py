@@ -66,33 +66,33 @@ class CVAE(LatentModel):
         """p(z | y)."""
         if self.prior_network is None:
             return standard_normal(self.offset.new_zeros(n, self.latent))
-        return normal(self.prior_network(self._given(y)))
+        return normal(self.prior_network(self._features(y)))
 
     def posterior_dist(self, x: Tensor, y: Tensor | None = None) -> Any:
         """q(z | x, y)."""
-        return normal(self.encoder(torch.cat([x.flatten(1), self._given(y)], 1)))
+        return normal(self.encoder(torch.cat([x.flatten(1), self._features(y)], 1)))
 
     def decoder_output(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """The decoder's output h, the parameters of the likelihood p(x | z, y)."""
-        return super().decoder_output(torch.cat([z, self._given(y)], 1))
+        return super().decoder_output(torch.cat([z, self._features(y)], 1))
 
     def observation_dist(self, z: Tensor, y: Tensor | None) -> Any:
         """p(x | z, y), with the values observed in y masked out."""
-        unknown_x = self._unknown(y)
-        whole = super().observation_dist(z, y)
-        return whole if unknown_x is None else whole.mask(unknown_x)
+        unobserved = self._unobserved(y)
+        p_x = super().observation_dist(z, y)
+        return p_x if unobserved is None else p_x.mask(unobserved)
 
-    def completed(self, x: Tensor, y: Tensor | None) -> Tensor:
+    def insert_observed(self, x: Tensor, y: Tensor | None) -> Tensor:
         """Return y at observed positions and x elsewhere."""
-        unknown_x = self._unknown(y)
-        return x if unknown_x is None or y is None else torch.where(unknown_x, x, y)
+        unobserved = self._unobserved(y)
+        return x if unobserved is None or y is None else torch.where(unobserved, x, y)
 
-    def _given(self, y: Tensor | None) -> Tensor:
+    def _features(self, y: Tensor | None) -> Tensor:
         features = self.condition_features(y)
         assert features is not None  # there is a condition, and side() raises if y is missing
         return features
 
-    def _unknown(self, y: Tensor | None) -> Tensor | None:
+    def _unobserved(self, y: Tensor | None) -> Tensor | None:
         assert y is not None
         assert self.condition is not None
         return self.condition.unobserved(y)

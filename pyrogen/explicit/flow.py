@@ -94,7 +94,7 @@ def autoregressive(
     chain: list[nn.Module] = [Flatten(tuple(shape))]
     for i in range(layers):
         net = MaskedMLP(dims, hidden, map.outputs, context=context)
-        _start_at_identity(net.head)
+        _initialise_identity(net.head)
         chain += [*([Reverse()] if i else []), Autoregressive(net, map)]
     return chain
 
@@ -120,7 +120,7 @@ def coupling(
     chain: list[nn.Module] = [Flatten(tuple(shape))]
     for i in range(layers):
         net = mlp(dims + context, hidden, map.outputs * dims)
-        _start_at_identity(net[-1])
+        _initialise_identity(net[-1])
         chain.append(Coupling(torch.arange(dims) % 2 == i % 2, net, map))
     return chain
 
@@ -150,15 +150,15 @@ def multiscale(
     channels, high, wide = shape
 
     def couplings(mask: Tensor) -> list[nn.Module]:
-        made: list[nn.Module] = []
+        maps: list[nn.Module] = []
         for i in range(layers):
             net = residual_conv(len(mask) + context, width, blocks, map.outputs * len(mask))
-            _start_at_identity(net[-1])
-            made.append(Coupling(mask ^ bool(i % 2), net, map))
-        return made
+            _initialise_identity(net[-1])
+            maps.append(Coupling(mask ^ bool(i % 2), net, map))
+        return maps
 
-    board = (torch.arange(high)[:, None] + torch.arange(wide)) % 2 == 0
-    chain = couplings(board.expand(channels, high, wide))
+    checkerboard = (torch.arange(high)[:, None] + torch.arange(wide)) % 2 == 0
+    chain = couplings(checkerboard.expand(channels, high, wide))
     if high % 2 or wide % 2 or min(high, wide) < 4:
         return [*chain, Flatten((channels, high, wide))]
     small = (4 * channels, high // 2, wide // 2)
@@ -167,6 +167,6 @@ def multiscale(
     return [*chain, Squeeze(), *couplings(by_channel), FactorOut(small, inner)]
 
 
-def _start_at_identity(layer: Any) -> None:
+def _initialise_identity(layer: Any) -> None:
     nn.init.normal_(layer.weight, std=1e-3)
     nn.init.zeros_(layer.bias)

@@ -59,19 +59,19 @@ class Gaussian(TractableDensity):
         self.shift = nn.Parameter(torch.zeros(dims))
         self.log_diagonal = nn.Parameter(torch.zeros(dims))
         if covariance == "full":
-            self.below = nn.Parameter(torch.zeros(dims, dims))
+            self.lower_triangle = nn.Parameter(torch.zeros(dims, dims))
 
     @property
     def whitening(self) -> Tensor:
         """W, lower triangular with a positive diagonal, ``(d, d)``."""
-        return torch.tril(self.below, -1) + torch.diag(self.log_diagonal.exp())
+        return torch.tril(self.lower_triangle, -1) + torch.diag(self.log_diagonal.exp())
 
     def distribution(self) -> Any:
         """p(x) over flattened data, event shape ``(d,)``."""
         if self.covariance == "diagonal":
-            spread = (-self.log_diagonal).exp()
-            loc = self.mean + self.scale * spread * self.shift
-            return dist.Normal(loc, self.scale * spread, validate_args=False).to_event(1)
+            std = (-self.log_diagonal).exp()
+            loc = self.mean + self.scale * std * self.shift
+            return dist.Normal(loc, self.scale * std, validate_args=False).to_event(1)
         eye = torch.eye(len(self.shift), device=self.shift.device, dtype=self.shift.dtype)
         with torch.autocast(self.shift.device.type, enabled=False):
             factor = torch.linalg.solve_triangular(self.whitening, eye, upper=False)
@@ -135,6 +135,6 @@ class Gaussian(TractableDensity):
                 )
             w = torch.linalg.solve_triangular(factor, torch.eye(len(scale), device=x.device).double(), upper=False)
             with torch.no_grad():
-                fitted.below.copy_(w.tril(-1))
+                fitted.lower_triangle.copy_(w.tril(-1))
                 fitted.log_diagonal.copy_(w.diagonal().log())
         return fitted

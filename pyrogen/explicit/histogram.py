@@ -32,10 +32,10 @@ class Histogram(TractableDensity):
         background: the weight ε of q.
 
     Raises:
-        ConfigError: for more than ``MOST_CELLS`` cells, other than 2 bins for a mass, or ε outside (0, 1).
+        ConfigError: for more than ``MAX_CELLS`` cells, other than 2 bins for a mass, or ε outside (0, 1).
     """
 
-    MOST_CELLS = 2**22
+    MAX_CELLS = 2**22
     """The largest number of cells; beyond it a histogram is impractical."""
 
     low: Tensor
@@ -52,10 +52,10 @@ class Histogram(TractableDensity):
             raise ConfigError(
                 f"a histogram of a {probability} needs {'2' if probability == 'mass' else '1 or more'} bins; got {bins}"
             )
-        if self.dims * log(bins) > log(self.MOST_CELLS):
+        if self.dims * log(bins) > log(self.MAX_CELLS):
             raise ConfigError(
                 f"a histogram of {bins} bins in {self.dims} dimensions has {bins}^{self.dims} cells, more than "
-                f"{self.MOST_CELLS}: use fewer bins or another model"
+                f"{self.MAX_CELLS}: use fewer bins or another model"
             )
         if not 0 < background < 1:
             raise ConfigError(f"background must lie between 0 and 1; got {background}")
@@ -77,21 +77,21 @@ class Histogram(TractableDensity):
 
     def _cell(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The cell index of each datum, and whether the datum lies in the grid."""
-        place = ((x.flatten(1) - self.low) / (self.high - self.low) * self.bins).floor().long()
-        inside = ((place >= 0) & (place < self.bins)).all(1)
+        index = ((x.flatten(1) - self.low) / (self.high - self.low) * self.bins).floor().long()
+        inside = ((index >= 0) & (index < self.bins)).all(1)
         strides = self.bins ** torch.arange(self.dims - 1, -1, -1, device=x.device)
-        return (place.clamp(0, self.bins - 1) * strides).sum(1), inside
+        return (index.clamp(0, self.bins - 1) * strides).sum(1), inside
 
     def _draw(self, n: int, y: Tensor | None) -> Tensor:
         """Draw a cell by its frequency and a uniform point in it, or, with probability ε, a point from q."""
         cell = torch.multinomial(self.frequency, n, replacement=True)
         strides = self.bins ** torch.arange(self.dims - 1, -1, -1, device=cell.device)
-        place = (cell[:, None] // strides % self.bins).to(self.low)
+        index = (cell[:, None] // strides % self.bins).to(self.low)
         if self.probability == "mass":
-            counted, other = place, torch.randint_like(place, 2)
+            counted, other = index, torch.randint_like(index, 2)
         else:
-            counted = self.low + (self.high - self.low) * (place + torch.rand_like(place)) / self.bins
-            other = self.loc + self.scale * torch.randn_like(place)
+            counted = self.low + (self.high - self.low) * (index + torch.rand_like(index)) / self.bins
+            other = self.loc + self.scale * torch.randn_like(index)
         use = torch.rand(n, 1, device=cell.device) < self.background
         return torch.where(use, other, counted).view(n, *self.shape)
 

@@ -78,7 +78,7 @@ class LadderVAE(LatentModel):
             found.append(normal(evidence(h)))
         return found
 
-    def merged(self, evidence: Any, prior: Any) -> Any:
+    def merged_posterior(self, evidence: Any, prior: Any) -> Any:
         """q(z_l | x, z_{l+1}): the normalised product of two normal distributions."""
         if not self.merge:
             return evidence
@@ -105,13 +105,15 @@ class LadderVAE(LatentModel):
         with pyro.plate("data", len(x)):
             z = pyro.sample(f"z{len(self.latents)}", top)
             for layer in reversed(range(len(below))):
-                z = pyro.sample(f"z{layer + 1}", self.merged(below[layer], self.conditional_prior_dist(layer, z)))
+                z = pyro.sample(
+                    f"z{layer + 1}", self.merged_posterior(below[layer], self.conditional_prior_dist(layer, z))
+                )
 
     def posterior_dist(self, x: Tensor, y: Tensor | None = None) -> Any:
         """q(z₁ | x) with the layers above at their means."""
         *below, q = self.evidence_dists(x)
         for layer in reversed(range(len(below))):
-            q = self.merged(below[layer], self.conditional_prior_dist(layer, q.mean))
+            q = self.merged_posterior(below[layer], self.conditional_prior_dist(layer, q.mean))
         return q
 
     def draw_latent(self, n: int, y: Tensor | None) -> Tensor:

@@ -68,7 +68,7 @@ class LatentModel(Conditional, ABC):
         """p(x | z, y)."""
         return self.likelihood(self.decoder_output(z, y))
 
-    def completed(self, x: Tensor, y: Tensor | None) -> Tensor:
+    def insert_observed(self, x: Tensor, y: Tensor | None) -> Tensor:
         """Return x with the values observed in y inserted; here y contains none."""
         return x
 
@@ -95,7 +95,7 @@ class LatentModel(Conditional, ABC):
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """E[x | z, y], ``(batch, *shape)``; values of x that are observed in y are copied from y."""
         y = self.side(len(z), y)
-        return self.completed(self.likelihood.mean(self.decoder_output(z, y)), y)
+        return self.insert_observed(self.likelihood.mean(self.decoder_output(z, y)), y)
 
     def draw_latent(self, n: int, y: Tensor | None) -> Tensor:
         """Draw z ~ p(z | y), ``(n, latent)``."""
@@ -112,7 +112,7 @@ class LatentModel(Conditional, ABC):
         """
         with eval_mode(self):
             y = self.side(n, y, draw=True)
-            return self.completed(self.observation_dist(self.draw_latent(n, y), y).sample(), y)
+            return self.insert_observed(self.observation_dist(self.draw_latent(n, y), y).sample(), y)
 
     @torch.no_grad()
     def sample_mean(self, n: int, y: Tensor | None = None) -> Tensor:

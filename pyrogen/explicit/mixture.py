@@ -71,10 +71,10 @@ class GaussianMixture(TractableDensity):
         self.loc = nn.Parameter(torch.randn(components, dims))
         self.log_diagonal = nn.Parameter(torch.zeros(components, dims))
         if covariance == "full":
-            self.below = nn.Parameter(torch.zeros(components, dims, dims))
+            self.lower_triangle = nn.Parameter(torch.zeros(components, dims, dims))
         if condition is not None:
-            self.given = nn.Linear(condition.features, components * (1 + dims), bias=False)
-            nn.init.zeros_(self.given.weight)
+            self.condition_map = nn.Linear(condition.features, components * (1 + dims), bias=False)
+            nn.init.zeros_(self.condition_map.weight)
 
     @property
     def diagonal(self) -> Tensor:
@@ -84,14 +84,14 @@ class GaussianMixture(TractableDensity):
     @property
     def factor(self) -> Tensor:
         """S in standardised units, lower triangular, ``(components, d, d)``."""
-        return torch.tril(self.below, -1) + torch.diag_embed(self.diagonal)
+        return torch.tril(self.lower_triangle, -1) + torch.diag_embed(self.diagonal)
 
     def components(self, n: int, y: Tensor | None) -> tuple[Tensor, Tensor]:
         """The log-weights, ``(n, components)``, and the means in standardised units, ``(n, components, d)``."""
         c = self.condition_features(y)
         if c is None:
             return self.logits.expand(n, -1), self.loc.expand(n, -1, -1)
-        h = at_least_float32(self.given(c)).view(n, len(self.logits), -1)
+        h = at_least_float32(self.condition_map(c)).view(n, len(self.logits), -1)
         return self.logits + h[..., 0], self.loc + h[..., 1:]
 
     def model(self, x: Tensor, y: Tensor | None = None) -> None:
@@ -116,14 +116,16 @@ class GaussianMixture(TractableDensity):
     def joint(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Log p(k, x | y) in nats, ``(batch, components)``."""
         logits, loc = self.components(len(x), self.side(len(x), y))
-        off = ((x.flatten(1) - self.mean) / self.scale)[:, None] - loc
+        offset = ((x.flatten(1) - self.mean) / self.scale)[:, None] - loc
         if self.covariance == "diagonal":
-            white = off / self.diagonal
+            whitened = offset / self.diagonal
         else:
             with torch.autocast(x.device.type, enabled=False):
-                white = torch.linalg.solve_triangular(self.factor, off.permute(1, 2, 0), upper=False).permute(2, 0, 1)
+                whitened = torch.linalg.solve_triangular(self.factor, offset.permute(1, 2, 0), upper=False).permute(
+                    2, 0, 1
+                )
         log_det = self.diagonal.log().sum(1) + self.scale.log().sum() + 0.5 * log(2 * pi) * len(self.scale)
-        return logits.log_softmax(1) - log_det - 0.5 * white.square().sum(2)
+        return logits.log_softmax(1) - log_det - 0.5 * whitened.square().sum(2)
 
     def _log_prob(self, x: Tensor, y: Tensor | None) -> Tensor:
         return self.joint(x, y).logsumexp(1)
@@ -137,10 +139,10 @@ class GaussianMixture(TractableDensity):
         k, row = torch.multinomial(logits.softmax(1), 1)[:, 0], torch.arange(n, device=logits.device)
         noise = torch.randn(n, len(self.scale), device=k.device, dtype=self.scale.dtype)
         if self.covariance == "diagonal":
-            off = self.diagonal[k] * noise
+            offset = self.diagonal[k] * noise
         else:
-            off = torch.einsum("kij,nj->nki", self.factor, noise)[row, k]
-        return (self.mean + self.scale * (loc[row, k] + off)).view(n, *self.shape)
+            offset = torch.einsum("kij,nj->nki", self.factor, noise)[row, k]
+        return (self.mean + self.scale * (loc[row, k] + offset)).view(n, *self.shape)
 
     @classmethod
     def from_clusters(
@@ -182,20 +184,20 @@ class GaussianMixture(TractableDensity):
         kmeans = KMeans(components, n_init=1, random_state=seed).fit(z.cpu().double().numpy())
         member = torch.from_numpy(kmeans.labels_).long().to(x.device)
         loc = torch.stack([z[member == k].mean(0) for k in range(components)])
-        off = z - loc[member]
-        within = off.square().mean(0)
+        offset = z - loc[member]
+        within = offset.square().mean(0)
         prior = 1 if covariance == "diagonal" else len(mean)
         with torch.no_grad():
             model.loc.copy_(loc)
             model.logits.copy_((torch.bincount(member, minlength=components) + 1.0).log())
             for k in range(components):
-                mine = off[member == k]
+                members = offset[member == k]
                 if covariance == "diagonal":
-                    diagonal = ((mine.square().sum(0) + within) / (len(mine) + 1)).sqrt()
+                    diagonal = ((members.square().sum(0) + within) / (len(members) + 1)).sqrt()
                 else:
-                    mixed = (mine.T @ mine + prior * torch.diag(within + min_std**2)) / (len(mine) + prior)
-                    factor = torch.linalg.cholesky(mixed)
-                    model.below[k].copy_(factor.tril(-1))
+                    shrunk = (members.T @ members + prior * torch.diag(within + min_std**2)) / (len(members) + prior)
+                    factor = torch.linalg.cholesky(shrunk)
+                    model.lower_triangle[k].copy_(factor.tril(-1))
                     diagonal = factor.diagonal()
                 model.log_diagonal[k].copy_((diagonal - min_std).clamp_min(0.1 * min_std).log())
         return model

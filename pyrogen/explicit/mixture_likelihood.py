@@ -38,15 +38,15 @@ class MixtureLikelihood(nn.Module):
             raise ConfigError(f"a mixture needs at least 1 component; got {components}")
         self.components, self.levels, self.outputs = components, levels, 3 * components
         self.width = 3 / components  # initial scale of each component
-        spread = self.width * (torch.arange(components) + 0.5) - 1.5
-        self.register_buffer("spread", spread, persistent=False)
-        self.spread: Tensor
+        initial_loc = self.width * (torch.arange(components) + 0.5) - 1.5
+        self.register_buffer("spread", initial_loc, persistent=False)
+        self.initial_loc: Tensor
 
     def forward(self, h: Tensor) -> Any:
         """The distribution of independent values, its batch shape the shape of x."""
         h = h.unflatten(1, (3, self.components, -1)).movedim(2, -1)
         logits, loc, log_scale = h.unbind(1)
-        loc, scale = loc + self.spread, self.width * log_scale.clamp(-7, 7).exp()
+        loc, scale = loc + self.initial_loc, self.width * log_scale.clamp(-7, 7).exp()
         component: Any
         if self.levels:
             component = DiscretizedLogistic(0.5 + loc / 3, scale / 6, self.levels)

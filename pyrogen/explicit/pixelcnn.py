@@ -180,5 +180,5 @@ class PixelCNN(AutoregressiveDensity):
                 for c in range(channels):
                     h = self.network.at((x - self.mean) / self.scale, i, j, given)
                     drawn = self.likelihood(h).sample()[:, c, 0, 0]
-                    x[:, c, i, j] = self.mean[c, i, j] + self.scale[c, i, j] * drawn if self.free else drawn
+                    x[:, c, i, j] = self.mean[c, i, j] + self.scale[c, i, j] * drawn if self.standardises else drawn
         return x

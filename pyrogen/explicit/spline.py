@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from pyrogen.errors import ConfigError
 
-SMALLEST = 1e-3
+MIN_SHARE = 1e-3
 """The minimum bin width and height relative to equal bins, and the minimum derivative at a knot."""
 
 
@@ -63,7 +63,7 @@ class Spline:
         widths, heights, derivatives = h.movedim(1, -1).split([self.bins, self.bins, self.bins - 1], -1)
         x_k, y_k = self._knots(widths), self._knots(heights)
         # softplus(0.5413) = 1: the spline is the identity at h = 0, and has slope 1 at its ends for every h.
-        slopes = F.pad(SMALLEST + (1 - SMALLEST) * F.softplus(derivatives + 0.541325), (1, 1), value=1.0)
+        slopes = F.pad(MIN_SHARE + (1 - MIN_SHARE) * F.softplus(derivatives + 0.541325), (1, 1), value=1.0)
         inner = (y_k if by_height else x_k)[..., 1:-1]
         k = (value[..., None] >= inner).sum(-1, keepdim=True)
 
@@ -75,5 +75,5 @@ class Spline:
 
     def _knots(self, sizes: Tensor) -> Tensor:
         """The K + 1 knots from -B to B."""
-        shares = SMALLEST / self.bins + (1 - SMALLEST) * sizes.softmax(-1)
+        shares = MIN_SHARE / self.bins + (1 - MIN_SHARE) * sizes.softmax(-1)
         return 2 * self.bound * F.pad(shares.cumsum(-1), (1, 0)) - self.bound

@@ -159,10 +159,10 @@ class Coupling(nn.Module):
         self.net, self.map = net, map
 
     def _parameters_for(self, x: Tensor, c: Tensor | None) -> Tensor:
-        seen = x * self.mask
+        inputs = x * self.mask
         if c is not None:
-            seen = torch.cat([seen, c.view(*c.shape, *(1,) * (x.ndim - 2)).expand(-1, -1, *x.shape[2:])], 1)
-        h = self.net(seen).to(x.dtype)  # the network may run in mixed precision
+            inputs = torch.cat([inputs, c.view(*c.shape, *(1,) * (x.ndim - 2)).expand(-1, -1, *x.shape[2:])], 1)
+        h = self.net(inputs).to(x.dtype)  # the network may run in mixed precision
         return h.view(len(x), self.map.outputs, *x.shape[1:])
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -224,17 +224,17 @@ class FactorOut(nn.Module):
 
     def __init__(self, shape: tuple[int, int, int], inner: nn.Module) -> None:
         super().__init__()
-        self.kept = (shape[0] // 2, shape[1], shape[2])
+        self.factored_shape = (shape[0] // 2, shape[1], shape[2])
         self.inner = inner
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Concatenate the inner noise and the factored-out channels."""
-        first, done = x.chunk(2, 1)
+        first, factored = x.chunk(2, 1)
         z, log_det = self.inner(first, c)
-        return torch.cat([z, done.flatten(1)], 1), log_det
+        return torch.cat([z, factored.flatten(1)], 1), log_det
 
     def inverse(self, z: Tensor, c: Tensor | None = None) -> Tensor:
         """Split, and invert the inner half."""
-        first, done = z.split([z.shape[1] - prod(self.kept), prod(self.kept)], 1)
+        first, factored = z.split([z.shape[1] - prod(self.factored_shape), prod(self.factored_shape)], 1)
         undo: Any = self.inner.inverse
-        return torch.cat([undo(first, c), done.view(len(z), *self.kept)], 1)
+        return torch.cat([undo(first, c), factored.view(len(z), *self.factored_shape)], 1)

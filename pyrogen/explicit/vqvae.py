@@ -65,9 +65,9 @@ class VQVAE(Conditional):
         out = (self.likelihood.outputs * channels, *size)
         sizes = halved_sizes(*size)[:3]
         self.grid = sizes[-1]
-        self.encoder = _down(channels, width, len(sizes) - 1)
+        self.encoder = _encoder(channels, width, len(sizes) - 1)
         self._make_levels(codes, dim, width, ema)
-        self.decoder = _up(self.features, width, out[0], sizes)
+        self.decoder = _decoder(self.features, width, out[0], sizes)
         self.prior_network = CausalTransformer(codes, self.positions, prior_width)
         start = torch.zeros(out) if mean is None else self.likelihood.link(mean)
         self.offset = nn.Parameter(start.clone())
@@ -77,14 +77,14 @@ class VQVAE(Conditional):
         self.project = nn.Conv2d(width, dim, 1)
         self.codebook = Codebook(codes, dim, ema)
 
-    def quantised(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def quantise(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The decoder's input for ``x``, the codes ``(batch, positions)``, and the codebook loss ``(batch,)``."""
-        e, codes, loss = self.codebook(_rows(self.project(self.encoder(x))))
-        return _grid(e, self.grid), codes, loss
+        e, codes, loss = self.codebook(_to_sequence(self.project(self.encoder(x))))
+        return _to_grid(e, self.grid), codes, loss
 
-    def embedded(self, codes: Tensor) -> Tensor:
+    def embed(self, codes: Tensor) -> Tensor:
         """The decoder's input for codes, ``(batch, features, *grid)``."""
-        return _grid(self.codebook.vectors[codes], self.grid)
+        return _to_grid(self.codebook.vectors[codes], self.grid)
 
     def decoder_output(self, e: Tensor) -> Tensor:
         """The decoder's output h, the parameters of the likelihood p(x | c)."""
@@ -96,7 +96,7 @@ class VQVAE(Conditional):
 
         The loss of the prior has no gradient with respect to the encoder, as codes are discrete.
         """
-        e, codes, codebook = self.quantised(x)
+        e, codes, codebook = self.quantise(x)
         distortion = -self.likelihood(self.decoder_output(e)).log_prob(x).flatten(1).sum(1)
         rate = -self.prior_network.log_prob(codes)
         return {
@@ -113,8 +113,8 @@ class VQVAE(Conditional):
         """
         self.side(len(x), y)
         with pyro.plate("data", len(x)):
-            codes = pyro.sample("codes", Sequences(self.prior_network, len(x)))
-            p_x = self.likelihood(self.decoder_output(self.embedded(codes)))
+            codes = pyro.sample("codes", CodeSequences(self.prior_network, len(x)))
+            p_x = self.likelihood(self.decoder_output(self.embed(codes)))
             pyro.sample("x", p_x.to_event(len(self.shape)), obs=x)
 
     def guide(self, x: Tensor, y: Tensor | None = None) -> None:
@@ -126,11 +126,11 @@ class VQVAE(Conditional):
     def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """The codes, ``long (batch, positions)``."""
         with eval_mode(self):  # in training mode the codebook would be updated
-            return self.quantised(x)[1]
+            return self.quantise(x)[1]
 
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """E[x | c] of codes, ``(batch, *shape)``."""
-        return self.likelihood.mean(self.decoder_output(self.embedded(z)))
+        return self.likelihood.mean(self.decoder_output(self.embed(z)))
 
     def reconstruct(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """The reconstruction E[x | c] from the codes of ``x``, ``(batch, *shape)``."""
@@ -142,7 +142,7 @@ class VQVAE(Conditional):
         self.side(n, y)
         with eval_mode(self):
             codes = self.prior_network.sample(n)
-            x: Tensor = self.likelihood(self.decoder_output(self.embedded(codes))).sample()
+            x: Tensor = self.likelihood(self.decoder_output(self.embed(codes))).sample()
             return x
 
     @torch.no_grad()
@@ -170,22 +170,22 @@ class VQVAE2(VQVAE):
         self.project = nn.Conv2d(width + dim, dim, 1)
         self.top, self.bottom = Codebook(codes, dim, ema), Codebook(codes, dim, ema)
 
-    def quantised(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def quantise(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """As for ``VQVAE``; the bottom level is encoded given the quantised top level."""
         h = self.encoder(x)
-        e_top, top, top_loss = self.top(_rows(self.to_top(h)))
-        above = self.from_top(_grid(e_top, self.top_grid))
-        e, bottom, loss = self.bottom(_rows(self.project(torch.cat([h, above], 1))))
-        return torch.cat([_grid(e, self.grid), above], 1), torch.cat([top, bottom], 1), top_loss + loss
+        e_top, top, top_loss = self.top(_to_sequence(self.to_top(h)))
+        above = self.from_top(_to_grid(e_top, self.top_grid))
+        e, bottom, loss = self.bottom(_to_sequence(self.project(torch.cat([h, above], 1))))
+        return torch.cat([_to_grid(e, self.grid), above], 1), torch.cat([top, bottom], 1), top_loss + loss
 
-    def embedded(self, codes: Tensor) -> Tensor:
+    def embed(self, codes: Tensor) -> Tensor:
         """The decoder's input for codes, those of the top level first."""
         top, bottom = codes.split([prod(self.top_grid), prod(self.grid)], 1)
-        above = self.from_top(_grid(self.top.vectors[top], self.top_grid))
-        return torch.cat([_grid(self.bottom.vectors[bottom], self.grid), above], 1)
+        above = self.from_top(_to_grid(self.top.vectors[top], self.top_grid))
+        return torch.cat([_to_grid(self.bottom.vectors[bottom], self.grid), above], 1)
 
 
-class Sequences(TorchDistribution):
+class CodeSequences(TorchDistribution):
     """``n`` independent sequences of an autoregressive network, event shape ``(L,)``.
 
     Args:
@@ -200,9 +200,9 @@ class Sequences(TorchDistribution):
         self.network = network
         super().__init__(torch.Size([n]), torch.Size([network.length]), validate_args=False)
 
-    def expand(self, batch_shape: Any, _instance: Any = None) -> "Sequences":
+    def expand(self, batch_shape: Any, _instance: Any = None) -> "CodeSequences":
         """The same distribution with another batch shape."""
-        return Sequences(self.network, *batch_shape)
+        return CodeSequences(self.network, *batch_shape)
 
     def log_prob(self, c: Tensor) -> Tensor:
         """Log p(c) in nats, ``(n,)``."""
@@ -214,24 +214,24 @@ class Sequences(TorchDistribution):
         return self.network.sample(prod(shape[:-1])).view(shape)
 
 
-def _rows(h: Tensor) -> Tensor:
+def _to_sequence(h: Tensor) -> Tensor:
     """``(batch, dim, h, w) -> (batch, h w, dim)``."""
     return at_least_float32(h.flatten(2).transpose(1, 2))
 
 
-def _grid(e: Tensor, grid: tuple[int, int]) -> Tensor:
+def _to_grid(e: Tensor, grid: tuple[int, int]) -> Tensor:
     """The inverse of ``_rows``."""
     return e.transpose(1, 2).unflatten(2, grid)
 
 
-def _down(channels: int, width: int, halved: int) -> nn.Sequential:
+def _encoder(channels: int, width: int, halved: int) -> nn.Sequential:
     layers: list[nn.Module] = []
     for i in range(halved):
         layers += [nn.Conv2d(channels if i == 0 else width, width, 4, 2, 1), nn.SiLU()]
     return nn.Sequential(*layers, nn.Conv2d(width, width, 3, 1, 1), nn.SiLU())
 
 
-def _up(features: int, width: int, out: int, sizes: list[tuple[int, int]]) -> nn.Sequential:
+def _decoder(features: int, width: int, out: int, sizes: list[tuple[int, int]]) -> nn.Sequential:
     layers: list[nn.Module] = [nn.Conv2d(features, width, 3, 1, 1), nn.SiLU()]
     for i, (h, w) in reversed(list(enumerate(sizes[:-1]))):
         layers.append(nn.ConvTranspose2d(width, width if i else out, 4, 2, 1, output_padding=(h % 2, w % 2)))

@@ -12,10 +12,10 @@ from pyrogen.objectives.adversarial import AdversarialLoss, Hinge, LeastSquares,
 from pyrogen.objectives.penalties import R1Penalty
 from pyrogen.recipes.setup import (
     TrainingSetup,
-    cosine,
-    in_unit_box,
+    adam_without_momentum,
+    cosine_schedule,
+    in_unit_interval,
     label_counts,
-    no_momentum,
     require_labels,
 )
 from pyrogen.steps.adversarial import AdversarialGame
@@ -53,14 +53,20 @@ def adversarial_setup(
     if isinstance(model.condition, Label):
         model.condition.set_frequencies(label_counts(data))
     game = AdversarialGame(
-        model.generator, model.critic, model.prior, loss, optim or no_momentum(lr), schedule=cosine(steps), **options
+        model.generator,
+        model.critic,
+        model.prior,
+        loss,
+        optim or adam_without_momentum(lr),
+        schedule=cosine_schedule(steps),
+        **options,
     )
     return TrainingSetup(model, game, data, average)
 
 
-def two_rates(lr: float, critic_rate: float) -> tuple[MakeOptimizer, MakeOptimizer]:
+def optimizer_pair(lr: float, critic_rate: float) -> tuple[MakeOptimizer, MakeOptimizer]:
     """The optimisers of generator and critic, with learning rates ``lr`` and ``critic_rate * lr``."""
-    return no_momentum(lr), no_momentum(critic_rate * lr)
+    return adam_without_momentum(lr), adam_without_momentum(critic_rate * lr)
 
 
 def r1_penalty(weight: float, data: Dataset, samples: bool = False) -> R1Penalty | None:
@@ -85,7 +91,7 @@ def classes_for(data: Dataset, condition: str, who: str = "condition=label") -> 
 
 def data_scale(data: Dataset, copies: int = 1) -> Scale | None:
     """Mean and standard deviation of real data, repeated ``copies`` times; ``None`` for data in [0, 1]."""
-    if in_unit_box(data):
+    if in_unit_interval(data):
         return None
     x, *_ = data.train.tensors()
     std = x.std(0).clamp_min(1e-6)

@@ -28,11 +28,11 @@ from pyrogen.recipes.options import (
 from pyrogen.recipes.registry import register
 from pyrogen.recipes.setup import (
     TrainingSetup,
-    cosine,
-    in_unit_box,
+    adam_without_momentum,
+    cosine_schedule,
+    in_unit_interval,
     label_counts,
     network_for,
-    no_momentum,
     observation_model,
     require_labels,
     svi,
@@ -69,8 +69,8 @@ def aae(
     model = AAE(data.shape, latent, hidden, observation_model(data, likelihood, sigma), network, classes)
     if isinstance(model.condition, Label):
         model.condition.set_frequencies(label_counts(data))
-    fit = SVI(model.reconstruction, optim=partial(Adam, lr=lr), schedule=cosine(steps))
-    rules = {"optim": no_momentum(2 * lr), "penalty": R1Penalty(r1), "schedule": cosine(steps)}
+    fit = SVI(model.reconstruction, optim=partial(Adam, lr=lr), schedule=cosine_schedule(steps))
+    rules = {"optim": adam_without_momentum(2 * lr), "penalty": R1Penalty(r1), "schedule": cosine_schedule(steps)}
     game = LatentAdversarialStep(model.encoder, model.critic, model.prior, **rules)
     return TrainingSetup(model, SequentialSteps(reconstruction=fit, game=game), data, average)
 
@@ -97,13 +97,13 @@ def vaegan(
     ] = 1e-3,
 ) -> TrainingSetup:
     """Larsen et al., ICML 2016."""
-    if not in_unit_box(data):
+    if not in_unit_interval(data):
         raise ConfigError(f"vaegan needs data in [0, 1]; {data.name!r} is a {data.space}")
     kind = network_for(data, network)
     model = VAEGAN(data.shape, latent, (width,) if kind == "conv" else hidden, kind, features, sigma)
     fit = svi(model.pair, lr, steps)
     # The critic's learning rate is low, because its features define the reconstruction error.
     game = AdversarialGame(
-        model.generator, model.critic, model.prior, optim=no_momentum(lr / 5), schedule=cosine(steps)
+        model.generator, model.critic, model.prior, optim=adam_without_momentum(lr / 5), schedule=cosine_schedule(steps)
     )
     return TrainingSetup(model, SequentialSteps(similarity=fit, game=game), data, average)

@@ -34,9 +34,9 @@ from pyrogen.recipes.options import (
 from pyrogen.recipes.registry import register
 from pyrogen.recipes.setup import (
     TrainingSetup,
-    descent,
+    data_mean,
+    gradient_step,
     label_counts,
-    mean_of,
     observation_model,
     require_images,
     require_labels,
@@ -72,8 +72,8 @@ def vae(
         hidden,
         observation_model(data, likelihood, sigma),
         network,
-        mean_of(data),
-        VampPrior(_some(data, components)) if prior == "vamp" else None,
+        data_mean(data),
+        VampPrior(_subset(data, components)) if prior == "vamp" else None,
         None if posterior == "normal" else FlowPosterior(latent, posterior, flows),
     )
     return TrainingSetup(model, svi(model, lr, steps, loss=objective(beta, warmup, free_bits, k)), data)
@@ -94,7 +94,7 @@ def iwae(
     lr: LearningRate = 2e-3,
 ) -> TrainingSetup:
     """Burda, Grosse and Salakhutdinov, ICLR 2016."""
-    model = VAE(data.shape, latent, hidden, observation_model(data, likelihood, sigma), network, mean_of(data))
+    model = VAE(data.shape, latent, hidden, observation_model(data, likelihood, sigma), network, data_mean(data))
     return TrainingSetup(model, svi(model, lr, steps, loss=IWAE(k)), data)
 
 
@@ -119,7 +119,7 @@ def ladder_vae(
 ) -> TrainingSetup:
     """Sønderby et al., NeurIPS 2016."""
     observation = observation_model(data, likelihood, sigma)
-    model = LadderVAE(data.shape, latents, hidden, observation, mean_of(data), merge)
+    model = LadderVAE(data.shape, latents, hidden, observation, data_mean(data), merge)
     return TrainingSetup(model, svi(model, lr, steps, loss=objective(beta, warmup, free_bits, k)), data)
 
 
@@ -139,7 +139,7 @@ def vqvae(
     lr: LearningRate = 2e-3,
 ) -> TrainingSetup:
     """Van den Oord, Vinyals and Kavukcuoglu, NeurIPS 2017."""
-    return _quantised(VQVAE, data, codes, dim, width, ema, prior_width, likelihood, sigma, steps, lr)
+    return _vector_quantised(VQVAE, data, codes, dim, width, ema, prior_width, likelihood, sigma, steps, lr)
 
 
 @register("explicit", "lower bound", "VQ-VAE-2 with two levels of codes")
@@ -158,10 +158,10 @@ def vqvae2(
     lr: LearningRate = 2e-3,
 ) -> TrainingSetup:
     """Razavi, van den Oord and Vinyals, NeurIPS 2019."""
-    return _quantised(VQVAE2, data, codes, dim, width, ema, prior_width, likelihood, sigma, steps, lr)
+    return _vector_quantised(VQVAE2, data, codes, dim, width, ema, prior_width, likelihood, sigma, steps, lr)
 
 
-def _quantised(
+def _vector_quantised(
     make: type[VQVAE],
     data: Dataset,
     codes: int,
@@ -176,12 +176,12 @@ def _quantised(
 ) -> TrainingSetup:
     require_images(data, "a vector-quantised VAE")
     observation = observation_model(data, likelihood, sigma)
-    model = make(data.shape, codes, dim, width, observation, mean_of(data), ema, prior_width)
+    model = make(data.shape, codes, dim, width, observation, data_mean(data), ema, prior_width)
     vectors = len(data.train) * model.positions
     if codes > vectors:
         raise ConfigError(f"{codes} codes exceed the {vectors} grid positions of the training data")
     # Ties between codes are broken by rounding errors, so a compiled step would select other codes.
-    return TrainingSetup(model, descent(model, lr, steps, compile=False), data)
+    return TrainingSetup(model, gradient_step(model, lr, steps, compile=False), data)
 
 
 def objective(beta: float, warmup: int, free_bits: float, k: int) -> Objective:
@@ -201,7 +201,7 @@ def objective(beta: float, warmup: int, free_bits: float, k: int) -> Objective:
     return BetaELBO(Warmup(warmup, beta) if warmup else beta)
 
 
-def _some(data: Dataset, n: int) -> Tensor:
+def _subset(data: Dataset, n: int) -> Tensor:
     """Up to ``n`` training data, equally spaced in the split."""
     x, *_ = data.train.tensors()
     return x[:: max(len(x) // max(n, 1), 1)][:n]
@@ -247,7 +247,7 @@ def cvae(
         given = PartialImage(data.shape)
         data = data.with_side_information(partial(_quadrants, observed=observed))
     observation = observation_model(data, likelihood, sigma)
-    model = CVAE(data.shape, given, latent, hidden, observation, prior, mean=mean_of(data))
+    model = CVAE(data.shape, given, latent, hidden, observation, prior, mean=data_mean(data))
     return TrainingSetup(model, svi(model, lr, steps, loss=BetaELBO()), data)
 
 

@@ -41,20 +41,20 @@ class TrainingSetup:
 def svi(model: Any, lr: float, steps: int, **options: Any) -> SVI:
     """``SVI`` with Adam for a Pyro pair; maximum likelihood for a model without a guide."""
     guide = getattr(model, "guide", None)
-    return SVI(model.model, guide, partial(Adam, lr=lr), schedule=cosine(steps), **options)
+    return SVI(model.model, guide, partial(Adam, lr=lr), schedule=cosine_schedule(steps), **options)
 
 
-def descent(model: Any, lr: float, steps: int, compile: bool | None = None) -> GradientStep:
+def gradient_step(model: Any, lr: float, steps: int, compile: bool | None = None) -> GradientStep:
     """``GradientStep`` with Adam for a network with a method ``losses``."""
-    return GradientStep(model.losses, partial(Adam, lr=lr), schedule=cosine(steps), compile=compile)
+    return GradientStep(model.losses, partial(Adam, lr=lr), schedule=cosine_schedule(steps), compile=compile)
 
 
-def no_momentum(lr: float) -> Callable[..., Optimizer]:
+def adam_without_momentum(lr: float) -> Callable[..., Optimizer]:
     """Adam with β = (0, 0.9), as in adversarial training old gradients are soon outdated."""
     return partial(Adam, lr=lr, betas=(0.0, 0.9))
 
 
-def cosine(steps: int, warmup: int = 200) -> Callable[[Any], LRScheduler]:
+def cosine_schedule(steps: int, warmup: int = 200) -> Callable[[Any], LRScheduler]:
     """A schedule of linear warm-up and cosine decay to zero at the last step."""
     warmup = min(warmup, steps // 10 + 1)
 
@@ -121,12 +121,12 @@ def network_for(data: Dataset, name: str) -> str:
     return ("conv" if data.is_image else "mlp") if name == "auto" else name
 
 
-def mean_of(data: Dataset) -> Tensor:
+def data_mean(data: Dataset) -> Tensor:
     """The mean of the training data, the shape of one datum."""
     x, *_ = data.train.tensors()
     return x.mean(0)
 
 
-def in_unit_box(data: Dataset) -> bool:
+def in_unit_interval(data: Dataset) -> bool:
     """Whether the data lie in [0, 1]."""
     return data.space.support in ("unit", "binary")

@@ -28,7 +28,7 @@ from pyrogen.recipes.options import (
     Widths,
 )
 from pyrogen.recipes.registry import register
-from pyrogen.recipes.setup import TrainingSetup, in_unit_box, network_for, require_images
+from pyrogen.recipes.setup import TrainingSetup, in_unit_interval, network_for, require_images
 from pyrogen.steps.adversarial import wgan_critic_schedule
 
 
@@ -66,7 +66,7 @@ def wgan(
     """RMSprop for a clipped critic, Adam for one with a gradient penalty. Arjovsky, Chintala and Bottou, ICML 2017."""
     if network == "conv":
         require_images(data, "network=conv")
-    model = WGAN(data.shape, latent, hidden, network, in_unit_box(data), data_scale(data))
+    model = WGAN(data.shape, latent, hidden, network, in_unit_interval(data), data_scale(data))
     clipped = lipschitz == "clip"
     return adversarial_setup(
         model,
@@ -104,7 +104,7 @@ def wgan_gp(
 ) -> TrainingSetup:
     """The gradient penalty is on standardised real data. Gulrajani et al., NeurIPS 2017."""
     kind = network_for(data, network)
-    shape, unit = data.shape, in_unit_box(data)
+    shape, unit = data.shape, in_unit_interval(data)
     model = WGAN(shape, latent, (width,) if kind == "conv" else hidden, kind, unit, data_scale(data), n_binary, layers)
     rule = GradientPenalty(penalty)
     return adversarial_setup(model, data, Wasserstein(), steps, lr, average, penalty=rule, critic_steps=critic_steps)

@@ -163,10 +163,10 @@ def test_completion_keeps_observed_pixels(shape, likelihood, observed):
     x, _ = some_data(4, shape, likelihood=likelihood)
     y = observe_quadrants(x, observed)
     seen = ~y.isnan()
-    for completed in (cvae.sample(4, y), cvae.sample_mean(4, y), cvae.decode(torch.randn(4, 4), y)):
-        assert torch.equal(completed[seen], x[seen])
-        assert completed.isfinite().all()
-        assert not torch.equal(completed, x)
+    for insert_observed in (cvae.sample(4, y), cvae.sample_mean(4, y), cvae.decode(torch.randn(4, 4), y)):
+        assert torch.equal(insert_observed[seen], x[seen])
+        assert insert_observed.isfinite().all()
+        assert not torch.equal(insert_observed, x)
 
 
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
