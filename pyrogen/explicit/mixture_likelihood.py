@@ -39,7 +39,7 @@ class MixtureLikelihood(nn.Module):
         self.components, self.levels, self.outputs = components, levels, 3 * components
         self.width = 3 / components  # initial scale of each component
         initial_loc = self.width * (torch.arange(components) + 0.5) - 1.5
-        self.register_buffer("spread", initial_loc, persistent=False)
+        self.register_buffer("initial_loc", initial_loc, persistent=False)
         self.initial_loc: Tensor
 
     def forward(self, h: Tensor) -> Any:

@@ -71,7 +71,7 @@ class GatedLayer(nn.Module):
         self, inputs: int, width: int, kernel: int, channels: int, first: bool = False, context: int = 0
     ) -> None:
         super().__init__()
-        self.given = nn.Linear(context, 4 * width, bias=False) if context else None
+        self.condition_map = nn.Linear(context, 4 * width, bias=False) if context else None
         self.first = first
         self.vertical = CausalConv(inputs, 2 * width, kernel, "above", channels, first)
         self.horizontal = CausalConv(inputs, 2 * width, kernel, "left", channels, first)
@@ -82,8 +82,8 @@ class GatedLayer(nn.Module):
         """The features of both stacks."""
         above = self.vertical(v)
         left = self.horizontal(h) + self.across(above)
-        if self.given is not None:
-            to_above, to_left = self.given(c)[:, :, None, None].chunk(2, 1)
+        if self.condition_map is not None:
+            to_above, to_left = self.condition_map(c)[:, :, None, None].chunk(2, 1)
             above, left = above + to_above, left + to_left
         made = self.out(_gate(left))
         return _gate(above), made if self.first else h + made
