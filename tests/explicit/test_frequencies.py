@@ -93,5 +93,5 @@ def test_bad_input_is_named():
         KernelDensity(normal(3, 2), 0.0)
     with pytest.raises(ConfigError, match=r"kernel-density estimate computes a probability density.*mass"):
         kde(binary)
-    with pytest.raises(ConfigError, match="points must be at least 1; got -5"):
+    with pytest.raises(ConfigError, match="points must be greater than 0; got -5"):
         kde(digits, points=-5)
