@@ -1,11 +1,11 @@
-"""An adversarial autoencoder: its codes follow a mixture with one component for each class.
+"""An adversarial autoencoder whose prior is a mixture with one component per class.
 
-The reconstruction is fitted by ``SVI`` and the codes are matched to the prior by a game, in turn on each batch. The
-picture shows the codes of test data, which the critic has brought onto the circle of the prior; a row of samples for
-each class shows what the components decode to.
+Each batch is used for two updates: ``SVI`` of the reconstruction, and an adversarial step that matches the codes to the
+prior. ``codes.png`` shows codes of test data and samples of the prior; ``samples.png`` has one row of samples per
+class.
 
     python examples/aae.py                   # --smoke for a run of a few seconds
-    python examples/aae.py --prior normal    # codes like a standard normal; classes lie where they like
+    python examples/aae.py --prior normal    # standard normal prior, unconditional
 """
 
 import argparse
@@ -55,12 +55,12 @@ def main() -> None:
     x, _ = data.test.tensors()
     with torch.no_grad():
         codes, drawn = aae.encode(x), aae.prior(len(x))
-        error, blind = (float((guess - x).square().mean()) for guess in (aae.decode(codes), x.mean(0)))
+        error, baseline = (float((x_hat - x).square().mean()) for x_hat in (aae.decode(codes), x.mean(0)))
     scatter_png(codes[:, :2], drawn[:, :2], args.out / "codes.png", ("z₁", "z₂"))
     labels = torch.arange(classes).repeat_interleave(8) if classes else None
     grid_png(aae.sample(8 * classes or 64, labels), args.out / "samples.png", columns=8)
-    print(f"mean squared error of a test pixel: {error:.4f}; of the mean image: {blind:.4f}")
-    print(f"deviation of the codes {codes.std(0).mean():.2f}, of the prior {drawn.std(0).mean():.2f}")
+    print(f"mean squared error per test pixel: {error:.4f}; of the mean image: {baseline:.4f}")
+    print(f"standard deviation of the codes {codes.std(0).mean():.2f}, of the prior {drawn.std(0).mean():.2f}")
     print(f"pictures: {args.out}")
 
 

@@ -1,7 +1,7 @@
-"""Train explicit and implicit models under one budget on one split, and write one scorecard.
+"""Train explicit and implicit models with the same budget and split, and write one scorecard.
 
-What ``pyrogen compare`` does, from Python: the scores come back as a dictionary, each value beside what it is
-(exact, a bound, an estimate), and the folder holds ``report.html`` with the same scores, samples and curves.
+The Python equivalent of ``pyrogen compare``: it returns the scores as a dictionary, each marked as exact, a bound or an
+estimate, and writes ``report.html`` with the scores, samples and training curves.
 
     python examples/compare.py                            # --smoke for a run of a few seconds
     python examples/compare.py --models gaussian vae gan wgan --seeds 3
@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--data", default="digits")
     parser.add_argument("--data-root")
     parser.add_argument("--steps", type=int, default=3000)
-    parser.add_argument("--seeds", type=int, default=1, help="how many times to train each model")
+    parser.add_argument("--seeds", type=int, default=1, help="number of training runs per model")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/examples/compare"))
     parser.add_argument("--smoke", action="store_true", help="a run of a few seconds")
@@ -39,9 +39,11 @@ def main() -> None:
     card = pyrogen.compare(
         models, args.data, data_root=args.data_root, steps=steps, seeds=args.seeds, seed=args.seed, out=args.out
     )
-    print(f"{card['data']}: {card['space']}; {steps} steps of {card['budget']['batch_size']} rows for each model")
+    print(
+        f"{card['data']}: {card['space']}; {steps} steps with batches of {card['budget']['batch_size']} for each model"
+    )
     print(f"{'model':24}", *(f"{title:>18}" for title in COLUMNS.values()))
-    anchors = {f"({name}, an anchor)": entry for name, entry in card["anchors"].items()}
+    anchors = {f"({name}, anchor)": entry for name, entry in card["anchors"].items()}
     for name, entry in {**card["models"], **anchors}.items():
         print(f"{name:24}", *(f"{cell(entry['scores'], column):>18}" for column in COLUMNS))
     print("= exact   ≥ lower bound   ≤ upper bound   ≈ estimate")

@@ -1,12 +1,12 @@
-"""A deep convolutional GAN on images, unconditional or given the class.
+"""A deep convolutional GAN for images, unconditional or class-conditional.
 
-The same step trains both: labels reach generator and critic when the networks have a place for them. A GAN has no
-likelihood, so it is judged by its samples; the ``log_likelihood`` printed at the end is a kernel-density estimate,
-which compares with no exact value and no bound.
+The same step trains both: labels are passed to generator and critic if their ``forward`` has a second argument. A GAN
+has no likelihood, so it is evaluated by its samples; the printed ``log_likelihood`` is a kernel-density estimate, which
+is not comparable with exact values or bounds.
 
     python examples/dcgan.py                              # --smoke for a run of a few seconds
-    python examples/dcgan.py --conditional                # a row of the picture for each class
-    python examples/dcgan.py --data mnist --device cuda   # --data-root says where MNIST is kept
+    python examples/dcgan.py --conditional                # one row of the picture per class
+    python examples/dcgan.py --data mnist --device cuda   # --data-root: the folder of MNIST
 """
 
 import argparse
@@ -50,7 +50,7 @@ def main() -> None:
             grid_png(pictures, args.out / f"samples-{t:06d}.png", columns=8)
             pyrogen.save(args.out, t=t, model=dcgan, step=step)
 
-    print("measured against test data:")
+    print("scores on test data:")
     for name, score in pyrogen.evaluate(dcgan, data, seed=args.seed).items():
         print(f"  {name}: {score.value:.4g} ± {score.stderr:.2g} {score.unit} ({score.kind})")
     print(f"pictures and checkpoints: {args.out}")

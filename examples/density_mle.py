@@ -1,11 +1,11 @@
-"""Explicit maximum likelihood: an exact density, no latent variable left to infer, and an empty guide.
+"""Maximum likelihood of explicit densities: exact likelihoods and an empty guide.
 
-Three models of two half-moons, whose entropy is known, so that the last column is how far each is from the truth:
+Three models of the half-moons, whose entropy is known, so that KL(p ‖ model) can be computed:
 
-- a full-covariance Gaussian fitted by SVI, which is maximum likelihood when the guide is empty,
-- the same in closed form, which must agree with it,
-- a mixture of Gaussians written as a plain Pyro program. Its component k is summed out by ``TraceEnum_ELBO`` in
-  training and by ``evaluate`` in measuring, so its likelihood is exact too.
+- a Gaussian with full covariance, fitted by SVI, which is maximum likelihood if the guide is empty,
+- the same Gaussian in closed form, for comparison,
+- a mixture of Gaussians as a plain Pyro program. The component k is summed out, by ``TraceEnum_ELBO`` in training and
+  by ``evaluate`` in evaluation, so its likelihood is exact too.
 
     python examples/density_mle.py            # --smoke for a run of a few seconds
 """
@@ -32,7 +32,7 @@ COMPONENTS = 24
 
 @config_enumerate
 def mixture(x: torch.Tensor) -> None:
-    """p(x) = Σ_k w_k N(x; m_k, S_k S_kᵀ), the means starting at data."""
+    """p(x) = Σ_k w_k N(x; m_k, S_k S_kᵀ), with data as initial means."""
     weights = pyro.param("weights", lambda: torch.ones(COMPONENTS) / COMPONENTS, constraint=constraints.simplex)
     means = pyro.param("means", lambda: x[:COMPONENTS].clone())
     eye = 0.3 * torch.eye(x.shape[1]).expand(COMPONENTS, -1, -1)
@@ -45,7 +45,7 @@ def mixture(x: torch.Tensor) -> None:
 def train(step: pyrogen.Step, data: Dataset, steps: int, seed: int) -> None:
     for t, logs in pyrogen.fit(step, data.train, steps=steps, batch_size=512, seed=seed):
         if t % max(steps // 4, 1) == 0:
-            print(f"  step {t:5d}: {float(logs['loss']):.3f} nats (the loss, minus the log-likelihood of a batch)")
+            print(f"  step {t:5d}: {float(logs['loss']):.3f} nats (negative log-likelihood of a batch)")
 
 
 def main() -> None:
@@ -73,13 +73,13 @@ def main() -> None:
 
     closed_form = Gaussian.from_data(data.train.tensors()[0], "full")
     models = {"Gaussian by SVI": gaussian, "Gaussian in closed form": closed_form, "mixture by SVI": svi}
-    print(f"\n{'model':24} {'log-likelihood of test data':30} distance from the truth, KL(p || model)")
+    print(f"\n{'model':24} {'log-likelihood of test data':30} KL(p || model)")
     for name, model in models.items():
         score = pyrogen.evaluate(model, data.test)["log_likelihood"]
         value = f"{score.value:.4f} ± {score.stderr:.4f} {score.unit} ({score.kind})"
         print(f"{name:24} {value:30} {-data.truth.entropy - score.value:.4f} nats")
     samples_png(svi.sample(2000), data.test.x[:2000], args.out / "mixture.png")
-    print(f"minus the entropy of the data is {-data.truth.entropy:.4f} nats, the best that any model can reach")
+    print(f"negative entropy of the data, the maximum for any model: {-data.truth.entropy:.4f} nats")
     print(f"samples of the mixture: {args.out / 'mixture.png'}")
 
 

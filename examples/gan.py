@@ -1,11 +1,11 @@
-"""A GAN on eight Gaussians in a ring: does it find all modes, and in what shares?
+"""A GAN on a ring of eight Gaussians: how many modes are found, and in what proportions?
 
-The data's density is known here, so mode collapse can be counted: a sample is of high quality within three standard
-deviations of its nearest mode, and a mode is found if such a sample lies there. The scores are those of an average
-of the weights along the way: the newest weights circle around the data.
+The density of the data is known, so mode collapse can be measured: a sample is of high quality within three standard
+deviations of its nearest mode, and a mode is found if it has such a sample. The scores are those of an exponential
+moving average of the weights, because the current weights oscillate.
 
     python examples/gan.py                  # --smoke for a run of a few seconds
-    python examples/gan.py --loss minimax   # the original game, whose generator's gradient can vanish
+    python examples/gan.py --loss minimax   # the original loss, for which the generator's gradient can vanish
 """
 
 import argparse

@@ -1,9 +1,9 @@
-"""Mode collapse, measured: which games find all modes of a ring and of a grid, and in what shares?
+"""Measure mode collapse: how many modes of a ring and of a grid do models find, and in what proportions?
 
-PacGAN's protocol: 8 Gaussians of deviation 0.01 on the unit circle, or 25 of deviation 0.05 on a lattice; 100,000
-training points, 2,500 samples; a sample within 3 deviations of its nearest mode is of high quality. A perfect sampler
-has 98.89% of them, and the reverse KL of the floor in the last row. A model is trained on each processor. What is done
-is kept in ``results.json``: a run that was stopped goes on.
+PacGAN's protocol: 8 Gaussians with standard deviation 0.01 on the unit circle, or 25 with 0.05 on a grid; 100,000
+training points, 2,500 samples; a sample within 3 standard deviations of its nearest mode is of high quality. A perfect
+sampler has 98.89% high-quality samples and the reverse KL of the last row. One model is trained per processor. Results
+are saved in ``results.json``, and an interrupted run continues from there.
 
     python examples/gan_modes.py                       # 10 seeds; --smoke for a run of a few seconds
     python examples/gan_modes.py --only gan+r1 --seeds 3
@@ -41,8 +41,8 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {  # row: recipe, options
     "wgan": ("wgan", {"latent": 16, "steps": 6000}),
     "wgan-gp": ("wgan-gp", SMALL | {"steps": 6000}),
     "packed-gan": ("packed-gan", SMALL | {"steps": 6000}),
-    # A strong R1 keeps the critic smooth while the shares of the modes even out, a weak one lets it be sharp at the
-    # end; signs in the prior spare the generator its bridges between modes.
+    # A strong R1 keeps the critic smooth until the mode proportions are even, a weak one at the end makes samples
+    # accurate; with binary coordinates in the prior, the generator need not connect the modes.
     "gan+r1": ("gan", SMALL | ANNEALED),
     "relativistic": ("relativistic-gan", SMALL | ANNEALED),
     "mixture": ("mixture", {"components": 32, "min_std": 0.005, "steps": 2000}),
@@ -52,8 +52,8 @@ TOYS = ("ring", "grid")
 SAMPLES = 2500
 
 
-def one(toy: str, row: str, seed: int, smoke: bool, out: Path) -> dict[str, float]:
-    """Train one model with one seed and count its modes."""
+def train_and_score(toy: str, row: str, seed: int, smoke: bool, out: Path) -> dict[str, float]:
+    """Train one model with one seed, and return its mode scores."""
     name, options = MODELS[row]
     data = pyrogen.load(toy, seed=seed)
     torch.manual_seed(seed)
@@ -73,7 +73,7 @@ def one(toy: str, row: str, seed: int, smoke: bool, out: Path) -> dict[str, floa
 
 
 def summary(results: dict[str, dict[str, float]], toy: str, row: str) -> str:
-    """Mean ± standard error over the seeds that are done."""
+    """Mean ± standard error over the finished seeds, as a line of the table."""
     done = [v for k, v in results.items() if k.split("/")[:2] == [toy, row]]
     cells = []
     for key, unit in (("modes", 1), ("high_quality", 100), ("reverse_kl", 1), ("seconds", 1)):
@@ -83,7 +83,7 @@ def summary(results: dict[str, dict[str, float]], toy: str, row: str) -> str:
 
 
 def draw(out: Path, rows: list[str]) -> None:
-    """One panel for each model and data set: where its samples lie."""
+    """Plot a histogram of the samples for each model and data set."""
     figure, axes = plt.subplots(len(TOYS), len(rows) + 1, figsize=(2.2 * len(rows) + 2.2, 5.0), squeeze=False)
     for line, toy in zip(axes, TOYS, strict=True):
         data = pyrogen.load(toy)
@@ -100,7 +100,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="*", choices=MODELS, default=list(MODELS))
     parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="models trained at a time, a thread each")
+    parser.add_argument(
+        "--jobs", type=int, default=os.cpu_count(), help="number of models trained in parallel, one thread each"
+    )
     parser.add_argument("--out", type=Path, default=Path("runs/examples/gan_modes"))
     parser.add_argument("--smoke", action="store_true", help="a run of a few seconds")
     args = parser.parse_args()
@@ -109,11 +111,11 @@ def main() -> None:
     results = json.loads(path.read_text()) if path.exists() else {}
     runs = [(toy, row, seed) for seed in range(1 if args.smoke else args.seeds) for toy in TOYS for row in args.only]
     with ProcessPoolExecutor(args.jobs, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
-        left = {key: run for run in runs if (key := "{}/{}/{}".format(*run)) not in results}
-        jobs = {pool.submit(one, *run, args.smoke, args.out): key for key, run in left.items()}
+        remaining = {key: run for run in runs if (key := "{}/{}/{}".format(*run)) not in results}
+        jobs = {pool.submit(train_and_score, *run, args.smoke, args.out): key for key, run in remaining.items()}
         for job in as_completed(jobs):
             results[jobs[job]] = job.result()
-            new = path.with_suffix(".new")  # renamed when it is whole
+            new = path.with_suffix(".new")  # written completely, then renamed
             new.write_text(json.dumps(results, indent=1))
             new.replace(path)
             print(jobs[job], {k: round(v, 4) for k, v in job.result().items()}, flush=True)

@@ -1,10 +1,10 @@
-"""A model and a guide of your own: two plain Pyro functions, and no class of the library.
+"""Your own model and guide: two plain Pyro functions, without any class of the library.
 
     p(z) = N(0, I)     p(x | z) = N(W z + m, diag σ²)     q(z | x) = N(A (x - m), diag s²)
 
-This is factor analysis, chosen because its likelihood has a closed form: x ~ N(m, W Wᵀ + diag σ²). So the
-importance-weighted bound that ``evaluate`` computes for any pair can be set beside the exact value. The step is
-then sampled, measured, and ranked against a recipe of the library in one report.
+This is factor analysis, whose likelihood has a closed form, x ~ N(m, W Wᵀ + diag σ²), so that the importance-weighted
+bound that ``evaluate`` computes for any pair can be compared with the exact value. The trained step is then sampled,
+evaluated, and compared with a recipe of the library in one report.
 
     python examples/own_model_guide.py            # --smoke for a run of a few seconds
 """
@@ -65,12 +65,12 @@ def main() -> None:
     step = pyrogen.SVI(model, guide, optim=partial(Adam, lr=0.01))
     for t, logs in pyrogen.fit(step, data.train, steps=steps, batch_size=128, seed=args.seed):
         if t % max(steps // 5, 1) == 0:
-            print(f"step {t:5d}: {float(logs['loss']):.1f} nats (the loss, minus the ELBO)")
+            print(f"step {t:5d}: {float(logs['loss']):.1f} nats (negative ELBO)")
 
     scores = pyrogen.evaluate(step, data.test, seed=args.seed)
     for name, score in scores.items():
         print(f"{name}: {score.value:.2f} ± {score.stderr:.2f} {score.unit} ({score.kind})")
-    print(f"in closed form: {exact_log_likelihood(step, data.test.tensors()[0]):.2f} nats (exact)")
+    print(f"closed form: {exact_log_likelihood(step, data.test.tensors()[0]):.2f} nats (exact)")
 
     card = pyrogen.compare(["gaussian"], "digits", own={"factors": step}, steps=steps, seed=args.seed, out=args.out)
     samples_png(data.space.to_image(step.sample(64)), path=args.out / "samples.png")

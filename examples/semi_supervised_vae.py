@@ -1,10 +1,10 @@
-"""A semi-supervised VAE: most labels are unknown, and are summed out exactly.
+"""A semi-supervised VAE: most labels are unknown and are summed out exactly.
 
     p(y) = 1/10    p(z) = N(0, I)    p(x | y, z) = Bernoulli(decoder(y, z))
     q(y | x) = Categorical(classifier(x))    q(z | x, y) = N(μ(x, y), diag σ²(x, y))
 
-Model M2 of Kingma et al., NeurIPS 2014, as a pair of Pyro programs: ``TraceEnum_ELBO`` enumerates the label where it is
-not given; where it is, the classifier also learns from it directly, with weight ``ALPHA``.
+Model M2 of Kingma et al., NeurIPS 2014, as a pair of Pyro programs: ``TraceEnum_ELBO`` enumerates unknown labels; known
+labels also enter the classification loss, with weight ``ALPHA``.
 
     python examples/semi_supervised_vae.py --labelled 50    # --smoke for a run of a few seconds
 """
@@ -29,7 +29,7 @@ DIMS, CLASSES, LATENT, ALPHA = 64, 10, 8, 20.0
 
 
 class SemiSupervised(nn.Module):
-    """The pair; a batch comes with its labels or without."""
+    """Model and guide, for batches with or without labels."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,8 +38,8 @@ class SemiSupervised(nn.Module):
         self.decoder = mlp(LATENT + CLASSES, (128,), DIMS)
 
     def joined(self, h: Tensor, y: Tensor) -> Tensor:
-        """Put the class beside h, as indicators."""
-        y = torch.eye(CLASSES)[y]  # an enumerated y has a row for each class, which h has not
+        """Concatenate h and the one-hot class."""
+        y = torch.eye(CLASSES)[y]  # an enumerated y has a dimension for the classes, which h lacks
         shape = torch.broadcast_shapes(h.shape[:-1], y.shape[:-1])
         return torch.cat([h.expand(*shape, -1), y.expand(*shape, -1)], -1)
 
@@ -65,7 +65,7 @@ class SemiSupervised(nn.Module):
 @torch.no_grad()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--labelled", type=int, default=100, help="how many labels are known")
+    parser.add_argument("--labelled", type=int, default=100, help="number of known labels")
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--out", type=Path, default=Path("runs/examples/semi_supervised_vae"))
     parser.add_argument("--smoke", action="store_true", help="a run of a few seconds")
@@ -83,15 +83,15 @@ def main() -> None:
         step(x, y)
         if t % max(steps // 5, 1) == 0:
             with eval_mode(pair):
-                right = float((pair.classifier(test.flatten(1)).argmax(1) == truth).float().mean())
-            print(f"step {t:5d}: loss {float(logs['loss']):.1f} nats, {right:.1%} of the test labels right")
+                accuracy = float((pair.classifier(test.flatten(1)).argmax(1) == truth).float().mean())
+            print(f"step {t:5d}: loss {float(logs['loss']):.1f} nats, test accuracy {accuracy:.1%}")
 
-    alone = LogisticRegression(max_iter=500).fit(x.flatten(1).numpy(), y.numpy())
-    print(f"logistic regression on the {len(x)} labelled: {alone.score(test.flatten(1).numpy(), truth.numpy()):.1%}")
+    baseline = LogisticRegression(max_iter=500).fit(x.flatten(1).numpy(), y.numpy())
+    print(f"logistic regression on {len(x)} labels: {baseline.score(test.flatten(1).numpy(), truth.numpy()):.1%}")
     args.out.mkdir(parents=True, exist_ok=True)
-    sheet = pair.decoder(pair.joined(torch.randn(8, 1, LATENT), torch.arange(CLASSES))).sigmoid()
-    grid_png(sheet.view(-1, 1, 8, 8), args.out / "analogies.png", columns=CLASSES)
-    print(f"a style for each row, a class for each column: {args.out / 'analogies.png'}")
+    images = pair.decoder(pair.joined(torch.randn(8, 1, LATENT), torch.arange(CLASSES))).sigmoid()
+    grid_png(images.view(-1, 1, 8, 8), args.out / "analogies.png", columns=CLASSES)
+    print(f"one style per row, one class per column: {args.out / 'analogies.png'}")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""A variational autoencoder in a loop of your own.
+"""A variational autoencoder with a custom training loop.
 
-The library's loop is a generator, so checkpoints, validation, early stopping and pictures are lines of its body.
-Interrupt it and run it again: it goes on from the newest checkpoint in ``--out``, and ends where the uninterrupted
-run would have ended.
+The loop of the library is a generator, so checkpoints, validation, early stopping and pictures are statements of the
+loop body. An interrupted run continues from the newest checkpoint in ``--out``; the result is bit-identical to an
+uninterrupted run.
 
     python examples/vae.py                # --smoke for a run of a few seconds
-    python examples/vae.py --data mnist   # --data-root says where MNIST is kept
+    python examples/vae.py --data mnist   # --data-root: the folder of MNIST
 """
 
 import argparse
@@ -47,24 +47,24 @@ def main() -> None:
     start = 0
     if any(args.out.glob("checkpoint-*")):
         start = pyrogen.restore(args.out, **parts)
-        print(f"going on from step {start}")
+        print(f"continuing from step {start}")
     for t, logs in pyrogen.fit(step, data.train, steps=steps, batch_size=128, seed=args.seed, start=start):
         if t % every and t != steps:
             continue
-        torch.manual_seed(args.seed)  # the same latent draws at every validation
+        torch.manual_seed(args.seed)  # the same samples of z at every validation
         valid = float(step.evaluate(*data.valid.tensors())["loss"])
-        print(f"step {t:5d}: loss {float(logs['loss']):.1f}, on validation data {valid:.1f} nats (minus the ELBO)")
+        print(f"step {t:5d}: loss {float(logs['loss']):.1f}, on validation data {valid:.1f} nats (negative ELBO)")
         if valid < stop.best:
             pyrogen.save(args.out / "best", t=t, model=vae)
         enough = stop.after(valid)
         pyrogen.save(args.out, t=t, **parts)
         samples_png(vae.sample_mean(64), path=args.out / f"samples-{t:06d}.png")
         if enough:
-            print(f"stopped: no better for {args.patience} validations")
+            print(f"stopped: no improvement in {args.patience} validations")
             break
 
     best = pyrogen.restore(args.out / "best", model=vae)
-    print(f"measured on test data, with the weights of step {best}:")
+    print(f"scores on test data, with the weights of step {best}:")
     for name, score in pyrogen.evaluate(vae, data, seed=args.seed).items():
         print(f"  {name}: {score.value:.4g} ± {score.stderr:.2g} {score.unit} ({score.kind})")
     print(f"checkpoints and pictures: {args.out}")

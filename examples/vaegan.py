@@ -1,11 +1,11 @@
-"""A VAE/GAN beside a plain VAE: likeness measured in a critic's features keeps the edges that pixels blur.
+"""A VAE/GAN and a plain VAE: a reconstruction error in critic features gives sharper images than one in pixels.
 
-Both have an encoder and a decoder of one size. The rows of the picture alternate test data and their
-reconstructions. The VAE's are nearer pixel by pixel, those of the VAE/GAN are sharper: its reconstructions and samples
-have the contrast between neighbouring pixels that data have.
+Encoders and decoders have the same size. The rows of the pictures alternate between test data and reconstructions. The
+reconstructions of the VAE have the smaller pixel error, those of the VAE/GAN are sharper: their contrast between
+neighbouring pixels is close to that of the data.
 
     python examples/vaegan.py                # --smoke for a run of a few seconds
-    python examples/vaegan.py --data mnist   # --data-root says where MNIST is kept
+    python examples/vaegan.py --data mnist   # --data-root: the folder of MNIST
 """
 
 import argparse
@@ -24,7 +24,7 @@ from pyrogen.steps import SequentialSteps
 
 
 def contrast(images: torch.Tensor) -> float:
-    """The mean difference between pixels that lie side by side."""
+    """The mean absolute difference of horizontally neighbouring pixels."""
     return float(images.diff(dim=-1).abs().mean())
 
 
@@ -68,10 +68,10 @@ def main() -> None:
                 print("  ".join([f"{name} step {t:5d}", *(f"{key} {float(value):.3f}" for key, value in logs.items())]))
         model.eval()
         with torch.no_grad():
-            again = model.decode(model.encode(x))
+            x_hat = model.decode(model.encode(x))
             samples = model.decode(torch.randn(64, args.latent))
-        print(f"{name}: squared error {float((again - x).square().mean()):.4f}, contrast {contrast(again):.4f}")
-        rows = torch.stack([x.view(4, 8, *x.shape[1:]), again.view(4, 8, *x.shape[1:])], 1).flatten(0, 2)
+        print(f"{name}: mean squared error {float((x_hat - x).square().mean()):.4f}, contrast {contrast(x_hat):.4f}")
+        rows = torch.stack([x.view(4, 8, *x.shape[1:]), x_hat.view(4, 8, *x.shape[1:])], 1).flatten(0, 2)
         grid_png(rows, args.out / f"{name}-reconstructions.png", columns=8)
         grid_png(samples, args.out / f"{name}-samples.png", columns=8)
     print(f"pictures: {args.out}")

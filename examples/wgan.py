@@ -1,10 +1,10 @@
-"""A Wasserstein GAN, whose critic measures a distance while it learns.
+"""A Wasserstein GAN, whose critic estimates the Wasserstein-1 distance.
 
-A 1-Lipschitz critic at its best has the loss -W₁, minus the Wasserstein-1 distance between samples and data. With
-the gradient penalty (the default) the estimate is therefore in the unit of the data, and can be checked: in the
-plane, W₁ between two sets of points is an assignment problem that is solved exactly. That value is not zero even
-between two sets of real data, which the last lines show. With ``--lipschitz clip`` the critic is Lipschitz with some
-other constant, so its estimate has no unit.
+The loss of an optimal 1-Lipschitz critic is -W₁, the negative Wasserstein-1 distance between samples and data. With the
+gradient penalty (the default) the estimate is therefore in the units of the data, and it is compared with the exact W₁
+between two point sets, the solution of an assignment problem. W₁ between two sets of real data is not zero either; the
+last lines print it. With ``--lipschitz clip`` the Lipschitz constant of the critic is unknown, and so is the scale of
+the estimate.
 
     python examples/wgan.py                    # --smoke for a run of a few seconds
     python examples/wgan.py --lipschitz clip
@@ -30,7 +30,7 @@ POINTS = 500
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lipschitz", choices=("penalty", "clip"), default="penalty")
-    parser.add_argument("--critic-steps", type=int, default=5, help="critic updates for each generator update")
+    parser.add_argument("--critic-steps", type=int, default=5, help="critic updates per generator update")
     parser.add_argument("--steps", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/examples/wgan"))
@@ -42,7 +42,7 @@ def main() -> None:
     torch.manual_seed(args.seed)
     data = pyrogen.load("moons", seed=args.seed)
     wgan = WGAN(data.shape, latent=16, hidden=(128, 128), unit=False)
-    optim: tuple[MakeOptimizer, MakeOptimizer]  # the generator's, the critic's: the critic has to keep up
+    optim: tuple[MakeOptimizer, MakeOptimizer]  # generator, critic; the critic needs a higher learning rate
     if args.lipschitz == "penalty":
         adam = partial(Adam, betas=(0.5, 0.9))
         optim, penalty, clip = (partial(adam, lr=3e-4), partial(adam, lr=1e-3)), GradientPenalty(1.0), None
@@ -64,13 +64,15 @@ def main() -> None:
             samples, real = wgan.sample(POINTS), data.test.x[:POINTS]
             estimate = -float(step.evaluate(data.valid.x[:5000])["critic_loss"])
             rows.append({"t": t, "critic_estimate": estimate, "exact": w1_exact(samples, real)})
-            print(f"step {t:6d}: W1 by the critic {estimate:.4f} (estimate), between samples {rows[-1]['exact']:.4f}")
+            print(
+                f"step {t:6d}: W1 by the critic {estimate:.4f} (estimate), of samples {rows[-1]['exact']:.4f} (exact)"
+            )
 
     curves_png(rows, args.out / "curves.png")
     scatter_png(wgan.sample(2000), data.test.x[:2000], args.out / "samples.png")
     floor = w1_exact(data.valid.x[:POINTS], data.test.x[:POINTS])
-    print(f"W1 of {POINTS} samples to as many test data: {rows[-1]['exact']:.4f} in the unit of the data")
-    print(f"W1 of {POINTS} other real data to them: {floor:.4f}")
+    print(f"W1 between {POINTS} samples and {POINTS} test data: {rows[-1]['exact']:.4f}, in units of the data")
+    print(f"W1 between {POINTS} validation data and the same test data: {floor:.4f}")
     print(f"pictures: {args.out}")
 
 

@@ -1,8 +1,7 @@
-"""A convolutional Wasserstein GAN with gradient penalty on MNIST, scored in the features of a digit classifier.
+"""A convolutional Wasserstein GAN with gradient penalty on MNIST, evaluated in the features of a digit classifier.
 
-The classifier is trained once (about two minutes) and kept in the user's cache. The Fréchet distance is biased in the
-number of samples, so it is given for as many test images too: the ratio of the two says how far the samples are from
-being new data.
+The classifier is trained once (about two minutes) and cached. The bias of the Fréchet distance depends on the number of
+samples, so the value for the same number of test images is printed too, with the ratio of the two.
 
     PYROGEN_DATA=… python examples/wgan_gp_mnist.py   # --smoke for a run of a few seconds on 8 x 8 digits
 """
@@ -26,7 +25,7 @@ from pyrogen.training import ExponentialMovingAverage
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="mnist", help="a data set of labelled images")
-    parser.add_argument("--steps", type=int, default=30_000, help="updates of the critic")
+    parser.add_argument("--steps", type=int, default=30_000, help="training steps, each with one critic update")
     parser.add_argument("--critic-steps", type=int, default=3)
     parser.add_argument("--width", type=int, default=32)
     parser.add_argument("--samples", type=int, default=10_000)
@@ -42,7 +41,7 @@ def main() -> None:
     data = pyrogen.load("digits" if args.smoke else args.data).to(args.device)
     cache = args.out / "judge" if args.smoke else None
     classifier = get_classifier(data, cache, args.device, steps=50 if args.smoke else 2000)
-    print(f"the classifier is right on {classifier.accuracy:.2%} of the test images")
+    print(f"accuracy of the classifier on test images: {classifier.accuracy:.2%}")
 
     wgan = WGAN(data.shape, latent=64, hidden=(args.width,), network="conv").to(args.device)
     average = ExponentialMovingAverage(wgan, 0.999)

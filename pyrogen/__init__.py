@@ -1,4 +1,4 @@
-"""Deep generative models on Pyro: write them, train them, compare explicit with implicit densities.
+"""Deep generative models on Pyro: define them, train them, and compare explicit with implicit models.
 
 A model samples, a step learns, a loop repeats, a measure judges. Importing changes no global setting of torch
 or Pyro.
@@ -83,7 +83,7 @@ ROOMS = (
     *("report", "recipes", "training", "measure", "comparison", "cli"),
     *("testing", "bench"),
 )
-"""The sub-packages in order: each imports from those before it and from the modules at the top, and from no other."""
+"""The subpackages in order of dependency: each imports only from those before it and from the top-level modules."""
 
 _HOMES = {
     "AdversarialGame": "steps.adversarial",
@@ -100,10 +100,10 @@ _HOMES |= dict.fromkeys(
     ("Density", "Implicit", "LatentVariable", "Pair", "Sampler", "Score", "Stateful", "Step"), "protocols"
 )
 
-if not TYPE_CHECKING:  # a checker takes a module's ``__getattr__`` to have every name
+if not TYPE_CHECKING:  # for a type checker, a module with ``__getattr__`` has every attribute
 
     def __getattr__(name: str) -> Any:
-        """Import a public name when it is first asked for: torch takes seconds, and ``pyrogen --help`` none."""
+        """Import a public name on first access, because importing torch takes seconds."""
         if name in _HOMES:
             return getattr(import_module(f"pyrogen.{_HOMES[name]}"), name)
         if name in ROOMS:

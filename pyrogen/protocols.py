@@ -1,14 +1,14 @@
-"""What models, steps and scores offer each other.
+"""The interfaces of models, steps and scores.
 
-A model samples, a step learns, a loop repeats, a measure judges. A capability is the presence of a
-method: nothing here is a base class, and nothing raises ``NotImplementedError``.
+A model samples, a step learns, a loop repeats, a measure judges. A capability is the presence of a method: the
+protocols are not base classes, and no method raises ``NotImplementedError``.
 
-Arguments are passed by position, so an implementation may name its parameters as it likes.
+Arguments are passed by position, so an implementation may choose its parameter names.
 
-Shapes: ``x`` is ``(batch, *event)``, float. ``y`` is side information, most often labels, ``long
-(batch,)``; ``None`` where there is none. A model may declare by ``takes``, ``{"log_prob": 1, …}``, that a method is to
-be given fewer arguments than its signature has; unconditional models of the library do, and refuse a y that is not
-``None`` with a ``ConfigError``. A log-likelihood is in nats per datum, shape ``(batch,)``.
+Shapes: ``x`` is ``(batch, *event)``, float. ``y`` is side information, usually labels, ``long (batch,)``; ``None`` if
+there is none. The optional attribute ``takes`` of a model, e.g. ``{"log_prob": 1}``, declares that a method must be
+called with fewer arguments than its signature has. Unconditional models of the library have it, and raise
+``ConfigError`` for a y that is not ``None``. A log-likelihood is in nats per datum, shape ``(batch,)``.
 """
 
 from collections.abc import Mapping
@@ -22,10 +22,10 @@ Kind = Literal["exact", "lower_bound", "upper_bound", "estimate", "statistic"]
 
 @runtime_checkable
 class Sampler(Protocol):
-    """Anything that draws data."""
+    """A model that generates samples."""
 
     def sample(self, n: int, y: Tensor | None = None, /) -> Tensor:
-        """Draw ``n`` data, shape ``(n, *event)``; with ``y`` of ``n`` rows, one for each row."""
+        """Draw ``n`` data, shape ``(n, *event)``; conditional on ``y``, of ``n`` rows, if given."""
         ...
 
 
@@ -53,7 +53,7 @@ class Pair(Sampler, Protocol):
 
 @runtime_checkable
 class LatentVariable(Pair, Protocol):
-    """A latent-variable model with a Pyro pair and a readable latent space."""
+    """A latent-variable model with a Pyro pair, an encoder and a decoder."""
 
     def encode(self, x: Tensor, y: Tensor | None = None, /) -> Tensor:
         """The mean of ``q(z | x)``, shape ``(batch, latent)``."""
@@ -66,17 +66,17 @@ class LatentVariable(Pair, Protocol):
 
 @runtime_checkable
 class Reconstructing(Protocol):
-    """An autoencoder: anything that gives back data through a bottleneck; it need not sample."""
+    """An autoencoder; it need not sample."""
 
     def reconstruct(self, x: Tensor, y: Tensor | None = None, /) -> Tensor:
-        """What is left of ``x``, of the same shape."""
+        """The reconstruction of ``x``, of the same shape."""
         ...
 
 
 class Implicit(Sampler, Protocol):
-    """A distribution known only through its samples ``generator(z)``, ``z ~ prior``.
+    """A distribution defined by its samples ``generator(z)``, ``z ~ prior``.
 
-    Not for ``isinstance``: from Python 3.12 on it does not see the networks that an ``nn.Module`` holds.
+    Not runtime-checkable: from Python 3.12 on, ``isinstance`` does not find the submodules of an ``nn.Module``.
     """
 
     @property
@@ -90,42 +90,42 @@ class Implicit(Sampler, Protocol):
 
 
 class Stateful(Protocol):
-    """A network, a step, an optimiser, an average: anything whose state can be saved and restored."""
+    """An object whose state can be saved and restored: a network, step, optimiser or average."""
 
     def state_dict(self) -> dict[str, Any]:
         """The state: tensors, numbers, strings, lists and dicts of them."""
         ...
 
     def load_state_dict(self, state: dict[str, Any], /) -> Any:
-        """Restore what ``state_dict`` gave."""
+        """Restore a state that ``state_dict`` returned."""
         ...
 
 
 class Step(Stateful, Protocol):
-    """One update of learning.
+    """A training step: one update of the parameters on a batch.
 
-    Its state is what an exact continuation needs, and no more: ``{"weights": {name: tensor}, …}``.
+    Its state is sufficient for a bit-identical continuation: ``{"weights": {name: tensor}, …}``.
     """
 
     def __call__(self, *batch: Any, **kwargs: Any) -> Mapping[str, Tensor]:
-        """Learn from one batch, ``step(x)`` or ``step(x, y)``; return detached scalars that still lie on the device."""
+        """Update on one batch, ``step(x)`` or ``step(x, y)``; return detached scalar tensors on the device."""
         ...
 
     def evaluate(self, *batch: Any, **kwargs: Any) -> Mapping[str, Tensor]:
-        """The same scalars without learning: parameters, buffers and optimiser stay as they are."""
+        """Return the same scalars without an update of parameters, buffers or optimiser."""
         ...
 
 
 @dataclass(frozen=True)
 class Score:
-    """One measured value that says what it is.
+    """A measured value with its standard error, kind and unit.
 
     Args:
         value: the number.
-        stderr: its standard error over the data, in the same unit; 0 where there is none.
+        stderr: its standard error over the data, in the same unit; 0 if there is none.
         kind: ``exact``, ``lower_bound``, ``upper_bound``, ``estimate`` or ``statistic``.
         unit: ``nats``, ``bits/dim``, ``accuracy``, …
-        detail: what is needed to read the number: ``n``, ``k``, a bandwidth, a p-value, a note.
+        detail: further values needed to interpret the number: ``n``, ``k``, a bandwidth, a p-value, a note.
     """
 
     value: float
@@ -139,5 +139,5 @@ class Score:
         return f"{self.value:.4g}{error} {self.unit} ({self.kind.replace('_', ' ')})"
 
     def as_dict(self) -> dict[str, Any]:
-        """A JSON object; the details stand beside the four fixed fields."""
+        """A JSON object of the four fixed fields and the details."""
         return {"value": self.value, "stderr": self.stderr, "kind": self.kind, "unit": self.unit, **self.detail}

@@ -41,7 +41,7 @@ from pyrogen.measure.evaluate import evaluate, likelihood_scores
 from pyrogen.random import scoped_seed
 from pyrogen.recipes.densities import mixture
 from pyrogen.recipes.flows import realnvp
-from pyrogen.recipes.setup import cosine
+from pyrogen.recipes.setup import cosine_schedule
 from pyrogen.testing import check_density, check_pair, check_sampler
 from pyrogen.training.checkpoint import restore, save
 
@@ -118,7 +118,7 @@ def test_training_approaches_class_conditional_gaussians(name):
     """All of these contain the truth, but the splines; the entropy of the data given their labels is known."""
     with scoped_seed(1):
         model = PLANE[name](Label(3, COUNTS))
-    step = likelihood(model, optim=partial(Adam, lr=1e-2), schedule=cosine(600), clip_norm=10.0)
+    step = likelihood(model, optim=partial(Adam, lr=1e-2), schedule=cosine_schedule(600), clip_norm=10.0)
     x, y = gaussians(4000)
     for _ in fit(step, (x, y), steps=600, batch_size=500):
         pass
@@ -238,7 +238,7 @@ def test_a_regression_is_learned():
         y = torch.rand(2000, 1)
         x = 2 * y - 1 + 0.25 * torch.randn(2000, 1)
         model = MADE((1,), (32,), MixtureLikelihood(1), condition=Attributes(1))
-    step = SVI(model.model, optim=partial(Adam, lr=1e-2), schedule=cosine(300))
+    step = SVI(model.model, optim=partial(Adam, lr=1e-2), schedule=cosine_schedule(300))
     for _ in fit(step, (x, y), steps=300, batch_size=500):
         pass
     with torch.no_grad():
@@ -343,10 +343,10 @@ def test_one_check_of_rows_for_all_families(model):
 
 
 def test_what_no_density_can_be_given_is_named():
-    with pytest.raises(ConfigError, match="MADE cannot be given a part of x itself"):
+    with pytest.raises(ConfigError, match="MADE cannot be conditioned on a part of x"):
         MADE(IMAGE, (4,), condition=PartialImage(IMAGE))
     digits, moons = pyrogen.load("digits"), pyrogen.load("moons")
-    with pytest.raises(ConfigError, match="condition=label needs labels, and 'moons' has none"):
+    with pytest.raises(ConfigError, match="condition=label needs labels; 'moons' has none"):
         realnvp(moons, condition="label")
     with pytest.raises(ConfigError, match="did you mean 'label'"):
         mixture(digits, condition="labels")

@@ -65,6 +65,6 @@ def test_an_interrupted_vae_ends_where_an_uninterrupted_one_does(tmp_path: Path)
     whole = run("vae.py", tmp_path)
     shutil.rmtree(tmp_path / "out" / "checkpoint-00000060")
     first, *rest = run("vae.py", tmp_path).splitlines()
-    assert first == "going on from step 50"
+    assert first == "continuing from step 50"
     assert rest == whole.splitlines()[-len(rest) :]
     assert len(rest) > 3

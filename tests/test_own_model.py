@@ -89,7 +89,7 @@ def test_a_comparison_with_own_models_goes_on_only_with_them(tmp_path):
     data = pyrogen.load("digits")
     own = {"mine": pyrogen.explicit.Gaussian.from_data(data.train.tensors()[0], "diagonal", jitter=1e-4)}
     pyrogen.compare(own=own, out=tmp_path / "run", steps=5)
-    with pytest.raises(ConfigError, match="'mine' is a model of your own"):
+    with pytest.raises(ConfigError, match="own model 'mine' is not stored"):
         run_comparison(Run.open(tmp_path / "run", ComparisonConfig))
     assert "mine" in run_comparison(Run.open(tmp_path / "run", ComparisonConfig), own=own)["models"]
 

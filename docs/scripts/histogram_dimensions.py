@@ -25,7 +25,7 @@ def row(d: int) -> dict[str, float]:
     generator = torch.Generator().manual_seed(d)
     train, valid, test = (torch.randn(n, d, generator=generator) for n in (100_000, 10_000, 10_000))
     truth = torch.distributions.Normal(0.0, 1.0).log_prob(test).sum(1).mean()
-    tried = [Histogram.from_data(train, bins) for bins in BINS if bins**d <= Histogram.MOST_CELLS]
+    tried = [Histogram.from_data(train, bins) for bins in BINS if bins**d <= Histogram.MAX_CELLS]
     best = max(tried, key=lambda model: float(model.log_prob(valid).mean()))
     kernel = KernelDensity.from_data(train[:10_000], valid[:2000])
     return {
@@ -56,8 +56,8 @@ def main() -> None:
         end = min(10, int(36 / log2(bins)))
         right.annotate(f"{bins} bins ", (end, bins**end), fontsize=8, color="grey", ha="right", va="bottom")
     right.semilogy(rows.keys(), [r["cells"] for r in rows.values()], "o-", label="best number of bins")
-    right.axhline(Histogram.MOST_CELLS, color="black", lw=1)
-    right.annotate("the most that pyrogen counts", (1, Histogram.MOST_CELLS), fontsize=8, va="bottom")
+    right.axhline(Histogram.MAX_CELLS, color="black", lw=1)
+    right.annotate("the most that pyrogen counts", (1, Histogram.MAX_CELLS), fontsize=8, va="bottom")
     right.axhline(100_000, color="black", lw=1, ls=":")
     right.annotate("training data", (1, 100_000), fontsize=8, va="bottom")
     right.set(xlabel="dimensions d", ylabel="cells", title="Cost", xticks=DIMENSIONS, ylim=(5, 1e12))

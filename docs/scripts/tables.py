@@ -29,7 +29,7 @@ def ordered() -> list[Recipe]:
 def readme_models() -> str:
     """The README's table of models."""
     none = {"implicit": "none (kernel-density estimate)", "reconstruction": "none (reconstruction error)"}
-    rows = ["| Model | Family | What it is | Likelihood |", "|---|---|---|---|"]
+    rows = ["| Model | Family | Description | Likelihood |", "|---|---|---|---|"]
     for r in ordered():
         likelihood = none.get(r.family, r.likelihood)
         rows.append(f"| [{r.name}](docs/models/{r.name}.md) | {r.family} | {r.title} | {likelihood} |")

@@ -1,7 +1,7 @@
 """The command line, ``pyrogen``: one file for each group of commands.
 
-Results go to standard output, progress and messages to standard error. A user's mistake gives exit status 2 and one
-message. Heavy modules are imported inside the commands, so that ``--help`` and completion answer at once.
+Results go to standard output, progress and messages to standard error. A user's error gives exit status 2 and one
+message. Slow imports are inside the commands, so that ``--help`` and completion are fast.
 """
 
 from pyrogen.cli.entry import app, main

@@ -23,7 +23,7 @@ def data_names() -> list[str]:
 
 
 def parse_pairs(pairs: list[str]) -> dict[str, str]:
-    """``["latent=10", …]`` as a mapping; raises ``ConfigError`` for a text without ``=``."""
+    """``["latent=10", …]`` as a mapping; raises ``ConfigError`` for an item without ``=``."""
     split = [pair.partition("=") for pair in pairs]
     for key, equals, value in split:
         if not (key and equals):

@@ -1,4 +1,4 @@
-"""``pyrogen compare``: several models under one budget, and one scorecard."""
+"""``pyrogen compare``: train several models with the same budget and write one scorecard."""
 
 import json
 from pathlib import Path
@@ -8,8 +8,8 @@ import typer
 
 from pyrogen.cli import console
 from pyrogen.cli.arguments import Data, Device, Json, Root, Seed, model_names
-from pyrogen.cli.console import given, interrupted, message
-from pyrogen.cli.tables import card_table, show
+from pyrogen.cli.console import given_options, interrupted, message
+from pyrogen.cli.tables import scorecard_table, show
 
 if TYPE_CHECKING:
     from pyrogen.comparison.config import ComparisonConfig
@@ -40,23 +40,23 @@ def compare(
     """Train several models with the same budget and split, and write report.html and scores.json."""
     from pyrogen.comparison.config import prepare
 
-    budget = given(steps=steps, batch_size=batch_size)
+    budget = given_options(steps=steps, batch_size=batch_size)
     run = prepare(models or None, data, out=out, data_root=data_root, seeds=seeds, seed=seed, device=device, **budget)
     run_and_show(run, as_json)
 
 
 def run_and_show(run: "Run[ComparisonConfig]", as_json: bool) -> None:
-    """Run a comparison, or what is left of it, and print its scorecard."""
-    from pyrogen.cli.progress import showing
+    """Run or continue a comparison, and print its scorecard."""
+    from pyrogen.cli.progress import progress_display
     from pyrogen.comparison.compare import run_comparison
     from pyrogen.training.signals import Interrupted
 
     try:
-        card = run_comparison(run, show=lambda title, steps: showing(title, steps, console.err))
+        card = run_comparison(run, show=lambda title, steps: progress_display(title, steps, console.err))
     except Interrupted as stop:
         interrupted(run.path, stop.signum)
     if as_json:
         print(json.dumps({name: value for name, value in card.items() if name != "folder"}))
     else:
-        show(card_table(card))
+        show(scorecard_table(card))
     message(f"report: {run.path / 'report.html'}")

@@ -1,4 +1,4 @@
-"""The console script: all commands, and how a command ends."""
+"""The console script: all commands and their exit statuses."""
 
 import signal
 import sys
@@ -13,9 +13,9 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
-    help="""Deep generative models on Pyro: write them, train them, and compare explicit with implicit densities.
+    help="""Deep generative models on Pyro: define them, train them, and compare explicit with implicit models.
 
-    Start with `pyrogen compare`, which trains six models on embedded data and writes a report in a few
+    Start with `pyrogen compare`, which trains six models on bundled data and writes a report in a few
     minutes, or with `pyrogen train vae --data digits`.""",
 )
 for _command in (

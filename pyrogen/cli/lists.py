@@ -1,11 +1,11 @@
-"""``pyrogen models`` and ``pyrogen data``: what there is."""
+"""``pyrogen models`` and ``pyrogen data``: list models and data sets."""
 
 from typing import Annotated
 
 import typer
 
 from pyrogen.cli.arguments import model_names
-from pyrogen.cli.tables import listing, show
+from pyrogen.cli.tables import borderless_table, show
 
 
 def models(
@@ -17,13 +17,13 @@ def models(
     from pyrogen.recipes import RECIPES, recipe
 
     if name is None:
-        table = listing("model", "family", "likelihood", "what it is")
+        table = borderless_table("model", "family", "likelihood", "description")
         for key in model_names():
             entry = RECIPES[key]
             table.add_row(key, entry.family, entry.likelihood, entry.title)
     else:
         entry = recipe(name)
-        table = listing("option", "default", "limits", "meaning")
+        table = borderless_table("option", "default", "limits", "meaning")
         table.title = f"{name}: {entry.title} ({entry.family}, likelihood: {entry.likelihood})"
         for option in entry.options:
             plain = (option.limits.replace("`", ""), option.meaning.replace("`", ""))
@@ -35,7 +35,7 @@ def data() -> None:
     """List the data sets with shape, split sizes, space and source."""
     from pyrogen.data.datasets import names
 
-    table = listing("data", "shape", "train / valid / test", "space", "from")
+    table = borderless_table("data", "shape", "train / valid / test", "space", "source")
     for name, entry in names().items():
         sizes = " / ".join(f"{n:,}" for n in entry.sizes)
         table.add_row(name, "x".join(map(str, entry.shape)), sizes, str(entry.space), entry.source)

@@ -10,20 +10,20 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from pyrogen.training.trainer import Watcher
 
 LINE_SECONDS = 5.0
-"""Off a terminal, at most one line in so many seconds."""
+"""The minimum interval between lines if the output is not a terminal, in seconds."""
 
 
 @contextmanager
-def showing(title: str, steps: int, console: Console) -> Iterator[Watcher]:
-    """A watcher for ``training.train`` that shows how far a run is, its losses and its speed.
+def progress_display(title: str, steps: int, console: Console) -> Iterator[Watcher]:
+    """Return a watcher for ``training.train`` that shows the step, the losses and the speed of a run.
 
     Args:
-        title: what is being trained.
-        steps: the number of the last step.
-        console: where to.
+        title: the description of the run.
+        steps: the number of steps.
+        console: the console to print on.
     """
     if not console.is_terminal:
-        yield _Lines(title, steps, console)
+        yield _LineProgress(title, steps, console)
         return
     columns = (
         TextColumn("{task.description}"),
@@ -37,7 +37,7 @@ def showing(title: str, steps: int, console: Console) -> Iterator[Watcher]:
         yield lambda row: bar.update(task, completed=row["t"], logs=_summary(row))
 
 
-class _Lines:
+class _LineProgress:
     def __init__(self, title: str, steps: int, console: Console) -> None:
         self.title, self.steps, self.console, self.last = title, steps, console, 0.0
 

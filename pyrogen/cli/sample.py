@@ -1,4 +1,4 @@
-"""``pyrogen sample``: samples of a trained model."""
+"""``pyrogen sample``: draw samples from a trained model."""
 
 import io
 from pathlib import Path
@@ -56,7 +56,7 @@ def sample(
 
 
 def _array(trained: "Trained", n: int, seed: int, y: "Tensor | None") -> bytes:
-    """``n`` samples as the content of an ``.npy`` file; side information that was not given is that of test data."""
+    """``n`` samples as the content of an ``.npy`` file; side information defaults to that of test data."""
     import numpy as np
     import torch
 

@@ -1,4 +1,4 @@
-"""Scores as tables for a terminal; the sign before a value tells its kind."""
+"""Tables of scores for a terminal; a sign before each value marks its kind."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,15 +12,15 @@ COLUMNS = {"log_likelihood": "nats", "bits_per_dim": "bits/dim", "mmd2": "MMD²"
 
 
 def score_table(scores: Mapping[str, Mapping[str, Any]], title: str) -> Table:
-    """The scores of one model, a row each."""
+    """The scores of one model, one per row."""
     table = Table("score", "value", "± stderr", "unit", title=title, caption=LEGEND)
     for name, score in scores.items():
         table.add_row(name, f"{SIGN[score['kind']]} {score['value']:.5g}", f"{score['stderr']:.2g}", score["unit"])
     return table
 
 
-def card_table(card: Mapping[str, Any]) -> Table:
-    """A scorecard, a row for each model and anchor; the page has the rest."""
+def scorecard_table(card: Mapping[str, Any]) -> Table:
+    """The main scores of a scorecard, one row for each model and anchor."""
     table = Table("model", *COLUMNS.values(), "train s", title=f"{card['data']}: {card['space']}", caption=LEGEND)
     anchors = {f"({name})": entry for name, entry in card["anchors"].items()}
     for name, entry in {**card["models"], **anchors}.items():
@@ -33,12 +33,12 @@ def card_table(card: Mapping[str, Any]) -> Table:
     return table
 
 
-def listing(*columns: str) -> Table:
-    """A plain table for names and what they mean."""
+def borderless_table(*columns: str) -> Table:
+    """A table without borders, for lists of names."""
     return Table(*columns, box=None, pad_edge=False)
 
 
 def show(table: Table) -> None:
-    """Print on standard output; off a terminal the width is that of a wide one, so that nothing is broken."""
+    """Print on standard output; if it is not a terminal, with a width of 140 columns to avoid wrapping."""
     console = Console()
     (console if console.is_terminal else Console(width=140)).print(table)

@@ -8,7 +8,7 @@ import typer
 from pyrogen.cli import console
 from pyrogen.cli.arguments import DATA_HELP, DEVICE_HELP, SEED_HELP, Folder, Root, data_names, model_names, parse_pairs
 from pyrogen.cli.compare import run_and_show
-from pyrogen.cli.console import given, interrupted, message
+from pyrogen.cli.console import given_options, interrupted, message
 from pyrogen.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -52,12 +52,12 @@ def train(
 
     wanted = read_toml(config) if config else {}
     options = {**wanted.get("options", {}), **parse_pairs(set_ or [])}
-    options |= given(steps=steps, batch_size=batch_size, lr=lr)
-    wanted |= given(
+    options |= given_options(steps=steps, batch_size=batch_size, lr=lr)
+    wanted |= given_options(
         model=model, data=data, data_root=data_root, seed=seed, device=device, precision=precision, compile=compile
     )
     if "model" not in wanted and not config:
-        raise ConfigError(f"no model given (known: {', '.join(model_names())})")
+        raise ConfigError(f"no model given; expected one of: {', '.join(model_names())}")
     what = f"key of {config.name}" if config else "setting"
     checked = RunConfig.checked({**wanted, "options": options}, what)
     setup = build(checked)
@@ -78,14 +78,14 @@ def resume(folder: Folder) -> None:
 
 
 def _train(run: "Run[RunConfig]", setup: Any = None) -> None:
-    from pyrogen.cli.progress import showing
+    from pyrogen.cli.progress import progress_display
     from pyrogen.training.signals import Interrupted
     from pyrogen.training.trainer import train as train_run
 
     title = f"{run.config.model} on {run.config.data}"
     message(f"{title} → {run.path}")
     try:
-        with showing(title, run.config.options["steps"], console.err) as watch:
+        with progress_display(title, run.config.options["steps"], console.err) as watch:
             train_run(run, watch, setup)
     except Interrupted as stop:
         interrupted(run.path, stop.signum)

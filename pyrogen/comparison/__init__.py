@@ -1,4 +1,4 @@
-"""``compare``: several models trained under one budget on one data set, and one scorecard of them."""
+"""``compare``: train several models with the same budget on one data set, and write one scorecard."""
 
 from pyrogen.comparison.compare import compare, run_comparison
 from pyrogen.comparison.config import ComparisonConfig, prepare

@@ -1,4 +1,4 @@
-"""Reference rows that calibrate the scores of a comparison: the best possible value, and a floor."""
+"""Reference rows that calibrate the scores of a comparison: the best possible value and a baseline."""
 
 from typing import Any
 
@@ -12,23 +12,23 @@ from pyrogen.random import derive, scoped_seed
 
 
 def anchors(data: Dataset, seed: int) -> dict[str, Any]:
-    """The scores of training data in place of samples, and of a Gaussian in closed form."""
+    """The scores of training data used as samples, and of a Gaussian fitted in closed form."""
     x, *_ = data.train.tensors(seed)
-    covariance = "full" if len(x) > 2 * data.dims else "diagonal"  # a full one is singular with few data
-    floor = Gaussian.from_data(x, covariance, jitter=1e-6)
+    covariance = "full" if len(x) > 2 * data.dims else "diagonal"  # a full covariance of few data is singular
+    baseline = Gaussian.from_data(x, covariance, jitter=1e-6)
     scores: dict[str, Score] = {}
     if data.space.probability == "density":
-        scores = evaluate(floor, data, seed=seed)
+        scores = evaluate(baseline, data, seed=seed)
     else:
         with scoped_seed(derive(seed, "anchor")), torch.no_grad():
-            scores = sample_scores(floor.sample(1000), data, seed)
+            scores = sample_scores(baseline.sample(1000), data, seed)
     return {
         "train": {
-            "about": "training data in place of samples: the best possible value",
+            "about": "training data used as samples: the best possible value",
             "scores": {name: s.as_dict() for name, s in reference_scores(data, seed).items()},
         },
         "gaussian": {
-            "about": f"the Gaussian of {covariance} covariance in closed form: the floor",
+            "about": f"Gaussian with {covariance} covariance in closed form: the baseline",
             "scores": {name: s.as_dict() for name, s in scores.items()},
         },
     }

@@ -1,4 +1,4 @@
-"""Train several models on one data set under one budget, and write one scorecard."""
+"""Train several models on one data set with the same budget, and write one scorecard."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -23,11 +23,11 @@ from pyrogen.training.metric_averager import Diverged
 from pyrogen.training.run import Run
 from pyrogen.training.trainer import Watcher, train
 
-SHOWN = 64
-"""How many samples of each model the report shows."""
+REPORT_SAMPLES = 64
+"""The number of samples of each model in the report."""
 
 Show = Callable[[str, int], AbstractContextManager[Watcher | None]]
-"""Makes the progress display of one training: ``show(title, steps)``."""
+"""Returns a context manager for the progress display of one training run: ``show(title, steps)``."""
 
 
 def compare(
@@ -38,33 +38,33 @@ def compare(
     show: Show | None = None,
     **settings: Any,
 ) -> dict[str, Any]:
-    """Train ``models`` by their recipes, score them beside models of ``own``, and write the report.
+    """Train ``models`` by their recipes, evaluate them and the models in ``own``, and write the report.
 
     Args:
         models: names of recipes; ``DEFAULT_MODELS`` by default, none if ``own`` is given.
         data: the name or path of a data set.
-        own: trained models or ``SVI`` steps by name; they are scored as they are.
-        show: makes the progress display of each training.
+        own: trained models or ``SVI`` steps by name; they are evaluated without training.
+        show: the progress display of each training run.
         settings: as for ``prepare``: ``out``, ``steps``, ``batch_size``, ``seeds``, ``seed``, ``data_root``,
             ``device``.
 
     Returns:
-        The scorecard, as in ``scores.json``, with ``folder``, where it and ``report.html`` are.
+        The scorecard, as in ``scores.json``, and ``folder``, the folder of ``scores.json`` and ``report.html``.
 
     Raises:
-        UserError: before the first step, if a setting, a model or the data cannot be used.
+        UserError: before training starts, if a setting, a model or the data are invalid.
     """
     chosen = () if models is None and own else models
-    twice = sorted(set(own or ()) & set(DEFAULT_MODELS if chosen is None else chosen))
-    if twice:
-        raise ConfigError(f"{twice[0]!r} is the name of a recipe and of a model of your own: rename your model")
+    duplicates = sorted(set(own or ()) & set(DEFAULT_MODELS if chosen is None else chosen))
+    if duplicates:
+        raise ConfigError(f"own model {duplicates[0]!r} has the name of a recipe: rename it")
     return run_comparison(prepare(chosen, data, own=tuple(own or ()), **settings), own=own, show=show)
 
 
 def run_comparison(
     run: Run[ComparisonConfig], *, own: Mapping[str, Sampler] | None = None, show: Show | None = None
 ) -> dict[str, Any]:
-    """Run the comparison that ``run.config`` describes, or what is left of it after an interruption."""
+    """Run the comparison that ``run.config`` describes, or continue it after an interruption."""
     config = run.config
     missing = set(config.own) - set(own or ())
     if missing:
@@ -72,7 +72,7 @@ def run_comparison(
     sets = {seed: load(config.data, config.data_root, seed) for seed in config.all_seeds}
     results = _Results()
     with run.lock():
-        # First the trained models: a mistake in them must not cost the time of the others.
+        # Own models first, so that an error in one is raised before any training.
         for name, model in (own or {}).items():
             results.add_own(name, model, sets[config.seed], config.seed)
         for name in config.models:
@@ -81,7 +81,7 @@ def run_comparison(
 
 
 class _Results:
-    """What a comparison collects: entries of the scorecard, pictures, curves and options, by model."""
+    """The results of a comparison by model: scorecard entries, pictures, curves and options."""
 
     def __init__(self) -> None:
         self.entries: dict[str, dict[str, Any]] = {}
@@ -90,14 +90,14 @@ class _Results:
         self.options: dict[str, Any] = {}
 
     def add_own(self, name: str, model: Any, data: Dataset, seed: int) -> None:
-        """Score a trained model of the user's own."""
+        """Evaluate a user's trained model."""
         data = data.to(device_of(model))
         scored = aggregate_seeds([score_model(model, data, seed)])
-        self.entries[name] = {"family": family(model), "about": "a model of your own"} | scored
-        self.shown[name] = pictures(model, data, SHOWN, seed)
+        self.entries[name] = {"family": family(model), "about": "user's own model"} | scored
+        self.shown[name] = pictures(model, data, REPORT_SAMPLES, seed)
 
     def train(self, run: Run[ComparisonConfig], name: str, show: Show) -> None:
-        """Train a recipe once for each seed, and score it."""
+        """Train a recipe once per seed, and evaluate each model."""
         config, results = run.config, []
         for seed in config.all_seeds:
             single = config.seeds == 1
@@ -114,7 +114,7 @@ class _Results:
             seconds = float(rows[-1]["seconds"]) if rows else 0.0
             results.append(score_model(trained.model, trained.data, seed) | {"train_seconds": seconds})
             if isinstance(trained.model, Sampler):
-                self.shown.setdefault(name, pictures(trained.model, trained.data, SHOWN, seed))
+                self.shown.setdefault(name, pictures(trained.model, trained.data, REPORT_SAMPLES, seed))
             self.curves.setdefault(name, rows)
         entry = recipe(name)
         self.entries[name] = {"family": entry.family, "about": entry.title} | aggregate_seeds(results)
@@ -132,7 +132,7 @@ def _write(run: Run[ComparisonConfig], results: _Results, data: Dataset) -> dict
         "anchors": anchors(data, config.seed),
     }
     write_whole(run.path / "scores.json", json.dumps(card, indent=1).encode())
-    real = data.space.to_image(data.test.tensors()[0][:SHOWN])
+    real = data.space.to_image(data.test.tensors()[0][:REPORT_SAMPLES])
     settings = config.model_dump() | {"options": results.options}
     write_report(run.path / "report.html", card, results.shown, real, results.curves, settings)
     return {**card, "folder": str(run.path)}

@@ -1,4 +1,4 @@
-"""The configuration of a comparison, and its preparation: checked before anything is trained."""
+"""The configuration of a comparison, checked before training."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,30 +15,30 @@ DEFAULT_MODELS = ("gaussian", "vae", "cvae", "gan", "dcgan", "wgan")
 
 
 class ComparisonConfig(Config):
-    """All that is needed to repeat a comparison.
+    """Everything needed to repeat a comparison.
 
     Args:
         models: names of recipes.
         steps: optimiser steps of each model.
-        batch_size: rows of each step.
-        seeds: how many times each model is trained, each time on the split of another seed.
+        batch_size: rows per batch.
+        seeds: number of training runs per model, each with another seed and its split of the data.
         own: names of the user's own trained models.
     """
 
     models: Annotated[tuple[str, ...], Field(description="names of models")] = DEFAULT_MODELS
     steps: Annotated[PositiveInt, Field(description="optimiser steps of each model")] = 3000
-    batch_size: Annotated[PositiveInt, Field(description="rows of each step")] = 128
-    seeds: Annotated[PositiveInt, Field(description="trainings of each model")] = 1
+    batch_size: Annotated[PositiveInt, Field(description="rows per batch")] = 128
+    seeds: Annotated[PositiveInt, Field(description="training runs per model")] = 1
     own: Annotated[tuple[str, ...], Field(description="names of the user's own models")] = ()
 
     def run_config(self, name: str, seed: int) -> RunConfig:
-        """The configuration of one training."""
+        """The configuration of one training run."""
         options = {"steps": self.steps, "batch_size": self.batch_size}
         return configure(name, self.data, data_root=self.data_root, seed=seed, device=self.device, options=options)
 
     @property
     def all_seeds(self) -> range:
-        """The seed of each training."""
+        """The seeds of the training runs."""
         return range(self.seed, self.seed + self.seeds)
 
 
@@ -50,19 +50,19 @@ def prepare(
     own: Sequence[str] = (),
     **settings: Any,
 ) -> Run[ComparisonConfig]:
-    """Check a request for a comparison and make its folder; nothing is trained.
+    """Check the configuration of a comparison and create its folder, without training.
 
     Args:
         models: names of recipes; ``DEFAULT_MODELS`` by default.
         data: the name or path of a data set.
-        out: the folder for ``report.html``, ``scores.json`` and one run folder for each training; a free one under
-            ``runs`` by default.
-        own: the names of trained models that ``run_comparison`` will be given.
+        out: the folder for ``report.html``, ``scores.json`` and the run folders of the models; by default an unused
+            name under ``runs``.
+        own: the names of the trained models that are passed to ``run_comparison``.
         settings: the other fields of ``ComparisonConfig``: ``steps``, ``batch_size``, ``seeds``, ``seed``,
             ``data_root``, ``device``.
 
     Raises:
-        UserError: if a setting, a model or the data cannot be used.
+        UserError: if a setting, a model or the data are invalid.
     """
     given: Mapping[str, Any] = {
         "models": list(dict.fromkeys(DEFAULT_MODELS if models is None else models)),
@@ -73,6 +73,6 @@ def prepare(
     config = ComparisonConfig.checked(given)
     load(config.data, config.data_root, config.seed)
     for name in config.models:
-        build(config.run_config(name, config.seed))  # a mistake in the last model must not cost the time of the first
+        build(config.run_config(name, config.seed))  # raise configuration errors of any model before training
     default = Path("runs") / f"compare-{Path(config.data).stem}"
     return Run.create(out if out is not None else free_path(default), config)

@@ -14,7 +14,7 @@ from pyrogen.recipes.registry import Family
 
 
 def family(model: Any) -> Family:
-    """``explicit`` for a model with a likelihood, ``implicit`` for one that only samples, else ``reconstruction``."""
+    """``explicit`` for a model with a likelihood, ``implicit`` if it only samples, otherwise ``reconstruction``."""
     if isinstance(model, Density | Pair):
         return "explicit"
     return "implicit" if isinstance(model, Sampler) else "reconstruction"
@@ -35,22 +35,22 @@ def score_model(model: Any, data: Dataset, seed: int) -> dict[str, Any]:
 
 
 def device_of(model: Any) -> torch.device:
-    """The device of a model of the user's own."""
+    """The device of a user's model, or the CPU if it has no parameters."""
     weights: Any = model.parameters() if isinstance(model, nn.Module) else getattr(model, "weights", dict)().values()
     return next((t.device for t in weights), torch.device("cpu"))
 
 
 def parameter_count(model: Any) -> int:
-    """The number of parameters; of an adversarially trained model those of the generator."""
+    """The number of parameters; for an adversarially trained model, of the generator."""
     if isinstance(model, nn.Module):
-        generator = getattr(model, "generator", None)  # the critic serves training alone
+        generator = getattr(model, "generator", None)  # the critic is used in training only
         return sum(p.numel() for p in (generator if isinstance(generator, nn.Module) else model).parameters())
     weights: dict[str, Tensor] = getattr(model, "weights", dict)()
     return sum(p.numel() for p in weights.values() if p.requires_grad)
 
 
 def aggregate_seeds(results: list[dict[str, Any]]) -> dict[str, Any]:
-    """One entry of several trainings: the mean of each score over seeds, with its standard error."""
+    """Aggregate the entries of several seeds: the mean of each score and its standard error."""
     failed = [r["error"] for r in results if "error" in r]
     if failed:
         return {"error": failed[0], "scores": {}}

@@ -42,7 +42,7 @@ class CompiledELBO(ELBO):
 
     def __init__(self, loss: ELBO, constant: Collection[str] = ()) -> None:
         if not hasattr(loss, "loss_and_grads") and not hasattr(loss, "differentiable_loss"):
-            raise ConfigError(f"CompiledELBO expects a Pyro ELBO; got a {type(loss).__name__}: pass it to SVI as it is")
+            raise ConfigError(f"CompiledELBO expects a Pyro ELBO; pass a {type(loss).__name__} directly to SVI")
         super().__init__(num_particles=getattr(loss, "num_particles", 1))
         self.eager: Any = loss
         self.constant = constant

@@ -65,7 +65,7 @@ def batches(
         return _from_loader(lambda _: source, seed, start, device)
     if isinstance(source, TorchDataset):
         if not isinstance(source, Sized):
-            raise DataError(f"a {type(source).__name__} has no length: give a DataLoader of it")
+            raise DataError(f"a {type(source).__name__} has no length: pass a DataLoader of it")
         check_batch_size(len(source), batch_size)
 
         def loader(epoch: int) -> Iterable[Any]:

@@ -1,4 +1,4 @@
-"""Models with a likelihood, exact or bounded: densities, flows, autoregressive models, VAEs and their parts."""
+"""Explicit models, whose likelihood is exact or bounded: densities, flows, autoregressive models and VAEs."""
 
 from pyrogen.explicit.autoregressive import MADE
 from pyrogen.explicit.cvae import CVAE

@@ -1,4 +1,4 @@
-"""Fully visible belief networks: the chain rule, each factor given by one masked network.
+"""Autoregressive densities: the chain rule, with all conditionals computed by one masked network.
 
 p(x) = Π_i p(x_i | x_1 … x_{i-1})    or, given side information y,    p(x | y) = Π_i p(x_i | x_1 … x_{i-1}, y)
 """
@@ -18,16 +18,16 @@ from pyrogen.nn.masked import MaskedMLP
 
 
 class AutoregressiveDensity(TractableDensity):
-    """What autoregressive densities share; each says by ``network`` how the conditionals come about.
+    """Base class of autoregressive densities; ``network`` computes the parameters of the conditionals.
 
     Args:
         shape: the shape of one datum.
         likelihood: p(x_i | h_i) of one value.
-        network: standardised data ``(batch, *event)``, and the features of y if there is a condition, to the
+        network: maps standardised data ``(batch, *event)``, and the features of y if there is a condition, to the
             parameters h of all conditionals.
-        mean, scale: what data are standardised by, each of ``shape``; 0 and 1 by default. Where the likelihood has a
-            fixed range (a mass, grey levels), only what the network sees is standardised.
-        condition: what side information y is; ``None`` for an unconditional density.
+        mean, scale: location and scale of the standardisation, each of ``shape``; 0 and 1 by default. If the
+            likelihood has a fixed range (a mass, grey levels), only the input of the network is standardised.
+        condition: the kind of side information y; ``None`` for an unconditional density.
     """
 
     mean: Tensor
@@ -45,22 +45,22 @@ class AutoregressiveDensity(TractableDensity):
         super().__init__(condition)
         self.shape, self.likelihood, self.network = tuple(shape), likelihood, network
         self.probability = likelihood.probability
-        self.free = self.probability == "density" and not getattr(likelihood, "levels", 0)
+        self.standardises = self.probability == "density" and not getattr(likelihood, "levels", 0)
         self.register_buffer("mean", torch.zeros(self.shape) if mean is None else mean.clone())
         self.register_buffer("scale", torch.ones(self.shape) if scale is None else scale.clone())
 
     def conditionals(self, x: Tensor, y: Tensor | None = None) -> Any:
-        """p(x_i | x_1 … x_{i-1}, y) for every i: independent values, in standardised units if those are ``free``."""
+        """The conditionals p(x_i | x_1 … x_{i-1}, y) of all i; of standardised values if ``standardises``."""
         c = self.condition_features(self.side(len(x), y))
         h = self.network((x - self.mean) / self.scale, *(() if c is None else (c,)))
-        return self.likelihood(h.to(x.dtype))  # out of mixed precision
+        return self.likelihood(h.to(x.dtype))  # the network may run in mixed precision
 
     def _log_prob(self, x: Tensor, y: Tensor | None) -> Tensor:
-        """The sum of the conditionals."""
-        value = (x - self.mean) / self.scale if self.free else x
+        """Sum the log-probabilities of the conditionals."""
+        value = (x - self.mean) / self.scale if self.standardises else x
         each = self.conditionals(x, y)
         log_prob: Tensor = each.log_prob(value.view(each.batch_shape)).flatten(1).sum(1)
-        return log_prob - self.scale.log().sum() if self.free else log_prob
+        return log_prob - self.scale.log().sum() if self.standardises else log_prob
 
 
 class MADE(AutoregressiveDensity):
@@ -94,11 +94,11 @@ class MADE(AutoregressiveDensity):
         super().__init__(shape, likelihood, network, mean, scale, condition)
 
     def _draw(self, n: int, y: Tensor | None) -> Tensor:
-        """Value after value from the same conditionals: d passes."""
+        """Draw the values in order, one pass of the network for each of the d values."""
         c = self.condition_features(y)
         mean, scale = self.mean.flatten(), self.scale.flatten()
         x = mean.repeat(n, 1)
         for i in range(len(mean)):
             drawn = self.likelihood(self.network.at((x - mean) / scale, i, c)).sample()[:, 0, 0]
-            x[:, i] = mean[i] + scale[i] * drawn if self.free else drawn
+            x[:, i] = mean[i] + scale[i] * drawn if self.standardises else drawn
         return x.view(n, *self.shape)

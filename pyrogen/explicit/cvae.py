@@ -4,7 +4,8 @@
     p(x | z, y) = likelihood(decoder(z, y))      q(z | x, y) = N(μ(x, y), diag σ²(x, y))
 
 Sohn, Lee and Yan, "Learning structured output representation using deep conditional generative
-models", NeurIPS 2015. Where y is a part of the image, p covers the hidden part only.
+models", NeurIPS 2015. If y is a part of the image, the
+likelihood is that of the unobserved part only.
 """
 
 from collections.abc import Sequence
@@ -31,12 +32,12 @@ class CVAE(LatentModel):
 
     Args:
         shape: the shape of one datum.
-        condition: what y is: ``Label(10)``, ``Attributes(40)``, ``PartialImage(shape)``.
+        condition: the kind of y, e.g. ``Label(10)``, ``Attributes(40)`` or ``PartialImage(shape)``.
         latent: the dimension of z.
         hidden: the widths of the encoder's hidden layers; the decoder mirrors them.
         likelihood: the observation model p(x | z, y).
-        prior: ``learned`` for p(z | y) by a network of its own, ``standard`` for N(0, I).
-        mean: the mean of the data, ``shape``: the decoder starts from it.
+        prior: ``learned`` for p(z | y) with its own network, ``standard`` for N(0, I).
+        mean: the mean of the data, of ``shape``, at which the decoder is initialised.
 
     Raises:
         ConfigError: for an unknown prior.
@@ -65,33 +66,33 @@ class CVAE(LatentModel):
         """p(z | y)."""
         if self.prior_network is None:
             return standard_normal(self.offset.new_zeros(n, self.latent))
-        return normal(self.prior_network(self._given(y)))
+        return normal(self.prior_network(self._features(y)))
 
     def posterior_dist(self, x: Tensor, y: Tensor | None = None) -> Any:
         """q(z | x, y)."""
-        return normal(self.encoder(torch.cat([x.flatten(1), self._given(y)], 1)))
+        return normal(self.encoder(torch.cat([x.flatten(1), self._features(y)], 1)))
 
     def decoder_output(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        """The decoder's output h, from which the likelihood makes p(x | z, y)."""
-        return super().decoder_output(torch.cat([z, self._given(y)], 1))
+        """The decoder's output h, the parameters of the likelihood p(x | z, y)."""
+        return super().decoder_output(torch.cat([z, self._features(y)], 1))
 
     def observation_dist(self, z: Tensor, y: Tensor | None) -> Any:
-        """p(x | z, y) of what y does not give away."""
-        unknown_x = self._unknown(y)
-        whole = super().observation_dist(z, y)
-        return whole if unknown_x is None else whole.mask(unknown_x)
+        """p(x | z, y), with the values observed in y masked out."""
+        unobserved = self._unobserved(y)
+        p_x = super().observation_dist(z, y)
+        return p_x if unobserved is None else p_x.mask(unobserved)
 
-    def completed(self, x: Tensor, y: Tensor | None) -> Tensor:
-        """X where it is unknown, y where it is observed."""
-        unknown_x = self._unknown(y)
-        return x if unknown_x is None or y is None else torch.where(unknown_x, x, y)
+    def insert_observed(self, x: Tensor, y: Tensor | None) -> Tensor:
+        """Return y at observed positions and x elsewhere."""
+        unobserved = self._unobserved(y)
+        return x if unobserved is None or y is None else torch.where(unobserved, x, y)
 
-    def _given(self, y: Tensor | None) -> Tensor:
+    def _features(self, y: Tensor | None) -> Tensor:
         features = self.condition_features(y)
-        assert features is not None  # there is a condition, and side() has refused a missing y
+        assert features is not None  # there is a condition, and side() raises if y is missing
         return features
 
-    def _unknown(self, y: Tensor | None) -> Tensor | None:
+    def _unobserved(self, y: Tensor | None) -> Tensor | None:
         assert y is not None
         assert self.condition is not None
         return self.condition.unobserved(y)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 class Tractable(Protocol):
-    """A network with an exact likelihood of data of one shape."""
+    """A model with an exact likelihood, for data of a fixed shape."""
 
     shape: tuple[int, ...]
     probability: str
@@ -26,12 +26,12 @@ class Tractable(Protocol):
 
 
 class DensityDistribution(TorchDistribution):
-    """p(x) of a tractable model, event shape that of one datum.
+    """p(x) of a tractable model, with the shape of one datum as event shape.
 
     Args:
         density: the model.
-        batch_shape: of independent data.
-        y: side information of a conditional density, with a row for each datum along the last batch dimension.
+        batch_shape: the batch shape, of independent data.
+        y: side information of a conditional density, with one row per datum along the last batch dimension.
     """
 
     arg_constraints: ClassVar[dict[str, Any]] = {}
@@ -42,16 +42,16 @@ class DensityDistribution(TorchDistribution):
 
     @property
     def support(self) -> Any:
-        """Zeros and ones for a mass, else the reals."""
+        """{0, 1} for a mass function, otherwise the real numbers."""
         values = constraints.boolean if self.density.probability == "mass" else constraints.real
         return constraints.independent(values, len(self.event_shape))
 
     def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> "DensityDistribution":
-        """The same distribution of more data."""
+        """The same distribution with another batch shape."""
         return DensityDistribution(self.density, batch_shape, self.y)
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """Nats, ``(batch,)``."""
+        """Log p(x) in nats, ``(batch,)``."""
         return self.density.log_prob(x) if self.y is None else self.density.log_prob(x, self.y)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:

@@ -1,9 +1,9 @@
-"""Normalising flows: noise through an invertible map.
+"""Normalising flows: an invertible map of base noise.
 
 z ~ base    x = f⁻¹(z)    log p(x) = log base(f(x)) + log |det df/dx|
 
-A conditional flow is given side information y: the networks of its coupling and autoregressive maps take the features
-of y as further inputs, so that f is another map for each y.
+In a conditional flow f depends on side information y: the networks of its coupling and autoregressive layers take the
+features of y as further inputs.
 """
 
 from collections.abc import Iterable, Sequence
@@ -38,9 +38,9 @@ class Flow(TractableDensity):
 
     Args:
         shape: the shape of one datum.
-        transforms: maps of ``pyrogen.explicit.transforms``, from data to vectors of noise ``(batch, d)``.
-        base: a density over those vectors; a standard normal by default. It is given y if it is conditional too.
-        condition: what side information y is, for maps built with ``context=condition.features``.
+        transforms: maps of ``pyrogen.explicit.transforms``, from data to noise vectors ``(batch, d)``.
+        base: the density of the noise vectors; a standard normal by default. A conditional base also receives y.
+        condition: the kind of side information y, for maps built with ``context=condition.features``.
     """
 
     probability = "density"
@@ -74,27 +74,27 @@ class Flow(TractableDensity):
         return z
 
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        """The datum of noise z, ``(batch, *shape)``."""
+        """The data of noise z, ``(batch, *shape)``."""
         return self.chain.inverse(z, self.condition_features(self.side(len(z), y)))
 
 
 def autoregressive(
     shape: Sequence[int], layers: int, hidden: Sequence[int], map: Elementwise | None = None, context: int = 0
 ) -> list[nn.Module]:
-    """Masked autoregressive layers over the flattened data, each in the opposite order of the one before.
+    """Masked autoregressive layers over the flattened data; the order of the dimensions is reversed between layers.
 
     Args:
         shape: the shape of one datum.
-        layers: how many.
-        hidden: widths of each masked network.
-        map: of each value; affine by default.
-        context: how many features of side information each network takes.
+        layers: number of layers.
+        hidden: widths of the hidden layers of each network.
+        map: the elementwise map; affine by default.
+        context: number of side-information features that each network takes.
     """
     map, dims = map or Affine(), prod(shape)
     chain: list[nn.Module] = [Flatten(tuple(shape))]
     for i in range(layers):
         net = MaskedMLP(dims, hidden, map.outputs, context=context)
-        _start_at_identity(net.head)
+        _initialise_identity(net.head)
         chain += [*([Reverse()] if i else []), Autoregressive(net, map)]
     return chain
 
@@ -102,17 +102,17 @@ def autoregressive(
 def coupling(
     shape: Sequence[int], layers: int, hidden: Sequence[int], map: Elementwise | None = None, context: int = 0
 ) -> list[nn.Module]:
-    """Coupling layers over the flattened data; the even and the odd dimensions take turns.
+    """Coupling layers over the flattened data, which transform the even and the odd dimensions alternately.
 
     Args:
         shape: the shape of one datum, of at least two values.
-        layers: how many.
-        hidden: widths of each network.
-        map: of each value; affine by default.
-        context: how many features of side information each network takes.
+        layers: number of layers.
+        hidden: widths of the hidden layers of each network.
+        map: the elementwise map; affine by default.
+        context: number of side-information features that each network takes.
 
     Raises:
-        ConfigError: if there is but one value.
+        ConfigError: if data have fewer than two values.
     """
     map, dims = map or Affine(), prod(shape)
     if dims < 2:
@@ -120,7 +120,7 @@ def coupling(
     chain: list[nn.Module] = [Flatten(tuple(shape))]
     for i in range(layers):
         net = mlp(dims + context, hidden, map.outputs * dims)
-        _start_at_identity(net[-1])
+        _initialise_identity(net[-1])
         chain.append(Coupling(torch.arange(dims) % 2 == i % 2, net, map))
     return chain
 
@@ -135,30 +135,30 @@ def multiscale(
 ) -> list[nn.Module]:
     """Convolutional coupling layers at several scales, as in Real NVP.
 
-    At each scale, ``layers`` with checkerboard masks; then, as long as the sides are even, a squeeze, as many layers
-    with channel masks, and half of the channels are factored out.
+    Each scale has ``layers`` layers with checkerboard masks. While height and width are even and at least 4, a squeeze
+    and ``layers`` layers with channel masks follow, and half of the channels are factored out.
 
     Args:
         shape: ``(channel, height, width)``.
-        layers: how many of each sort.
+        layers: number of layers for each mask type at each scale.
         width: channels of each network.
         blocks: residual blocks of each network.
-        map: of each value; affine by default.
-        context: how many features of side information each network takes.
+        map: the elementwise map; affine by default.
+        context: number of side-information features that each network takes.
     """
     map = map or Affine()
     channels, high, wide = shape
 
     def couplings(mask: Tensor) -> list[nn.Module]:
-        made: list[nn.Module] = []
+        maps: list[nn.Module] = []
         for i in range(layers):
             net = residual_conv(len(mask) + context, width, blocks, map.outputs * len(mask))
-            _start_at_identity(net[-1])
-            made.append(Coupling(mask ^ bool(i % 2), net, map))
-        return made
+            _initialise_identity(net[-1])
+            maps.append(Coupling(mask ^ bool(i % 2), net, map))
+        return maps
 
-    board = (torch.arange(high)[:, None] + torch.arange(wide)) % 2 == 0
-    chain = couplings(board.expand(channels, high, wide))
+    checkerboard = (torch.arange(high)[:, None] + torch.arange(wide)) % 2 == 0
+    chain = couplings(checkerboard.expand(channels, high, wide))
     if high % 2 or wide % 2 or min(high, wide) < 4:
         return [*chain, Flatten((channels, high, wide))]
     small = (4 * channels, high // 2, wide // 2)
@@ -167,6 +167,6 @@ def multiscale(
     return [*chain, Squeeze(), *couplings(by_channel), FactorOut(small, inner)]
 
 
-def _start_at_identity(layer: Any) -> None:
+def _initialise_identity(layer: Any) -> None:
     nn.init.normal_(layer.weight, std=1e-3)
     nn.init.zeros_(layer.bias)

@@ -25,9 +25,9 @@ COVARIANCES = ("diagonal", "full")
 class Gaussian(TractableDensity):
     """A Gaussian with diagonal or full covariance.
 
-    The parameters are those of the whitening map, for which the likelihood is concave: with
+    The parameters are those of the whitening map, in which the log-likelihood is concave: with
     ``W = diag(exp d) + L`` lower triangular, ``e = W (x - μ₀) / s - b`` is standard normal. The
-    constants ``μ₀, s`` standardise the data beforehand, so that one learning rate suits every pixel.
+    constants ``μ₀, s`` standardise the data, so that one learning rate suits all pixels.
 
     Args:
         shape: the shape of one datum.
@@ -59,19 +59,19 @@ class Gaussian(TractableDensity):
         self.shift = nn.Parameter(torch.zeros(dims))
         self.log_diagonal = nn.Parameter(torch.zeros(dims))
         if covariance == "full":
-            self.below = nn.Parameter(torch.zeros(dims, dims))
+            self.lower_triangle = nn.Parameter(torch.zeros(dims, dims))
 
     @property
     def whitening(self) -> Tensor:
         """W, lower triangular with a positive diagonal, ``(d, d)``."""
-        return torch.tril(self.below, -1) + torch.diag(self.log_diagonal.exp())
+        return torch.tril(self.lower_triangle, -1) + torch.diag(self.log_diagonal.exp())
 
     def distribution(self) -> Any:
         """p(x) over flattened data, event shape ``(d,)``."""
         if self.covariance == "diagonal":
-            spread = (-self.log_diagonal).exp()
-            loc = self.mean + self.scale * spread * self.shift
-            return dist.Normal(loc, self.scale * spread, validate_args=False).to_event(1)
+            std = (-self.log_diagonal).exp()
+            loc = self.mean + self.scale * std * self.shift
+            return dist.Normal(loc, self.scale * std, validate_args=False).to_event(1)
         eye = torch.eye(len(self.shift), device=self.shift.device, dtype=self.shift.dtype)
         with torch.autocast(self.shift.device.type, enabled=False):
             factor = torch.linalg.solve_triangular(self.whitening, eye, upper=False)
@@ -107,7 +107,7 @@ class Gaussian(TractableDensity):
             jitter: added to every variance.
 
         Raises:
-            DataError: if the covariance of the data is singular and ``jitter`` does not mend it.
+            DataError: if the data are empty or not finite, or if their covariance plus ``jitter`` is singular.
         """
         flat = x.flatten(1).double()
         if not len(flat) or not bool(flat.isfinite().all()):
@@ -117,24 +117,24 @@ class Gaussian(TractableDensity):
         centred = flat - mean
         scale = (centred.square().mean(0) + jitter).sqrt()
         if not bool((scale > 0).all()):
-            raise DataError(f"{int((scale == 0).sum())} of {len(scale)} dimensions are constant: give a jitter > 0")
+            raise DataError(f"{int((scale == 0).sum())} of {len(scale)} dimensions are constant: set jitter > 0")
         fitted = cls(x.shape[1:], covariance, mean, scale).to(x.device, model_dtype(x))
         if covariance == "full":
             z = centred / scale
             correlation = z.T @ z / len(z)
             correlation.diagonal().fill_(1.0)
             factor, failed = torch.linalg.cholesky_ex(correlation)
-            # Rounding hides an exact zero: a pivot this small is one.
+            # An exactly singular matrix has tiny pivots instead of zeros because of rounding.
             if (
                 failed
                 or float(factor.diagonal().min()) ** 2 < 1e-12 * len(scale)
                 or (len(z) <= len(scale) and not jitter)
             ):
                 raise DataError(
-                    f"the covariance of {len(x)} data in {len(scale)} dimensions is singular: give a jitter > 0"
+                    f"the covariance of {len(x)} data in {len(scale)} dimensions is singular: set jitter > 0"
                 )
             w = torch.linalg.solve_triangular(factor, torch.eye(len(scale), device=x.device).double(), upper=False)
             with torch.no_grad():
-                fitted.below.copy_(w.tril(-1))
+                fitted.lower_triangle.copy_(w.tril(-1))
                 fitted.log_diagonal.copy_(w.diagonal().log())
         return fitted

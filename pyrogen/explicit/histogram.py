@@ -3,8 +3,9 @@
     p(x) = (1 - ε) n(x) / (N v) + ε q(x)
 
 where n(x) of the N data lie in the cell of x, and v is the volume of a cell (1 for binary data, whose cells are
-points). q gives the empty cells, and what lies outside the grid, a little: a broad Gaussian, or the uniform mass. With
-``bins`` cells along each of d dimensions there are ``bins^d``: this is the model that shows what dimension costs.
+points). The background density q, a broad Gaussian or the uniform mass function, gives empty cells and points outside
+the grid a positive density. ``bins`` cells along each of d dimensions make ``bins^d`` cells, so the model is for
+low-dimensional data.
 """
 
 from collections.abc import Sequence
@@ -31,11 +32,11 @@ class Histogram(TractableDensity):
         background: the weight ε of q.
 
     Raises:
-        ConfigError: for more than ``MOST_CELLS`` cells, other than 2 bins for a mass, or ε outside (0, 1).
+        ConfigError: for more than ``MAX_CELLS`` cells, other than 2 bins for a mass, or ε outside (0, 1).
     """
 
-    MOST_CELLS = 2**22
-    """How many cells are still counted; with twice as many a histogram is the wrong model."""
+    MAX_CELLS = 2**22
+    """The largest number of cells; beyond it a histogram is impractical."""
 
     low: Tensor
     high: Tensor
@@ -51,10 +52,10 @@ class Histogram(TractableDensity):
             raise ConfigError(
                 f"a histogram of a {probability} needs {'2' if probability == 'mass' else '1 or more'} bins; got {bins}"
             )
-        if self.dims * log(bins) > log(self.MOST_CELLS):
+        if self.dims * log(bins) > log(self.MAX_CELLS):
             raise ConfigError(
                 f"a histogram of {bins} bins in {self.dims} dimensions has {bins}^{self.dims} cells, more than "
-                f"{self.MOST_CELLS}: take fewer bins or a model that is no table"
+                f"{self.MAX_CELLS}: use fewer bins or another model"
             )
         if not 0 < background < 1:
             raise ConfigError(f"background must lie between 0 and 1; got {background}")
@@ -75,22 +76,22 @@ class Histogram(TractableDensity):
         return Normal(self.loc, self.scale, validate_args=False).log_prob(flat).sum(1)
 
     def _cell(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The number of the cell of each datum, and whether it lies in the grid."""
-        place = ((x.flatten(1) - self.low) / (self.high - self.low) * self.bins).floor().long()
-        inside = ((place >= 0) & (place < self.bins)).all(1)
+        """The cell index of each datum, and whether the datum lies in the grid."""
+        index = ((x.flatten(1) - self.low) / (self.high - self.low) * self.bins).floor().long()
+        inside = ((index >= 0) & (index < self.bins)).all(1)
         strides = self.bins ** torch.arange(self.dims - 1, -1, -1, device=x.device)
-        return (place.clamp(0, self.bins - 1) * strides).sum(1), inside
+        return (index.clamp(0, self.bins - 1) * strides).sum(1), inside
 
     def _draw(self, n: int, y: Tensor | None) -> Tensor:
-        """A cell by its frequency and a place within it, or from q."""
+        """Draw a cell by its frequency and a uniform point in it, or, with probability ε, a point from q."""
         cell = torch.multinomial(self.frequency, n, replacement=True)
         strides = self.bins ** torch.arange(self.dims - 1, -1, -1, device=cell.device)
-        place = (cell[:, None] // strides % self.bins).to(self.low)
+        index = (cell[:, None] // strides % self.bins).to(self.low)
         if self.probability == "mass":
-            counted, other = place, torch.randint_like(place, 2)
+            counted, other = index, torch.randint_like(index, 2)
         else:
-            counted = self.low + (self.high - self.low) * (place + torch.rand_like(place)) / self.bins
-            other = self.loc + self.scale * torch.randn_like(place)
+            counted = self.low + (self.high - self.low) * (index + torch.rand_like(index)) / self.bins
+            other = self.loc + self.scale * torch.randn_like(index)
         use = torch.rand(n, 1, device=cell.device) < self.background
         return torch.where(use, other, counted).view(n, *self.shape)
 
@@ -101,7 +102,8 @@ class Histogram(TractableDensity):
         model = cls(x.shape[1:], bins, probability, background).to(x.device, model_dtype(x))
         flat = x.flatten(1)
         if probability == "density":
-            margin = 1e-4 * (flat.amax(0) - flat.amin(0)).clamp_min(1e-6)  # so that the largest datum is inside
+            # The margin puts the largest datum inside the last cell.
+            margin = 1e-4 * (flat.amax(0) - flat.amin(0)).clamp_min(1e-6)
             model.low.copy_(flat.amin(0) - margin)
             model.high.copy_(flat.amax(0) + margin)
             model.loc.copy_(flat.mean(0))

@@ -2,8 +2,9 @@
 
     p(x) = (1/m) Σ_j N(x; x_j, h² I)
 
-Parzen, "On estimation of a probability density function and mode", 1962. As a model its likelihood is exact: p is a
-density, a good or a bad one. (As a measure of some other model's samples it is an estimate: ``pyrogen.measure.kde``.)
+Parzen, "On estimation of a probability density function and mode", 1962. As a model it is a
+density with an exact likelihood. (Fitted to another model's samples, as in ``pyrogen.measure.kde``, it estimates that
+model's likelihood.)
 """
 
 from typing import Self
@@ -43,15 +44,15 @@ class KernelDensity(TractableDensity):
         self.register_buffer("bandwidth", torch.tensor(float(bandwidth), dtype=model_dtype(points)))
 
     def _log_prob(self, x: Tensor, y: Tensor | None) -> Tensor:
-        """Costs O(m d) for each datum."""
+        """Costs O(m d) per datum."""
         return log_density(x, self.points, self.bandwidth)
 
     def _draw(self, n: int, y: Tensor | None) -> Tensor:
-        """A datum, and noise of deviation h."""
+        """Draw one of the data and add noise of standard deviation h."""
         chosen = self.points[torch.randint(len(self.points), (n,), device=self.points.device)]
         return chosen + self.bandwidth * torch.randn_like(chosen)
 
     @classmethod
     def from_data(cls, x: Tensor, valid: Tensor) -> Self:
-        """The points ``x``, with the bandwidth under which ``valid`` is the most likely."""
+        """The estimate with points ``x`` and the bandwidth that maximises the likelihood of ``valid``."""
         return cls(x, best_bandwidth(valid, x))

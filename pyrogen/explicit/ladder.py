@@ -5,8 +5,8 @@
 
     q(z_l | x, z_{l+1}) ∝ N(z_l; μ̂_l(x), σ̂_l²(x)) p(z_l | z_{l+1}):   1/σ² = 1/σ̂² + 1/σ_p²,  μ = σ² (μ̂/σ̂² + μ_p/σ_p²)
 
-The evidence of the data meets the prior's opinion, each weighted by its precision. Sønderby et al., "Ladder variational
-autoencoders", NeurIPS 2016.
+The posterior of each layer is the precision-weighted product of a Gaussian computed from the data and the prior.
+Sønderby et al., "Ladder variational autoencoders", NeurIPS 2016.
 """
 
 from collections.abc import Sequence
@@ -27,18 +27,18 @@ from pyrogen.nn.networks import decoder_for
 
 
 class LadderVAE(LatentModel):
-    """A hierarchical VAE as a Pyro pair, with sites ``z1`` (next to the data) to ``zL``.
+    """A hierarchical VAE as a Pyro pair, with sites ``z1`` (lowest layer) to ``zL`` (top layer).
 
     Args:
         shape: the shape of one datum.
         latents: the dimensions of z₁ … z_L, at least one.
-        hidden: the width of each layer's network, as many as ``latents``.
+        hidden: the width of each layer's network; one for each of ``latents``.
         likelihood: the observation model p(x | z₁).
-        mean: the mean of the data, ``shape``: the decoder starts from it.
-        merge: whether the prior takes part in q(z_l | x, z_{l+1}), as above; else q(z_l | x) is of the data alone.
+        mean: the mean of the data, of ``shape``, at which the decoder is initialised.
+        merge: whether q(z_l | x, z_{l+1}) includes the prior, as above; otherwise it is inferred from the data alone.
 
     Raises:
-        ConfigError: unless there are as many widths as latent variables, and one of them at least.
+        ConfigError: unless ``latents`` and ``hidden`` have the same length of at least 1.
     """
 
     def __init__(
@@ -67,18 +67,18 @@ class LadderVAE(LatentModel):
         return standard_normal(self.offset.new_zeros(n, self.latents[-1]))
 
     def conditional_prior_dist(self, layer: int, above: Tensor) -> Any:
-        """p(z_l | z_{l+1}), with ``layer`` counted from 0 at the data."""
+        """p(z_l | z_{l+1}), with ``layer`` counted from 0 at the lowest layer."""
         return normal(self.down[layer](above))
 
     def evidence_dists(self, x: Tensor) -> list[Any]:
-        """What the data say of each layer alone, N(μ̂_l(x), σ̂_l²(x)), the data's first."""
+        """The Gaussians N(μ̂_l(x), σ̂_l²(x)) computed from the data, from the lowest layer to the top."""
         h, found = x.flatten(1), []
         for up, evidence in zip(self.up, self.evidence, strict=True):
             h = up(h)
             found.append(normal(evidence(h)))
         return found
 
-    def merged(self, evidence: Any, prior: Any) -> Any:
+    def merged_posterior(self, evidence: Any, prior: Any) -> Any:
         """q(z_l | x, z_{l+1}): the normalised product of two normal distributions."""
         if not self.merge:
             return evidence
@@ -98,24 +98,26 @@ class LadderVAE(LatentModel):
             pyro.sample("x", self.observation_dist(z, None).to_event(len(self.shape)), obs=x)
 
     def guide(self, x: Tensor, y: Tensor | None = None) -> None:
-        """q(z | x) over a batch, from the top down."""
+        """q(z | x) over a batch, from the top layer down."""
         self.side(len(x), y)
         pyro.module("model", self)
         *below, top = self.evidence_dists(x)
         with pyro.plate("data", len(x)):
             z = pyro.sample(f"z{len(self.latents)}", top)
             for layer in reversed(range(len(below))):
-                z = pyro.sample(f"z{layer + 1}", self.merged(below[layer], self.conditional_prior_dist(layer, z)))
+                z = pyro.sample(
+                    f"z{layer + 1}", self.merged_posterior(below[layer], self.conditional_prior_dist(layer, z))
+                )
 
     def posterior_dist(self, x: Tensor, y: Tensor | None = None) -> Any:
         """q(z₁ | x) with the layers above at their means."""
         *below, q = self.evidence_dists(x)
         for layer in reversed(range(len(below))):
-            q = self.merged(below[layer], self.conditional_prior_dist(layer, q.mean))
+            q = self.merged_posterior(below[layer], self.conditional_prior_dist(layer, q.mean))
         return q
 
     def draw_latent(self, n: int, y: Tensor | None) -> Tensor:
-        """Draw z₁ through the layers above, ``(n, latents[0])``."""
+        """Draw z_L … z₁ from the prior and return z₁, ``(n, latents[0])``."""
         z: Tensor = self.prior_dist(n).sample()
         for layer in reversed(range(len(self.latents) - 1)):
             z = self.conditional_prior_dist(layer, z).sample()

@@ -1,4 +1,4 @@
-"""What latent-variable models share: a Pyro pair made of three factors, and what follows from them.
+"""Base class of latent-variable models: a Pyro pair, encoding and sampling, from three distributions.
 
     p(z | y)      p(x | z, y) = likelihood(h(z, y))      q(z | x, y)
 
@@ -20,15 +20,15 @@ from pyrogen.nn.precision import at_least_float32
 
 
 class LatentModel(Conditional, ABC):
-    """A latent-variable model as a Pyro pair; a subclass has ``prior_dist``, ``posterior_dist`` and ``decoder``.
+    """A latent-variable model as a Pyro pair; a subclass defines ``prior_dist``, ``posterior_dist`` and ``decoder``.
 
-    The output of the decoder has an offset, so that training starts at the mean of the data.
+    A learned offset is added to the decoder's output; it is initialised so that E[x] is the mean of the data.
 
     Args:
         shape: the shape of one datum.
         likelihood: the observation model p(x | z, y); Bernoulli by default.
-        mean: the mean of the data, ``shape``.
-        condition: what side information y is; ``None`` for an unconditional model.
+        mean: the mean of the data, of ``shape``.
+        condition: the kind of side information y; ``None`` for an unconditional model.
     """
 
     decoder: nn.Module
@@ -48,7 +48,7 @@ class LatentModel(Conditional, ABC):
 
     @property
     def outputs(self) -> tuple[int, ...]:
-        """The shape of what the decoder gives for one datum."""
+        """The shape of the decoder's output for one datum."""
         return (self.likelihood.outputs * self.shape[0], *self.shape[1:])
 
     @abstractmethod
@@ -60,7 +60,7 @@ class LatentModel(Conditional, ABC):
         """q(z | x, y)."""
 
     def decoder_output(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        """The decoder's output h, from which the likelihood makes p(x | z)."""
+        """The decoder's output h, the parameters of the likelihood p(x | z)."""
         h: Tensor = at_least_float32(self.decoder(z)) + self.offset
         return h
 
@@ -68,8 +68,8 @@ class LatentModel(Conditional, ABC):
         """p(x | z, y)."""
         return self.likelihood(self.decoder_output(z, y))
 
-    def completed(self, x: Tensor, y: Tensor | None) -> Tensor:
-        """X, with what y gives away of it in its place."""
+    def insert_observed(self, x: Tensor, y: Tensor | None) -> Tensor:
+        """Return x with the values observed in y inserted; here y contains none."""
         return x
 
     def model(self, x: Tensor, y: Tensor | None = None) -> None:
@@ -93,9 +93,9 @@ class LatentModel(Conditional, ABC):
         return mean
 
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        """E[x | z, y], ``(batch, *shape)``; what y gives away of x is y's own."""
+        """E[x | z, y], ``(batch, *shape)``; values of x that are observed in y are copied from y."""
         y = self.side(len(z), y)
-        return self.completed(self.likelihood.mean(self.decoder_output(z, y)), y)
+        return self.insert_observed(self.likelihood.mean(self.decoder_output(z, y)), y)
 
     def draw_latent(self, n: int, y: Tensor | None) -> Tensor:
         """Draw z ~ p(z | y), ``(n, latent)``."""
@@ -107,16 +107,16 @@ class LatentModel(Conditional, ABC):
         """Draw z ~ p(z | y), then x ~ p(x | z, y): ``(n, *shape)``.
 
         Args:
-            n: how many.
-            y: side information of ``n`` rows, or of one row for all; drawn where it can be and is not given.
+            n: the number of data.
+            y: side information of ``n`` rows, or of one row for all; labels are drawn from p(y) if not given.
         """
         with eval_mode(self):
             y = self.side(n, y, draw=True)
-            return self.completed(self.observation_dist(self.draw_latent(n, y), y).sample(), y)
+            return self.insert_observed(self.observation_dist(self.draw_latent(n, y), y).sample(), y)
 
     @torch.no_grad()
     def sample_mean(self, n: int, y: Tensor | None = None) -> Tensor:
-        """Draw z ~ p(z | y) and give E[x | z, y]: the sample without the noise of the observation model."""
+        """Draw z ~ p(z | y) and return E[x | z, y], the sample without observation noise."""
         with eval_mode(self):
             y = self.side(n, y, draw=True)
             return self.decode(self.draw_latent(n, y), y)

@@ -1,7 +1,7 @@
-"""Observation models p(x | h): how the output of a decoder becomes a distribution over data.
+"""Observation models p(x | h): distributions of data whose parameters h are the output of a decoder.
 
-Each says how many numbers it wants per value of x (``outputs``), makes the distribution, gives its mean,
-and inverts its link so that a decoder can start at the mean of the data.
+Each declares the number of parameters per value of x (``outputs``), constructs the distribution, computes its mean, and
+inverts its link function so that a decoder can be initialised at the mean of the data.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ class Likelihood(Protocol):
     probability: Literal["mass", "density"]
 
     def __call__(self, h: Tensor, /) -> Any:
-        """The distribution p(x | h) of independent values, ``batch_shape`` that of x."""
+        """The distribution p(x | h) of independent values, its batch shape the shape of x."""
         ...
 
     def mean(self, h: Tensor, /) -> Tensor:
@@ -32,18 +32,18 @@ class Likelihood(Protocol):
         ...
 
     def link(self, mean: Tensor, /) -> Tensor:
-        """An ``h`` for one datum under which E[x] is about ``mean``."""
+        """Parameters ``h`` of one datum for which E[x | h] is approximately ``mean``."""
         ...
 
 
 class BernoulliLikelihood(nn.Module):
-    """p(x | h) = Π σ(h)^x (1 - σ(h))^(1-x): a mass on {0, 1}."""
+    """p(x | h) = Π σ(h)^x (1 - σ(h))^(1-x): a mass function on {0, 1}."""
 
     outputs = 1
     probability: Literal["mass", "density"] = "mass"
 
     def forward(self, h: Tensor) -> Any:
-        """Bernoulli with logits h. The data layer has checked that x is binary, so Pyro need not again."""
+        """Bernoulli with logits h, without validation: data sets check on loading that x is binary."""
         return dist.Bernoulli(logits=h, validate_args=False)
 
     def mean(self, h: Tensor) -> Tensor:
@@ -51,16 +51,19 @@ class BernoulliLikelihood(nn.Module):
         return torch.sigmoid(h)
 
     def link(self, mean: Tensor) -> Tensor:
-        """logit(mean), kept within ±7."""
+        """logit(mean), clamped to about ±7."""
         return torch.logit(mean, eps=1e-3)
 
 
 class GaussianLikelihood(nn.Module):
-    """p(x | h) = Π N(x; m(h), σ²), with one σ for all values, fixed or learned.
+    """p(x | h) = Π N(x; m(h), σ²), with one σ, fixed or learned, for all values.
 
     Args:
         sigma: the standard deviation, or ``"learned"``.
-        unit: whether data lie in [0, 1]; then m(h) = σ(h), else m(h) = h.
+        unit: whether data lie in [0, 1]; then m(h) = σ(h), otherwise m(h) = h.
+
+    Raises:
+        ConfigError: if ``sigma`` is neither positive nor ``"learned"``.
     """
 
     outputs = 1
@@ -79,11 +82,11 @@ class GaussianLikelihood(nn.Module):
         self.unit = unit
 
     def forward(self, h: Tensor) -> Any:
-        """Normal around the mean."""
+        """Normal with mean m(h) and standard deviation σ."""
         return dist.Normal(self.mean(h), self.log_sigma.exp(), validate_args=False)
 
     def mean(self, h: Tensor) -> Tensor:
-        """σ(h) on [0, 1], else h."""
+        """m(h): the sigmoid of h for data in [0, 1], otherwise h."""
         return torch.sigmoid(h) if self.unit else h
 
     def link(self, mean: Tensor) -> Tensor:
@@ -98,6 +101,9 @@ class DiscretizedLogisticLikelihood(nn.Module):
 
     Args:
         levels: the number of grey levels L of the data, dequantised as ``(k + u) / L``.
+
+    Raises:
+        ConfigError: for fewer than 2 levels.
     """
 
     outputs = 2
@@ -110,13 +116,13 @@ class DiscretizedLogisticLikelihood(nn.Module):
         self.levels = levels
 
     def forward(self, h: Tensor) -> Any:
-        """Location and log-scale are the two halves of h along its first dimension after the batch."""
+        """Discretised logistic; location and log-scale are the two halves of h along dimension 1."""
         return DiscretizedLogistic(*self._parameters_of(h), self.levels)
 
     def mean(self, h: Tensor) -> Tensor:
-        """E[min(max(X, 0), 1)] of the logistic X, which is that of its levels to within half a level.
+        """E[min(max(X, 0), 1)] of the logistic variable X; the mean of the levels differs by at most half a level.
 
-        The integral of 1 - F over [0, 1]: ``s [softplus(m / s) - softplus((m - 1) / s)]``.
+        It is the integral of 1 - F over [0, 1], ``s [softplus(m / s) - softplus((m - 1) / s)]``.
         """
         loc, scale = self._parameters_of(h)
         return scale * (F.softplus(loc / scale) - F.softplus((loc - 1) / scale))
@@ -126,20 +132,20 @@ class DiscretizedLogisticLikelihood(nn.Module):
         return loc + 0.5, (log_scale - 2).clamp(-7, 5).exp()
 
     def link(self, mean: Tensor) -> Tensor:
-        """The location is the mean."""
+        """The location is ``mean``, the log-scale parameter 0."""
         return torch.cat([mean - 0.5, torch.zeros_like(mean)])
 
 
 class DiscretizedLogistic(TorchDistribution):
-    """The density on [0, 1] that is constant on each of L bins and gives bin k a logistic's mass there.
+    """A piecewise-constant density on [0, 1] with L bins, each with the mass of a logistic distribution.
 
         p(x) = L [F((k + 1) / L) - F(k / L)],  k = ⌊L x⌋,  F(v) = σ((v - loc) / scale),
 
-    where the outer bins reach to infinity. For data dequantised by ``(k + u) / L`` this is the mass of the
-    grey level in the coordinates of a continuous model, so the two compare.
+    where the outer bins extend to ±∞. For data dequantised by ``(k + u) / L`` this is the mass of the grey level times
+    L, so that its log-likelihood is comparable with that of continuous densities.
 
     Args:
-        loc, scale: the logistic's parameters in units of [0, 1], of one shape.
+        loc, scale: the parameters of the logistic distribution in units of [0, 1], of equal shape.
         levels: L.
     """
 
@@ -151,13 +157,13 @@ class DiscretizedLogistic(TorchDistribution):
         super().__init__(loc.shape, validate_args=False)
 
     def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> "DiscretizedLogistic":
-        """The same distribution over a larger batch."""
+        """The same distribution with another batch shape."""
         return DiscretizedLogistic(self.loc.expand(batch_shape), self.scale.expand(batch_shape), self.levels)
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """Nats, the shape of x.
+        """Log p(x) in nats, of the shape of x.
 
-        By σ(a) - σ(b) = σ(a) σ(-b) (1 - exp(b - a)), which loses nothing in the tails.
+        Computed as σ(a) - σ(b) = σ(a) σ(-b) (1 - exp(b - a)), which is accurate in the tails.
         """
         k = (x * self.levels).floor().clamp(0, self.levels - 1)
         above = F.logsigmoid(((k + 1) / self.levels - self.loc) / self.scale)
@@ -167,7 +173,7 @@ class DiscretizedLogistic(TorchDistribution):
         return mass + torch.tensor(float(self.levels), dtype=mass.dtype).log()
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
-        """Draw a level, and a place within its bin."""
+        """Draw a level, and a uniform point in its bin."""
         with torch.no_grad():
             shape = self._extended_shape(torch.Size(sample_shape))
             u = torch.rand(shape, device=self.loc.device, dtype=self.loc.dtype).clamp(1e-6, 1 - 1e-6)
@@ -179,7 +185,7 @@ def make_likelihood(name: str, levels: int = 256, sigma: float | str = "learned"
     """The likelihood called ``bernoulli``, ``gaussian`` or ``discretized_logistic``.
 
     Raises:
-        ConfigError: if there is none of that name.
+        ConfigError: for an unknown name, or as the constructor of the likelihood.
     """
     if name == "bernoulli":
         return BernoulliLikelihood()

@@ -1,9 +1,9 @@
-"""A mixture of Gaussians, the component summed out exactly.
+"""A mixture of Gaussians, with the component summed out exactly.
 
 k ~ Categorical(w)    x | k ~ N(m_k, S_k S_kᵀ)    log p(x) = log Σ_k w_k N(x; m_k, S_k S_kᵀ)
 
-Given side information y, the weights and the means depend on it, w(y) and m_k(y), by a linear map of its features (to
-the logarithms of the weights).
+Given side information y, the weights and the means depend on it, w(y) and m_k(y), by a linear map of its features (for
+the weights, in logarithms).
 """
 
 from collections.abc import Sequence
@@ -23,25 +23,25 @@ from pyrogen.nn.conditions import Condition
 from pyrogen.nn.precision import at_least_float32, model_dtype
 
 KMEANS_ROWS = 20_000
-"""How many data are enough to find the first means with."""
+"""The largest number of data that k-means uses."""
 
 
 class GaussianMixture(TractableDensity):
     """A mixture of Gaussians with diagonal or full covariances.
 
-    Data are standardised by ``mean`` and ``scale`` first. The diagonal of each S_k is ``min_std + exp(d)``, so that no
-    component can collapse onto a datum: the density stays below ``(2π)^(-d/2) min_std^-d`` in standardised units.
+    Data are first standardised by ``mean`` and ``scale``. The diagonal of each S_k is ``min_std + exp(a)``, so that no
+    component can collapse onto a datum: the density is at most ``(2π)^(-d/2) min_std^-d`` in standardised units.
 
     Args:
         shape: the shape of one datum.
-        components: how many Gaussians.
+        components: the number of Gaussians.
         covariance: ``diagonal`` or ``full``.
         min_std: the smallest entry on the diagonal of S_k.
         mean, scale: the standardisation, each of ``shape``; 0 and 1 by default.
-        condition: what side information y is; ``None`` for an unconditional mixture.
+        condition: the kind of side information y; ``None`` for an unconditional mixture.
 
     Raises:
-        ConfigError: for an unknown covariance, no components, or a ``min_std`` that is not positive.
+        ConfigError: for an unknown covariance, fewer than 1 component, or a ``min_std`` that is not positive.
     """
 
     probability = "density"
@@ -71,10 +71,10 @@ class GaussianMixture(TractableDensity):
         self.loc = nn.Parameter(torch.randn(components, dims))
         self.log_diagonal = nn.Parameter(torch.zeros(components, dims))
         if covariance == "full":
-            self.below = nn.Parameter(torch.zeros(components, dims, dims))
+            self.lower_triangle = nn.Parameter(torch.zeros(components, dims, dims))
         if condition is not None:
-            self.given = nn.Linear(condition.features, components * (1 + dims), bias=False)
-            nn.init.zeros_(self.given.weight)
+            self.condition_map = nn.Linear(condition.features, components * (1 + dims), bias=False)
+            nn.init.zeros_(self.condition_map.weight)
 
     @property
     def diagonal(self) -> Tensor:
@@ -84,18 +84,18 @@ class GaussianMixture(TractableDensity):
     @property
     def factor(self) -> Tensor:
         """S in standardised units, lower triangular, ``(components, d, d)``."""
-        return torch.tril(self.below, -1) + torch.diag_embed(self.diagonal)
+        return torch.tril(self.lower_triangle, -1) + torch.diag_embed(self.diagonal)
 
     def components(self, n: int, y: Tensor | None) -> tuple[Tensor, Tensor]:
-        """The logarithms of the weights, ``(n, components)``, and the means in standardised units, with ``d`` more."""
+        """The log-weights, ``(n, components)``, and the means in standardised units, ``(n, components, d)``."""
         c = self.condition_features(y)
         if c is None:
             return self.logits.expand(n, -1), self.loc.expand(n, -1, -1)
-        h = at_least_float32(self.given(c)).view(n, len(self.logits), -1)
+        h = at_least_float32(self.condition_map(c)).view(n, len(self.logits), -1)
         return self.logits + h[..., 0], self.loc + h[..., 1:]
 
     def model(self, x: Tensor, y: Tensor | None = None) -> None:
-        """p(k, x | y) over a batch ``(batch, *shape)``, with k to be enumerated: train with ``TraceEnum_ELBO``."""
+        """p(k, x | y) over a batch ``(batch, *shape)``, with k enumerated: train with ``TraceEnum_ELBO``."""
         pyro.module("mixture", self)
         n, row = len(x), torch.arange(len(x), device=x.device)
         logits, loc = self.components(n, self.side(n, y))
@@ -110,20 +110,22 @@ class GaussianMixture(TractableDensity):
             pyro.sample("x", p_x, obs=x.flatten(1))
 
     def marginal(self, x: Tensor, y: Tensor | None = None) -> None:
-        """p(x | y) over a batch, k summed out: the same likelihood, for any ELBO."""
+        """p(x | y) over a batch with k summed out, a program for any ELBO."""
         super().model(x, y)
 
     def joint(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Log p(k, x | y) in nats, ``(batch, components)``."""
         logits, loc = self.components(len(x), self.side(len(x), y))
-        off = ((x.flatten(1) - self.mean) / self.scale)[:, None] - loc
+        offset = ((x.flatten(1) - self.mean) / self.scale)[:, None] - loc
         if self.covariance == "diagonal":
-            white = off / self.diagonal
+            whitened = offset / self.diagonal
         else:
             with torch.autocast(x.device.type, enabled=False):
-                white = torch.linalg.solve_triangular(self.factor, off.permute(1, 2, 0), upper=False).permute(2, 0, 1)
+                whitened = torch.linalg.solve_triangular(self.factor, offset.permute(1, 2, 0), upper=False).permute(
+                    2, 0, 1
+                )
         log_det = self.diagonal.log().sum(1) + self.scale.log().sum() + 0.5 * log(2 * pi) * len(self.scale)
-        return logits.log_softmax(1) - log_det - 0.5 * white.square().sum(2)
+        return logits.log_softmax(1) - log_det - 0.5 * whitened.square().sum(2)
 
     def _log_prob(self, x: Tensor, y: Tensor | None) -> Tensor:
         return self.joint(x, y).logsumexp(1)
@@ -137,10 +139,10 @@ class GaussianMixture(TractableDensity):
         k, row = torch.multinomial(logits.softmax(1), 1)[:, 0], torch.arange(n, device=logits.device)
         noise = torch.randn(n, len(self.scale), device=k.device, dtype=self.scale.dtype)
         if self.covariance == "diagonal":
-            off = self.diagonal[k] * noise
+            offset = self.diagonal[k] * noise
         else:
-            off = torch.einsum("kij,nj->nki", self.factor, noise)[row, k]
-        return (self.mean + self.scale * (loc[row, k] + off)).view(n, *self.shape)
+            offset = torch.einsum("kij,nj->nki", self.factor, noise)[row, k]
+        return (self.mean + self.scale * (loc[row, k] + offset)).view(n, *self.shape)
 
     @classmethod
     def from_clusters(
@@ -152,18 +154,18 @@ class GaussianMixture(TractableDensity):
         seed: int = 0,
         condition: Condition | None = None,
     ) -> Self:
-        """A start for SVI: weights, means and covariances of k-means clusters.
+        """Initialise the weights, means and covariances from k-means clusters, for training by SVI.
 
-        The covariance of each cluster is drawn towards the variances within all of them, as though it had d more
-        data (one more, for a diagonal), so that a cluster of one datum has one too.
+        The covariance of each cluster is shrunk towards the pooled within-cluster variances, with the weight of d data
+        (of one, for a diagonal covariance), so that it is regular even for a cluster of one datum.
 
         Args:
             x: the data, ``(n, *shape)``.
-            components: how many clusters.
+            components: the number of clusters.
             covariance: ``diagonal`` or ``full``.
             min_std: the smallest entry on the diagonal of each S.
             seed: of k-means.
-            condition: what side information y is; the start does not depend on it.
+            condition: the kind of side information y; the initial values do not depend on it.
 
         Raises:
             ConfigError: if there are more components than data.
@@ -172,7 +174,9 @@ class GaussianMixture(TractableDensity):
 
         check_finite(x, "mixture")
         if components > len(x):
-            raise ConfigError(f"a mixture of {components} components needs as many data to start at; got {len(x)}")
+            raise ConfigError(
+                f"a mixture of {components} components needs at least as many data to initialise; got {len(x)}"
+            )
         flat = x.flatten(1)
         mean, scale = flat.mean(0), flat.std(0, correction=0).clamp_min(1e-6)
         model = cls(x.shape[1:], components, covariance, min_std, mean, scale, condition).to(x.device, model_dtype(x))
@@ -180,20 +184,20 @@ class GaussianMixture(TractableDensity):
         kmeans = KMeans(components, n_init=1, random_state=seed).fit(z.cpu().double().numpy())
         member = torch.from_numpy(kmeans.labels_).long().to(x.device)
         loc = torch.stack([z[member == k].mean(0) for k in range(components)])
-        off = z - loc[member]
-        within = off.square().mean(0)
+        offset = z - loc[member]
+        within = offset.square().mean(0)
         prior = 1 if covariance == "diagonal" else len(mean)
         with torch.no_grad():
             model.loc.copy_(loc)
             model.logits.copy_((torch.bincount(member, minlength=components) + 1.0).log())
             for k in range(components):
-                mine = off[member == k]
+                members = offset[member == k]
                 if covariance == "diagonal":
-                    diagonal = ((mine.square().sum(0) + within) / (len(mine) + 1)).sqrt()
+                    diagonal = ((members.square().sum(0) + within) / (len(members) + 1)).sqrt()
                 else:
-                    mixed = (mine.T @ mine + prior * torch.diag(within + min_std**2)) / (len(mine) + prior)
-                    factor = torch.linalg.cholesky(mixed)
-                    model.below[k].copy_(factor.tril(-1))
+                    shrunk = (members.T @ members + prior * torch.diag(within + min_std**2)) / (len(members) + prior)
+                    factor = torch.linalg.cholesky(shrunk)
+                    model.lower_triangle[k].copy_(factor.tril(-1))
                     diagonal = factor.diagonal()
                 model.log_diagonal[k].copy_((diagonal - min_std).clamp_min(0.1 * min_std).log())
         return model

@@ -1,10 +1,11 @@
-"""PixelCNN: the chain rule over the pixels of an image, each factor given by masked convolutions.
+"""PixelCNN: the chain rule over the pixels of an image, with conditionals computed by masked convolutions.
 
-    p(x) = Π_i p(x_i | the pixels above, and to the left in the same row)
+    p(x) = Π_i p(x_i | pixels above, and to the left in the same row)
 
-Van den Oord et al., "Conditional image generation with PixelCNN decoders", NeurIPS 2016. Two stacks share the work: the
-vertical one sees all rows above, the horizontal one the row so far and, through the vertical one, the rest; together
-they have no blind spot. Features of side information y are added to what goes into every gate.
+Van den Oord et al., "Conditional image generation with PixelCNN decoders", NeurIPS 2016. The vertical
+stack has all rows above in its receptive field, the horizontal stack the pixels to the left and, through the vertical
+one, the rows above; together they have no blind spot. A linear map of the features of y is added to the input of every
+gate.
 """
 
 from collections.abc import Sequence
@@ -19,21 +20,21 @@ from pyrogen.explicit.likelihoods import Likelihood
 from pyrogen.nn.conditions import Condition
 
 FIRST_KERNEL = 7
-"""The side of the first layer's view."""
+"""The kernel size of the first layer."""
 
 
 class CausalConv(nn.Conv2d):
-    """A convolution over what comes before a value: the half of a square kernel that is above it, or to its left.
+    """A causal convolution: the half of a square kernel that lies above the current value, or to its left.
 
-    Channels of an image, and the features made of them, come in turns: number f belongs to channel ``f % channels``. At
-    the present pixel, features of a channel see the channels before it, and their own unless ``strict``.
+    Feature f belongs to image channel ``f % channels``. At the current pixel, the features of a channel depend on those
+    of the preceding channels, and of the same channel unless ``strict``.
 
     Args:
-        inputs, outputs: features.
-        kernel: the side of the square, odd.
-        rows: ``above`` for the rows down to the present one, ``left`` for the present row up to the present value.
-        channels: of the image.
-        strict: whether the present row (``above``) or value (``left``) is hidden.
+        inputs, outputs: numbers of features.
+        kernel: the kernel size, odd.
+        rows: ``above`` for the rows down to the current one, ``left`` for the current row up to the current value.
+        channels: channels of the image.
+        strict: whether the current row (``above``) or value (``left``) is masked.
     """
 
     mask: Tensor
@@ -51,26 +52,26 @@ class CausalConv(nn.Conv2d):
         self.register_buffer("mask", mask, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The same height and width."""
+        """Convolve; height and width are preserved."""
         return F.conv2d(F.pad(x, self.margin), self.weight * self.mask, self.bias)
 
 
 class GatedLayer(nn.Module):
-    """``tanh(a) σ(b)`` in both stacks, the horizontal one with a residual connection.
+    """Gated activation ``tanh(a) σ(b)`` in both stacks; the horizontal stack has a residual connection.
 
     Args:
-        inputs, width: features on the way in and out, multiples of ``channels``.
-        kernel: the side of the convolutions.
-        channels: of the image.
-        first: whether the input is the image, of which the present value is hidden.
-        context: how many features of side information there are.
+        inputs, width: numbers of input and output features, multiples of ``channels``.
+        kernel: the kernel size.
+        channels: channels of the image.
+        first: whether the input is the image; then the current value is masked, and there is no residual connection.
+        context: number of side-information features.
     """
 
     def __init__(
         self, inputs: int, width: int, kernel: int, channels: int, first: bool = False, context: int = 0
     ) -> None:
         super().__init__()
-        self.given = nn.Linear(context, 4 * width, bias=False) if context else None
+        self.condition_map = nn.Linear(context, 4 * width, bias=False) if context else None
         self.first = first
         self.vertical = CausalConv(inputs, 2 * width, kernel, "above", channels, first)
         self.horizontal = CausalConv(inputs, 2 * width, kernel, "left", channels, first)
@@ -81,8 +82,8 @@ class GatedLayer(nn.Module):
         """The features of both stacks."""
         above = self.vertical(v)
         left = self.horizontal(h) + self.across(above)
-        if self.given is not None:
-            to_above, to_left = self.given(c)[:, :, None, None].chunk(2, 1)
+        if self.condition_map is not None:
+            to_above, to_left = self.condition_map(c)[:, :, None, None].chunk(2, 1)
             above, left = above + to_above, left + to_left
         made = self.out(_gate(left))
         return _gate(above), made if self.first else h + made
@@ -94,15 +95,15 @@ def _gate(x: Tensor) -> Tensor:
 
 
 class GatedStack(nn.Module):
-    """Gated layers, and a head that gives the parameters of every conditional.
+    """Gated layers and a head that computes the parameters of all conditionals.
 
     Args:
-        channels: of the image.
-        width: channels per layer, a multiple of ``channels``.
-        layers: how many; the first looks at 7 x 7 pixels, the others at ``kernel`` x ``kernel``.
-        kernel: their side, odd.
-        outputs: numbers wanted for each value.
-        context: how many features of side information there are.
+        channels: channels of the image.
+        width: features per layer, a multiple of ``channels``.
+        layers: number of layers; the first has a 7 x 7 kernel, the others ``kernel`` x ``kernel``.
+        kernel: the kernel size, odd.
+        outputs: parameters per value.
+        context: number of side-information features.
     """
 
     def __init__(self, channels: int, width: int, layers: int, kernel: int, outputs: int, context: int = 0) -> None:
@@ -118,7 +119,7 @@ class GatedStack(nn.Module):
         self.radius = FIRST_KERNEL // 2 + (layers - 1) * (kernel // 2)
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> Tensor:
-        """``(batch, channel, height, width)``, with features ``(batch, context)``, to ``outputs * channel`` of them."""
+        """``x (batch, channel, height, width), c (batch, context) -> h (batch, outputs * channel, height, width)``."""
         v = h = x
         for layer in self.layers:
             v, h = layer(v, h, c)
@@ -126,25 +127,25 @@ class GatedStack(nn.Module):
         return made
 
     def at(self, x: Tensor, i: int, j: int, c: Tensor | None = None) -> Tensor:
-        """The same for pixel (i, j) alone, ``(batch, outputs * channel, 1, 1)``, from the pixels within its sight."""
+        """The parameters of pixel (i, j) alone, ``(batch, outputs * channel, 1, 1)``, from its receptive field."""
         top, left = max(i - self.radius, 0), max(j - self.radius, 0)
         seen = x[:, :, top : i + 1, left : j + self.radius + 1]
         return self(seen, c)[:, :, i - top, j - left, None, None]
 
 
 class PixelCNN(AutoregressiveDensity):
-    """A gated PixelCNN; colours follow each other within a pixel.
+    """A gated PixelCNN; the channels of a pixel are ordered, and each depends on those before it.
 
     Args:
         shape: ``(channel, height, width)``.
-        width: channels per layer, rounded up to a multiple of the channels.
-        layers: how many gated layers.
+        width: features per layer, rounded up to a multiple of the channels.
+        layers: number of gated layers.
         likelihood: p(x_i | h_i) of one value.
-        kernel: an odd side.
+        kernel: kernel size of all layers but the first, odd.
         mean, scale, condition: as in ``AutoregressiveDensity``.
 
     Raises:
-        ConfigError: for what is no image, no layer or an even kernel.
+        ConfigError: if ``shape`` is not that of an image, ``layers`` is less than 1 or ``kernel`` is even.
     """
 
     network: GatedStack
@@ -170,7 +171,7 @@ class PixelCNN(AutoregressiveDensity):
         super().__init__(shape, likelihood, network, mean, scale, condition)
 
     def _draw(self, n: int, y: Tensor | None) -> Tensor:
-        """Value after value from the same conditionals."""
+        """Draw the values in order, one pass of the network for each."""
         given = self.condition_features(y)
         channels, high, wide = self.shape
         x = self.mean.repeat(n, 1, 1, 1)
@@ -179,5 +180,5 @@ class PixelCNN(AutoregressiveDensity):
                 for c in range(channels):
                     h = self.network.at((x - self.mean) / self.scale, i, j, given)
                     drawn = self.likelihood(h).sample()[:, c, 0, 0]
-                    x[:, c, i, j] = self.mean[c, i, j] + self.scale[c, i, j] * drawn if self.free else drawn
+                    x[:, c, i, j] = self.mean[c, i, j] + self.scale[c, i, j] * drawn if self.standardises else drawn
         return x

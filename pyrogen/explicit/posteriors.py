@@ -1,4 +1,4 @@
-"""Posteriors q(z | x) of a variational autoencoder: how the output of an encoder becomes a distribution of z."""
+"""Posteriors q(z | x) of a variational autoencoder, whose parameters are the output of the encoder."""
 
 from typing import Any, Protocol
 
@@ -13,7 +13,7 @@ from pyrogen.nn.precision import at_least_float32
 
 
 class Posterior(Protocol):
-    """A family of posteriors; ``outputs`` is how many numbers it wants of the encoder."""
+    """A family of posteriors; ``outputs`` is the number of parameters, the size of the encoder's output."""
 
     outputs: int
 
@@ -22,7 +22,7 @@ class Posterior(Protocol):
         ...
 
     def point_estimate(self, h: Tensor, /) -> Tensor:
-        """A point that stands for x, ``(batch, latent)``: the mean, or what the flow makes of it."""
+        """A representative point of q(z | x), ``(batch, latent)``: the mean, or its image under the flow."""
         ...
 
 
@@ -47,19 +47,19 @@ class DiagonalNormal(nn.Module):
 
 
 class FlowPosterior(nn.Module):
-    """q(z | x): a normal distribution carried along by L invertible maps, each of which sees a context of x.
+    """q(z | x): a normal distribution transformed by L invertible maps, each conditional on a context vector of x.
 
         planar  f(z) = z + û tanh(wᵀz + b)                       Rezende and Mohamed, ICML 2015
         iaf     f(z)_i = μ_i(z_<i) + σ_i(z_<i) z_i               Kingma et al., NeurIPS 2016
 
-    The maps are Pyro's. A draw knows its own log q at no cost; another point has none (``planar``) or a slow one
-    (``iaf``).
+    The maps are Pyro's. log q of a sample is computed with the sample; at another point it is unavailable (``planar``)
+    or slow (``iaf``).
 
     Args:
         latent: the dimension of z.
         flow: ``planar`` or ``iaf``.
         layers: L.
-        context: the length of what the encoder tells each map, beside μ and σ.
+        context: the dimension of the context vector, an output of the encoder in addition to μ and σ.
 
     Raises:
         ConfigError: for an unknown flow.
@@ -73,7 +73,7 @@ class FlowPosterior(nn.Module):
         width = [max(2 * latent, 64)]
         if flow == "planar":
             flows = [transforms.conditional_planar(latent, context, width) for _ in range(layers)]
-        else:  # each map sees the dimensions in the order opposite to the one before
+        else:  # the order of the dimensions is reversed between maps
             orders = [torch.arange(latent), torch.arange(latent).flip(0)]
             networks = [
                 ConditionalAutoRegressiveNN(latent, context, width, permutation=orders[i % 2]) for i in range(layers)
@@ -87,7 +87,7 @@ class FlowPosterior(nn.Module):
         return dist.TransformedDistribution(base, maps, validate_args=False)
 
     def point_estimate(self, h: Tensor) -> Tensor:
-        """The flow of μ."""
+        """The image of μ under the flow."""
         base, maps = self._parts(h)
         z: Tensor = base.mean
         for f in maps:

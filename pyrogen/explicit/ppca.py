@@ -1,4 +1,4 @@
-"""Probabilistic principal component analysis: a Gaussian whose covariance is a plane and a sphere.
+"""Probabilistic principal component analysis: a Gaussian with low-rank plus isotropic covariance.
 
     z ~ N(0, I_k)    x | z ~ N(W z + μ, σ² I)    p(x) = N(x; μ, W Wᵀ + σ² I)
 
@@ -20,13 +20,13 @@ from pyrogen.nn.precision import model_dtype
 
 
 class PPCA(TractableDensity):
-    """Probabilistic PCA with ``latent`` components; its likelihood costs O(d k²), never O(d³).
+    """Probabilistic PCA with ``latent`` components; its likelihood costs O(d k²) instead of O(d³).
 
     Args:
         shape: the shape of one datum.
         latent: the number of components k.
-        mean: where μ starts, of ``shape``; 0 by default.
-        sigma: where σ starts, and the size of the first, random W.
+        mean: the initial μ, of ``shape``; 0 by default.
+        sigma: the initial σ, and the scale of the random initial W.
 
     Raises:
         ConfigError: unless ``1 <= latent < d``.
@@ -70,7 +70,7 @@ class PPCA(TractableDensity):
 
     @classmethod
     def from_data(cls, x: Tensor, latent: int) -> Self:
-        """The maximum of the likelihood in closed form.
+        """Fit by maximum likelihood in closed form.
 
         σ² is the mean of the d - k smallest eigenvalues of the covariance, and ``W = U (Λ - σ² I)^½`` of the others.
 
@@ -80,7 +80,7 @@ class PPCA(TractableDensity):
 
         Raises:
             ConfigError: unless ``1 <= latent < d``.
-            DataError: if the data lie in a plane of k dimensions, where σ would be 0.
+            DataError: if the data lie in a k-dimensional subspace, so that σ would be 0.
         """
         check_finite(x, "PPCA")
         flat = x.flatten(1).double()
@@ -90,7 +90,7 @@ class PPCA(TractableDensity):
         values, vectors = torch.linalg.eigh(centred.T @ centred / len(flat))
         variance = values[:-latent].mean()
         if float(variance) <= 1e-12 * float(values[-1]) or len(x) <= latent:
-            raise DataError(f"{len(x)} data in {flat.shape[1]} dimensions leave nothing outside {latent} components")
+            raise DataError(f"{len(x)} data in {flat.shape[1]} dimensions have no variance outside {latent} components")
         with torch.no_grad():
             fitted.mean.copy_(mean)
             fitted.weight.copy_(vectors[:, -latent:] * (values[-latent:] - variance).clamp_min(0).sqrt())

@@ -14,7 +14,7 @@ from pyrogen.errors import ConfigError
 
 
 class Prior(Protocol):
-    """A prior; ``posterior(x)`` is the model's q(z | x), which some priors are made of."""
+    """A prior; some depend on ``posterior(x)``, the model's q(z | x)."""
 
     def __call__(self, n: int, posterior: Callable[[Tensor], Any], /) -> Any:
         """p(z) for ``n`` data: batch shape ``(n,)``, event shape ``(latent,)``."""
@@ -22,7 +22,7 @@ class Prior(Protocol):
 
 
 def standard_normal(zero: Tensor) -> Any:
-    """N(0, I) with the shape, the device and the type of ``zero (n, latent)``: batch shape ``(n,)``."""
+    """N(0, I) with the shape, device and dtype of ``zero (n, latent)``: batch shape ``(n,)``."""
     return dist.Normal(zero, torch.ones_like(zero), validate_args=False).to_event(1)
 
 
@@ -40,7 +40,7 @@ class StandardNormal(nn.Module):
         self.register_buffer("zero", torch.zeros(latent), persistent=False)
 
     def forward(self, n: int, posterior: Callable[[Tensor], Any]) -> Any:
-        """N(0, I), for which a KL has a closed form."""
+        """N(0, I); its KL divergence from a normal posterior has a closed form."""
         return standard_normal(self.zero.expand(n, -1))
 
 
@@ -50,10 +50,10 @@ class VampPrior(nn.Module):
     Tomczak and Welling, "VAE with a VampPrior", AISTATS 2018.
 
     Args:
-        inputs: where the pseudo-inputs start, ``(K, *shape)``: data, for the field's usual choice.
+        inputs: the initial pseudo-inputs, ``(K, *shape)``; usually training data.
 
     Raises:
-        ConfigError: without any pseudo-input.
+        ConfigError: for no pseudo-input.
     """
 
     def __init__(self, inputs: Tensor) -> None:
@@ -63,7 +63,7 @@ class VampPrior(nn.Module):
         self.inputs = nn.Parameter(inputs.clone())
 
     def forward(self, n: int, posterior: Callable[[Tensor], Any]) -> Any:
-        """The mixture; its KL is estimated."""
+        """The mixture; its KL divergence is estimated from samples."""
         components = posterior(self.inputs).base_dist
         return UniformMixture(components.loc, components.scale, n)
 
@@ -71,8 +71,8 @@ class VampPrior(nn.Module):
 class UniformMixture(TorchDistribution):
     """(1/K) Σ_k N(m_k, diag s_k²), the same for each of ``n`` data.
 
-    Its density takes two matrix products, as Σ_d ((z_d - m_d) / s_d)² = Σ_d z_d² s_d⁻² - 2 z_d m_d s_d⁻² + m_d² s_d⁻²;
-    in float64, because large terms cancel.
+    Its density is computed with two matrix products, as Σ_d ((z_d - m_d) / s_d)² = Σ_d z_d² s_d⁻² - 2 z_d m_d s_d⁻² +
+    m_d² s_d⁻²; in float64, because of cancellation.
 
     Args:
         loc, scale: m and s, ``(K, d)``.
@@ -88,7 +88,7 @@ class UniformMixture(TorchDistribution):
         super().__init__(torch.Size((n,)), loc.shape[1:], validate_args=False)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> Self:
-        """The same mixture for another number of data."""
+        """The same mixture with another batch shape."""
         return type(self)(self.loc, self.scale, torch.Size(batch_shape).numel())
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
@@ -98,7 +98,7 @@ class UniformMixture(TorchDistribution):
         return torch.normal(self.loc[k], self.scale[k]).detach()
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Nats, ``(*sample_shape, n)``."""
+        """Log p(z) in nats, ``(*sample_shape, n)``."""
         z, m, s = value.double(), self.loc.double(), self.scale.double()
         precision = s.square().reciprocal()
         square = z.square() @ precision.T - 2 * z @ (m * precision).T + (m.square() * precision).sum(1)

@@ -1,4 +1,4 @@
-"""The monotone rational-quadratic spline, a flexible invertible map of one number.
+"""The monotone rational-quadratic spline, a flexible invertible elementwise map.
 
 Durkan, Bekasov, Murray and Papamakarios, "Neural spline flows", NeurIPS 2019. In bin k, of width w and height h, with
 slope s = h / w, knot derivatives δ, and ξ = (x - x_k) / w,
@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 from pyrogen.errors import ConfigError
 
-SMALLEST = 1e-3
-"""The least width and height of a bin as a share of an even one, and the least derivative."""
+MIN_SHARE = 1e-3
+"""The minimum bin width and height relative to equal bins, and the minimum derivative at a knot."""
 
 
 class Spline:
@@ -24,7 +24,7 @@ class Spline:
         bound: B.
 
     Raises:
-        ConfigError: for less than 2 bins or a bound that is not positive.
+        ConfigError: for fewer than 2 bins or a bound that is not positive.
     """
 
     def __init__(self, bins: int = 16, bound: float = 4.0) -> None:
@@ -33,7 +33,7 @@ class Spline:
         self.bins, self.bound, self.outputs = bins, bound, 3 * bins - 1
 
     def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        """Map ``x`` under the parameters ``h``, ``(batch, outputs, *event)``; also log dy/dx, the shape of x."""
+        """Map ``x`` under the parameters ``h``, ``(batch, outputs, *event)``; also log dy/dx, of the shape of x."""
         inside = x.abs() < self.bound
         x_k, y_k, width, height, left, right = self._bin(x, h, by_height=False)
         slope, bend = height / width, left + right - 2 * height / width
@@ -46,7 +46,7 @@ class Spline:
         return torch.where(inside, y, x), torch.where(inside, log_slope, 0.0)
 
     def inverse(self, y: Tensor, h: Tensor) -> Tensor:
-        """The x that ``forward`` maps to y: the root of a quadratic, in the form that loses no digits."""
+        """The x that ``forward`` maps to y: the root of a quadratic, in the numerically stable form."""
         inside = y.abs() < self.bound
         x_k, y_k, width, height, left, right = self._bin(y, h, by_height=True)
         slope, bend = height / width, left + right - 2 * height / width
@@ -62,8 +62,8 @@ class Spline:
         """Left knot, size and derivatives of the bin in which each value lies."""
         widths, heights, derivatives = h.movedim(1, -1).split([self.bins, self.bins, self.bins - 1], -1)
         x_k, y_k = self._knots(widths), self._knots(heights)
-        # softplus(0.5413) = 1: at h = 0 the spline is the identity, and at its ends it meets it smoothly.
-        slopes = F.pad(SMALLEST + (1 - SMALLEST) * F.softplus(derivatives + 0.541325), (1, 1), value=1.0)
+        # softplus(0.5413) = 1: the spline is the identity at h = 0, and has slope 1 at its ends for every h.
+        slopes = F.pad(MIN_SHARE + (1 - MIN_SHARE) * F.softplus(derivatives + 0.541325), (1, 1), value=1.0)
         inner = (y_k if by_height else x_k)[..., 1:-1]
         k = (value[..., None] >= inner).sum(-1, keepdim=True)
 
@@ -74,6 +74,6 @@ class Spline:
         return x0, y0, x1 - x0, y1 - y0, d0, d1
 
     def _knots(self, sizes: Tensor) -> Tensor:
-        """The K + 1 edges between -B and B."""
-        shares = SMALLEST / self.bins + (1 - SMALLEST) * sizes.softmax(-1)
+        """The K + 1 knots from -B to B."""
+        shares = MIN_SHARE / self.bins + (1 - MIN_SHARE) * sizes.softmax(-1)
         return 2 * self.bound * F.pad(shares.cumsum(-1), (1, 0)) - self.bound

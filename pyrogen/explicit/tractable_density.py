@@ -1,4 +1,4 @@
-"""What densities with an exact likelihood share: p(x), or p(x | y) and its marginal over the labels y."""
+"""Base class of densities with an exact likelihood: p(x), or p(x | y) and its marginal over the labels y."""
 
 from abc import ABC, abstractmethod
 
@@ -14,14 +14,14 @@ from pyrogen.nn.conditions import Condition, Conditional, Label, PartialImage
 class TractableDensity(Conditional, ABC):
     """A density or mass with an exact likelihood, conditional on side information y if it has a ``condition``.
 
-    A subclass has ``_log_prob`` and ``_draw``, whose y has one row for each datum, or is ``None`` in an unconditional
-    model.
+    A subclass defines ``_log_prob`` and ``_draw``; they receive y with one row per datum, or ``None`` in an
+    unconditional model.
 
     Args:
-        condition: what y is, e.g. ``Label(10)`` or ``Attributes(5)``; ``None`` for an unconditional density.
+        condition: the kind of y, e.g. ``Label(10)`` or ``Attributes(5)``; ``None`` for an unconditional density.
 
     Raises:
-        ConfigError: for a ``PartialImage``: given a part of x, the density of all of x is singular.
+        ConfigError: for a ``PartialImage``: conditional on a part of x, x has no density.
     """
 
     probability: str
@@ -30,7 +30,7 @@ class TractableDensity(Conditional, ABC):
     def __init__(self, condition: Condition | None = None) -> None:
         super().__init__(condition)
         if isinstance(condition, PartialImage):
-            raise ConfigError(f"a {type(self).__name__} cannot be given a part of x itself: the CVAE can")
+            raise ConfigError(f"a {type(self).__name__} cannot be conditioned on a part of x: use a CVAE")
 
     @abstractmethod
     def _log_prob(self, x: Tensor, y: Tensor | None) -> Tensor:
@@ -56,8 +56,7 @@ class TractableDensity(Conditional, ABC):
             y: side information of a conditional density, of 1 or ``batch`` rows.
 
         Raises:
-            ConfigError: if an unconditional density is given y, or if y is missing and does not consist of labels, of
-                which there are finitely many to sum over.
+            ConfigError: if y is given to an unconditional density, or missing when the condition is not a ``Label``.
         """
         if y is None and isinstance(self.condition, Label):
             labels = torch.arange(self.condition.features, device=x.device)

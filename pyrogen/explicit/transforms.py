@@ -1,7 +1,7 @@
 """Invertible maps from data to noise.
 
 Each has ``forward(x, c=None) -> (z, log |det dz/dx|)``, the latter in nats, ``(batch,)``, and
-``inverse(z, c=None) -> x``, where c are features of side information, ``(batch, context)``, for maps whose network
+``inverse(z, c=None) -> x``, where c are the side-information features, ``(batch, context)``, of maps whose network
 takes them.
 """
 
@@ -16,16 +16,16 @@ from pyrogen.nn.masked import MaskedMLP
 
 
 class Elementwise(Protocol):
-    """An invertible map of each value by itself, under ``h`` of ``outputs`` numbers for it, ``(batch, outputs, …)``."""
+    """An invertible elementwise map with ``outputs`` parameters per value, ``h (batch, outputs, *event)``."""
 
     outputs: int
 
     def forward(self, x: Tensor, h: Tensor, /) -> tuple[Tensor, Tensor]:
-        """The image z and log dz/dx, both of the shape of x."""
+        """Map to z; return z and log dz/dx, both of the shape of x."""
         ...
 
     def inverse(self, z: Tensor, h: Tensor, /) -> Tensor:
-        """x, the shape of z."""
+        """The x that ``forward`` maps to z, of the shape of z."""
         ...
 
 
@@ -36,7 +36,7 @@ class Affine:
         self.outputs = 1 + scale
 
     def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        """The image z and log dz/dx."""
+        """Map to z; return z and log dz/dx."""
         s = self._log_scale(h)
         return (x - h[:, 0]) * (-s).exp(), (-s).expand_as(x)
 
@@ -49,7 +49,7 @@ class Affine:
 
 
 class Chain(nn.Module):
-    """One map after another."""
+    """The composition of maps, applied in order."""
 
     def __init__(self, steps: Iterable[nn.Module]) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class Chain(nn.Module):
         return x, total
 
     def inverse(self, z: Tensor, c: Tensor | None = None) -> Tensor:
-        """Back through the last one first."""
+        """Apply the inverse maps in reverse order."""
         for step in reversed(self.steps):
             undo: Any = step.inverse
             z = undo(z, c)
@@ -83,11 +83,11 @@ class Standardise(nn.Module):
         self.register_buffer("scale", scale.clone())
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Zero mean and unit deviation."""
+        """Standardise."""
         return (x - self.mean) / self.scale, -self.scale.log().sum().expand(len(x))
 
     def inverse(self, z: Tensor, c: Tensor | None = None) -> Tensor:
-        """Data units."""
+        """Map back to data units."""
         return z * self.scale + self.mean
 
 
@@ -99,18 +99,18 @@ class Logit(nn.Module):
         self.squeeze = squeeze
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The real line."""
+        """Map [0, 1] to the real line."""
         p = self.squeeze + (1 - 2 * self.squeeze) * x
         log_det = log(1 - 2 * self.squeeze) - p.log() - (1 - p).log()
         return torch.logit(p), log_det.flatten(1).sum(1)
 
     def inverse(self, z: Tensor, c: Tensor | None = None) -> Tensor:
-        """[0, 1], and a margin of about λ."""
+        """Map the real line to the interval (-λ, 1 + λ), approximately."""
         return (torch.sigmoid(z) - self.squeeze) / (1 - 2 * self.squeeze)
 
 
 class Flatten(nn.Module):
-    """An image as a vector."""
+    """Flatten each datum to a vector."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         super().__init__()
@@ -126,27 +126,29 @@ class Flatten(nn.Module):
 
 
 class Reverse(nn.Module):
-    """The dimensions in the opposite order."""
+    """Reverse the order of the dimensions."""
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The last comes first."""
+        """Reverse."""
         return x.flip(1), x.new_zeros(len(x))
 
     def inverse(self, z: Tensor, c: Tensor | None = None) -> Tensor:
-        """The same again."""
+        """Reverse again."""
         return z.flip(1)
 
 
 class Coupling(nn.Module):
-    """Where ``mask`` is one x stays, and says how the rest is mapped: ``z = f(x; net(mask ∘ x))``. Both ways are fast.
+    """An affine or other elementwise coupling layer, ``z = mask ∘ x + (1 - mask) ∘ f(x; net(mask ∘ x))``.
+
+    Density and inverse both take one pass of the network.
 
     Dinh, Sohl-Dickstein and Bengio, "Density estimation using Real NVP", ICLR 2017.
 
     Args:
         mask: zeros and ones of the shape of one datum.
-        net: ``(batch, channel, …)`` to ``map.outputs`` times as many channels; features of side information are further
-            channels of its input.
-        map: what happens to each value.
+        net: ``(batch, channel, …)`` to ``map.outputs`` times as many channels; side-information features are
+            additional input channels.
+        map: the elementwise map f.
     """
 
     mask: Tensor
@@ -157,30 +159,30 @@ class Coupling(nn.Module):
         self.net, self.map = net, map
 
     def _parameters_for(self, x: Tensor, c: Tensor | None) -> Tensor:
-        seen = x * self.mask
+        inputs = x * self.mask
         if c is not None:
-            seen = torch.cat([seen, c.view(*c.shape, *(1,) * (x.ndim - 2)).expand(-1, -1, *x.shape[2:])], 1)
-        h = self.net(seen).to(x.dtype)  # out of mixed precision
+            inputs = torch.cat([inputs, c.view(*c.shape, *(1,) * (x.ndim - 2)).expand(-1, -1, *x.shape[2:])], 1)
+        h = self.net(inputs).to(x.dtype)  # the network may run in mixed precision
         return h.view(len(x), self.map.outputs, *x.shape[1:])
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """z, and the log-slopes of what moved."""
+        """z, and the sum of the log-slopes of the transformed values."""
         z, log_slope = self.map.forward(x, self._parameters_for(x, c))
         return torch.where(self.mask, x, z), torch.where(self.mask, 0.0, log_slope).flatten(1).sum(1)
 
     def inverse(self, z: Tensor, c: Tensor | None = None) -> Tensor:
-        """What stayed says how the rest goes back."""
+        """Invert the elementwise map, with parameters from the unchanged values."""
         return torch.where(self.mask, z, self.map.inverse(z, self._parameters_for(z, c)))
 
 
 class Autoregressive(nn.Module):
-    """``z_i = f(x_i; net(x_1 … x_{i-1}))``: one pass for the density, d passes for the inverse.
+    """``z_i = f(x_i; net(x_1 … x_{i-1}))``: one pass of the network for the density, d for the inverse.
 
     Papamakarios, Pavlakou and Murray, "Masked autoregressive flow for density estimation", NeurIPS 2017.
 
     Args:
-        net: autoregressive, with ``map.outputs`` numbers for each dimension.
-        map: what happens to each value.
+        net: an autoregressive network with ``map.outputs`` outputs per dimension.
+        map: the elementwise map f.
     """
 
     def __init__(self, net: MaskedMLP, map: Elementwise) -> None:
@@ -193,7 +195,7 @@ class Autoregressive(nn.Module):
         return z, log_slope.sum(1)
 
     def inverse(self, z: Tensor, c: Tensor | None = None) -> Tensor:
-        """Dimension after dimension."""
+        """Invert dimension by dimension."""
         x = torch.zeros_like(z)
         for i in range(z.shape[1]):
             x[:, i : i + 1] = self.map.inverse(z[:, i : i + 1], self.net.at(x, i, c))
@@ -201,19 +203,19 @@ class Autoregressive(nn.Module):
 
 
 class Squeeze(nn.Module):
-    """Blocks of 2 x 2 pixels become channels: ``(c, h, w) -> (4 c, h / 2, w / 2)``."""
+    """Rearrange blocks of 2 x 2 pixels into channels, ``(c, h, w) -> (4 c, h / 2, w / 2)``."""
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Fewer pixels, more channels."""
+        """Rearrange pixels into channels."""
         return nn.functional.pixel_unshuffle(x, 2), x.new_zeros(len(x))
 
     def inverse(self, z: Tensor, c: Tensor | None = None) -> Tensor:
-        """More pixels, fewer channels."""
+        """Rearrange channels into pixels."""
         return nn.functional.pixel_shuffle(z, 2)
 
 
 class FactorOut(nn.Module):
-    """Half of the channels are done; ``inner`` maps the others. Gives vectors ``(batch, d)``.
+    """Factor out half of the channels as noise and map the other half by ``inner``, to vectors ``(batch, d)``.
 
     Args:
         shape: the shape of one input, with an even number of channels.
@@ -222,17 +224,17 @@ class FactorOut(nn.Module):
 
     def __init__(self, shape: tuple[int, int, int], inner: nn.Module) -> None:
         super().__init__()
-        self.kept = (shape[0] // 2, shape[1], shape[2])
+        self.factored_shape = (shape[0] // 2, shape[1], shape[2])
         self.inner = inner
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The inner noise, then what was done."""
-        first, done = x.chunk(2, 1)
+        """Concatenate the inner noise and the factored-out channels."""
+        first, factored = x.chunk(2, 1)
         z, log_det = self.inner(first, c)
-        return torch.cat([z, done.flatten(1)], 1), log_det
+        return torch.cat([z, factored.flatten(1)], 1), log_det
 
     def inverse(self, z: Tensor, c: Tensor | None = None) -> Tensor:
-        """Both halves as channels again."""
-        first, done = z.split([z.shape[1] - prod(self.kept), prod(self.kept)], 1)
+        """Split, and invert the inner half."""
+        first, factored = z.split([z.shape[1] - prod(self.factored_shape), prod(self.factored_shape)], 1)
         undo: Any = self.inner.inverse
-        return torch.cat([undo(first, c), done.view(len(z), *self.kept)], 1)
+        return torch.cat([undo(first, c), factored.view(len(z), *self.factored_shape)], 1)

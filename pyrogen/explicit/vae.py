@@ -2,8 +2,8 @@
 
     p(z) = N(0, I)      p(x | z) = likelihood(decoder(z))      q(z | x) = N(μ(x), diag σ²(x))
 
-Kingma and Welling, "Auto-encoding variational Bayes", ICLR 2014. Another prior or family of posteriors is a
-part that is handed in; another objective (β, free bits, importance weights) is another loss.
+Kingma and Welling, "Auto-encoding variational Bayes", ICLR 2014. Prior and posterior family are arguments
+of the model; the objective (β, free bits, importance weights) is the loss of the step.
 """
 
 from collections.abc import Sequence
@@ -20,22 +20,22 @@ from pyrogen.nn.networks import decoder_for, encoder_for
 
 
 class VAE(LatentModel):
-    """A variational autoencoder as a Pyro pair; labels are refused: see ``CVAE``.
+    """A variational autoencoder as a Pyro pair; it takes no labels (see ``CVAE``).
 
     Args:
         shape: the shape of one datum, ``(channel, height, width)`` or ``(d,)``.
         latent: the dimension of z.
         hidden: the widths of the encoder's hidden layers; the decoder mirrors them. For ``conv``, the
-            first width is that of the first convolution.
+            first is the number of channels of the first convolution.
         likelihood: the observation model p(x | z).
         network: ``mlp`` or ``conv``.
-        mean: the mean of the data, ``shape``: the decoder starts from it.
+        mean: the mean of the data, of ``shape``, at which the decoder is initialised.
         prior: p(z); ``StandardNormal(latent)`` by default, or a ``VampPrior``.
         posterior: the family of q(z | x); ``DiagonalNormal(latent)`` by default, or a ``FlowPosterior``.
 
     Raises:
-        ConfigError: for an unknown network, ``conv`` on what is no image of at least 8 × 8, or a ``VampPrior``
-            with a ``FlowPosterior``, whose density is not known at the points that the prior asks for.
+        ConfigError: for an unknown network, ``conv`` on data that are not images of at least 8 × 8, or a ``VampPrior``
+            with a ``FlowPosterior``, whose density is unavailable at other points than its own samples.
     """
 
     def __init__(
@@ -51,7 +51,9 @@ class VAE(LatentModel):
     ) -> None:
         super().__init__(shape, likelihood, mean)
         if isinstance(prior, VampPrior) and isinstance(posterior, FlowPosterior):
-            raise ConfigError("a VampPrior needs a posterior with a density at every point: not a FlowPosterior")
+            raise ConfigError(
+                "a VampPrior needs a posterior whose density is available at every point; got a FlowPosterior"
+            )
         self.latent = latent
         self.p_z = prior or StandardNormal(latent)
         self.q_z = posterior or DiagonalNormal(latent)
@@ -67,6 +69,6 @@ class VAE(LatentModel):
         return self.q_z(self.encoder(x))
 
     def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """The mean of q(z | x), or what a flow makes of its base's: ``(batch, latent)``."""
+        """The mean of q(z | x), or the image of the base's mean under a flow, ``(batch, latent)``."""
         self.side(len(x), y)
         return self.q_z.point_estimate(self.encoder(x))

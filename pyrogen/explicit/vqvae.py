@@ -1,9 +1,9 @@
-"""Vector-quantised autoencoders with a learned prior of their codes.
+"""Vector-quantised autoencoders with a learned prior over the codes.
 
     c = nearest codes of encoder(x)      p(x, c) = p(c) p(x | c),    p(x | c) = likelihood(decoder(e_c))
     log p(x) ≥ log p(c) + log p(x | c)
 
-The posterior is one point, so the bound is in nats and exact to compute. van den Oord et al., NeurIPS 2017; two
+The posterior is a point mass, so the bound, in nats, is computed exactly. Van den Oord et al., NeurIPS 2017; two
 levels after Razavi, van den Oord and Vinyals, "Generating diverse high-fidelity images with VQ-VAE-2", NeurIPS 2019.
 """
 
@@ -30,21 +30,21 @@ from pyrogen.nn.transformer import CausalTransformer
 class VQVAE(Conditional):
     """A vector-quantised autoencoder of images, trained with its prior by ``GradientStep(vqvae.losses)``.
 
-    The encoder halves the sides twice (once for images below 16 pixels). A datum's codes are one sequence
-    ``long (batch, positions)``, row by row.
+    The encoder halves height and width twice (once for images below 16 pixels). The codes of a datum are one sequence,
+    ``long (batch, positions)``, in row-major order.
 
     Args:
         shape: ``(channel, height, width)``, at least 8 × 8.
         codes: K, the size of the codebook.
-        dim: the length of its vectors.
+        dim: the dimension of its vectors.
         width: channels of the convolutions.
         likelihood: the observation model p(x | c).
-        mean: the mean of the data, ``shape``: the decoder starts from it.
-        ema: learn the codebook by moving averages; else by a loss.
-        prior_width: of the prior's embedding, a multiple of 4.
+        mean: the mean of the data, of ``shape``, at which the decoder is initialised.
+        ema: learn the codebook by exponential moving averages; otherwise by a loss.
+        prior_width: the embedding dimension of the prior's transformer, a multiple of 4.
 
     Raises:
-        ConfigError: for what is no image of at least 8 × 8, or fewer than two codes.
+        ConfigError: if data are not images of at least 8 × 8, or for fewer than two codes.
     """
 
     def __init__(
@@ -65,9 +65,9 @@ class VQVAE(Conditional):
         out = (self.likelihood.outputs * channels, *size)
         sizes = halved_sizes(*size)[:3]
         self.grid = sizes[-1]
-        self.encoder = _down(channels, width, len(sizes) - 1)
+        self.encoder = _encoder(channels, width, len(sizes) - 1)
         self._make_levels(codes, dim, width, ema)
-        self.decoder = _up(self.features, width, out[0], sizes)
+        self.decoder = _decoder(self.features, width, out[0], sizes)
         self.prior_network = CausalTransformer(codes, self.positions, prior_width)
         start = torch.zeros(out) if mean is None else self.likelihood.link(mean)
         self.offset = nn.Parameter(start.clone())
@@ -77,26 +77,26 @@ class VQVAE(Conditional):
         self.project = nn.Conv2d(width, dim, 1)
         self.codebook = Codebook(codes, dim, ema)
 
-    def quantised(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What the decoder sees of ``x``, the codes ``(batch, positions)``, and the codebook's loss ``(batch,)``."""
-        e, codes, loss = self.codebook(_rows(self.project(self.encoder(x))))
-        return _grid(e, self.grid), codes, loss
+    def quantise(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The decoder's input for ``x``, the codes ``(batch, positions)``, and the codebook loss ``(batch,)``."""
+        e, codes, loss = self.codebook(_to_sequence(self.project(self.encoder(x))))
+        return _to_grid(e, self.grid), codes, loss
 
-    def embedded(self, codes: Tensor) -> Tensor:
-        """What the decoder sees of codes, ``(batch, features, *grid)``."""
-        return _grid(self.codebook.vectors[codes], self.grid)
+    def embed(self, codes: Tensor) -> Tensor:
+        """The decoder's input for codes, ``(batch, features, *grid)``."""
+        return _to_grid(self.codebook.vectors[codes], self.grid)
 
     def decoder_output(self, e: Tensor) -> Tensor:
-        """The decoder's output, from which the likelihood makes p(x | c)."""
+        """The decoder's output h, the parameters of the likelihood p(x | c)."""
         h: Tensor = at_least_float32(self.decoder(e)) + self.offset
         return h
 
     def losses(self, x: Tensor) -> dict[str, Tensor]:
-        """Minus the bound with the codebook's loss, nats per datum; and its parts.
+        """The negative bound plus the codebook loss, in nats per datum, and its terms.
 
-        The prior learns the codes as they are: no gradient of it reaches the encoder.
+        The loss of the prior has no gradient with respect to the encoder, as codes are discrete.
         """
-        e, codes, codebook = self.quantised(x)
+        e, codes, codebook = self.quantise(x)
         distortion = -self.likelihood(self.decoder_output(e)).log_prob(x).flatten(1).sum(1)
         rate = -self.prior_network.log_prob(codes)
         return {
@@ -109,31 +109,31 @@ class VQVAE(Conditional):
     def model(self, x: Tensor, y: Tensor | None = None) -> None:
         """p(x, c) over a batch ``(batch, *shape)``.
 
-        With the guide it measures; neither is trained by it.
+        Model and guide serve evaluation; training uses ``losses``.
         """
         self.side(len(x), y)
         with pyro.plate("data", len(x)):
-            codes = pyro.sample("codes", Sequences(self.prior_network, len(x)))
-            p_x = self.likelihood(self.decoder_output(self.embedded(codes)))
+            codes = pyro.sample("codes", CodeSequences(self.prior_network, len(x)))
+            p_x = self.likelihood(self.decoder_output(self.embed(codes)))
             pyro.sample("x", p_x.to_event(len(self.shape)), obs=x)
 
     def guide(self, x: Tensor, y: Tensor | None = None) -> None:
-        """q(c | x), all of it on one sequence."""
+        """q(c | x), a point mass on the codes of x."""
         self.side(len(x), y)
         with pyro.plate("data", len(x)):
             pyro.sample("codes", dist.Delta(self.encode(x), event_dim=1))
 
     def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """The codes, ``long (batch, positions)``."""
-        with eval_mode(self):  # a codebook learns from what it sees in training
-            return self.quantised(x)[1]
+        with eval_mode(self):  # in training mode the codebook would be updated
+            return self.quantise(x)[1]
 
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """E[x | c] of codes, ``(batch, *shape)``."""
-        return self.likelihood.mean(self.decoder_output(self.embedded(z)))
+        return self.likelihood.mean(self.decoder_output(self.embed(z)))
 
     def reconstruct(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """What is left of ``x`` in its codes."""
+        """The reconstruction E[x | c] from the codes of ``x``, ``(batch, *shape)``."""
         return self.decode(self.encode(x))
 
     @torch.no_grad()
@@ -142,22 +142,22 @@ class VQVAE(Conditional):
         self.side(n, y)
         with eval_mode(self):
             codes = self.prior_network.sample(n)
-            x: Tensor = self.likelihood(self.decoder_output(self.embedded(codes))).sample()
+            x: Tensor = self.likelihood(self.decoder_output(self.embed(codes))).sample()
             return x
 
     @torch.no_grad()
     def sample_mean(self, n: int, y: Tensor | None = None) -> Tensor:
-        """Draw codes from the prior and give E[x | c]: the sample without the noise of the observation model."""
+        """Draw codes from the prior and return E[x | c], the sample without observation noise."""
         self.side(n, y)
         with eval_mode(self):
             return self.decode(self.prior_network.sample(n))
 
 
 class VQVAE2(VQVAE):
-    """Two levels of codes: the top on a grid of half the sides, and the bottom given the top.
+    """Two levels of codes: the top level on a grid of half the height and width, the bottom level conditional on it.
 
-    The sequence holds the top's codes first, so the one prior is p(top) p(bottom | top). The codebooks are two, of
-    the same size. Arguments are those of ``VQVAE``.
+    The sequence starts with the codes of the top level, so one autoregressive prior is p(top) p(bottom | top). Each
+    level has its own codebook, of the same size. Arguments are those of ``VQVAE``.
     """
 
     def _make_levels(self, codes: int, dim: int, width: int, ema: bool) -> None:
@@ -170,27 +170,27 @@ class VQVAE2(VQVAE):
         self.project = nn.Conv2d(width + dim, dim, 1)
         self.top, self.bottom = Codebook(codes, dim, ema), Codebook(codes, dim, ema)
 
-    def quantised(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """As for ``VQVAE``; the bottom sees what the top has said."""
+    def quantise(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """As for ``VQVAE``; the bottom level is encoded given the quantised top level."""
         h = self.encoder(x)
-        e_top, top, top_loss = self.top(_rows(self.to_top(h)))
-        above = self.from_top(_grid(e_top, self.top_grid))
-        e, bottom, loss = self.bottom(_rows(self.project(torch.cat([h, above], 1))))
-        return torch.cat([_grid(e, self.grid), above], 1), torch.cat([top, bottom], 1), top_loss + loss
+        e_top, top, top_loss = self.top(_to_sequence(self.to_top(h)))
+        above = self.from_top(_to_grid(e_top, self.top_grid))
+        e, bottom, loss = self.bottom(_to_sequence(self.project(torch.cat([h, above], 1))))
+        return torch.cat([_to_grid(e, self.grid), above], 1), torch.cat([top, bottom], 1), top_loss + loss
 
-    def embedded(self, codes: Tensor) -> Tensor:
-        """What the decoder sees of codes, the top's first."""
+    def embed(self, codes: Tensor) -> Tensor:
+        """The decoder's input for codes, those of the top level first."""
         top, bottom = codes.split([prod(self.top_grid), prod(self.grid)], 1)
-        above = self.from_top(_grid(self.top.vectors[top], self.top_grid))
-        return torch.cat([_grid(self.bottom.vectors[bottom], self.grid), above], 1)
+        above = self.from_top(_to_grid(self.top.vectors[top], self.top_grid))
+        return torch.cat([_to_grid(self.bottom.vectors[bottom], self.grid), above], 1)
 
 
-class Sequences(TorchDistribution):
+class CodeSequences(TorchDistribution):
     """``n`` independent sequences of an autoregressive network, event shape ``(L,)``.
 
     Args:
-        network: with ``length``, ``log_prob`` and ``sample``.
-        n: the batch.
+        network: the autoregressive network.
+        n: the number of sequences.
     """
 
     arg_constraints: ClassVar[dict[str, Any]] = {}
@@ -200,12 +200,12 @@ class Sequences(TorchDistribution):
         self.network = network
         super().__init__(torch.Size([n]), torch.Size([network.length]), validate_args=False)
 
-    def expand(self, batch_shape: Any, _instance: Any = None) -> "Sequences":
-        """The same over another batch."""
-        return Sequences(self.network, *batch_shape)
+    def expand(self, batch_shape: Any, _instance: Any = None) -> "CodeSequences":
+        """The same distribution with another batch shape."""
+        return CodeSequences(self.network, *batch_shape)
 
     def log_prob(self, c: Tensor) -> Tensor:
-        """Nats, ``(n,)``."""
+        """Log p(c) in nats, ``(n,)``."""
         return self.network.log_prob(c)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
@@ -214,24 +214,24 @@ class Sequences(TorchDistribution):
         return self.network.sample(prod(shape[:-1])).view(shape)
 
 
-def _rows(h: Tensor) -> Tensor:
+def _to_sequence(h: Tensor) -> Tensor:
     """``(batch, dim, h, w) -> (batch, h w, dim)``."""
     return at_least_float32(h.flatten(2).transpose(1, 2))
 
 
-def _grid(e: Tensor, grid: tuple[int, int]) -> Tensor:
+def _to_grid(e: Tensor, grid: tuple[int, int]) -> Tensor:
     """The inverse of ``_rows``."""
     return e.transpose(1, 2).unflatten(2, grid)
 
 
-def _down(channels: int, width: int, halved: int) -> nn.Sequential:
+def _encoder(channels: int, width: int, halved: int) -> nn.Sequential:
     layers: list[nn.Module] = []
     for i in range(halved):
         layers += [nn.Conv2d(channels if i == 0 else width, width, 4, 2, 1), nn.SiLU()]
     return nn.Sequential(*layers, nn.Conv2d(width, width, 3, 1, 1), nn.SiLU())
 
 
-def _up(features: int, width: int, out: int, sizes: list[tuple[int, int]]) -> nn.Sequential:
+def _decoder(features: int, width: int, out: int, sizes: list[tuple[int, int]]) -> nn.Sequential:
     layers: list[nn.Module] = [nn.Conv2d(features, width, 3, 1, 1), nn.SiLU()]
     for i, (h, w) in reversed(list(enumerate(sizes[:-1]))):
         layers.append(nn.ConvTranspose2d(width, width if i else out, 4, 2, 1, output_padding=(h % 2, w % 2)))

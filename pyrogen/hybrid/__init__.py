@@ -1,4 +1,4 @@
-"""Autoencoders trained with a critic: ``AAE`` and ``VAEGAN``."""
+"""Hybrids, autoencoders trained with a critic: ``AAE`` and ``VAEGAN``."""
 
 from pyrogen.hybrid.aae import AAE, LabelMixture
 from pyrogen.hybrid.vaegan import VAEGAN, FeatureCritic

@@ -1,9 +1,9 @@
-"""The adversarial autoencoder: a critic makes the codes of data look like draws from the prior.
+"""The adversarial autoencoder: a critic matches the distribution of the codes to the prior.
 
     x → z = encoder(x) → p(x | z) = likelihood(decoder(z)),    ∫ δ(z - encoder(x)) p(x) dx ≈ p(z)
 
-Reconstruction is maximum likelihood of p(x | encoder(x)); where a VAE pays a KL divergence, here a game on the codes is
-played. Makhzani et al., "Adversarial autoencoders", 2015.
+The reconstruction maximises log p(x | encoder(x)); an adversarial loss on the codes replaces the KL divergence of the
+VAE. Makhzani et al., "Adversarial autoencoders", 2015.
 """
 
 from collections.abc import Sequence
@@ -24,16 +24,16 @@ from pyrogen.nn.precision import at_least_float32
 
 
 class LabelMixture(nn.Module):
-    """p(z | y) = N(m_y, s² I), with the means m in even steps on a circle in the first two coordinates.
+    """p(z | y) = N(m_y, s² I), with the means m equally spaced on a circle in the first two coordinates.
 
     Args:
         latent: the dimension of z, at least 2.
-        classes: how many means.
-        radius: of the circle.
-        deviation: s.
+        classes: number of classes, one mean each.
+        radius: the radius of the circle.
+        deviation: the standard deviation s.
 
     Raises:
-        ConfigError: if there are fewer than two coordinates or no classes.
+        ConfigError: if ``latent`` is less than 2 or ``classes`` less than 1.
     """
 
     means: Tensor
@@ -41,7 +41,9 @@ class LabelMixture(nn.Module):
     def __init__(self, latent: int, classes: int, radius: float = 4.0, deviation: float = 0.5) -> None:
         super().__init__()
         if latent < 2 or classes < 1:
-            raise ConfigError(f"a mixture by label wants latent >= 2 and labels; got {latent} and {classes} classes")
+            raise ConfigError(
+                f"a mixture by label needs latent >= 2 and at least 1 class; got latent={latent}, classes={classes}"
+            )
         angle = torch.arange(classes) * (2 * pi / classes)
         means = torch.zeros(classes, latent)
         means[:, :2] = radius * torch.stack([angle.cos(), angle.sin()], 1)
@@ -55,19 +57,20 @@ class LabelMixture(nn.Module):
 
 
 class AAE(Conditional):
-    """An autoencoder with a critic on its codes. It samples, and has neither a density nor a bound on one.
+    """An autoencoder with a critic on its codes; it samples, but has neither a likelihood nor a bound on it.
 
     Args:
         shape: the shape of one datum.
         latent: the dimension of z.
         hidden: the widths of the encoder's hidden layers, mirrored by the decoder; for ``conv``, the first is the
-            number of channels at the image side. The critic has the same.
+            number of channels at the image side. The critic has two hidden layers of 256.
         likelihood: the observation model p(x | z) of the reconstruction.
         network: ``mlp`` or ``conv``.
-        classes: with labels, the prior is a ``LabelMixture``, and the critic knows the label; 0 for N(0, I).
+        classes: number of classes, with a ``LabelMixture`` as prior and the label as input of the critic; 0 for the
+            prior N(0, I).
 
     Raises:
-        ConfigError: for an unknown network, or a prior that does not exist.
+        ConfigError: for an unknown network, or as ``LabelMixture``.
     """
 
     def __init__(
@@ -111,7 +114,7 @@ class AAE(Conditional):
 
         Args:
             n: the number of data.
-            y: where the prior is a mixture by label, labels of ``n`` rows or of one for all; drawn from p(y) if not
+            y: labels of ``n`` rows, or of one row for all, if the prior is a ``LabelMixture``; drawn from p(y) if not
                 given.
 
         Raises:

@@ -1,9 +1,9 @@
-"""The VAE/GAN: an autoencoder that measures likeness in the features of a critic, and whose decoder plays against it.
+"""The VAE/GAN: a VAE with its reconstruction error in the features of a critic, and an adversarial loss.
 
     p(z) = N(0, I)    p(f(x) | z) = N(f(decoder(z)), σ² I)    q(z | x) = N(μ(x), diag σ²(x))
 
-with f the critic's features, in units of their deviation over the data. Larsen et al., "Autoencoding beyond pixels
-using a learned similarity metric", ICML 2016.
+with f the critic's features, divided by their standard deviations over the batch. Larsen et al., "Autoencoding beyond
+pixels using a learned similarity metric", ICML 2016.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from pyrogen.explicit.priors import standard_normal
-from pyrogen.implicit.dcgan import ConvGenerator, depth
+from pyrogen.implicit.dcgan import ConvGenerator, default_layers
 from pyrogen.implicit.mlp import MLPGenerator
 from pyrogen.nn.conditions import Conditional
 from pyrogen.nn.eval_mode import eval_mode
@@ -29,7 +29,7 @@ class FeatureCritic(nn.Module):
 
     Args:
         body: ``body(2 x - 1) -> (batch, dims)``.
-        dims: how many features there are.
+        dims: the number of features.
     """
 
     def __init__(self, body: nn.Module, dims: int) -> None:
@@ -50,16 +50,16 @@ class FeatureCritic(nn.Module):
 class VAEGAN(Conditional):
     """Encoder, generator (the decoder) and critic, for data in [0, 1].
 
-    It samples. What its Pyro pair bounds is a likelihood of features, not of data, so the pair is kept apart (``pair``)
-    and the model claims no likelihood.
+    The Pyro pair bounds the likelihood of features, not of data. It is therefore a separate object, ``pair``, and the
+    model itself has no likelihood.
 
     Args:
         shape: the shape of one datum.
         latent: the dimension of z.
         hidden: the widths of the hidden layers; for ``conv``, the first is the number of channels at the image side.
         network: ``mlp`` or ``conv``.
-        features: how many features of the critic likeness is measured in.
-        sigma: σ, how far apart the features of two alike data may lie, in units of their deviation.
+        features: the number of critic features in which the reconstruction error is measured.
+        sigma: σ, the standard deviation of the features given z, relative to their standard deviation over the data.
 
     Raises:
         ConfigError: for an unknown network.
@@ -80,7 +80,7 @@ class VAEGAN(Conditional):
         def leaky() -> nn.Module:
             return nn.LeakyReLU(0.2)
 
-        layers = depth(shape) if network == "conv" else 0
+        layers = default_layers(shape) if network == "conv" else 0
         self.encoder = encoder_for(network, shape, 2 * latent, hidden, layers=layers)
         self.generator: nn.Module
         if network == "mlp":
@@ -102,7 +102,7 @@ class VAEGAN(Conditional):
         return mean
 
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        """The datum of a code, ``(batch, *shape)``."""
+        """The data of codes, ``(batch, *shape)``."""
         x: Tensor = self.generator(z)
         return x
 
@@ -115,16 +115,16 @@ class VAEGAN(Conditional):
 
 
 class FeaturePair(nn.Module):
-    """The Pyro pair of a VAE/GAN: the features of a datum are observed, given those of its reconstruction.
+    """The Pyro pair of a VAE/GAN: the features of x are observed, with those of the reconstruction as mean.
 
-    The critic's weights are constants of both programs: it would make every datum alike if it could.
+    The critic's weights are constants here: trained on this loss, its features would become equal for all data.
 
     Args:
         latent: the dimension of z.
-        encoder: ``encoder(x) -> (batch, 2 latent)``, mean and log-deviation.
+        encoder: ``encoder(x) -> (batch, 2 latent)``, mean and log standard deviation.
         generator: ``generator(z) -> x``.
-        critic: its ``body`` computes the features.
-        sigma: the deviation σ of a feature.
+        critic: the critic, whose ``body`` computes the features.
+        sigma: the standard deviation σ of a feature.
     """
 
     def __init__(
@@ -133,7 +133,7 @@ class FeaturePair(nn.Module):
         super().__init__()
         self.sigma = sigma
         self.latent, self.encoder, self.generator = latent, encoder, generator
-        self._critic = (critic,)  # in a tuple it is no part of this module, and the step does not train it
+        self._critic = (critic,)  # in a tuple, so that it is not a submodule and not trained
 
     def posterior_dist(self, x: Tensor) -> dist.TorchDistribution:
         """q(z | x) = N(μ(x), diag σ²(x))."""
@@ -141,7 +141,7 @@ class FeaturePair(nn.Module):
         return dist.Normal(mean, log_scale.exp(), validate_args=False).to_event(1)
 
     def features(self, x: Tensor) -> Tensor:
-        """What the critic sees in x, ``(batch, features)``."""
+        """The critic's features of x with constant weights, ``(batch, features)``."""
         network = self._critic[0].body
         f: Tensor = functional_call(network, {n: p.detach() for n, p in network.state_dict().items()}, (2 * x - 1,))
         return at_least_float32(f)
@@ -151,9 +151,9 @@ class FeaturePair(nn.Module):
         with pyro.plate("data", len(x)):
             z = pyro.sample("z", standard_normal(x.new_zeros(len(x), self.latent)))
             real, made = self.features(x), self.features(self.generator(z))
-            unit = real.std(0, correction=0).clamp_min(1e-3)  # else the critic's own growth would set the weight
-            likely = dist.Normal(made / unit, self.sigma, validate_args=False).to_event(1)
-            pyro.sample("f", likely, obs=real / unit)
+            unit = real.std(0, correction=0).clamp_min(1e-3)  # else the loss's weight would grow with the critic
+            p_f = dist.Normal(made / unit, self.sigma, validate_args=False).to_event(1)
+            pyro.sample("f", p_f, obs=real / unit)
 
     def guide(self, x: Tensor) -> None:
         """q(z | x) over a batch."""

@@ -1,4 +1,4 @@
-"""Implicit models, known through their samples: ``GAN``, ``DCGAN``, ``WGAN``, ``ResGAN``; no Pyro."""
+"""Implicit models, which have samples but no likelihood: ``GAN``, ``DCGAN``, ``WGAN``, ``ResGAN``; no Pyro."""
 
 from pyrogen.implicit.base import Adversarial, Scale
 from pyrogen.implicit.dcgan import DCGAN, ConvCritic, ConvGenerator

@@ -1,4 +1,4 @@
-"""What every adversarially trained model shares: two networks and a prior."""
+"""Base class and shared layers of adversarially trained models."""
 
 import torch
 from torch import Tensor, nn
@@ -11,23 +11,23 @@ from pyrogen.nn.noise import NormalNoise
 
 
 class Adversarial(Conditional):
-    """``x = generator(z)``, ``z ~ N(0, I)``, with the critic it was trained against.
+    """An implicit model ``x = generator(z)``, ``z ~ N(0, I)``, with the critic that trains it.
 
-    Abstract: ``GAN``, ``DCGAN``, ``WGAN`` and ``ResGAN`` choose the networks.
+    The subclasses ``GAN``, ``DCGAN``, ``WGAN`` and ``ResGAN`` define the networks.
 
-    With ``n_binary``, the last coordinates of z are -1 or 1 instead. A continuous generator maps a connected prior onto
-    a connected set, and so connects separate modes; a disconnected prior avoids this. Khayatkhoei, Singh and
-    Elgammal, "Disconnected manifold learning for generative adversarial networks", NeurIPS 2018.
+    With ``n_binary``, the last coordinates of z are -1 or 1 with equal probability. A continuous generator maps a
+    connected prior onto a connected set, and so connects separate modes; a disconnected prior avoids this. Khayatkhoei,
+    Singh and Elgammal, "Disconnected manifold learning for generative adversarial networks", NeurIPS 2018.
 
     Args:
         generator: ``generator(z, y=None) -> (batch, *shape)``.
         critic: ``critic(x, y=None) -> (batch,)``: logits, or any real score.
         latent: the dimension of z.
-        classes: how many labels a conditional model knows; 0 for an unconditional one.
-        bits: how many coordinates of z are signs.
+        classes: number of classes of a conditional model; 0 for an unconditional one.
+        n_binary: number of coordinates of z that are -1 or 1.
 
     Raises:
-        ConfigError: if there are more signs than coordinates.
+        ConfigError: unless ``0 <= n_binary <= latent``.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Adversarial(Conditional):
         """Draw ``(n, *shape)``.
 
         Args:
-            n: how many.
+            n: the number of samples.
             y: for a conditional model, labels of ``n`` rows or of one row for all; drawn from p(y) if not given.
 
         Raises:
@@ -65,11 +65,11 @@ class Adversarial(Conditional):
 
 
 class Scale(nn.Module):
-    """``x = location + scale h``: between real data and the unit in which networks see them.
+    """``x = location + scale h``, the map from standardised values h to data x.
 
     Args:
-        location: the mean of the data, or 0.
-        scale: their standard deviation, or 1; positive.
+        location: the mean of the data; 0 by default.
+        scale: the standard deviation of the data, positive; 1 by default.
     """
 
     location: Tensor
@@ -90,7 +90,7 @@ class Scale(nn.Module):
 
 
 class OutputRange(nn.Module):
-    """The last layer of a generator: onto [0, 1] by ``(tanh + 1) / 2``, or by the scale of real data."""
+    """The last layer of a generator: ``(tanh h + 1) / 2`` for data in [0, 1], otherwise the map of ``scale``."""
 
     def __init__(self, unit: bool, scale: Scale | None = None) -> None:
         super().__init__()
@@ -103,12 +103,12 @@ class OutputRange(nn.Module):
 
 
 def one_hot(y: Tensor | None, classes: int) -> Tensor:
-    """Labels ``(batch,)`` as indicators ``(batch, classes)``; raises ``ValueError`` if there are none."""
+    """One-hot vectors ``(batch, classes)`` of labels ``(batch,)``; raises ``ValueError`` if ``y`` is ``None``."""
     return F.one_hot(require_labels(y), classes)
 
 
 def require_labels(y: Tensor | None) -> Tensor:
-    """The labels; raises ``ValueError`` if there are none."""
+    """Return ``y``; raises ``ValueError`` if it is ``None``."""
     if y is None:
         raise ValueError("a conditional network needs labels: pass y")
     return y

@@ -1,8 +1,8 @@
 """The deep convolutional GAN.
 
-Strided convolutions down and transposed ones up, no pooling; BatchNorm everywhere but at the image (the
-generator's output and the critic's input); ReLU in the generator with tanh at its end, LeakyReLU in the
-critic. Radford, Metz and Chintala, ICLR 2016.
+The critic has strided convolutions, the generator transposed ones, without pooling; BatchNorm follows every layer but
+the generator's output and the critic's input; activations are ReLU in the generator, with tanh at the output, and
+LeakyReLU in the critic. Radford, Metz and Chintala, ICLR 2016.
 """
 
 from collections.abc import Sequence
@@ -15,10 +15,10 @@ from pyrogen.nn.conv import ConvDown, ConvUp, dcgan_init, halved_sizes, image_sh
 from pyrogen.nn.precision import at_least_float32
 
 
-def depth(shape: Sequence[int]) -> int:
-    """How often a DCGAN halves the sides unless told: until the smaller one is less than 8, and at least twice.
+def default_layers(shape: Sequence[int]) -> int:
+    """The default number of strided convolutions: until the smaller side is below 8 pixels, and at least 2.
 
-    After one halving a critic is a sum of scores of small patches, and does not see how they fit together.
+    With a single one, the critic would be a sum of scores of small patches, regardless of their arrangement.
     """
     _, height, width = image_shape(shape)
     return max(len(halved_sizes(height, width)) - 1, 2)
@@ -31,9 +31,9 @@ class ConvGenerator(nn.Module):
         latent: the dimension of z.
         shape: ``(channel, height, width)``, sides of at least 8.
         width: channels before the last layer.
-        classes: how many labels are put beside z; 0 for none.
-        unit: whether data lie in [0, 1], or anywhere.
-        layers: how many convolutions; 0: from a side of less than 8 (see ``depth``).
+        classes: number of classes, as a one-hot input in addition to z; 0 for none.
+        unit: whether data lie in [0, 1]; otherwise they are unbounded.
+        layers: number of transposed convolutions; 0 for the default of ``default_layers``.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class ConvGenerator(nn.Module):
     ) -> None:
         super().__init__()
         self.classes = classes
-        up = ConvUp(latent + classes, shape, width, nn.ReLU, "batch", layers or depth(shape))
+        up = ConvUp(latent + classes, shape, width, nn.ReLU, "batch", layers or default_layers(shape))
         self.layers = nn.Sequential(up, OutputRange(unit))
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
@@ -64,11 +64,11 @@ class ConvCritic(nn.Module):
     Args:
         shape: ``(channel, height, width)``, sides of at least 8.
         width: channels after the first layer.
-        classes: how many label planes are put beside the channels of x; 0 for none.
-        norm: after every convolution but the first, of ``NORMS``; a gradient penalty wants ``layer`` or ``none``, for
-            ``batch`` makes a score depend on the other rows.
-        unit: whether data lie in [0, 1], and are then seen as [-1, 1].
-        layers: how many convolutions; 0: until a side is less than 8 (see ``depth``).
+        classes: number of classes, as one-hot channels in addition to those of x; 0 for none.
+        norm: normalisation after every convolution but the first, one of ``NORMS``; a gradient penalty needs ``layer``
+            or ``none``, because with ``batch`` a score depends on the other rows.
+        unit: whether data lie in [0, 1]; they are then scaled to [-1, 1].
+        layers: number of convolutions; 0 for the default of ``default_layers``.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class ConvCritic(nn.Module):
         super().__init__()
         self.classes, self.unit = classes, unit
         planes = (shape[0] + classes, *shape[1:])
-        self.layers = ConvDown(planes, 1, width, lambda: nn.LeakyReLU(0.2), norm, layers or depth(shape))
+        self.layers = ConvDown(planes, 1, width, lambda: nn.LeakyReLU(0.2), norm, layers or default_layers(shape))
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Score."""
@@ -112,14 +112,14 @@ class DCGAN(Adversarial):
         shape: ``(channel, height, width)``.
         latent: the dimension of z.
         width: channels at the image side; they double at each halving of the size.
-        classes: how many labels condition both players; 0 for an unconditional model.
-        unit: whether data lie in [0, 1], or anywhere.
-        bits: how many coordinates of z are signs.
-        norm: of the critic: ``batch``, ``layer`` or ``none``.
-        layers: how many convolutions each player has; 0: until a side is less than 8 (see ``depth``).
+        classes: number of classes, on which both networks are conditioned; 0 for an unconditional model.
+        unit: whether data lie in [0, 1]; otherwise they are unbounded.
+        n_binary: number of coordinates of z that are -1 or 1.
+        norm: normalisation of the critic: ``batch``, ``layer`` or ``none``.
+        layers: number of convolutions of each network; 0 for the default of ``default_layers``.
 
     Raises:
-        ConfigError: for images smaller than 8 × 8 or halved too often, or an unknown norm.
+        ConfigError: for images smaller than 8 × 8 or too small for ``layers``, or an unknown norm.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
-"""The generative adversarial network, with fully connected players.
+"""The fully connected generative adversarial network.
 
-Goodfellow et al., "Generative adversarial nets", NeurIPS 2014; given a class: Mirza and Osindero, "Conditional
+Goodfellow et al., "Generative adversarial nets", NeurIPS 2014; conditional on a class: Mirza and Osindero, "Conditional
 generative adversarial nets", 2014.
 """
 
@@ -11,16 +11,16 @@ from pyrogen.implicit.mlp import MLPCritic, MLPGenerator
 
 
 class GAN(Adversarial):
-    """A fully connected generator and discriminator; the discriminator (``critic``) gives logits.
+    """A fully connected generator and discriminator; the discriminator (``critic``) returns logits.
 
     Args:
         shape: the shape of one datum.
         latent: the dimension of z.
-        hidden: the widths of the hidden layers of both players.
-        unit: whether data lie in [0, 1] (images), or anywhere.
-        classes: how many labels condition both players; 0 for an unconditional model.
+        hidden: the widths of the generator's hidden layers; reversed for the critic.
+        unit: whether data lie in [0, 1]; otherwise they are unbounded.
+        classes: number of classes, on which both networks are conditioned; 0 for an unconditional model.
         scale: the location and scale of real data.
-        bits: how many coordinates of z are signs.
+        n_binary: number of coordinates of z that are -1 or 1.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Fully connected players, for vectors and small images."""
+"""Fully connected generator and critic, for vectors and small images."""
 
 from collections.abc import Callable, Sequence
 from math import prod
@@ -16,12 +16,12 @@ class MLPGenerator(nn.Module):
 
     Args:
         latent: the dimension of z.
-        shape: of one datum.
+        shape: the shape of one datum.
         hidden: the widths of the hidden layers.
-        unit: whether data lie in [0, 1], or anywhere.
+        unit: whether data lie in [0, 1]; otherwise they are unbounded.
         activation: the nonlinearity after each hidden layer.
-        classes: how many labels are put beside z; 0 for none, and labels are then ignored.
-        scale: the location and scale of real data; the network's output is in units of it.
+        classes: number of classes, as a one-hot input in addition to z; 0 for none: labels are then ignored.
+        scale: the location and scale of real data; the network's output is standardised.
     """
 
     def __init__(
@@ -51,11 +51,11 @@ class MLPCritic(nn.Module):
     """``x (batch, *shape), y (batch,) -> score (batch,)``, without a sigmoid.
 
     Args:
-        shape: of one datum.
+        shape: the shape of one datum.
         hidden: the widths of the hidden layers.
         activation: the nonlinearity after each hidden layer.
-        classes: how many labels are put beside x; 0 for none, and labels are then ignored.
-        scale: the location and scale of real data, which the network sees in units of it.
+        classes: number of classes, as a one-hot input in addition to x; 0 for none: labels are then ignored.
+        scale: the location and scale of real data; the network's input is standardised.
     """
 
     def __init__(

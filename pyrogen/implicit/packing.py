@@ -1,4 +1,4 @@
-"""Packing: the critic judges several data at once, and so sees when samples differ too little.
+"""Packing: the critic scores several samples jointly, so that it can detect a lack of diversity.
 
 Lin et al., "PacGAN: the power of two samples in generative adversarial networks", NeurIPS 2018.
 """
@@ -12,22 +12,22 @@ from pyrogen.errors import ConfigError
 
 
 def packed_shape(shape: Sequence[int], pack: int) -> tuple[int, ...]:
-    """The shape of ``pack`` data as one, side by side in the first dimension: what the inner critic is built for."""
+    """The shape of ``pack`` data concatenated along the first dimension, the input of the inner critic."""
     return (pack * shape[0], *shape[1:])
 
 
 class Packed(nn.Module):
-    """``x (batch, *shape) -> score (batch / pack,)`` by any critic of ``packed_shape(shape, pack)``.
+    """``x (batch, *shape) -> score (batch / pack,)``, by a critic of inputs of ``packed_shape(shape, pack)``.
 
-    A pack holds ``pack`` rows that follow each other in the batch, which a shuffled batch makes independent; rows
-    left over at its end are not scored. Labels are ignored.
+    A pack consists of ``pack`` consecutive rows of the batch, which are independent if the batch is shuffled. Remaining
+    rows at the end are not scored. Labels are ignored.
 
     Args:
-        critic: judges a pack, ``critic(x) -> (batch / pack,)``.
-        pack: m, how many data it sees at once.
+        critic: scores packs, ``critic(x) -> (batch / pack,)``.
+        pack: m, the number of rows per pack.
 
     Raises:
-        ConfigError: if ``pack`` is less than 1, or a batch holds less than one pack.
+        ConfigError: if ``pack`` is less than 1, or a batch has fewer than ``pack`` rows.
     """
 
     def __init__(self, critic: nn.Module, pack: int = 2) -> None:
@@ -42,7 +42,7 @@ class Packed(nn.Module):
         return score
 
     def features(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """The features of each pack, ``(batch / pack, dims)``, of a critic that has ``features``."""
+        """The features of each pack, ``(batch / pack, dims)``, if the critic has ``features``."""
         features: Any = self.critic.features
         h: Tensor = features(self._packs(x))
         return h
@@ -50,5 +50,5 @@ class Packed(nn.Module):
     def _packs(self, x: Tensor) -> Tensor:
         packs = len(x) // self.pack
         if packs == 0:
-            raise ConfigError(f"a critic of packs of {self.pack} needs as many rows; got {len(x)}")
+            raise ConfigError(f"a critic with pack={self.pack} needs at least {self.pack} rows; got {len(x)}")
         return x[: packs * self.pack].reshape(packs, *packed_shape(x.shape[1:], self.pack))

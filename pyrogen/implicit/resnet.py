@@ -1,6 +1,6 @@
 """A residual generator and critic, for images of any size from 8 × 8.
 
-Each block changes the size by a factor of 2 and adds its result to a resized copy of its input. The networks of
+Each block changes the size by a factor of 2 and has a resized shortcut. The networks are those of
 Gulrajani et al., "Improved training of Wasserstein GANs", NeurIPS 2017, and Miyato et al., "Spectral normalization
 for generative adversarial networks", ICLR 2018.
 """
@@ -18,7 +18,7 @@ from pyrogen.nn.precision import at_least_float32
 
 
 class UpBlock(nn.Module):
-    """``(batch, inputs, h, w) -> (batch, outputs, *size)``: nearest-neighbour growth, BatchNorm, ReLU, 3 × 3."""
+    """``(batch, inputs, h, w) -> (batch, outputs, *size)``: BatchNorm, ReLU, nearest-neighbour upsampling, 3 × 3."""
 
     def __init__(self, inputs: int, outputs: int, size: tuple[int, int]) -> None:
         super().__init__()
@@ -29,7 +29,7 @@ class UpBlock(nn.Module):
         self.shortcut = nn.Conv2d(inputs, outputs, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Grow."""
+        """Upsample."""
         h = self.first(F.interpolate(self.before(x).relu(), self.size))
         h = self.second(self.between(h).relu())
         grown: Tensor = h + F.interpolate(self.shortcut(x), self.size)
@@ -37,17 +37,17 @@ class UpBlock(nn.Module):
 
 
 class DownBlock(nn.Module):
-    """``(batch, inputs, h, w) -> (batch, outputs, ⌊h / 2⌋, ⌊w / 2⌋)``: ReLU, 3 × 3, mean pooling; no norm."""
+    """``(batch, inputs, h, w) -> (batch, outputs, ⌊h / 2⌋, ⌊w / 2⌋)``: ReLU, 3 × 3, average pooling; no norm."""
 
     def __init__(self, inputs: int, outputs: int, first: bool) -> None:
         super().__init__()
-        self.at_image = first  # an image is not rectified
+        self.at_image = first  # no ReLU on the image itself
         self.first = nn.Conv2d(inputs, outputs, 3, padding=1)
         self.second = nn.Conv2d(outputs, outputs, 3, padding=1)
         self.shortcut = nn.Conv2d(inputs, outputs, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Shrink."""
+        """Downsample."""
         h = self.second(self.first(x if self.at_image else x.relu()).relu())
         return F.avg_pool2d(h, 2) + self.shortcut(F.avg_pool2d(x, 2))
 
@@ -59,8 +59,8 @@ class ResGenerator(nn.Module):
         latent: the dimension of z.
         shape: ``(channel, height, width)``, sides of at least 8.
         width: channels of every block.
-        classes: how many labels are put beside z; 0 for none.
-        unit: whether data lie in [0, 1], or anywhere.
+        classes: number of classes, as a one-hot input in addition to z; 0 for none.
+        unit: whether data lie in [0, 1]; otherwise they are unbounded.
     """
 
     def __init__(self, latent: int, shape: Sequence[int], width: int = 64, classes: int = 0, unit: bool = True) -> None:
@@ -88,15 +88,15 @@ class ResGenerator(nn.Module):
 
 
 class ResCritic(nn.Module):
-    """``x (batch, *shape), y (batch,) -> score (batch,)``, with a label by projection.
+    """``x (batch, *shape), y (batch,) -> score (batch,)``, with the label by projection.
 
     ``score = wᵀ φ(x) + e_yᵀ φ(x)``: Miyato and Koyama, "cGANs with projection discriminator", ICLR 2018.
 
     Args:
         shape: ``(channel, height, width)``, sides of at least 8.
         width: channels of every block.
-        classes: how many labels have an embedding e; 0 for none.
-        unit: whether data lie in [0, 1], and are then seen as [-1, 1].
+        classes: number of classes, each with an embedding e; 0 for none.
+        unit: whether data lie in [0, 1]; they are then scaled to [-1, 1].
     """
 
     def __init__(self, shape: Sequence[int], width: int = 64, classes: int = 0, unit: bool = True) -> None:
@@ -132,8 +132,8 @@ class ResGAN(Adversarial):
         shape: ``(channel, height, width)``.
         latent: the dimension of z.
         width: channels of every block.
-        classes: how many labels condition both players; 0 for an unconditional model.
-        unit: whether data lie in [0, 1], or anywhere.
+        classes: number of classes, on which both networks are conditioned; 0 for an unconditional model.
+        unit: whether data lie in [0, 1]; otherwise they are unbounded.
 
     Raises:
         ConfigError: for images smaller than 8 × 8.

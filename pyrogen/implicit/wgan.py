@@ -1,7 +1,7 @@
-"""The Wasserstein GAN: a critic without a sigmoid, kept Lipschitz by clipping or by a gradient penalty.
+"""The Wasserstein GAN: a critic without a sigmoid, Lipschitz by weight clipping or a gradient penalty.
 
-Arjovsky, Chintala and Bottou, ICML 2017; Gulrajani et al., NeurIPS 2017. How the critic is kept
-Lipschitz is a rule of the game (``AdversarialGame(clip=…)``, ``penalty=GradientPenalty()``).
+Arjovsky, Chintala and Bottou, ICML 2017; Gulrajani et al., NeurIPS 2017. The Lipschitz
+constraint is an option of the step: ``AdversarialGame(clip=…)`` or ``penalty=GradientPenalty()``.
 """
 
 from collections.abc import Sequence
@@ -16,17 +16,17 @@ from pyrogen.nn.conv import dcgan_init
 
 
 class WGAN(Adversarial):
-    """A generator and a critic without BatchNorm, which would tie the scores of a batch together.
+    """A generator and a critic without BatchNorm, so that scores do not depend on the other rows of a batch.
 
     Args:
         shape: the shape of one datum.
         latent: the dimension of z.
         hidden: the widths of the hidden layers; for ``conv``, the first is the number of channels at the image side.
         network: ``mlp`` or ``conv``.
-        unit: whether data lie in [0, 1], or anywhere.
+        unit: whether data lie in [0, 1]; otherwise they are unbounded.
         scale: the location and scale of real data, for ``mlp``.
-        bits: how many coordinates of z are signs.
-        layers: how many convolutions each player of ``conv`` has; 0: until a side is less than 8 (see ``dcgan.depth``).
+        n_binary: number of coordinates of z that are -1 or 1.
+        layers: number of convolutions of each network, for ``conv``; 0 for the default of ``dcgan.default_layers``.
 
     Raises:
         ConfigError: for an unknown network.

@@ -131,7 +131,7 @@ def _check_amortised(small: list[Site], guide: list[Site], data: frozenset[str])
         if fixed:
             raise ConfigError(
                 f"the guide has a {site['name'].removesuffix('_unconstrained')!r} for each of {fixed[0]} training "
-                f"data: it does not apply to other data (amortise it: let it depend on x)"
+                f"data: it does not apply to other data (amortise it: make it depend on x)"
             )
 
 
@@ -142,8 +142,8 @@ def _check_whole(site: Site, data: frozenset[str]) -> None:
     for frame in site["cond_indep_stack"]:
         if frame.vectorized and frame.name not in data and frame.full_size not in (None, frame.size):
             raise ConfigError(
-                f"site {site['name']!r} is in plate {frame.name!r}, which takes {frame.size} of {frame.full_size}: "
-                f"a likelihood requires all of them"
+                f"site {site['name']!r} is in plate {frame.name!r}, which subsamples {frame.size} of "
+                f"{frame.full_size}: the likelihood needs all {frame.full_size}"
             )
 
 

@@ -71,7 +71,7 @@ class Objective(ELBO, nn.Module):
         """
         terms = self._terms(model, guide, batch)
         if not terms.observed.ndim:
-            raise ConfigError("no value for each datum: wrap what is observed in `with pyro.plate('data', len(x))`")
+            raise ConfigError("no value for each datum: wrap the observed site in `with pyro.plate('data', len(x))`")
         return self.value(terms, training=False).mean(0)
 
     def differentiable_loss(self, model: Program, guide: Program, *batch: Any) -> Tensor:
@@ -101,7 +101,8 @@ class Objective(ELBO, nn.Module):
         rows, following = rows_of(batch), None
         if rows is None and self.particles > 1:
             raise ConfigError(
-                f"{self.particles} particles repeat the rows of the batch: pass the data as an argument, or use one"
+                f"{self.particles} particles are vectorised over rows of the batch: "
+                f"pass the data as an argument, or use one particle"
             )
         if self.particles > 1:
             following = ROW_PLATES(self, model, guide, batch)

@@ -28,6 +28,7 @@ from pyrogen.pyro_tools.traces import (
     sample_sites,
     sum_plates,
 )
+from pyrogen.random import preserved_random_state
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class RowPlates:
         networks = [*modules_of(model, "model").values(), *modules_of(guide, "guide").values()]
         data: frozenset[str] = frozenset()
         runs = []
-        with torch.no_grad(), torch.random.fork_rng(devices=_devices()), eval_mode(*networks):
+        with torch.no_grad(), preserved_random_state(), eval_mode(*networks):
             for program in (guide, model):  # lazily created parameters must be created for the whole batch
                 _quiet_trace(program, batch)
             for program in (model, guide):
@@ -111,10 +112,6 @@ def _tracing(batch: tuple[Any, ...]) -> bool:
     if tracer is None:
         return False
     return tracer.get_proxy_mode() is not None or any(isinstance(t, tracer.FakeTensor) for t in batch)
-
-
-def _devices() -> range:
-    return range(torch.cuda.device_count() if torch.cuda.is_initialized() else 0)
 
 
 def ambiguous(joint: Trace, given: Trace, rows: int | None) -> bool:
@@ -217,8 +214,8 @@ class _DataPlate:
         for site in sites:
             if not self.has(site) and rows in site["value"].shape:
                 raise ConfigError(
-                    f"the shape of site {site['name']!r}, outside the data plate, seems to follow the number of rows: "
-                    f"use one particle"
+                    f"the shape of site {site['name']!r}, outside the data plate, seems to depend on the number of "
+                    f"rows: use one particle"
                 )
 
     def has(self, site: Site) -> bool:
@@ -238,13 +235,13 @@ def _check_particles(frame: Any, k: int, rows: int | None, following: frozenset[
     """Raise ``ConfigError`` if k particles cannot be separated as rows of the data plate."""
     if frame is None:
         raise ConfigError(
-            f"{k} particles repeat the rows of the batch, but no data plate contains the observed site: "
+            f"{k} particles are vectorised over rows of the batch, but no data plate contains the observed site: "
             f"wrap it in `with pyro.plate('data', len(x))`"
         )
     if rows is None or frame.size != k * rows or (following is not None and frame.name not in following):
         raise ConfigError(
-            f"{k} particles repeat the rows of the batch, but plate {frame.name!r} of {frame.size} does not follow its "
-            f"{rows} rows: use one particle, or a plate of len(x)"
+            f"{k} particles are vectorised over rows of the batch, but plate {frame.name!r} of {frame.size} does not "
+            f"have the size of its {rows} rows: use one particle, or a plate of len(x)"
         )
 
 

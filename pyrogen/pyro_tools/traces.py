@@ -125,7 +125,7 @@ def check_batch_dependence(small: Iterable[Site], large: Iterable[Site], data: C
     for site in large:
         name, other = site["name"], known.get(site["name"])
         advice = (
-            "put it into the data plate, `with pyro.plate('data', len(x))`, and take fewer dimensions into .to_event(…)"
+            "put it into the data plate, `with pyro.plate('data', len(x))`, and pass fewer dimensions to .to_event(…)"
         )
         if other is None:
             raise ConfigError(f"site {name!r} exists only for larger batches: {advice}")

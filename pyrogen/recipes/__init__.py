@@ -1,6 +1,6 @@
 """One function for each model of the command line; its signature is the model's configuration.
 
-Every module of this room is imported here, and each of its recipes enters the registry by its decorator.
+All modules of this package are imported here; the decorator of each recipe registers it.
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""What recipes of adversarially trained models share: the step, its optimisers and penalty, the scale of the data."""
+"""Shared code of recipes of adversarially trained models: step, optimisers, penalty, scale of the data."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,10 +12,10 @@ from pyrogen.objectives.adversarial import AdversarialLoss, Hinge, LeastSquares,
 from pyrogen.objectives.penalties import R1Penalty
 from pyrogen.recipes.setup import (
     TrainingSetup,
-    cosine,
-    in_unit_box,
+    adam_without_momentum,
+    cosine_schedule,
+    in_unit_interval,
     label_counts,
-    no_momentum,
     require_labels,
 )
 from pyrogen.steps.adversarial import AdversarialGame
@@ -27,7 +27,7 @@ LOSSES: dict[str, type[AdversarialLoss]] = {
     "hinge": Hinge,
     "least_squares": LeastSquares,
 }
-"""The losses of recipes that leave the choice."""
+"""The losses of recipes with a ``loss`` option."""
 
 
 def adversarial_setup(
@@ -40,31 +40,37 @@ def adversarial_setup(
     optim: Any = None,
     **options: Any,
 ) -> TrainingSetup:
-    """The adversarial step of ``model``, by Adam with β = (0, 0.9) unless ``optim`` is given.
+    """The setup of ``model`` with an adversarial step, by default with Adam with β = (0, 0.9).
 
     Args:
-        model, data, loss: what is trained, on which data, by which loss.
+        model, data, loss: the model, its training data and its loss.
         steps: the length of the learning-rate schedule.
-        lr: learning rate of both players, if ``optim`` is not given.
-        average: decay of the moving average of weights.
+        lr: learning rate of both networks, if ``optim`` is not given.
+        average: decay of the exponential moving average of the weights.
         optim: as for ``AdversarialGame``.
         **options: further options of ``AdversarialGame``.
     """
     if isinstance(model.condition, Label):
         model.condition.set_frequencies(label_counts(data))
     game = AdversarialGame(
-        model.generator, model.critic, model.prior, loss, optim or no_momentum(lr), schedule=cosine(steps), **options
+        model.generator,
+        model.critic,
+        model.prior,
+        loss,
+        optim or adam_without_momentum(lr),
+        schedule=cosine_schedule(steps),
+        **options,
     )
     return TrainingSetup(model, game, data, average)
 
 
-def two_rates(lr: float, critic_rate: float) -> tuple[MakeOptimizer, MakeOptimizer]:
-    """The optimiser of the generator, and that of the critic with ``critic_rate`` times its learning rate."""
-    return no_momentum(lr), no_momentum(critic_rate * lr)
+def optimizer_pair(lr: float, critic_rate: float) -> tuple[MakeOptimizer, MakeOptimizer]:
+    """The optimisers of generator and critic, with learning rates ``lr`` and ``critic_rate * lr``."""
+    return adam_without_momentum(lr), adam_without_momentum(critic_rate * lr)
 
 
 def r1_penalty(weight: float, data: Dataset, samples: bool = False) -> R1Penalty | None:
-    """R1, and R2 with ``samples``, of gradients with respect to data in units of their standard deviation."""
+    """R1, with ``samples`` also R2, of gradients with respect to standardised data; ``None`` for weight 0."""
     if weight == 0:
         return None
     scale = data_scale(data)
@@ -77,16 +83,16 @@ def log_linear(factor: float, steps: int) -> Callable[[int], float]:
 
 
 def classes_for(data: Dataset, condition: str, who: str = "condition=label") -> int:
-    """The number of labels that condition both players; 0 for an unconditional model."""
+    """The number of classes on which both networks are conditioned; 0 for an unconditional model."""
     if condition == "label":
         require_labels(data, who)
     return 0 if condition == "none" else len(data.classes)
 
 
 def data_scale(data: Dataset, copies: int = 1) -> Scale | None:
-    """Mean and standard deviation of real data (of ``copies`` side by side); ``None`` for data in [0, 1]."""
-    if in_unit_box(data):
+    """Mean and standard deviation of real data, repeated ``copies`` times; ``None`` for data in [0, 1]."""
+    if in_unit_interval(data):
         return None
     x, *_ = data.train.tensors()
-    spread = x.std(0).clamp_min(1e-6)
-    return Scale(torch.cat([x.mean(0)] * copies), torch.cat([spread] * copies))
+    std = x.std(0).clamp_min(1e-6)
+    return Scale(torch.cat([x.mean(0)] * copies), torch.cat([std] * copies))

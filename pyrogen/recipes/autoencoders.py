@@ -1,4 +1,4 @@
-"""Recipes of deterministic autoencoders: a code and a reconstruction, no density and no samples."""
+"""Recipes of deterministic autoencoders, which have codes and reconstructions but no density and no samples."""
 
 from functools import partial
 from typing import Annotated, Literal
@@ -8,7 +8,7 @@ from pydantic import Field, NonNegativeFloat, PositiveInt
 from pyrogen.data.dataset import Dataset
 from pyrogen.recipes.options import BatchSize, Integers, LearningRate, LoggedBatch, OneStep, Steps
 from pyrogen.recipes.registry import register
-from pyrogen.recipes.setup import TrainingSetup, descent, in_unit_box, mean_of, require_images
+from pyrogen.recipes.setup import TrainingSetup, data_mean, gradient_step, in_unit_interval, require_images
 from pyrogen.reconstruction import PCA, Autoencoder
 from pyrogen.steps.closed_form import ClosedForm
 
@@ -26,9 +26,9 @@ def autoencoder(
     batch_size: BatchSize = 256,
     lr: LearningRate = 2e-3,
 ) -> TrainingSetup:
-    """Minimises the mean squared error; with ``noise`` it is the denoising autoencoder."""
-    model = Autoencoder(data.shape, latent, hidden, "mlp", noise, mean_of(data), in_unit_box(data))
-    return TrainingSetup(model, descent(model, lr, steps), data)
+    """Minimises the mean squared error; with ``noise``, a denoising autoencoder."""
+    model = Autoencoder(data.shape, latent, hidden, "mlp", noise, data_mean(data), in_unit_interval(data))
+    return TrainingSetup(model, gradient_step(model, lr, steps), data)
 
 
 @register("reconstruction", "none", "deterministic convolutional autoencoder, strided or with pooling")
@@ -47,11 +47,11 @@ def conv_autoencoder(
     batch_size: BatchSize = 128,
     lr: LearningRate = 2e-3,
 ) -> TrainingSetup:
-    """Minimises the mean squared error; pooling on the way down, unpooling on the way up."""
+    """Minimises the mean squared error; strided convolutions, or pooling and unpooling."""
     require_images(data, "conv-autoencoder")
     network = "conv" if pooling == "none" else pooling
-    model = Autoencoder(data.shape, latent, (width,), network, noise, mean_of(data), in_unit_box(data))
-    return TrainingSetup(model, descent(model, lr, steps), data)
+    model = Autoencoder(data.shape, latent, (width,), network, noise, data_mean(data), in_unit_interval(data))
+    return TrainingSetup(model, gradient_step(model, lr, steps), data)
 
 
 @register("reconstruction", "none", "principal component analysis, the linear autoencoder in closed form")

@@ -12,7 +12,7 @@ from pyrogen.explicit.mixture_likelihood import likelihood_for
 from pyrogen.explicit.pixelcnn import PixelCNN
 from pyrogen.recipes.options import BatchSize, Components, Hidden, LabelCondition, LearningRate, Steps
 from pyrogen.recipes.registry import register
-from pyrogen.recipes.setup import TrainingSetup, in_unit_box, label_condition, svi
+from pyrogen.recipes.setup import TrainingSetup, in_unit_interval, label_condition, svi
 
 
 @register("explicit", "exact", "masked autoregressive network (MADE)")
@@ -28,7 +28,7 @@ def made(
 ) -> TrainingSetup:
     """Germain et al., ICML 2015."""
     likelihood = likelihood_for(data.space, components)
-    model = MADE(data.shape, hidden, likelihood, *_units(data), label_condition(data, condition))
+    model = MADE(data.shape, hidden, likelihood, *_standardisation(data), label_condition(data, condition))
     return TrainingSetup(model, svi(model, lr, steps, clip_norm=10.0), data)
 
 
@@ -47,15 +47,15 @@ def pixelcnn(
 ) -> TrainingSetup:
     """Van den Oord et al., NeurIPS 2016."""
     likelihood = likelihood_for(data.space, components)
-    mean, scale = _units(data)
+    mean, scale = _standardisation(data)
     whole = (mean.mean().expand(data.shape), scale.square().mean().sqrt().expand(data.shape))
     model = PixelCNN(data.shape, width, layers, likelihood, kernel, *whole, label_condition(data, condition))
     return TrainingSetup(model, svi(model, lr, steps, clip_norm=10.0), data)
 
 
-def _units(data: Dataset) -> tuple[Tensor, Tensor]:
-    """What brings the data to about [-1, 1]: the middle of a box, or mean and deviation of each value."""
-    if in_unit_box(data):
+def _standardisation(data: Dataset) -> tuple[Tensor, Tensor]:
+    """Location and scale of a standardisation: ½ and ½ for data in [0, 1], otherwise mean and standard deviation."""
+    if in_unit_interval(data):
         half = torch.full(data.shape, 0.5)
         return half, half
     x, *_ = data.train.tensors()

@@ -10,7 +10,7 @@ from pyrogen.implicit.dcgan import DCGAN
 from pyrogen.implicit.resnet import ResGAN
 from pyrogen.objectives.adversarial import NonSaturating
 from pyrogen.objectives.penalties import apply_spectral_norm
-from pyrogen.recipes.adversarial import LOSSES, adversarial_setup, classes_for, r1_penalty, two_rates
+from pyrogen.recipes.adversarial import LOSSES, adversarial_setup, classes_for, optimizer_pair, r1_penalty
 from pyrogen.recipes.options import (
     Average,
     BatchSize,
@@ -25,10 +25,10 @@ from pyrogen.recipes.options import (
     Width,
 )
 from pyrogen.recipes.registry import register
-from pyrogen.recipes.setup import TrainingSetup, in_unit_box, require_images
+from pyrogen.recipes.setup import TrainingSetup, in_unit_interval, require_images
 
 
-@register("implicit", "none", "deep convolutional GAN, given the label where the data have one")
+@register("implicit", "none", "deep convolutional GAN, class-conditional if the data have labels")
 def dcgan(
     data: Dataset,
     *,
@@ -52,17 +52,17 @@ def dcgan(
     """Strided convolutions with the non-saturating loss. Radford, Metz and Chintala, ICLR 2016."""
     require_images(data, "dcgan")
     if r1 and norm == "batch":
-        raise ConfigError(f"r1 needs scores that do not depend on other rows: set norm=layer or norm=none; got r1={r1}")
+        raise ConfigError(f"r1 requires scores independent of other rows: set norm=layer or norm=none; got r1={r1}")
     model = DCGAN(
-        data.shape, latent, width, classes_for(data, condition), unit=in_unit_box(data), norm=norm, layers=layers
+        data.shape, latent, width, classes_for(data, condition), unit=in_unit_interval(data), norm=norm, layers=layers
     )
     return adversarial_setup(
-        model, data, NonSaturating(), steps, lr, average, two_rates(lr, critic_rate),
+        model, data, NonSaturating(), steps, lr, average, optimizer_pair(lr, critic_rate),
         penalty=r1_penalty(r1, data), critic_steps=critic_steps,
     )  # fmt: skip
 
 
-@register("implicit", "none", "residual GAN for images, its critic spectrally normalised")
+@register("implicit", "none", "residual GAN for images, with spectral normalisation of the critic")
 def sngan(
     data: Dataset,
     *,
@@ -78,6 +78,6 @@ def sngan(
 ) -> TrainingSetup:
     """Residual networks with a spectrally normalised critic. Miyato et al., ICLR 2018."""
     require_images(data, "sngan")
-    model = ResGAN(data.shape, latent, width, classes_for(data, condition), in_unit_box(data))
+    model = ResGAN(data.shape, latent, width, classes_for(data, condition), in_unit_interval(data))
     apply_spectral_norm(model.critic)
     return adversarial_setup(model, data, LOSSES[loss](), steps, lr, average, critic_steps=critic_steps)

@@ -28,7 +28,7 @@ def gaussian(
     batch_size: BatchSize = 256,
     lr: LearningRate = 0.03,
 ) -> TrainingSetup:
-    """SVI with an empty guide, from the mean and the deviation of the data."""
+    """SVI with an empty guide, initialised at the mean and standard deviation of the data."""
     require_probability(data.space, Gaussian.probability, "a Gaussian")
     x, *_ = data.train.tensors()
     flat = x.flatten(1)
@@ -71,7 +71,7 @@ def mixture(
     batch_size: BatchSize = 256,
     lr: LearningRate = 3e-3,
 ) -> TrainingSetup:
-    """SVI with the component summed out, from k-means clusters."""
+    """SVI with the component summed out, initialised by k-means."""
     require_probability(data.space, GaussianMixture.probability, "a mixture of Gaussians")
     x, *_ = data.train.tensors()
     given = label_condition(data, condition)
@@ -79,7 +79,7 @@ def mixture(
     return TrainingSetup(model, svi(model, lr, steps, loss=TraceEnum_ELBO(max_plate_nesting=1)), data)
 
 
-@register("explicit", "exact", "kernel-density estimate with its bandwidth chosen by validation")
+@register("explicit", "exact", "kernel-density estimate with the bandwidth selected on validation data")
 def kde(
     data: Dataset,
     *,
@@ -94,7 +94,7 @@ def kde(
     return TrainingSetup(model, ClosedForm(model, partial(KernelDensity.from_data, x, valid)), data)
 
 
-@register("explicit", "exact", "joint histogram, for a few dimensions", example="ring")
+@register("explicit", "exact", "joint histogram, for low-dimensional data", example="ring")
 def histogram(
     data: Dataset,
     *,
@@ -103,7 +103,7 @@ def histogram(
     steps: OneStep = 1,
     batch_size: LoggedBatch = 256,
 ) -> TrainingSetup:
-    """Relative frequencies on a grid of cells, mixed with a uniform density."""
+    """Relative frequencies on a grid of cells, mixed with a background density."""
     probability = data.space.probability
     bins = 2 if probability == "mass" else bins
     model = Histogram(data.shape, bins, probability, background)

@@ -43,7 +43,7 @@ def realnvp(
         maps = multiscale(data.shape, layers, hidden[0], len(hidden), Affine(scale), _context(given))
     else:
         maps = coupling(data.shape, layers, hidden, Affine(scale), _context(given))
-    return _setup(data, Flow(data.shape, [*real_line(data), *maps], condition=given), lr, steps)
+    return _setup(data, Flow(data.shape, [*to_real_line(data), *maps], condition=given), lr, steps)
 
 
 @register("explicit", "exact", "masked autoregressive flow over a mixture or a normal base")
@@ -60,7 +60,7 @@ def maf(
 ) -> TrainingSetup:
     """Papamakarios, Pavlakou and Murray, NeurIPS 2017."""
     given = label_condition(data, condition)
-    maps = [*real_line(data), *autoregressive(data.shape, layers, hidden, context=_context(given))]
+    maps = [*to_real_line(data), *autoregressive(data.shape, layers, hidden, context=_context(given))]
     return _setup(data, Flow(data.shape, maps, _base(data, hidden, components, condition), given), lr, steps)
 
 
@@ -83,12 +83,12 @@ def spline(
     """Durkan et al., NeurIPS 2019."""
     layered = {"autoregressive": autoregressive, "coupling": coupling}[form]
     given = label_condition(data, condition)
-    maps = [*real_line(data), *layered(data.shape, layers, hidden, Spline(bins), context=_context(given))]
+    maps = [*to_real_line(data), *layered(data.shape, layers, hidden, Spline(bins), context=_context(given))]
     return _setup(data, Flow(data.shape, maps, _base(data, hidden, components, condition), given), lr, steps)
 
 
-def real_line(data: Dataset) -> list[nn.Module]:
-    """The maps that bring data to the real line and to zero mean and unit deviation."""
+def to_real_line(data: Dataset) -> list[nn.Module]:
+    """The maps from data to the real line, standardised to zero mean and unit variance."""
     require_probability(data.space, Flow.probability, "a flow")
     x, *_ = data.train.tensors()
     first = [Logit()] if data.space.support == "unit" else []
@@ -98,12 +98,12 @@ def real_line(data: Dataset) -> list[nn.Module]:
 
 
 def _context(condition: Condition | None) -> int:
-    """How many features of side information the networks take."""
+    """The number of side-information features."""
     return 0 if condition is None else condition.features
 
 
 def _base(data: Dataset, hidden: tuple[int, ...], components: int, condition: str) -> MADE | None:
-    """An autoregressive mixture over noise of the data's size; for one component the standard normal."""
+    """An autoregressive mixture as base distribution; ``None``, a standard normal, for one component."""
     if components == 1:
         return None
     return MADE((data.dims,), hidden, MixtureLikelihood(components), condition=label_condition(data, condition))

@@ -1,4 +1,4 @@
-"""Recipes of fully connected GANs, and of one with a packed critic."""
+"""Recipes of fully connected GANs and of a GAN with a packed critic."""
 
 from typing import Annotated
 
@@ -18,8 +18,8 @@ from pyrogen.recipes.adversarial import (
     classes_for,
     data_scale,
     log_linear,
+    optimizer_pair,
     r1_penalty,
-    two_rates,
 )
 from pyrogen.recipes.options import (
     R1,
@@ -37,7 +37,7 @@ from pyrogen.recipes.options import (
     Widths,
 )
 from pyrogen.recipes.registry import register
-from pyrogen.recipes.setup import TrainingSetup, in_unit_box, network_for
+from pyrogen.recipes.setup import TrainingSetup, in_unit_interval, network_for
 
 
 @register("implicit", "none", "generative adversarial network, fully connected")
@@ -63,18 +63,18 @@ def gan(
     batch_size: BatchSize = 256,
     lr: LearningRate = 1e-3,
 ) -> TrainingSetup:
-    """Fully connected networks; ``r1_start`` makes R1 fall in training. Goodfellow et al., NeurIPS 2014."""
+    """Fully connected networks; ``r1_start`` makes γ decrease during training. Goodfellow et al., NeurIPS 2014."""
     if r1_start and not r1:
         raise ConfigError(f"r1_start needs r1 > 0; got r1_start={r1_start}, r1={r1}")
-    model = GAN(data.shape, latent, hidden, unit=in_unit_box(data), scale=data_scale(data), n_binary=n_binary)
+    model = GAN(data.shape, latent, hidden, unit=in_unit_interval(data), scale=data_scale(data), n_binary=n_binary)
     penalty_schedule = log_linear(r1_start / r1, steps) if r1_start else None
     return adversarial_setup(
-        model, data, LOSSES[loss](), steps, lr, average, two_rates(lr, critic_rate),
+        model, data, LOSSES[loss](), steps, lr, average, optimizer_pair(lr, critic_rate),
         penalty=r1_penalty(r1, data), penalty_schedule=penalty_schedule, critic_steps=critic_steps,
     )  # fmt: skip
 
 
-@register("implicit", "none", "conditional GAN given the label, fully connected")
+@register("implicit", "none", "class-conditional GAN, fully connected")
 def cgan(
     data: Dataset,
     *,
@@ -90,12 +90,14 @@ def cgan(
     batch_size: BatchSize = 256,
     lr: LearningRate = 1e-3,
 ) -> TrainingSetup:
-    """Fully connected networks that are given the label. Mirza and Osindero, 2014."""
-    model = GAN(data.shape, latent, hidden, in_unit_box(data), classes_for(data, "label", "cgan"), data_scale(data))
+    """Fully connected networks with the label as input. Mirza and Osindero, 2014."""
+    model = GAN(
+        data.shape, latent, hidden, in_unit_interval(data), classes_for(data, "label", "cgan"), data_scale(data)
+    )
     return adversarial_setup(model, data, LOSSES[loss](), steps, lr, average, critic_steps=critic_steps)
 
 
-@register("implicit", "none", "GAN whose critic sees several samples at once (PacGAN)")
+@register("implicit", "none", "GAN whose critic scores several samples jointly (PacGAN)")
 def packed_gan(
     data: Dataset,
     *,
@@ -118,10 +120,10 @@ def packed_gan(
     batch_size: BatchSize = 256,
     lr: LearningRate = 1e-3,
 ) -> TrainingSetup:
-    """The non-saturating loss with R1 on a critic of ``pack`` samples. Lin et al., NeurIPS 2018."""
+    """Non-saturating loss with R1; the critic scores packs of ``pack`` samples. Lin et al., NeurIPS 2018."""
     if batch_size % pack:
         raise ConfigError(f"batch_size must be a multiple of pack; got {batch_size} and {pack}")
-    unit, shape = in_unit_box(data), packed_shape(data.shape, pack)
+    unit, shape = in_unit_interval(data), packed_shape(data.shape, pack)
     if network_for(data, network) == "conv":
         model: Adversarial = DCGAN(data.shape, latent, width, unit=unit, n_binary=n_binary, layers=layers)
         model.critic = Packed(ConvCritic(shape, width, norm="layer", unit=unit, layers=layers), pack)

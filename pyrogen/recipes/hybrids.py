@@ -1,4 +1,4 @@
-"""Recipes of hybrids: autoencoders that learn from a critic as well."""
+"""Recipes of hybrids, autoencoders trained with a critic."""
 
 from functools import partial
 from typing import Annotated, Literal
@@ -28,11 +28,11 @@ from pyrogen.recipes.options import (
 from pyrogen.recipes.registry import register
 from pyrogen.recipes.setup import (
     TrainingSetup,
-    cosine,
-    in_unit_box,
+    adam_without_momentum,
+    cosine_schedule,
+    in_unit_interval,
     label_counts,
     network_for,
-    no_momentum,
     observation_model,
     require_labels,
     svi,
@@ -42,7 +42,7 @@ from pyrogen.steps.sequential import LatentAdversarialStep, SequentialSteps
 from pyrogen.steps.svi import SVI
 
 
-@register("implicit", "none", "adversarial autoencoder, its codes matched to a normal or a mixture by label")
+@register("implicit", "none", "adversarial autoencoder: a critic matches the codes to a prior")
 def aae(
     data: Dataset,
     *,
@@ -69,13 +69,13 @@ def aae(
     model = AAE(data.shape, latent, hidden, observation_model(data, likelihood, sigma), network, classes)
     if isinstance(model.condition, Label):
         model.condition.set_frequencies(label_counts(data))
-    fit = SVI(model.reconstruction, optim=partial(Adam, lr=lr), schedule=cosine(steps))
-    rules = {"optim": no_momentum(2 * lr), "penalty": R1Penalty(r1), "schedule": cosine(steps)}
+    fit = SVI(model.reconstruction, optim=partial(Adam, lr=lr), schedule=cosine_schedule(steps))
+    rules = {"optim": adam_without_momentum(2 * lr), "penalty": R1Penalty(r1), "schedule": cosine_schedule(steps)}
     game = LatentAdversarialStep(model.encoder, model.critic, model.prior, **rules)
     return TrainingSetup(model, SequentialSteps(reconstruction=fit, game=game), data, average)
 
 
-@register("implicit", "none", "VAE/GAN, whose reconstruction error is measured in features of a critic")
+@register("implicit", "none", "VAE/GAN: reconstruction error measured in critic features")
 def vaegan(
     data: Dataset,
     *,
@@ -84,7 +84,7 @@ def vaegan(
     width: Annotated[PositiveInt, Field(description="channels at the image side, for `conv`")] = 32,
     network: AnyNetwork = "auto",
     features: Annotated[
-        PositiveInt, Field(description="features of the critic in which the reconstruction error is measured")
+        PositiveInt, Field(description="critic features in which the reconstruction error is measured")
     ] = 64,
     sigma: Annotated[
         PositiveFloat, Field(description="σ of the features, relative to their deviation; smaller reconstructs better")
@@ -97,13 +97,13 @@ def vaegan(
     ] = 1e-3,
 ) -> TrainingSetup:
     """Larsen et al., ICML 2016."""
-    if not in_unit_box(data):
+    if not in_unit_interval(data):
         raise ConfigError(f"vaegan needs data in [0, 1]; {data.name!r} is a {data.space}")
     kind = network_for(data, network)
     model = VAEGAN(data.shape, latent, (width,) if kind == "conv" else hidden, kind, features, sigma)
     fit = svi(model.pair, lr, steps)
-    # The critic moves slowly: its features are what likeness is measured in.
+    # The critic's learning rate is low, because its features define the reconstruction error.
     game = AdversarialGame(
-        model.generator, model.critic, model.prior, optim=no_momentum(lr / 5), schedule=cosine(steps)
+        model.generator, model.critic, model.prior, optim=adam_without_momentum(lr / 5), schedule=cosine_schedule(steps)
     )
     return TrainingSetup(model, SequentialSteps(similarity=fit, game=game), data, average)

@@ -34,9 +34,9 @@ from pyrogen.recipes.options import (
 from pyrogen.recipes.registry import register
 from pyrogen.recipes.setup import (
     TrainingSetup,
-    descent,
+    data_mean,
+    gradient_step,
     label_counts,
-    mean_of,
     observation_model,
     require_images,
     require_labels,
@@ -65,21 +65,21 @@ def vae(
     batch_size: BatchSize = 256,
     lr: LearningRate = 3e-3,
 ) -> TrainingSetup:
-    """Kingma and Welling, ICLR 2014; the objective is that of ``beta``, ``warmup``, ``free_bits`` or ``k``."""
+    """Kingma and Welling, ICLR 2014; ``beta``, ``warmup``, ``free_bits`` or ``k`` selects the objective."""
     model = VAE(
         data.shape,
         latent,
         hidden,
         observation_model(data, likelihood, sigma),
         network,
-        mean_of(data),
-        VampPrior(_some(data, components)) if prior == "vamp" else None,
+        data_mean(data),
+        VampPrior(_subset(data, components)) if prior == "vamp" else None,
         None if posterior == "normal" else FlowPosterior(latent, posterior, flows),
     )
     return TrainingSetup(model, svi(model, lr, steps, loss=objective(beta, warmup, free_bits, k)), data)
 
 
-@register("explicit", "lower bound", "VAE trained by the importance-weighted bound of k samples")
+@register("explicit", "lower bound", "VAE trained with the importance-weighted bound of k samples")
 def iwae(
     data: Dataset,
     *,
@@ -94,11 +94,11 @@ def iwae(
     lr: LearningRate = 2e-3,
 ) -> TrainingSetup:
     """Burda, Grosse and Salakhutdinov, ICLR 2016."""
-    model = VAE(data.shape, latent, hidden, observation_model(data, likelihood, sigma), network, mean_of(data))
+    model = VAE(data.shape, latent, hidden, observation_model(data, likelihood, sigma), network, data_mean(data))
     return TrainingSetup(model, svi(model, lr, steps, loss=IWAE(k)), data)
 
 
-@register("explicit", "lower bound", "VAE with several layers of latent variables, inferred from the top down")
+@register("explicit", "lower bound", "hierarchical VAE with top-down inference")
 def ladder_vae(
     data: Dataset,
     *,
@@ -119,11 +119,11 @@ def ladder_vae(
 ) -> TrainingSetup:
     """Sønderby et al., NeurIPS 2016."""
     observation = observation_model(data, likelihood, sigma)
-    model = LadderVAE(data.shape, latents, hidden, observation, mean_of(data), merge)
+    model = LadderVAE(data.shape, latents, hidden, observation, data_mean(data), merge)
     return TrainingSetup(model, svi(model, lr, steps, loss=objective(beta, warmup, free_bits, k)), data)
 
 
-@register("explicit", "lower bound", "vector-quantised VAE of images with a learned prior of its codes")
+@register("explicit", "lower bound", "vector-quantised VAE of images with a learned prior over the codes")
 def vqvae(
     data: Dataset,
     *,
@@ -139,7 +139,7 @@ def vqvae(
     lr: LearningRate = 2e-3,
 ) -> TrainingSetup:
     """Van den Oord, Vinyals and Kavukcuoglu, NeurIPS 2017."""
-    return _quantised(VQVAE, data, codes, dim, width, ema, prior_width, likelihood, sigma, steps, lr)
+    return _vector_quantised(VQVAE, data, codes, dim, width, ema, prior_width, likelihood, sigma, steps, lr)
 
 
 @register("explicit", "lower bound", "VQ-VAE-2 with two levels of codes")
@@ -158,10 +158,10 @@ def vqvae2(
     lr: LearningRate = 2e-3,
 ) -> TrainingSetup:
     """Razavi, van den Oord and Vinyals, NeurIPS 2019."""
-    return _quantised(VQVAE2, data, codes, dim, width, ema, prior_width, likelihood, sigma, steps, lr)
+    return _vector_quantised(VQVAE2, data, codes, dim, width, ema, prior_width, likelihood, sigma, steps, lr)
 
 
-def _quantised(
+def _vector_quantised(
     make: type[VQVAE],
     data: Dataset,
     codes: int,
@@ -176,24 +176,24 @@ def _quantised(
 ) -> TrainingSetup:
     require_images(data, "a vector-quantised VAE")
     observation = observation_model(data, likelihood, sigma)
-    model = make(data.shape, codes, dim, width, observation, mean_of(data), ema, prior_width)
+    model = make(data.shape, codes, dim, width, observation, data_mean(data), ema, prior_width)
     vectors = len(data.train) * model.positions
     if codes > vectors:
-        raise ConfigError(f"a codebook of {codes} is larger than the data, which fill {vectors} places")
-    # Codes that tie are told apart by the last bit, so a compiled step would take other ones.
-    return TrainingSetup(model, descent(model, lr, steps, compile=False), data)
+        raise ConfigError(f"{codes} codes exceed the {vectors} grid positions of the training data")
+    # Ties between codes are broken by rounding errors, so a compiled step would select other codes.
+    return TrainingSetup(model, gradient_step(model, lr, steps, compile=False), data)
 
 
 def objective(beta: float, warmup: int, free_bits: float, k: int) -> Objective:
-    """The objective that the options of a recipe name.
+    """The objective that the options of a recipe select.
 
     Raises:
-        ConfigError: if they name more than one.
+        ConfigError: if they select more than one.
     """
     named = {"k": k > 1, "free_bits": free_bits > 0, "beta or warmup": beta != 1 or warmup > 0}
     chosen = [name for name, is_set in named.items() if is_set]
     if len(chosen) > 1:
-        raise ConfigError(f"{chosen[0]} and {chosen[1]} name different objectives: set one of them")
+        raise ConfigError(f"{chosen[0]} and {chosen[1]} select different objectives: set one of them")
     if k != 1:
         return IWAE(k)
     if free_bits:
@@ -201,13 +201,13 @@ def objective(beta: float, warmup: int, free_bits: float, k: int) -> Objective:
     return BetaELBO(Warmup(warmup, beta) if warmup else beta)
 
 
-def _some(data: Dataset, n: int) -> Tensor:
-    """Up to ``n`` training data, spread over the split."""
+def _subset(data: Dataset, n: int) -> Tensor:
+    """Up to ``n`` training data, equally spaced in the split."""
     x, *_ = data.train.tensors()
     return x[:: max(len(x) // max(n, 1), 1)][:n]
 
 
-@register("explicit", "lower bound", "conditional VAE given a label, attributes or a part of the image")
+@register("explicit", "lower bound", "conditional VAE given a label, attributes or part of the image")
 def cvae(
     data: Dataset,
     *,
@@ -215,7 +215,7 @@ def cvae(
     observed: Annotated[int, Field(ge=1, le=3, description="number of observed quadrants, for `quadrants`")] = 1,
     prior: Annotated[
         Literal["learned", "standard"],
-        Field(description="`learned` for p(z | y) by a network of its own, `standard` for N(0, I)"),
+        Field(description="`learned` for p(z | y) with its own network, `standard` for N(0, I)"),
     ] = "learned",
     latent: Latent = 32,
     hidden: Annotated[
@@ -239,14 +239,15 @@ def cvae(
     elif condition == "attributes":
         y = data.train.y
         if y is None or y.ndim != 2:
-            raise ConfigError(f"condition=attributes needs y of shape (n, attributes) beside x in {data.name!r}")
+            shape = "no y" if y is None else f"y of shape {tuple(y.shape)}"
+            raise ConfigError(f"condition=attributes needs y of shape (n, attributes); {data.name!r} has {shape}")
         given = Attributes(y.shape[1])
     else:
         require_images(data, "condition=quadrants")
         given = PartialImage(data.shape)
         data = data.with_side_information(partial(_quadrants, observed=observed))
     observation = observation_model(data, likelihood, sigma)
-    model = CVAE(data.shape, given, latent, hidden, observation, prior, mean=mean_of(data))
+    model = CVAE(data.shape, given, latent, hidden, observation, prior, mean=data_mean(data))
     return TrainingSetup(model, svi(model, lr, steps, loss=BetaELBO()), data)
 
 

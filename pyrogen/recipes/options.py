@@ -1,8 +1,8 @@
 """The options of recipes: their types, limits and meanings, checked by pydantic.
 
-A recipe's keyword-only parameters are its options. Each is annotated with a type that carries its limits and one line
-of meaning; from the signature pydantic makes the schema that reads text, TOML and Python values and reports all faults
-at once, and the tables of options in the documentation are generated from it.
+The keyword-only parameters of a recipe are its options. Their annotations state the limits and, in one line, the
+meaning. The pydantic schema of the signature converts text, TOML and Python values and reports all faults at once; the
+option tables of the documentation are generated from it.
 """
 
 import inspect
@@ -103,13 +103,13 @@ R1 = Annotated[
 
 @dataclass(frozen=True)
 class Option:
-    """One option of a recipe, as a table shows it.
+    """One option of a recipe, as shown in tables.
 
     Args:
         name: the keyword.
-        default: its default, as one writes it after ``--set name=``.
-        limits: what values are allowed.
-        meaning: one line.
+        default: its default, as written after ``--set name=``.
+        limits: the allowed values.
+        meaning: its meaning, in one line.
     """
 
     name: str
@@ -128,15 +128,15 @@ def schema_of(recipe: Callable[..., Any]) -> type[BaseModel]:
 
 
 def bind(schema: type[BaseModel], given: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """All options: the defaults, replaced by what was given, converted to their types.
+    """All options: the given values, converted to their types, and the defaults of the others.
 
     Args:
-        schema: of the options.
-        given: values by name, as text (``"128,64"``), as TOML has them, or as Python values.
-        name: of the model, for messages.
+        schema: the schema of the options.
+        given: values by name, as text (``"128,64"``), TOML or Python values.
+        name: the name of the model, for messages.
 
     Raises:
-        ConfigError: naming every unknown option (with the nearest known name) and every value out of its limits.
+        ConfigError: naming every unknown option (with the nearest known name) and every value outside its limits.
     """
     try:
         return dict(schema(**given))
@@ -145,7 +145,7 @@ def bind(schema: type[BaseModel], given: Mapping[str, Any], name: str) -> dict[s
 
 
 def faults(error: ValidationError, what: str, known: Iterable[str]) -> list[str]:
-    """The faults that pydantic found, a sentence each: the name, what was expected and what was given."""
+    """The faults found by pydantic, one message each: the name, the expected and the given value."""
     found: dict[str, list[str]] = {}
     given: dict[str, Any] = {}
     for fault in error.errors():
@@ -163,7 +163,7 @@ def faults(error: ValidationError, what: str, known: Iterable[str]) -> list[str]
         else:
             given[place] = fault["input"]
             found.setdefault(place, []).append(_expected(fault["msg"]))
-    return [  # a union has a fault for each of its types
+    return [  # a union has one fault per type
         parts[0] if place not in given else f"{place} must {_either(parts)}; got {given[place]!r}"
         for place, parts in found.items()
     ]
@@ -174,7 +174,7 @@ def _either(parts: list[str]) -> str:
 
 
 def _expected(message: str) -> str:
-    """What pydantic expected, without what it says of the input: ``be greater than 0``."""
+    """The expectation in pydantic's message, without the input, e.g. ``be greater than 0``."""
     found = re.match(r"(?:\w+) should (.*?)(?:, (?:unable|got) .*| after validation.*)?$", message)
     return found.group(1) if found else f"be valid ({message})"
 
@@ -189,14 +189,14 @@ def options_of(schema: type[BaseModel]) -> list[Option]:
 
 
 def written(value: Any) -> str:
-    """A value as one writes it after ``--set name=``."""
+    """A value as written after ``--set name=``."""
     if isinstance(value, bool):
         return str(value).lower()
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def limits(schema: Mapping[str, Any]) -> str:
-    """What a JSON schema allows, in a few words."""
+    """The values that a JSON schema allows, in words."""
     if "anyOf" in schema:
         return " or ".join(limits(part) for part in schema["anyOf"])
     if "enum" in schema or "const" in schema:

@@ -1,4 +1,4 @@
-"""The registry of recipes: one decorator tells a model's family, its kind of likelihood and its title."""
+"""The registry of recipes; the decorator declares a model's family, kind of likelihood and title."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,15 +21,15 @@ RECIPES: "dict[str, Recipe]" = {}
 
 @dataclass(frozen=True)
 class Recipe:
-    """Builds a model for a data set, and the step that trains it: ``recipe(data, **options)``.
+    """A function that builds a model for a data set and the step that trains it, ``recipe(data, **options)``.
 
     Args:
         build: the decorated function ``(data, *, option=default, …)``.
         family: ``explicit`` for a model with a likelihood, ``implicit`` for one that only samples, ``reconstruction``
-            for an autoencoder, which does neither.
-        likelihood: how its log-likelihood is known: ``exact``, by a ``lower bound``, or ``none``.
-        title: what the model is, in one line.
-        example: the name of a small data set that it suits.
+            for an autoencoder, which has neither a likelihood nor samples.
+        likelihood: the kind of its log-likelihood: ``exact``, ``lower bound`` or ``none``.
+        title: a description of the model in one line.
+        example: the name of a small data set on which it can be trained.
     """
 
     build: Callable[..., TrainingSetup]
@@ -42,7 +42,7 @@ class Recipe:
         """Build the model and its step.
 
         Raises:
-            ConfigError: for an unknown option or a value out of its limits, or if the model does not suit the data.
+            ConfigError: for an unknown option, a value outside its limits, or data that the model does not support.
         """
         return self.build(data, **self.bind(options))
 
@@ -62,14 +62,14 @@ class Recipe:
         return options_of(self.schema)
 
     def bind(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """All options, with what was given converted and checked; raises ``ConfigError`` naming every fault."""
+        """All options, given ones converted and validated; raises ``ConfigError`` naming every fault."""
         return bind(self.schema, given, self.name)
 
 
 def register(
     family: Family, likelihood: Likelihood, title: str, example: str = "digits"
 ) -> Callable[[Callable[..., TrainingSetup]], Recipe]:
-    """Make a function a recipe of that family and enter it in ``RECIPES``; the arguments are those of ``Recipe``."""
+    """A decorator that makes a function a ``Recipe`` and adds it to ``RECIPES``; arguments as for ``Recipe``."""
 
     def enter(build: Callable[..., TrainingSetup]) -> Recipe:
         entry = Recipe(build, family, likelihood, title, example)
@@ -80,7 +80,7 @@ def register(
 
 
 def recipe(name: str) -> Recipe:
-    """The recipe called ``name``; raises ``ConfigError`` with the nearest name."""
+    """The recipe called ``name``; raises ``ConfigError`` with the nearest name if there is none."""
     if name not in RECIPES:
         raise unknown("model", name, RECIPES)
     return RECIPES[name]

@@ -10,7 +10,7 @@ from pyrogen.implicit.base import Adversarial
 from pyrogen.implicit.dcgan import DCGAN
 from pyrogen.implicit.gan import GAN
 from pyrogen.objectives.adversarial import Relativistic
-from pyrogen.recipes.adversarial import adversarial_setup, data_scale, log_linear, r1_penalty, two_rates
+from pyrogen.recipes.adversarial import adversarial_setup, data_scale, log_linear, optimizer_pair, r1_penalty
 from pyrogen.recipes.options import (
     AnyNetwork,
     Average,
@@ -26,7 +26,7 @@ from pyrogen.recipes.options import (
     Width,
 )
 from pyrogen.recipes.registry import register
-from pyrogen.recipes.setup import TrainingSetup, in_unit_box, network_for
+from pyrogen.recipes.setup import TrainingSetup, in_unit_interval, network_for
 
 
 @register("implicit", "none", "relativistic GAN with R1 and R2, for vectors and images")
@@ -57,14 +57,14 @@ def relativistic_gan(
     """Relativistic pairing loss with R1 and R2, as in R3GAN. Huang et al., NeurIPS 2024."""
     if r1_start and not r1:
         raise ConfigError(f"r1_start needs r1 > 0; got r1_start={r1_start}, r1={r1}")
-    unit = in_unit_box(data)
+    unit = in_unit_interval(data)
     if network_for(data, network) == "conv":
         # R1 and R2 need scores that do not depend on other rows: no BatchNorm in the critic.
         model: Adversarial = DCGAN(data.shape, latent, width, unit=unit, n_binary=n_binary, norm="layer", layers=layers)
     else:
         model = GAN(data.shape, latent, hidden, unit, scale=data_scale(data), n_binary=n_binary)
     return adversarial_setup(
-        model, data, Relativistic(), steps, lr, average, two_rates(lr, critic_rate),
+        model, data, Relativistic(), steps, lr, average, optimizer_pair(lr, critic_rate),
         penalty=r1_penalty(r1, data, samples=True),
         penalty_schedule=log_linear(r1_start / r1, steps) if r1_start else None,
         critic_steps=critic_steps,

@@ -1,4 +1,4 @@
-"""What a recipe makes, and what the recipes share."""
+"""The result of a recipe, and code shared by recipes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,13 +22,14 @@ from pyrogen.steps.svi import SVI
 
 @dataclass(frozen=True)
 class TrainingSetup:
-    """What a recipe makes.
+    """The result of a recipe: a model, its training step and its data.
 
     Args:
         model: the network, with the capabilities of ``pyrogen.protocols``.
-        step: trains it.
-        data: the data as this model sees them (a completion model sees a part of the image beside x).
-        average: decay of the average of weights that the run ends with; ``None`` keeps the best by validation.
+        step: the step that trains it.
+        data: the data set, with the side information that the model needs.
+        average: decay of the exponential moving average of the weights, which are the final weights of the run;
+            ``None`` to select the weights with the best validation score.
     """
 
     model: nn.Module
@@ -38,23 +39,23 @@ class TrainingSetup:
 
 
 def svi(model: Any, lr: float, steps: int, **options: Any) -> SVI:
-    """The step of a Pyro pair by Adam; of a model without a guide, that of maximum likelihood."""
+    """``SVI`` with Adam for a Pyro pair; maximum likelihood for a model without a guide."""
     guide = getattr(model, "guide", None)
-    return SVI(model.model, guide, partial(Adam, lr=lr), schedule=cosine(steps), **options)
+    return SVI(model.model, guide, partial(Adam, lr=lr), schedule=cosine_schedule(steps), **options)
 
 
-def descent(model: Any, lr: float, steps: int, compile: bool | None = None) -> GradientStep:
-    """The step of a network that has losses of its own, by Adam."""
-    return GradientStep(model.losses, partial(Adam, lr=lr), schedule=cosine(steps), compile=compile)
+def gradient_step(model: Any, lr: float, steps: int, compile: bool | None = None) -> GradientStep:
+    """``GradientStep`` with Adam for a network with a method ``losses``."""
+    return GradientStep(model.losses, partial(Adam, lr=lr), schedule=cosine_schedule(steps), compile=compile)
 
 
-def no_momentum(lr: float) -> Callable[..., Optimizer]:
-    """Adam with β = (0, 0.9): against a player that moves, old gradients mislead."""
+def adam_without_momentum(lr: float) -> Callable[..., Optimizer]:
+    """Adam with β = (0, 0.9), as in adversarial training old gradients are soon outdated."""
     return partial(Adam, lr=lr, betas=(0.0, 0.9))
 
 
-def cosine(steps: int, warmup: int = 200) -> Callable[[Any], LRScheduler]:
-    """A short linear warm-up, then half a cosine down to zero at the last step."""
+def cosine_schedule(steps: int, warmup: int = 200) -> Callable[[Any], LRScheduler]:
+    """A schedule of linear warm-up and cosine decay to zero at the last step."""
     warmup = min(warmup, steps // 10 + 1)
 
     def factor(t: int) -> float:
@@ -65,7 +66,14 @@ def cosine(steps: int, warmup: int = 200) -> Callable[[Any], LRScheduler]:
 
 
 def observation_model(data: Dataset, name: str, sigma: float | str) -> Likelihood:
-    """The likelihood called ``name`` for the measure of ``data``; ``auto`` picks the usual one."""
+    """The observation model called ``name`` for the space of ``data``.
+
+    ``auto`` is ``bernoulli`` for binary data, ``discretized_logistic`` for dequantised data in [0, 1], otherwise
+    ``gaussian``.
+
+    Raises:
+        ConfigError: if the observation model does not fit the space of the data.
+    """
     if name == "auto":
         name = {"binary": "bernoulli", "unit": "gaussian"}.get(data.space.support, "gaussian")
         if data.space.support == "unit" and data.space.levels:
@@ -73,7 +81,7 @@ def observation_model(data: Dataset, name: str, sigma: float | str) -> Likelihoo
     unit = data.space.support == "unit"
     if name == "discretized_logistic" and not (unit and data.space.levels):
         raise ConfigError(
-            f"the discretized_logistic likelihood wants dequantised grey levels; {data.name!r} is a {data.space}"
+            f"the discretized_logistic likelihood needs dequantised grey levels; {data.name!r} is a {data.space}"
         )
     chosen = make_likelihood(name, data.space.levels, sigma, unit)
     require_probability(data.space, chosen.probability, f"the {name} likelihood")
@@ -81,25 +89,25 @@ def observation_model(data: Dataset, name: str, sigma: float | str) -> Likelihoo
 
 
 def require_images(data: Dataset, who: str) -> None:
-    """Raise ``ConfigError`` if ``who`` is given anything but images."""
+    """Raise ``ConfigError`` unless ``data`` are images; ``who`` names the caller in the message."""
     if not data.is_image:
         raise ConfigError(f"{who} needs images; {data.name!r} has data of shape {data.shape}")
 
 
 def require_labels(data: Dataset, who: str) -> None:
-    """Raise ``ConfigError`` if ``who`` is given data without labels."""
+    """Raise ``ConfigError`` unless ``data`` have labels; ``who`` names the caller in the message."""
     if not data.classes:
-        raise ConfigError(f"{who} needs labels, and {data.name!r} has none")
+        raise ConfigError(f"{who} needs labels; {data.name!r} has none")
 
 
 def label_counts(data: Dataset) -> Tensor:
-    """How often each label occurs in training, ``(classes,)``."""
-    assert data.train.y is not None  # there are classes
+    """The number of training data of each class, ``(classes,)``."""
+    assert data.train.y is not None  # guaranteed by the callers
     return torch.bincount(data.train.y, minlength=len(data.classes))
 
 
 def label_condition(data: Dataset, condition: str) -> Label | None:
-    """What a density is conditional on: ``none``, or the ``label``, with p(y) the frequencies in training."""
+    """The condition of a density: ``None``, or a ``Label`` with the frequencies in training as p(y)."""
     if condition == "none":
         return None
     require_labels(data, "condition=label")
@@ -113,12 +121,12 @@ def network_for(data: Dataset, name: str) -> str:
     return ("conv" if data.is_image else "mlp") if name == "auto" else name
 
 
-def mean_of(data: Dataset) -> Tensor:
+def data_mean(data: Dataset) -> Tensor:
     """The mean of the training data, the shape of one datum."""
     x, *_ = data.train.tensors()
     return x.mean(0)
 
 
-def in_unit_box(data: Dataset) -> bool:
+def in_unit_interval(data: Dataset) -> bool:
     """Whether the data lie in [0, 1]."""
     return data.space.support in ("unit", "binary")

@@ -28,11 +28,11 @@ from pyrogen.recipes.options import (
     Widths,
 )
 from pyrogen.recipes.registry import register
-from pyrogen.recipes.setup import TrainingSetup, in_unit_box, network_for, require_images
+from pyrogen.recipes.setup import TrainingSetup, in_unit_interval, network_for, require_images
 from pyrogen.steps.adversarial import wgan_critic_schedule
 
 
-@register("implicit", "none", "Wasserstein GAN, its critic clipped or with a gradient penalty")
+@register("implicit", "none", "Wasserstein GAN, with weight clipping or a gradient penalty")
 def wgan(
     data: Dataset,
     *,
@@ -45,7 +45,9 @@ def wgan(
         ),
     ] = (256, 256),
     network: Network = "mlp",
-    lipschitz: Annotated[Literal["clip", "penalty"], Field(description="how the critic is kept Lipschitz")] = "clip",
+    lipschitz: Annotated[
+        Literal["clip", "penalty"], Field(description="constraint of the critic: weight clipping or gradient penalty")
+    ] = "clip",
     clip: Annotated[PositiveFloat, Field(description="τ, the bound on every weight of the critic, for `clip`")] = 0.02,
     penalty: Annotated[PositiveFloat, Field(description="λ, weight of the gradient penalty, for `penalty`")] = 10.0,
     critic_steps: CriticSteps = 2,
@@ -64,7 +66,7 @@ def wgan(
     """RMSprop for a clipped critic, Adam for one with a gradient penalty. Arjovsky, Chintala and Bottou, ICML 2017."""
     if network == "conv":
         require_images(data, "network=conv")
-    model = WGAN(data.shape, latent, hidden, network, in_unit_box(data), data_scale(data))
+    model = WGAN(data.shape, latent, hidden, network, in_unit_interval(data), data_scale(data))
     clipped = lipschitz == "clip"
     return adversarial_setup(
         model,
@@ -100,9 +102,9 @@ def wgan_gp(
     batch_size: BatchSize = 256,
     lr: LearningRate = 1e-3,
 ) -> TrainingSetup:
-    """The penalty is in units of the data's deviation. Gulrajani et al., NeurIPS 2017."""
+    """The gradient penalty is on standardised real data. Gulrajani et al., NeurIPS 2017."""
     kind = network_for(data, network)
-    shape, unit = data.shape, in_unit_box(data)
+    shape, unit = data.shape, in_unit_interval(data)
     model = WGAN(shape, latent, (width,) if kind == "conv" else hidden, kind, unit, data_scale(data), n_binary, layers)
     rule = GradientPenalty(penalty)
     return adversarial_setup(model, data, Wasserstein(), steps, lr, average, penalty=rule, critic_steps=critic_steps)

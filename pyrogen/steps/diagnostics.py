@@ -18,12 +18,12 @@ def diagnose(row: Mapping[str, float]) -> str | None:
     loss, gradient = abs(row.get("critic_loss", 0.0)), row.get("gradient", 1.0)
     if std_ratio < 0.05:
         return (
-            f"the samples hardly differ from each other (std_ratio {std_ratio:.2g}): the generator has collapsed; "
+            f"the samples have collapsed (std_ratio {std_ratio:.2g}); "
             "try packed-gan, relativistic-gan or wgan-gp, a smaller lr, or larger batches"
         )
     if loss > 1e4:
         return (
-            f"the critic's loss diverges ({loss:.2g}): the critic is not kept Lipschitz; "
+            f"the critic's loss diverges ({loss:.2g}): it is not constrained; "
             "try a gradient penalty (wgan-gp), a smaller clip, or a smaller lr"
         )
     if accuracy > 0.999 and gradient < 1e-4:

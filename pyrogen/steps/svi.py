@@ -62,7 +62,7 @@ class SVI:
         store: ``"own"``, or ``"global"`` to keep the sites in Pyro's global parameter store.
 
     Raises:
-        ConfigError: if ``optim`` is not a factory of optimisers, or there is nothing to train.
+        ConfigError: if ``optim`` is not a factory of optimisers, or there are no trainable parameters.
     """
 
     def __init__(

@@ -175,7 +175,7 @@ class SVIUpdate:
             return
         if not trained:
             raise ConfigError(
-                "nothing to train: model and guide have no network, pyro.param or autoguide that requires a gradient"
+                "no trainable parameters: expected a network, pyro.param or autoguide that requires gradients"
             )
         self.optimizer.begin(trained, self.trained.sites.params)
 
@@ -200,8 +200,8 @@ class SVIUpdate:
             self._warned = True
             shape = tuple(next(t for t in passing if all(t is not ref() for ref in before)).shape)
             log.warning(
-                "the program creates a new parameter of shape %s in each step, which is not trained: "
-                "create networks and leaf tensors outside of it, or use pyro.param",
+                "the program creates a parameter of shape %s in every step; it is not trained: "
+                "create it outside the program, or use pyro.param",
                 shape,
             )
         return lasting

@@ -114,7 +114,7 @@ def restore(folder: str | Path, **parts: Stateful) -> int:
     weights |= {name: weights[other] for name, other in manifest["aliases"].items()}
     for part, stateful in parts.items():
         if part not in state:
-            raise RunError(f"{path} holds no {part!r}; it holds {', '.join(state)}")
+            raise RunError(f"{path} does not contain {part!r}; it contains {', '.join(state)}")
         named = {n.removeprefix(f"{part}."): w for n, w in weights.items() if n.startswith(f"{part}.")}
         try:
             stateful.load_state_dict(_join(named, state[part]))

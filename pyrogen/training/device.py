@@ -21,9 +21,7 @@ def pick_device(name: str = "auto") -> torch.device:
     if kind not in ("cpu", "cuda") or (index and not index.isdigit()):
         raise unknown("device", name, ("auto", "cpu", "cuda"))
     if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
-        raise ConfigError(
-            f"device {name!r} was asked for, but torch sees {torch.cuda.device_count()} CUDA devices here"
-        )
+        raise ConfigError(f"device {name!r} is not available: torch finds {torch.cuda.device_count()} CUDA devices")
     return torch.device(name)
 
 

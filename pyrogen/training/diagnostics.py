@@ -4,7 +4,7 @@ import warnings
 from typing import Any
 
 EARLY = 100
-"""The first steps, in which samples hardly differ because nothing is learned yet."""
+"""The number of first steps without diagnosis, in which the samples of an untrained generator hardly differ."""
 
 
 class DiagnosticMonitor:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pyrogen.errors import UserError
 
-ADVICE = "try a smaller --lr; the last checkpoint is from before"
+ADVICE = "try a smaller --lr; the last checkpoint precedes the divergence"
 
 
 class Diverged(UserError):

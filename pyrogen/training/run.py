@@ -76,7 +76,7 @@ class Run(Generic[C]):
         """
         path = Path(path)
         if not (path / CONFIG).is_file():
-            raise RunError(f"{path} is not a run folder: it has no {CONFIG}")
+            raise RunError(f"{path} is not a run folder: {CONFIG} is missing")
         return Run(path, schema.read(path / CONFIG))
 
     @contextmanager

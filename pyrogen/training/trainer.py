@@ -80,7 +80,7 @@ def train(run: Run[RunConfig], watch: Watcher | None = None, setup: TrainingSetu
         setup: the result of ``build(run.config)``, if it was called before.
 
     Raises:
-        Diverged: when the loss is not finite; the newest checkpoint is from before.
+        Diverged: when the loss is not finite; the newest checkpoint precedes the divergence.
         Interrupted: on SIGINT or SIGTERM, after a checkpoint.
         UserError: if the data or an option cannot be used.
     """

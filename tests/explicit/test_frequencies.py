@@ -83,7 +83,7 @@ def test_the_whole_run(tmp_path, model):
 def test_bad_input_is_named():
     digits, binary = pyrogen.load("digits"), pyrogen.load("digits-binary")
     with pytest.raises(
-        ConfigError, match=rf"32 bins in 64 dimensions has 32\^64 cells, more than {Histogram.MOST_CELLS}"
+        ConfigError, match=rf"32 bins in 64 dimensions has 32\^64 cells, more than {Histogram.MAX_CELLS}"
     ):
         histogram(digits)
     with pytest.raises(ConfigError, match=r"2\^64 cells"):

@@ -75,7 +75,7 @@ def test_log_prob_is_that_of_the_distribution(covariance, shape):
 def test_parameters_are_those_of_the_whitening_map(covariance):
     model = some(covariance, (3,))
     x = draw(5, 3)
-    W = model.log_diagonal.exp().diag() + (model.below.tril(-1) if covariance == "full" else 0)
+    W = model.log_diagonal.exp().diag() + (model.lower_triangle.tril(-1) if covariance == "full" else 0)
     white = ((x - model.mean) / model.scale) @ W.T - model.shift
     expected = Normal(0.0, 1.0).log_prob(white).sum(1) + torch.logdet(W / model.scale)
     assert torch.allclose(model.log_prob(x), expected, rtol=1e-4)

@@ -48,7 +48,7 @@ def test_contract(latents, n, x):
 
 def test_the_merge_is_the_normalised_product():
     a, b = (dist.Normal(torch.tensor([[m]]), torch.tensor([[s]])).to_event(1) for m, s in ((0.5, 0.8), (-1.0, 2.0)))
-    q = make().merged(a, b)
+    q = make().merged_posterior(a, b)
     grid = torch.linspace(-8, 8, 4001)[:, None]
     product = (a.log_prob(grid) + b.log_prob(grid)).exp()
     product = product / (product.sum() * 16 / 4000)

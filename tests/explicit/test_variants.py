@@ -130,7 +130,7 @@ def test_options_name_one_objective():
     assert objective(1.0, 0, 0.25, 1).nats == 0.25
     assert objective(4.0, 0, 0.0, 1).beta == 4.0
     assert objective(4.0, 100, 0.0, 1).beta == Warmup(100, 4.0)
-    with pytest.raises(ConfigError, match="k and free_bits name different objectives"):
+    with pytest.raises(ConfigError, match="k and free_bits select different objectives"):
         objective(1.0, 0, 0.1, 5)
     with pytest.raises(ConfigError, match="at least 1 particle; got 0"):
         objective(1.0, 0, 0.0, 0)

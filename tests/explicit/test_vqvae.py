@@ -12,7 +12,7 @@ import pyrogen
 from pyrogen.data import Split
 from pyrogen.errors import ConfigError
 from pyrogen.explicit import VQVAE, VQVAE2, GaussianLikelihood
-from pyrogen.explicit.vqvae import Sequences
+from pyrogen.explicit.vqvae import CodeSequences
 from pyrogen.measure.likelihood import bounds, pair_scores
 from pyrogen.nn.codebook import Codebook, perplexity
 from pyrogen.nn.transformer import CausalTransformer
@@ -143,8 +143,8 @@ def test_contract(make, shape, ema):
     elbo, iwae, what = bounds(model, x, k=50)
     assert (what.latent, what.deterministic_guide) == (True, True)
     model.eval()
-    nats = Sequences(model.prior_network, 3).log_prob(codes)
-    nats = nats + model.likelihood(model.decoder_output(model.embedded(codes))).log_prob(x).flatten(1).sum(1)
+    nats = CodeSequences(model.prior_network, 3).log_prob(codes)
+    nats = nats + model.likelihood(model.decoder_output(model.embed(codes))).log_prob(x).flatten(1).sum(1)
     assert torch.allclose(elbo, nats, rtol=1e-4)
     assert torch.allclose(iwae, nats, rtol=1e-4)
     assert pair_scores(model, x)[0]["log_likelihood"].kind == "lower_bound"
@@ -184,7 +184,7 @@ def test_mistakes_are_named():
     with pytest.raises(ConfigError, match="8 x 8"):
         VQVAE((1, 6, 6))
     data = pyrogen.load("digits")
-    with pytest.raises(ConfigError, match="a codebook of 20000 is larger than the data, which fill 18672 places"):
+    with pytest.raises(ConfigError, match="20000 codes exceed the 18672 grid positions of the training data"):
         recipe("vqvae")(data, codes=20_000)
     with pytest.raises(ConfigError, match="needs images"):
         recipe("vqvae2")(pyrogen.load("ring"))

@@ -19,7 +19,7 @@ from pyrogen.hybrid import AAE, VAEGAN, LabelMixture
 from pyrogen.objectives import R1Penalty
 from pyrogen.random import scoped_seed
 from pyrogen.recipes import recipe
-from pyrogen.recipes.setup import cosine
+from pyrogen.recipes.setup import cosine_schedule
 from pyrogen.steps.sequential import LatentAdversarialStep, SequentialSteps
 from pyrogen.testing import check_sampler
 
@@ -286,7 +286,7 @@ def test_codes_come_to_follow_the_prior():
     start = encoder(x).detach()
     optim = partial(Adam, lr=1e-2, betas=(0.0, 0.9))
     step = LatentAdversarialStep(
-        encoder, critic, lambda n: torch.randn(n, 2), optim=optim, penalty=R1Penalty(1.0), schedule=cosine(800)
+        encoder, critic, lambda n: torch.randn(n, 2), optim=optim, penalty=R1Penalty(1.0), schedule=cosine_schedule(800)
     )
     for _ in pyrogen.fit(step, x, steps=800, batch_size=128):
         pass

@@ -236,5 +236,5 @@ def test_a_subsampled_datum_is_rejected():
         with pyro.plate("data", len(x), dim=-2), pyro.plate("pixels", 10, subsample_size=4, dim=-1) as index:
             pyro.sample("x", dist.Normal(0.0, 1.0), obs=x[:, index])
 
-    with pytest.raises(ConfigError, match=r"'x' is in plate 'pixels', which takes 4 of 10"):
+    with pytest.raises(ConfigError, match=r"'x' is in plate 'pixels', which subsamples 4 of 10"):
         bounds(Couple(model), points(5, 10))

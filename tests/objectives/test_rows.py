@@ -168,9 +168,9 @@ def test_particles_that_cannot_be_rows_are_refused(x):
         with pyro.plate("schools", 6):
             pyro.sample("z", dist.Normal(0.1, 1.0))
 
-    with pytest.raises(ConfigError, match="3 particles repeat the rows of the batch: pass the data as an argument"):
+    with pytest.raises(ConfigError, match="3 particles are vectorised over rows of the batch: pass the data"):
         IWAE(3).loss(fixed, guide)
-    with pytest.raises(ConfigError, match="plate 'schools' of 6 does not follow its 2 rows"):
+    with pytest.raises(ConfigError, match="plate 'schools' of 6 does not have the size of its 2 rows"):
         BetaELBO(particles=3).loss(fixed, guide, torch.zeros(2))
 
     def flat(x):

@@ -20,7 +20,7 @@ from pyrogen.explicit import CVAE, BernoulliLikelihood, PartialImage, observe_qu
 from pyrogen.measure.likelihood import bounds
 from pyrogen.objectives import BetaELBO
 from pyrogen.random import scoped_seed
-from pyrogen.recipes.setup import cosine
+from pyrogen.recipes.setup import cosine_schedule
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 PUBLISHED = {1: 71.8, 2: 51.0, 3: 24.2}
@@ -39,7 +39,7 @@ def complete(observed, root=None, steps=8000, k=100, n=10_000):
     mean = data.train.tensors()[0].mean(0)
     torch.manual_seed(0)
     cvae = CVAE(data.shape, PartialImage(data.shape), 200, (500, 500), BernoulliLikelihood(), mean=mean)
-    step = pyrogen.SVI(cvae.model, cvae.guide, partial(Adam, lr=2e-3), BetaELBO(), schedule=cosine(steps))
+    step = pyrogen.SVI(cvae.model, cvae.guide, partial(Adam, lr=2e-3), BetaELBO(), schedule=cosine_schedule(steps))
     began, best, weights = time.perf_counter(), float("inf"), {}
     for t, _ in pyrogen.fit(step, data.train, steps=steps, batch_size=128, seed=0):
         if t % (steps // 20) == 0:

@@ -26,18 +26,18 @@ from pyrogen.recipes.adversarial import (
     classes_for,
     data_scale,
     log_linear,
+    optimizer_pair,
     r1_penalty,
-    two_rates,
 )
-from pyrogen.recipes.autoregressive import _units
-from pyrogen.recipes.flows import real_line
+from pyrogen.recipes.autoregressive import _standardisation
+from pyrogen.recipes.flows import to_real_line
 from pyrogen.recipes.setup import (
-    cosine,
-    in_unit_box,
+    adam_without_momentum,
+    cosine_schedule,
+    data_mean,
+    in_unit_interval,
     label_counts,
-    mean_of,
     network_for,
-    no_momentum,
     observation_model,
     require_images,
     require_labels,
@@ -69,15 +69,17 @@ def rates(make, steps):
 
 def test_cosine_in_closed_form():
     short = [min(1, (t + 1) / 11) * 0.5 * (1 + cos(pi * t / 100)) for t in range(101)]
-    assert rates(cosine(100), 101) == pytest.approx(short, abs=1e-6)  # the warm-up is a tenth, and one step more
-    assert rates(cosine(100, warmup=4), 5) == pytest.approx(
+    assert rates(cosine_schedule(100), 101) == pytest.approx(
+        short, abs=1e-6
+    )  # the warm-up is a tenth, and one step more
+    assert rates(cosine_schedule(100, warmup=4), 5) == pytest.approx(
         [min(1, (t + 1) / 4) * 0.5 * (1 + cos(pi * t / 100)) for t in range(5)], abs=1e-6
     )
-    long = rates(cosine(10_000), 300)
+    long = rates(cosine_schedule(10_000), 300)
     assert long[:201] == pytest.approx(
         [min(1, (t + 1) / 200) * 0.5 * (1 + cos(pi * t / 10_000)) for t in range(201)], abs=1e-6
     )
-    assert rates(cosine(3), 6)[3:] == pytest.approx([0, 0, 0], abs=1e-7)
+    assert rates(cosine_schedule(3), 6)[3:] == pytest.approx([0, 0, 0], abs=1e-7)
 
 
 def test_log_linear_in_closed_form():
@@ -86,9 +88,9 @@ def test_log_linear_in_closed_form():
 
 
 def test_optimisers():
-    (group,) = no_momentum(0.3)([nn.Parameter(torch.zeros(()))]).param_groups
+    (group,) = adam_without_momentum(0.3)([nn.Parameter(torch.zeros(()))]).param_groups
     assert (group["lr"], group["betas"]) == (0.3, (0.0, 0.9))
-    groups = [make([nn.Parameter(torch.zeros(()))]).param_groups[0] for make in two_rates(0.3, 4.0)]
+    groups = [make([nn.Parameter(torch.zeros(()))]).param_groups[0] for make in optimizer_pair(0.3, 4.0)]
     assert [g["lr"] for g in groups] == pytest.approx([0.3, 1.2])
     assert {g["betas"] for g in groups} == {(0.0, 0.9)}
 
@@ -216,7 +218,7 @@ def test_a_game_learns_how_often_labels_occur():
     assert setup.model.condition.probs.tolist() == pytest.approx([0.25, 0.75, 0], abs=1e-5)
     assert (setup.average, setup.step.clip, type(setup.step.terms.loss)) == (0.5, 0.3, Hinge)
     (factor,) = setup.step.schedules["critic"].lr_lambdas
-    assert [factor(t) for t in range(2)] == rates(cosine(40), 2)
+    assert [factor(t) for t in range(2)] == rates(cosine_schedule(40), 2)
     unlabelled = adversarial_setup(GAN((2,), 3, (4,), False), dataset(), Hinge(), 40, 0.01, 0.5)
     assert unlabelled.step.optimizers["critic"].param_groups[0]["betas"] == (0.0, 0.9)
 
@@ -258,24 +260,24 @@ def test_networks_by_name():
 
 
 def test_units_of_the_data():
-    assert [in_unit_box(dataset(s)) for s in ("unit", "binary", "real", "logit")] == [True, True, False, False]
+    assert [in_unit_interval(dataset(s)) for s in ("unit", "binary", "real", "logit")] == [True, True, False, False]
     data = dataset()
     x = data.train.x
-    assert torch.equal(mean_of(data), x.mean(0))
-    assert all(torch.equal(part, torch.full((1, 8, 8), 0.5)) for part in _units(IMAGES()))
-    mean, scale = _units(data)
+    assert torch.equal(data_mean(data), x.mean(0))
+    assert all(torch.equal(part, torch.full((1, 8, 8), 0.5)) for part in _standardisation(IMAGES()))
+    mean, scale = _standardisation(data)
     assert torch.equal(mean, x.mean(0))
     assert torch.equal(scale, x.std(0, correction=0))
-    (standardise,) = real_line(data)
+    (standardise,) = to_real_line(data)
     assert torch.allclose(standardise(x)[0].mean(0), torch.zeros(2), atol=1e-6)
     assert torch.allclose(standardise(x)[0].std(0, correction=0), torch.ones(2), atol=1e-6)
-    first, second = real_line(dataset("unit"))
+    first, second = to_real_line(dataset("unit"))
     z = second(first(dataset("unit").train.x)[0])[0]
     assert torch.allclose(z.mean(0), torch.zeros(2), atol=1e-5)
     with pytest.raises(ConfigError, match="a flow"):
-        real_line(dataset("binary"))
+        to_real_line(dataset("binary"))
     flat = replace(data, train=Split(torch.ones(5, 2)))
-    assert torch.equal(_units(flat)[1], torch.full((2,), 1e-6))
+    assert torch.equal(_standardisation(flat)[1], torch.full((2,), 1e-6))
 
 
 def test_a_setup_keeps_its_parts():

@@ -133,7 +133,7 @@ def test_steps_in_order():
 def test_limits_of_the_diagnosis():
     well = {"std_ratio": 0.05, "critic_loss": -1e4, "critic_accuracy": 0.999, "gradient": 1e-5}
     assert diagnose(well) is None
-    assert diagnose({"std_ratio": 0.049}).startswith("the samples hardly differ")
+    assert diagnose({"std_ratio": 0.049}).startswith("the samples have collapsed")
     assert diagnose({"critic_loss": 10_001.0}).startswith("the critic's loss diverges (1e+04)")
     assert diagnose({"critic_loss": -10_001.0}).startswith("the critic's loss diverges")
     assert diagnose({"critic_accuracy": 0.9995, "gradient": 1e-4}) is None

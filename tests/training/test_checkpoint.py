@@ -124,7 +124,7 @@ def test_other_model_is_refused(tmp_path, net):
     save(tmp_path, t=1, model=net)
     with pytest.raises(RunError, match="does not fit this model"):
         restore(tmp_path, model=nn.Linear(2, 2))
-    with pytest.raises(RunError, match="holds no 'step'"):
+    with pytest.raises(RunError, match="does not contain 'step'"):
         restore(tmp_path, step=net)
 
 

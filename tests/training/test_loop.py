@@ -131,7 +131,7 @@ def test_too_few_rows_and_wrong_sources_are_named():
         next(batches(DataLoader(TensorDataset(torch.zeros(3, 1)), batch_size=8, drop_last=True)))
     with pytest.raises(DataError, match=r"data\.train"):
         fit(Recorder(), pyrogen.load("digits"), steps=1)
-    with pytest.raises(DataError, match="Counting has no length: give a DataLoader"):
+    with pytest.raises(DataError, match="Counting has no length: pass a DataLoader"):
         fit(Recorder(), Counting(), steps=1)
     with pytest.raises(DataError, match="list"):
         fit(Recorder(), [1, 2], steps=1)

@@ -68,8 +68,8 @@ class Relativistic:
     def critic(self, data_scores: Tensor, sample_scores: Tensor) -> Tensor:
         return (sample_scores - data_scores).exp().mean()
 
-    def generator(self, sample_scores: Tensor) -> Tensor:
-        return -sample_scores.mean()
+    def generator(self, sample_scores: Tensor, data_scores: Tensor) -> Tensor:
+        return (data_scores - sample_scores).exp().mean()
 
 
 pictures, game, counter = Pictures(), Game(), Counter()
