@@ -51,7 +51,7 @@ def main() -> None:
 
     torch.manual_seed(args.seed)
     data = pyrogen.load(name).to(args.device)
-    cache = args.out / "judge" if args.smoke else None
+    cache = args.out / "classifier" if args.smoke else None
     single = pyrogen.load(name.removeprefix("stacked-"))
     classifier = get_classifier(single, cache, args.device, steps=50 if args.smoke else 2000)
     print(f"accuracy of the classifier on single test digits: {classifier.accuracy:.2%}")

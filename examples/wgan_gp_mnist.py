@@ -39,7 +39,7 @@ def main() -> None:
 
     torch.manual_seed(args.seed)
     data = pyrogen.load("digits" if args.smoke else args.data).to(args.device)
-    cache = args.out / "judge" if args.smoke else None
+    cache = args.out / "classifier" if args.smoke else None
     classifier = get_classifier(data, cache, args.device, steps=50 if args.smoke else 2000)
     print(f"accuracy of the classifier on test images: {classifier.accuracy:.2%}")
 

@@ -47,8 +47,8 @@ class CausalConv(nn.Conv2d):
         if rows == "above":
             mask[:, :, -1] = not strict
         else:
-            seeing, seen = torch.arange(outputs)[:, None] % channels, torch.arange(inputs) % channels
-            mask[:, :, 0, -1] = seeing > seen if strict else seeing >= seen
+            to, of = torch.arange(outputs)[:, None] % channels, torch.arange(inputs) % channels
+            mask[:, :, 0, -1] = to > of if strict else to >= of
         self.register_buffer("mask", mask, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -129,8 +129,8 @@ class GatedStack(nn.Module):
     def at(self, x: Tensor, i: int, j: int, c: Tensor | None = None) -> Tensor:
         """The parameters of pixel (i, j) alone, ``(batch, outputs * channel, 1, 1)``, from its receptive field."""
         top, left = max(i - self.radius, 0), max(j - self.radius, 0)
-        seen = x[:, :, top : i + 1, left : j + self.radius + 1]
-        return self(seen, c)[:, :, i - top, j - left, None, None]
+        window = x[:, :, top : i + 1, left : j + self.radius + 1]
+        return self(window, c)[:, :, i - top, j - left, None, None]
 
 
 class PixelCNN(AutoregressiveDensity):

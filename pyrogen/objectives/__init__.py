@@ -1,7 +1,7 @@
 """Training objectives: bounds on the log-likelihood for Pyro pairs, adversarial losses, and constraints on a critic.
 
-An objective of a pair is a Pyro ``ELBO``; an adversarial loss has a scalar for each player; a penalty is added to the
-critic's. None of them holds an optimiser or updates a parameter: that is done by ``pyrogen.steps``.
+An objective of a pair is a Pyro ``ELBO``; an adversarial loss consists of a critic loss and a generator loss; a penalty
+is added to the critic's. None of them holds an optimiser or updates a parameter: that is done by ``pyrogen.steps``.
 """
 
 from pyrogen.objectives.adversarial import (

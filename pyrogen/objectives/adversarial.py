@@ -1,14 +1,14 @@
-"""Losses of the two players of an adversarial game.
+"""Adversarial losses of generator and critic.
 
 A loss is an object with ``critic(real, fake)`` and ``generator(fake, real)``, both scalars to be minimised, where
-``real`` and ``fake`` are the critic's scores of data and of samples, ``(batch,)``. Optional attributes say more:
+``real`` and ``fake`` are the critic's scores of data and of samples, ``(batch,)``. Optional attributes:
 
     boundary     the score that separates data from samples, for a critic that classifies; ``None`` by default
     paired       whether only differences between the scores of data and samples matter; ``False`` by default
     uses_real    whether the generator's loss depends on ``real``; ``True`` by default. Where it is false the critic
                  is not evaluated on data for the generator's update, and ``real`` is ``None``
-    on_features  the players, of ``"critic"`` and ``"generator"``, whose loss takes ``critic.features(x)``,
-                 ``(batch, dims)``, in place of scores; none by default
+    on_features  the networks, ``"critic"`` or ``"generator"`` or both, whose loss takes ``critic.features(x)``,
+                 ``(batch, dims)``, instead of scores; none by default
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ from pyrogen.nn.mmd import gaussian_kernel, unbiased_mmd2
 
 
 class AdversarialLoss(Protocol):
-    """The loss of each player, a scalar."""
+    """A critic loss and a generator loss, each a scalar."""
 
     def critic(self, real: Tensor, fake: Tensor, /) -> Tensor:
         """The critic's loss; its gradient is taken with respect to the critic's parameters."""

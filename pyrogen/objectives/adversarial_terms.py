@@ -1,4 +1,4 @@
-"""The loss of each player of an adversarial game and the quantities logged with it, as functions of a batch."""
+"""The losses of critic and generator and the quantities logged with them, as functions of a batch."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ from pyrogen.pyro_tools.programs import drop_extra_args
 
 
 class AdversarialTerms:
-    """The losses of both players and what is logged with them.
+    """The losses of critic and generator and the logged quantities.
 
     No parameter is updated and no number is read from the device here, so each method can run as a compiled graph.
 
@@ -103,9 +103,9 @@ class AdversarialTerms:
             "generator_loss": self.loss.generator(fake_output["generator"], real_output["generator"]),
         }
 
-    def _output(self, player: str) -> Callable[..., Tensor]:
-        """What of the critic a player's loss takes: its scores or its features."""
-        if self.features is not None and player in getattr(self.loss, "on_features", ()):
+    def _output(self, network: str) -> Callable[..., Tensor]:
+        """The function of the critic on which a loss depends: its scores or its features."""
+        if self.features is not None and network in getattr(self.loss, "on_features", ()):
             return self.features
         return self.score
 

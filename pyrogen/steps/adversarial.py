@@ -51,7 +51,7 @@ class AdversarialGame:
             ``critic.features(x, y=None) -> (batch, dims)``.
         prior: ``prior(n) -> z``, on the device of the data.
         loss: ``NonSaturating()`` by default.
-        optim: makes the optimiser of each player; one for both, or a pair (generator's, critic's).
+        optim: factory of the optimisers; one for both networks, or a pair (generator's, critic's).
         critic_steps: critic updates per generator update (K), or ``critic_steps(generator_steps) -> K`` given
             the number of generator updates so far, e.g. ``wgan_critic_schedule()``.
         penalty: ``penalty(critic, real, fake, *rest)``, added to the critic's loss.
@@ -60,7 +60,7 @@ class AdversarialGame:
         noise: instance noise, ``noise(t) -> σ``: N(0, σ²) is added to every input of the critic in training step t.
             Sønderby et al., "Amortised MAP inference for image super-resolution", ICLR 2017.
         schedule: makes a learning-rate schedule of each optimiser, stepped once for each batch.
-        compile: whether each player's loss and gradients run as one compiled graph (see ``VerifiedFunction``); by
+        compile: whether each network's loss and gradients run as one compiled graph (see ``VerifiedFunction``); by
             default after ``COMPILE_AFTER`` steps.
         constant: names of attributes and variables of networks, loss and penalty that never change (see
             ``VerifiedFunction``).
@@ -135,8 +135,8 @@ class AdversarialGame:
             loss, norm = self._update("generator", self.terms.generator_terms, x, sigma, *rest)
             self.latest = {"gradient": norm, "generator_loss": loss}
             self.generator_steps, self.critic_steps_taken = self.generator_steps + 1, 0
-        for player, schedule in self.schedules.items():
-            if player == "critic" or self.generator_steps:  # torch warns of a schedule that precedes its optimiser
+        for name, schedule in self.schedules.items():
+            if name == "critic" or self.generator_steps:  # torch warns of a schedule that precedes its optimiser
                 schedule.step()
         return logs | self.latest
 
@@ -144,17 +144,17 @@ class AdversarialGame:
         """The value of a schedule in this step, as a tensor: a graph would bake in a Python number."""
         return None if schedule is None else torch.full((), schedule(self.t), device=x.device, dtype=model_dtype(x))
 
-    def _update(self, player: str, terms: Callable[..., tuple[Tensor, ...]], *args: Any) -> tuple[Tensor, ...]:
-        """Take one optimiser step of a player; return its terms, detached, and the norm of its gradient."""
-        optimizer = self.optimizers[player]
-        weights = [p for p in self._networks[player].parameters() if p.requires_grad]
-        follow(optimizer, self._networks[player].parameters())
-        begun = (self.t if player == "critic" else self.generator_steps) > 0
+    def _update(self, name: str, terms: Callable[..., tuple[Tensor, ...]], *args: Any) -> tuple[Tensor, ...]:
+        """Take one optimiser step of a network; return its terms, detached, and the norm of its gradient."""
+        optimizer = self.optimizers[name]
+        weights = [p for p in self._networks[name].parameters() if p.requires_grad]
+        follow(optimizer, self._networks[name].parameters())
+        begun = (self.t if name == "critic" else self.generator_steps) > 0
         found = None
         if begun and should_compile(self.compile, self.t):
-            found = self._verified[player](terms, args, wrt=weights, begun=True)
+            found = self._verified[name](terms, args, wrt=weights, begun=True)
         if found is None:
-            # Only this player's weights are differentiated; the other's are constants.
+            # Only this network's weights are differentiated; the other's are constants.
             values = terms(*args)
             gradients = torch.autograd.grad(values[0], weights, materialize_grads=True) if weights else ()
             found = Gradients(values, weights, gradients)
@@ -178,7 +178,7 @@ class AdversarialGame:
     diagnose = staticmethod(diagnose)
 
     def weights(self) -> dict[str, Tensor]:
-        """Parameters and buffers of both players, by name; the tensors themselves, not copies."""
+        """Parameters and buffers of both networks, by name; the tensors themselves, not copies."""
         return weights_of(self._networks)
 
     def state_dict(self) -> dict[str, Any]:
