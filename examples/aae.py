@@ -52,9 +52,9 @@ def main() -> None:
         if t % max(steps // 10, 1) == 0:
             print("  ".join([f"step {t:5d}", *(f"{name} {float(value):.3f}" for name, value in logs.items())]))
 
-    x, _ = data.test.tensors()
+    x, y = data.test.tensors()
     with torch.no_grad():
-        codes, drawn = aae.encode(x), aae.prior(len(x))
+        codes, drawn = aae.encode(x), aae.prior(len(x), y) if classes else aae.prior(len(x))
         error, baseline = (float((x_hat - x).square().mean()) for x_hat in (aae.decode(codes), x.mean(0)))
     scatter_png(codes[:, :2], drawn[:, :2], args.out / "codes.png", ("z₁", "z₂"))
     labels = torch.arange(classes).repeat_interleave(8) if classes else None

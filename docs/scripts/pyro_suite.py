@@ -26,7 +26,7 @@ GOOD = ("passed", "skipped", "xfailed")
 
 
 def slow(asked: argparse.Namespace) -> list[str]:
-    """The tests that took longer than was asked for in a run before."""
+    """The tests that took longer than ``--below`` seconds in an earlier run."""
     if asked.below is None:
         return []
     return [name for name, row in flat(asked.before).items() if row["seconds"] > asked.below]
@@ -116,12 +116,12 @@ def main() -> None:
     """Run, or compare two runs."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("checkout", type=Path, nargs="?", help="a checkout of pyro-ppl/pyro")
-    parser.add_argument("files", nargs="*", help="test files, relative to the checkout; the issue's ten by default")
+    parser.add_argument("files", nargs="*", help="test files, relative to the checkout; by default the ten files of docs/testing.md")
     parser.add_argument("--with", choices=["stock", "compiled", "svi", "svi-compiled"], default="stock")
     parser.add_argument("--code", choices=["inductor", "nodes"], default="inductor", help="how traced graphs run")
-    parser.add_argument("-k", help="pytest's choice of tests")
-    parser.add_argument("--before", type=Path, help="the JSON file of a run before")
-    parser.add_argument("--below", type=float, help="leave out tests that took more seconds in the run before")
+    parser.add_argument("-k", help="pytest's -k expression")
+    parser.add_argument("--before", type=Path, help="the JSON file of an earlier run")
+    parser.add_argument("--below", type=float, help="leave out tests that took more seconds in the earlier run")
     parser.add_argument("--exit-first", action="store_true", help="stop a file at its first failure")
     parser.add_argument("--timeout", type=int, default=900, help="seconds for one test")
     parser.add_argument("--out", type=Path, help="a JSON file to write")

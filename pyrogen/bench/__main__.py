@@ -90,7 +90,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=7, help="rounds of each implementation; the median is shown")
     parser.add_argument("--seconds", type=float, default=0.5, help="length of a round")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("-k", type=int, default=100, help="costs: draws of the importance-weighted bound")
+    parser.add_argument("-k", type=int, default=100, help="costs: importance samples of the bound")
     parser.add_argument("--widths", type=int, nargs="+", default=(100, 200, 400, 800, 1600), help="width: hidden units")
     parser.add_argument(
         "--rows", type=int, default=100_000, help="rows: the largest size; ten million take 2.4 GiB of disk"
