@@ -116,7 +116,9 @@ def main() -> None:
     """Run, or compare two runs."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("checkout", type=Path, nargs="?", help="a checkout of pyro-ppl/pyro")
-    parser.add_argument("files", nargs="*", help="test files, relative to the checkout; by default the ten files of docs/testing.md")
+    parser.add_argument(
+        "files", nargs="*", help="test files, relative to the checkout; by default the ten files of docs/testing.md"
+    )
     parser.add_argument("--with", choices=["stock", "compiled", "svi", "svi-compiled"], default="stock")
     parser.add_argument("--code", choices=["inductor", "nodes"], default="inductor", help="how traced graphs run")
     parser.add_argument("-k", help="pytest's -k expression")
