@@ -52,7 +52,7 @@ def main() -> None:
         if t % every and t != steps:
             continue
         torch.manual_seed(args.seed)  # the same samples of z at every validation
-        valid = float(step.evaluate(*data.valid.tensors())["loss"])
+        valid = float(step.evaluate(data.valid.tensors()[0])["loss"])
         print(f"step {t:5d}: loss {float(logs['loss']):.1f}, on validation data {valid:.1f} nats (negative ELBO)")
         if valid < stop.best:
             pyrogen.save(args.out / "best", t=t, model=vae)

@@ -219,5 +219,5 @@ def test_bad_input_is_named():
         pixelcnn(pyrogen.load("moons"))
     with pytest.raises(ConfigError, match="odd kernel; got 2 and 4"):
         PixelCNN((1, 8, 8), 4, 2, BernoulliLikelihood(), 4)
-    with pytest.raises(ConfigError, match="at least 1 component"):
+    with pytest.raises(ConfigError, match="components must be greater than 0; got 0"):
         made(pyrogen.load("moons"), components=0)

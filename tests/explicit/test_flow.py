@@ -165,7 +165,7 @@ def test_bad_input_is_named():
         realnvp(digits, network="con")
     with pytest.raises(ConfigError, match="did you mean 'coupling'"):
         spline(moons, form="couplin")
-    with pytest.raises(ConfigError, match="bins >= 2"):
+    with pytest.raises(ConfigError, match="bins must be greater than or equal to 2; got 1"):
         spline(moons, bins=1)
     with pytest.raises(ConfigError, match="at least 2 values"):
         coupling((1,), 2, (8,))

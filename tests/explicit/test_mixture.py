@@ -99,7 +99,7 @@ def test_one_component_starts_at_the_gaussian(covariance):
 
 
 def test_bad_input_is_named():
-    with pytest.raises(ConfigError, match=r"6 components needs as many data.*got 5"):
+    with pytest.raises(ConfigError, match=r"6 components needs at least as many data.*got 5"):
         GaussianMixture.from_clusters(torch.randn(5, 2), 6)
     with pytest.raises(ConfigError, match="did you mean 'full'"):
         GaussianMixture((2,), 3, "ful")

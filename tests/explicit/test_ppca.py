@@ -109,7 +109,7 @@ def test_latent_must_be_below_the_dimension(latent):
 
 
 def test_bad_data_are_named():
-    with pytest.raises(DataError, match="nothing outside 2 components"):
+    with pytest.raises(DataError, match="no variance outside 2 components"):
         PPCA.from_data(plane(sigma=0.0)[0], 2)
     with pytest.raises(DataError, match="NaN"):
         PPCA.from_data(torch.full((5, 3), torch.nan), 2)

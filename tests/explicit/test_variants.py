@@ -155,7 +155,7 @@ def test_the_recipe_builds_and_learns_each_variant(options):
 def test_mistakes_are_named():
     with pytest.raises(ConfigError, match=r"unknown flow 'radial' \(known: iaf, planar\)"):
         FlowPosterior(2, "radial")
-    with pytest.raises(ConfigError, match="not a FlowPosterior"):
+    with pytest.raises(ConfigError, match="got a FlowPosterior"):
         make(VampPrior(torch.zeros(1, 1, 8, 8)), FlowPosterior(4))
     data = pyrogen.load("digits-binary")
     with pytest.raises(ConfigError, match="unknown prior 'vampp'; did you mean 'vamp'"):
