@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "ROOMS",
     "SVI",
     "AdversarialGame",
     "Density",

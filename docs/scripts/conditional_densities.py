@@ -14,8 +14,7 @@ from typing import Any
 
 import torch
 
-from pyrogen.training.run import Run
-from pyrogen.training.trainer import configure, train
+from pyrogen.training import Run, configure, train
 
 MODELS = ("mixture", "realnvp", "maf", "spline", "made", "pixelcnn")
 

@@ -21,8 +21,7 @@ from torch import Tensor, nn
 from torch.distributions import Categorical, MixtureSameFamily
 
 from pyrogen import SVI
-from pyrogen.explicit import Flow, GaussianMixture, Spline
-from pyrogen.explicit.flow import autoregressive, coupling
+from pyrogen.explicit import Flow, GaussianMixture, Spline, autoregressive, coupling
 
 DIMS, BATCH, HIDDEN, BINS, LAYERS = 8, 256, (64, 64), 16, 2
 Call = Callable[[], Any]

@@ -154,7 +154,7 @@ class Conditional(nn.Module):
         if self.condition is None:
             if y is not None:
                 raise ConfigError(
-                    f"this {type(self).__name__} is unconditional: it takes no side information; got y of shape "
+                    f"this {type(self).__name__} is unconditional: pass x alone; got side information y of shape "
                     f"{tuple(y.shape)}"
                 )
             return None

@@ -23,7 +23,7 @@ def diagnose(row: Mapping[str, float]) -> str | None:
         )
     if loss > 1e4:
         return (
-            f"the critic's loss diverges ({loss:.2g}): it is not constrained; "
+            f"the critic's loss diverges ({loss:.2g}): the critic is not Lipschitz; "
             "try a gradient penalty (wgan-gp), a smaller clip, or a smaller lr"
         )
     if accuracy > 0.999 and gradient < 1e-4:

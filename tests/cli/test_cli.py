@@ -90,8 +90,15 @@ def test_train_sample_evaluate_resume(pyrogen, tmp_path, model):
     assert result["scores"]["log_likelihood"]["unit"] == "nats"
     assert {"mmd2", "c2st", "nearest_neighbour"} <= result["scores"].keys()
     assert json.loads((run / "scores.json").read_text()) == result
-    assert "log_likelihood" in pyrogen("evaluate", run, "--k", 5)[1]
     assert pyrogen("resume", run)[0] == 0
+
+
+def test_evaluate_prints_a_table(pyrogen, tmp_path):
+    assert pyrogen("train", "ppca", "--out", tmp_path / "run", *SMALL)[0] == 0
+    status, out, _ = pyrogen("evaluate", tmp_path / "run")
+    assert status == 0
+    assert "log_likelihood" in out
+    assert "= exact" in out
 
 
 def test_compare_writes_one_scorecard(pyrogen, tmp_path):

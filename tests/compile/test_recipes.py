@@ -19,15 +19,22 @@ DATA = {
     "made": "digits-binary",
     "realnvp": "digits-logit",
     "maf": "digits-logit",
+    # Convolutions are compiled with dcgan and sngan.
+    "packed-gan": "ring",
+    "relativistic-gan": "ring",
+    "wgan-gp": "ring",
 }
 OPTIONS = {
     "gaussian": {"covariance": "diagonal"},
     "wgan": {"hidden": (32,), "critic_steps": 2},
-    "wgan-gp": {"critic_steps": 2},
+    "wgan-gp": {"hidden": (32,), "critic_steps": 2},
     "dcgan": {"width": 8},
     "gan": {"r1": 0.01, "r1_start": 1.0},
     "iwae": {"hidden": (32,)},
     "spline": {"bins": 32},
+    "packed-gan": {"hidden": (32,)},
+    "relativistic-gan": {"hidden": (32,)},
+    "vaegan": {"network": "mlp", "hidden": (32,)},
 }
 EAGER = {
     "histogram": "fitted in closed form",

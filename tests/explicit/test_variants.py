@@ -14,7 +14,6 @@ from pyrogen.objectives import IWAE, BetaELBO, FreeBits, Warmup
 from pyrogen.random import scoped_seed
 from pyrogen.recipes import recipe
 from pyrogen.recipes.latent import objective
-from pyrogen.recipes.options import bind
 
 
 def make(prior=None, posterior=None):
@@ -143,7 +142,7 @@ def test_options_name_one_objective():
 )  # fmt: skip
 def test_the_recipe_builds_and_learns_each_variant(options):
     data = pyrogen.load("digits-binary")
-    setup = recipe("vae")(data, **bind(recipe("vae"), {"hidden": (32,), "latent": 4, "steps": 40, **options}))
+    setup = recipe("vae")(data, **{"hidden": (32,), "latent": 4, "steps": 40, **options})
     losses = [
         float(logs["loss"]) for _, logs in pyrogen.fit(setup.step, setup.data.train, steps=40, batch_size=64, seed=0)
     ]

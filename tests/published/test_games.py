@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import pyrogen
-from pyrogen.measure.evaluate import draw
-from pyrogen.measure.features import classifier, feature_scores
+from pyrogen.measure.evaluate import draw_samples
+from pyrogen.measure.features import feature_scores, get_classifier
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(5400)]
 
@@ -20,7 +20,7 @@ def mnist(mnist_root):
 
 @pytest.fixture(scope="module")
 def lenet(tmp_path_factory, mnist):
-    return classifier(mnist, tmp_path_factory.mktemp("judge"))
+    return get_classifier(mnist, tmp_path_factory.mktemp("judge"))
 
 
 def test_the_judge_of_digits(lenet, mnist):
@@ -47,7 +47,7 @@ def test_generators_come_near_the_test_images(trained, mnist, lenet, game):
     """10,000 samples; the published WGAN-GP scores 1.61 times the FID of the test set (Bińkowski et al., 2018)."""
     name, options = GAMES[game]
     result, seconds = trained(name, "mnist", "bf16", **options)
-    scores = feature_scores(draw(result.model, mnist, 10_000, 0), mnist, lenet)
+    scores = feature_scores(draw_samples(result.model, mnist, 10_000, 0), mnist, lenet)
     ratios = {key: scores[key].detail["ratio"] for key in ("fid", "inception_score")}
     y = torch.arange(10).repeat(200)
     right = float((lenet(result.model.sample(len(y), y))[1].argmax(1) == y).float().mean())
