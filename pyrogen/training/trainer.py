@@ -23,8 +23,8 @@ from pyrogen.training.metric_averager import MetricAverager, check_weights
 from pyrogen.training.run import Run
 from pyrogen.training.signals import Interrupted, graceful_shutdown
 
-LOGS, CHECKPOINTS, PICTURES = 200, 20, 10
-"""How many times in a run metrics are logged, checkpoints are saved and samples are drawn."""
+LOGS, CHECKPOINTS, PICTURES, CURVES = 200, 20, 10, 4
+"""How many times in a run metrics are logged, checkpoints are saved, and samples and training curves are drawn."""
 VALID_ROWS = 2000
 """How many validation data the validation loss is computed on."""
 
@@ -115,6 +115,8 @@ def train(run: Run[RunConfig], watch: Watcher | None = None, setup: TrainingSetu
                     checkpoint.save(run.path, t=t, **parts)
                 if _due(t, steps, PICTURES):
                     _draw(run, setup, weights.module, t)
+                if _due(t, steps, CURVES):
+                    curves_png(run.metrics(), run.path / "curves.png")
             if signals:
                 raise Interrupted(signals[0])
     return Trained(weights.module, setup.data, run, steps)
@@ -153,4 +155,3 @@ def _draw(run: Run[RunConfig], setup: TrainingSetup, model: nn.Module, t: int) -
     n = 64 if setup.data.is_image else 2000
     reference = setup.data.space.to_image(setup.data.test.tensors()[0][:n].cpu())
     samples_png(pictures(model, setup.data, n, run.config.seed), reference, folder / f"{t:08d}.png")
-    curves_png(run.metrics(), run.path / "curves.png")
