@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from pyrogen.explicit.likelihoods import Likelihood
 from pyrogen.explicit.mixture_likelihood import MixtureLikelihood
 from pyrogen.explicit.tractable_density import TractableDensity
-from pyrogen.nn.conditions import Condition
+from pyrogen.nn.conditions import Condition, feature_count
 from pyrogen.nn.masked import MaskedMLP
 
 
@@ -87,7 +87,7 @@ class MADE(AutoregressiveDensity):
         condition: Condition | None = None,
     ) -> None:
         likelihood = likelihood or MixtureLikelihood()
-        context = 0 if condition is None else condition.features
+        context = feature_count(condition)
         network = MaskedMLP(prod(shape), hidden, likelihood.outputs, context=context)
         nn.init.normal_(network.head.weight, std=1e-2)
         nn.init.zeros_(network.head.bias)

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from pyrogen.errors import ConfigError
 from pyrogen.explicit.autoregressive import AutoregressiveDensity
 from pyrogen.explicit.likelihoods import Likelihood
-from pyrogen.nn.conditions import Condition
+from pyrogen.nn.conditions import Condition, feature_count
 
 FIRST_KERNEL = 7
 """The kernel size of the first layer."""
@@ -166,7 +166,7 @@ class PixelCNN(AutoregressiveDensity):
         if layers < 1 or kernel < 1 or kernel % 2 == 0:
             raise ConfigError(f"pixelcnn needs layers >= 1 and an odd kernel; got {layers} and {kernel}")
         channels = shape[0]
-        width, context = -(-width // channels) * channels, 0 if condition is None else condition.features
+        width, context = -(-width // channels) * channels, feature_count(condition)
         network = GatedStack(channels, width, layers, kernel, likelihood.outputs, context)
         super().__init__(shape, likelihood, network, mean, scale, condition)
 

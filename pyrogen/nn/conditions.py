@@ -34,6 +34,11 @@ class Condition(Protocol):
         ...
 
 
+def feature_count(condition: Condition | None) -> int:
+    """The number of features that side information adds to a network's input; 0 without a condition."""
+    return 0 if condition is None else condition.features
+
+
 class Label(nn.Module):
     """A class label, ``long (batch,)``, as one of ``classes`` indicators.
 

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from pyrogen.data.dataset import Dataset
+from pyrogen.errors import ConfigError
 from pyrogen.implicit.base import Adversarial, Scale
 from pyrogen.nn.conditions import Label
 from pyrogen.objectives.adversarial import AdversarialLoss, Hinge, LeastSquares, Minimax, NonSaturating
@@ -75,6 +76,13 @@ def r1_penalty(weight: float, data: Dataset, samples: bool = False) -> R1Penalty
         return None
     scale = data_scale(data)
     return R1Penalty(weight if scale is None else weight * float(scale.scale.square().mean()), samples)
+
+
+def r1_schedule(start: float, weight: float, steps: int) -> Callable[[int], float] | None:
+    """The factor of an R1 weight that decreases from ``start`` to ``weight``; ``None`` for a constant one, start 0."""
+    if start and not weight:
+        raise ConfigError(f"r1_start needs r1 > 0; got r1_start={start}, r1={weight}")
+    return log_linear(start / weight, steps) if start else None
 
 
 def log_linear(factor: float, steps: int) -> Callable[[int], float]:

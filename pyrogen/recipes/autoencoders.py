@@ -3,10 +3,10 @@
 from functools import partial
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveInt
+from pydantic import Field, PositiveInt
 
 from pyrogen.data.dataset import Dataset
-from pyrogen.recipes.options import BatchSize, Integers, LearningRate, LoggedBatch, OneStep, Steps
+from pyrogen.recipes.options import BatchSize, Code, InputNoise, Integers, LearningRate, LoggedBatch, OneStep, Steps
 from pyrogen.recipes.registry import register
 from pyrogen.recipes.setup import TrainingSetup, data_mean, gradient_step, in_unit_interval, require_images
 from pyrogen.reconstruction import PCA, Autoencoder
@@ -17,11 +17,11 @@ from pyrogen.steps.closed_form import ClosedForm
 def autoencoder(
     data: Dataset,
     *,
-    latent: Annotated[PositiveInt, Field(description="dimension of the code, at most that of the data")] = 32,
+    latent: Code = 32,
     hidden: Annotated[
         Integers, Field(description="widths of the encoder's hidden layers, reversed for the decoder; none is linear")
     ] = (512, 256),
-    noise: Annotated[NonNegativeFloat, Field(description="σ of the noise added to the input in training")] = 0.0,
+    noise: InputNoise = 0.0,
     steps: Steps = 5000,
     batch_size: BatchSize = 256,
     lr: LearningRate = 2e-3,
@@ -35,14 +35,14 @@ def autoencoder(
 def conv_autoencoder(
     data: Dataset,
     *,
-    latent: Annotated[PositiveInt, Field(description="dimension of the code, at most that of the data")] = 32,
+    latent: Code = 32,
     width: Annotated[
         PositiveInt, Field(description="channels of the first convolution; doubled at each further one")
     ] = 16,
     pooling: Annotated[
         Literal["none", "max", "average"], Field(description="`none` for strided convolutions")
     ] = "none",
-    noise: Annotated[NonNegativeFloat, Field(description="σ of the noise added to the input in training")] = 0.0,
+    noise: InputNoise = 0.0,
     steps: Steps = 3000,
     batch_size: BatchSize = 128,
     lr: LearningRate = 2e-3,

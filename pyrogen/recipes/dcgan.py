@@ -12,6 +12,7 @@ from pyrogen.objectives.adversarial import NonSaturating
 from pyrogen.objectives.penalties import apply_spectral_norm
 from pyrogen.recipes.adversarial import LOSSES, adversarial_setup, classes_for, optimizer_pair, r1_penalty
 from pyrogen.recipes.options import (
+    AdversarialSteps,
     Average,
     BatchSize,
     Condition,
@@ -21,7 +22,6 @@ from pyrogen.recipes.options import (
     Latent,
     Layers,
     LearningRate,
-    Steps,
     Width,
 )
 from pyrogen.recipes.registry import register
@@ -45,7 +45,7 @@ def dcgan(
     critic_steps: CriticSteps = 1,
     critic_rate: CriticRate = 1.0,
     average: Average = 0.999,
-    steps: Annotated[Steps, Field(description="training steps, each with one critic update")] = 5000,
+    steps: AdversarialSteps = 5000,
     batch_size: BatchSize = 128,
     lr: LearningRate = 1e-3,
 ) -> TrainingSetup:
@@ -72,7 +72,7 @@ def sngan(
     loss: GanLoss = "hinge",
     critic_steps: CriticSteps = 1,
     average: Average = 0.999,
-    steps: Annotated[Steps, Field(description="training steps, each with one critic update")] = 5000,
+    steps: AdversarialSteps = 5000,
     batch_size: BatchSize = 64,
     lr: LearningRate = 5e-4,
 ) -> TrainingSetup:

@@ -13,7 +13,7 @@ from pyrogen.explicit.histogram import Histogram
 from pyrogen.explicit.kde import KernelDensity
 from pyrogen.explicit.mixture import GaussianMixture
 from pyrogen.explicit.ppca import PPCA
-from pyrogen.recipes.options import BatchSize, LabelCondition, LearningRate, LoggedBatch, OneStep, Steps
+from pyrogen.recipes.options import BatchSize, Covariance, LabelCondition, LearningRate, LoggedBatch, OneStep, Steps
 from pyrogen.recipes.registry import register
 from pyrogen.recipes.setup import TrainingSetup, label_condition, svi
 from pyrogen.steps.closed_form import ClosedForm
@@ -23,7 +23,7 @@ from pyrogen.steps.closed_form import ClosedForm
 def gaussian(
     data: Dataset,
     *,
-    covariance: Annotated[Literal["diagonal", "full"], Field(description="form of the covariance")] = "full",
+    covariance: Covariance = "full",
     steps: Steps = 2000,
     batch_size: BatchSize = 256,
     lr: LearningRate = 0.03,
@@ -62,7 +62,7 @@ def mixture(
     components: Annotated[
         PositiveInt, Field(description="number of Gaussians, at most the number of training data")
     ] = 10,
-    covariance: Annotated[Literal["diagonal", "full"], Field(description="form of the covariance")] = "full",
+    covariance: Covariance = "full",
     min_std: Annotated[
         PositiveFloat, Field(description="smallest standard deviation of a component, relative to that of the data")
     ] = 0.03,

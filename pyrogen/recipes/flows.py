@@ -12,7 +12,7 @@ from pyrogen.explicit.flow import Flow, autoregressive, coupling, multiscale
 from pyrogen.explicit.mixture_likelihood import MixtureLikelihood
 from pyrogen.explicit.spline import Spline
 from pyrogen.explicit.transforms import Affine, Logit, Standardise
-from pyrogen.nn.conditions import Condition
+from pyrogen.nn.conditions import feature_count
 from pyrogen.recipes.options import BaseComponents, BatchSize, LabelCondition, LearningRate, Steps, Widths
 from pyrogen.recipes.registry import register
 from pyrogen.recipes.setup import TrainingSetup, label_condition, require_images, svi
@@ -40,9 +40,9 @@ def realnvp(
     given = label_condition(data, condition)
     if network == "conv":
         require_images(data, "network=conv")
-        maps = multiscale(data.shape, layers, hidden[0], len(hidden), Affine(scale), _context(given))
+        maps = multiscale(data.shape, layers, hidden[0], len(hidden), Affine(scale), feature_count(given))
     else:
-        maps = coupling(data.shape, layers, hidden, Affine(scale), _context(given))
+        maps = coupling(data.shape, layers, hidden, Affine(scale), feature_count(given))
     return _setup(data, Flow(data.shape, [*to_real_line(data), *maps], condition=given), lr, steps)
 
 
@@ -60,7 +60,7 @@ def maf(
 ) -> TrainingSetup:
     """Papamakarios, Pavlakou and Murray, NeurIPS 2017."""
     given = label_condition(data, condition)
-    maps = [*to_real_line(data), *autoregressive(data.shape, layers, hidden, context=_context(given))]
+    maps = [*to_real_line(data), *autoregressive(data.shape, layers, hidden, context=feature_count(given))]
     return _setup(data, Flow(data.shape, maps, _base(data, hidden, components, condition), given), lr, steps)
 
 
@@ -83,7 +83,7 @@ def spline(
     """Durkan et al., NeurIPS 2019."""
     layered = {"autoregressive": autoregressive, "coupling": coupling}[form]
     given = label_condition(data, condition)
-    maps = [*to_real_line(data), *layered(data.shape, layers, hidden, Spline(bins), context=_context(given))]
+    maps = [*to_real_line(data), *layered(data.shape, layers, hidden, Spline(bins), context=feature_count(given))]
     return _setup(data, Flow(data.shape, maps, _base(data, hidden, components, condition), given), lr, steps)
 
 
@@ -95,11 +95,6 @@ def to_real_line(data: Dataset) -> list[nn.Module]:
     for step in first:
         x, _ = step(x)
     return [*first, Standardise(x.mean(0), x.std(0, correction=0).clamp_min(1e-6))]
-
-
-def _context(condition: Condition | None) -> int:
-    """The number of side-information features."""
-    return 0 if condition is None else condition.features
 
 
 def _base(data: Dataset, hidden: tuple[int, ...], components: int, condition: str) -> MADE | None:

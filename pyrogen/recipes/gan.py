@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import Field, NonNegativeFloat, PositiveInt
+from pydantic import Field, PositiveInt
 
 from pyrogen.data.dataset import Dataset
 from pyrogen.errors import ConfigError
@@ -17,24 +17,27 @@ from pyrogen.recipes.adversarial import (
     adversarial_setup,
     classes_for,
     data_scale,
-    log_linear,
     optimizer_pair,
     r1_penalty,
+    r1_schedule,
 )
 from pyrogen.recipes.options import (
     R1,
+    AdversarialSteps,
     AnyNetwork,
     Average,
     BatchSize,
     Binary,
+    ConvLayers,
+    ConvWidth,
     CriticRate,
     CriticSteps,
     GanLoss,
+    GeneratorHidden,
     Latent,
-    Layers,
     LearningRate,
-    Steps,
-    Widths,
+    MLPHidden,
+    R1Start,
 )
 from pyrogen.recipes.registry import register
 from pyrogen.recipes.setup import TrainingSetup, in_unit_interval, network_for
@@ -45,29 +48,21 @@ def gan(
     data: Dataset,
     *,
     latent: Latent = 64,
-    hidden: Annotated[Widths, Field(description="widths of the generator's hidden layers, reversed for the critic")] = (
-        256,
-        256,
-    ),
+    hidden: GeneratorHidden = (256, 256),
     loss: GanLoss = "non_saturating",
     r1: R1 = 0.0,
-    r1_start: Annotated[
-        NonNegativeFloat,
-        Field(description="initial γ, decreased log-linearly to `r1` over 60% of the steps; 0 for a constant γ"),
-    ] = 0.0,
+    r1_start: R1Start = 0.0,
     n_binary: Binary = 0,
     critic_steps: CriticSteps = 1,
     critic_rate: CriticRate = 1.0,
     average: Average = 0.998,
-    steps: Annotated[Steps, Field(description="training steps, each with one critic update")] = 8000,
+    steps: AdversarialSteps = 8000,
     batch_size: BatchSize = 256,
     lr: LearningRate = 1e-3,
 ) -> TrainingSetup:
     """Fully connected networks; ``r1_start`` makes γ decrease during training. Goodfellow et al., NeurIPS 2014."""
-    if r1_start and not r1:
-        raise ConfigError(f"r1_start needs r1 > 0; got r1_start={r1_start}, r1={r1}")
+    penalty_schedule = r1_schedule(r1_start, r1, steps)
     model = GAN(data.shape, latent, hidden, unit=in_unit_interval(data), scale=data_scale(data), n_binary=n_binary)
-    penalty_schedule = log_linear(r1_start / r1, steps) if r1_start else None
     return adversarial_setup(
         model, data, LOSSES[loss](), steps, lr, average, optimizer_pair(lr, critic_rate),
         penalty=r1_penalty(r1, data), penalty_schedule=penalty_schedule, critic_steps=critic_steps,
@@ -79,14 +74,11 @@ def cgan(
     data: Dataset,
     *,
     latent: Latent = 64,
-    hidden: Annotated[Widths, Field(description="widths of the generator's hidden layers, reversed for the critic")] = (
-        256,
-        256,
-    ),
+    hidden: GeneratorHidden = (256, 256),
     loss: GanLoss = "non_saturating",
     critic_steps: CriticSteps = 1,
     average: Average = 0.998,
-    steps: Annotated[Steps, Field(description="training steps, each with one critic update")] = 8000,
+    steps: AdversarialSteps = 8000,
     batch_size: BatchSize = 256,
     lr: LearningRate = 1e-3,
 ) -> TrainingSetup:
@@ -106,17 +98,14 @@ def packed_gan(
     ] = 2,
     latent: Latent = 16,
     n_binary: Binary = 0,
-    hidden: Annotated[Widths, Field(description="widths of the hidden layers, for `mlp`")] = (128, 128, 128),
-    width: Annotated[PositiveInt, Field(description="channels at the image side, for `conv`")] = 32,
-    layers: Annotated[
-        Layers,
-        Field(description="convolutions of each network, for `conv`; 0: until a side is below 8, and at least 2"),
-    ] = 0,
+    hidden: MLPHidden = (128, 128, 128),
+    width: ConvWidth = 32,
+    layers: ConvLayers = 0,
     network: AnyNetwork = "auto",
     r1: R1 = 0.005,
     critic_steps: CriticSteps = 1,
     average: Average = 0.998,
-    steps: Annotated[Steps, Field(description="training steps, each with one critic update")] = 8000,
+    steps: AdversarialSteps = 8000,
     batch_size: BatchSize = 256,
     lr: LearningRate = 1e-3,
 ) -> TrainingSetup:

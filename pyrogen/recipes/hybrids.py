@@ -16,14 +16,15 @@ from pyrogen.recipes.options import (
     AnyNetwork,
     Average,
     BatchSize,
+    ConvWidth,
     EncoderHidden,
+    JointSteps,
     Latent,
     LearningRate,
+    MLPHidden,
     Network,
     Observation,
     Sigma,
-    Steps,
-    Widths,
 )
 from pyrogen.recipes.registry import register
 from pyrogen.recipes.setup import (
@@ -56,7 +57,7 @@ def aae(
     sigma: Sigma = "learned",
     r1: Annotated[NonNegativeFloat, Field(description="γ of R1 on the critic of codes, at prior samples")] = 1.0,
     average: Average = 0.998,
-    steps: Annotated[Steps, Field(description="training steps, each with both updates")] = 10_000,
+    steps: JointSteps = 10_000,
     batch_size: BatchSize = 256,
     lr: Annotated[
         LearningRate, Field(description="learning rate of the reconstruction; twice that in the adversarial step")
@@ -80,8 +81,8 @@ def vaegan(
     data: Dataset,
     *,
     latent: Latent = 32,
-    hidden: Annotated[Widths, Field(description="widths of the hidden layers, for `mlp`")] = (256, 256),
-    width: Annotated[PositiveInt, Field(description="channels at the image side, for `conv`")] = 32,
+    hidden: MLPHidden = (256, 256),
+    width: ConvWidth = 32,
     network: AnyNetwork = "auto",
     features: Annotated[
         PositiveInt, Field(description="critic features in which the reconstruction error is measured")
@@ -90,7 +91,7 @@ def vaegan(
         PositiveFloat, Field(description="σ of the features, relative to their deviation; smaller reconstructs better")
     ] = 0.3,
     average: Average = 0.998,
-    steps: Annotated[Steps, Field(description="training steps, each with both updates")] = 6000,
+    steps: JointSteps = 6000,
     batch_size: BatchSize = 128,
     lr: Annotated[
         LearningRate, Field(description="learning rate of the VAE; a fifth of it in the adversarial step")

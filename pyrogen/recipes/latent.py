@@ -14,11 +14,15 @@ from pyrogen.explicit.posteriors import FlowPosterior
 from pyrogen.explicit.priors import VampPrior
 from pyrogen.explicit.vae import VAE
 from pyrogen.explicit.vqvae import VQVAE, VQVAE2
-from pyrogen.nn.conditions import Attributes, Condition, Label, PartialImage, observe_quadrants
+from pyrogen.nn.conditions import Attributes, Condition, PartialImage, observe_quadrants
 from pyrogen.objectives.elbo import IWAE, BetaELBO, FreeBits, Objective, Warmup
 from pyrogen.recipes.options import (
     BatchSize,
     Beta,
+    CodebookAverages,
+    CodeDimension,
+    Codes,
+    ConvChannels,
     EncoderHidden,
     FreeNats,
     KLWarmup,
@@ -27,6 +31,7 @@ from pyrogen.recipes.options import (
     Network,
     Observation,
     Particles,
+    PriorWidth,
     Sigma,
     Steps,
     Widths,
@@ -36,11 +41,10 @@ from pyrogen.recipes.setup import (
     TrainingSetup,
     data_mean,
     gradient_step,
-    label_counts,
     observation_model,
     require_images,
-    require_labels,
     svi,
+    training_label,
 )
 
 
@@ -127,11 +131,11 @@ def ladder_vae(
 def vqvae(
     data: Dataset,
     *,
-    codes: Annotated[int, Field(ge=2, description="K, the size of each codebook")] = 512,
-    dim: Annotated[PositiveInt, Field(description="dimension of a codebook vector")] = 32,
-    width: Annotated[PositiveInt, Field(description="channels of the convolutions")] = 32,
-    ema: Annotated[bool, Field(description="learn the codebook by moving averages, else by a loss")] = True,
-    prior_width: Annotated[PositiveInt, Field(multiple_of=4, description="width of the prior's transformer")] = 64,
+    codes: Codes = 512,
+    dim: CodeDimension = 32,
+    width: ConvChannels = 32,
+    ema: CodebookAverages = True,
+    prior_width: PriorWidth = 64,
     likelihood: Observation = "auto",
     sigma: Sigma = "learned",
     steps: Steps = 5000,
@@ -146,11 +150,11 @@ def vqvae(
 def vqvae2(
     data: Dataset,
     *,
-    codes: Annotated[int, Field(ge=2, description="K, the size of each codebook")] = 512,
-    dim: Annotated[PositiveInt, Field(description="dimension of a codebook vector")] = 32,
-    width: Annotated[PositiveInt, Field(description="channels of the convolutions")] = 32,
-    ema: Annotated[bool, Field(description="learn the codebook by moving averages, else by a loss")] = True,
-    prior_width: Annotated[PositiveInt, Field(multiple_of=4, description="width of the prior's transformer")] = 64,
+    codes: Codes = 512,
+    dim: CodeDimension = 32,
+    width: ConvChannels = 32,
+    ema: CodebookAverages = True,
+    prior_width: PriorWidth = 64,
     likelihood: Observation = "auto",
     sigma: Sigma = "learned",
     steps: Steps = 5000,
@@ -204,7 +208,7 @@ def objective(beta: float, warmup: int, free_bits: float, k: int) -> Objective:
 def _subset(data: Dataset, n: int) -> Tensor:
     """Up to ``n`` training data, equally spaced in the split."""
     x, *_ = data.train.tensors()
-    return x[:: max(len(x) // max(n, 1), 1)][:n]
+    return x[:: max(len(x) // n, 1)][:n]
 
 
 @register("explicit", "lower bound", "conditional VAE given a label, attributes or part of the image")
@@ -234,8 +238,7 @@ def cvae(
     """Sohn, Lee and Yan, NeurIPS 2015."""
     given: Condition
     if condition == "label":
-        require_labels(data, "condition=label")
-        given = Label(len(data.classes), label_counts(data))
+        given = training_label(data)
     elif condition == "attributes":
         y = data.train.y
         if y is None or y.ndim != 2:

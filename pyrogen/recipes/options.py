@@ -79,11 +79,22 @@ Condition = Annotated[
     Literal["auto", "label", "none"],
     Field(description="`label` conditions both networks on the class; `auto` does so where the data have labels"),
 ]
+Codes = Annotated[int, Field(ge=2, description="K, the size of each codebook")]
+CodeDimension = Annotated[PositiveInt, Field(description="dimension of a codebook vector")]
+ConvChannels = Annotated[PositiveInt, Field(description="channels of the convolutions")]
+CodebookAverages = Annotated[bool, Field(description="learn the codebook by moving averages, else by a loss")]
+PriorWidth = Annotated[PositiveInt, Field(multiple_of=4, description="width of the prior's transformer")]
 Beta = Annotated[NonNegativeFloat, Field(description="weight of the KL divergence")]
 KLWarmup = Annotated[NonNegativeInt, Field(description="steps over which the weight increases from 0")]
 FreeNats = Annotated[NonNegativeFloat, Field(description="λ, free nats for each latent dimension")]
 Particles = Annotated[PositiveInt, Field(description="importance samples of the objective")]
 
+Code = Annotated[PositiveInt, Field(description="dimension of the code, at most that of the data")]
+InputNoise = Annotated[NonNegativeFloat, Field(description="σ of the noise added to the input in training")]
+Covariance = Annotated[Literal["diagonal", "full"], Field(description="form of the covariance")]
+
+AdversarialSteps = Annotated[Steps, Field(description="training steps, each with one critic update")]
+JointSteps = Annotated[Steps, Field(description="training steps, each with both updates")]
 CriticSteps = Annotated[PositiveInt, Field(description="critic updates per generator update")]
 CriticRate = Annotated[PositiveFloat, Field(description="learning rate of the critic, relative to the generator's")]
 Average = Annotated[Decay, Field(description="decay of the exponential moving average of the weights")]
@@ -92,12 +103,25 @@ GanLoss = Annotated[
 ]
 Binary = Annotated[NonNegativeInt, Field(description="coordinates of z that are -1 or 1; at most `latent`")]
 Width = Annotated[PositiveInt, Field(description="channels at the image side; doubled at each halving of its size")]
+GeneratorHidden = Annotated[
+    Widths, Field(description="widths of the generator's hidden layers, reversed for the critic")
+]
+MLPHidden = Annotated[Widths, Field(description="widths of the hidden layers, for `mlp`")]
+ConvWidth = Annotated[PositiveInt, Field(description="channels at the image side, for `conv`")]
 Layers = Annotated[
     NonNegativeInt,
     Field(description="convolutions of each network; 0: until a side is below 8, and at least 2"),
 ]
+ConvLayers = Annotated[
+    Layers,
+    Field(description="convolutions of each network, for `conv`; 0: until a side is below 8, and at least 2"),
+]
 R1 = Annotated[
     NonNegativeFloat, Field(description="γ of R1, for real data in units of their variance; 0 for no penalty")
+]
+R1Start = Annotated[
+    NonNegativeFloat,
+    Field(description="initial γ, decreased log-linearly to `r1` over 60% of the steps; 0 for a constant γ"),
 ]
 
 

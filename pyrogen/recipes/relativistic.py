@@ -5,13 +5,13 @@ from typing import Annotated
 from pydantic import Field, NonNegativeFloat
 
 from pyrogen.data.dataset import Dataset
-from pyrogen.errors import ConfigError
 from pyrogen.implicit.base import Adversarial
 from pyrogen.implicit.dcgan import DCGAN
 from pyrogen.implicit.gan import GAN
 from pyrogen.objectives.adversarial import Relativistic
-from pyrogen.recipes.adversarial import adversarial_setup, data_scale, log_linear, optimizer_pair, r1_penalty
+from pyrogen.recipes.adversarial import adversarial_setup, data_scale, optimizer_pair, r1_penalty, r1_schedule
 from pyrogen.recipes.options import (
+    AdversarialSteps,
     AnyNetwork,
     Average,
     BatchSize,
@@ -22,7 +22,7 @@ from pyrogen.recipes.options import (
     Latent,
     Layers,
     LearningRate,
-    Steps,
+    R1Start,
     Width,
 )
 from pyrogen.recipes.registry import register
@@ -43,20 +43,16 @@ def relativistic_gan(
         NonNegativeFloat,
         Field(description="γ of R1 and R2, for real data in units of their variance; 0 for no penalties"),
     ] = 6e-4,
-    r1_start: Annotated[
-        NonNegativeFloat,
-        Field(description="initial γ, decreased log-linearly to `r1` over 60% of the steps; 0 for a constant γ"),
-    ] = 0.25,
+    r1_start: R1Start = 0.25,
     critic_steps: CriticSteps = 1,
     critic_rate: CriticRate = 2.0,
     average: Average = 0.998,
-    steps: Annotated[Steps, Field(description="training steps, each with one critic update")] = 8000,
+    steps: AdversarialSteps = 8000,
     batch_size: BatchSize = 512,
     lr: LearningRate = 1.5e-3,
 ) -> TrainingSetup:
     """Relativistic pairing loss with R1 and R2, as in R3GAN. Huang et al., NeurIPS 2024."""
-    if r1_start and not r1:
-        raise ConfigError(f"r1_start needs r1 > 0; got r1_start={r1_start}, r1={r1}")
+    penalty_schedule = r1_schedule(r1_start, r1, steps)
     unit = in_unit_interval(data)
     if network_for(data, network) == "conv":
         # R1 and R2 need scores that do not depend on other rows: no BatchNorm in the critic.
@@ -66,6 +62,6 @@ def relativistic_gan(
     return adversarial_setup(
         model, data, Relativistic(), steps, lr, average, optimizer_pair(lr, critic_rate),
         penalty=r1_penalty(r1, data, samples=True),
-        penalty_schedule=log_linear(r1_start / r1, steps) if r1_start else None,
+        penalty_schedule=penalty_schedule,
         critic_steps=critic_steps,
     )  # fmt: skip

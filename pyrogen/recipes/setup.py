@@ -106,12 +106,15 @@ def label_counts(data: Dataset) -> Tensor:
     return torch.bincount(data.train.y, minlength=len(data.classes))
 
 
-def label_condition(data: Dataset, condition: str) -> Label | None:
-    """The condition of a density: ``None``, or a ``Label`` with the frequencies in training as p(y)."""
-    if condition == "none":
-        return None
+def training_label(data: Dataset) -> Label:
+    """The class label as side information, with the frequencies in training as p(y)."""
     require_labels(data, "condition=label")
     return Label(len(data.classes), label_counts(data))
+
+
+def label_condition(data: Dataset, condition: str) -> Label | None:
+    """The condition of a density: ``None``, or a ``Label`` with the frequencies in training as p(y)."""
+    return None if condition == "none" else training_label(data)
 
 
 def network_for(data: Dataset, name: str) -> str:

@@ -3,28 +3,27 @@
 from functools import partial
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat
 from torch.optim import RMSprop
 
 from pyrogen.data.dataset import Dataset
 from pyrogen.implicit.wgan import WGAN
 from pyrogen.objectives.adversarial import Wasserstein
 from pyrogen.objectives.penalties import GradientPenalty
-from pyrogen.recipes.adversarial import (
-    adversarial_setup,
-    data_scale,
-)
+from pyrogen.recipes.adversarial import adversarial_setup, data_scale
 from pyrogen.recipes.options import (
+    AdversarialSteps,
     AnyNetwork,
     Average,
     BatchSize,
     Binary,
+    ConvLayers,
+    ConvWidth,
     CriticSteps,
     Latent,
-    Layers,
     LearningRate,
+    MLPHidden,
     Network,
-    Steps,
     Widths,
 )
 from pyrogen.recipes.registry import register
@@ -59,7 +58,7 @@ def wgan(
         ),
     ] = False,
     average: Average = 0.998,
-    steps: Annotated[Steps, Field(description="training steps, each with one critic update")] = 10_000,
+    steps: AdversarialSteps = 10_000,
     batch_size: BatchSize = 128,
     lr: LearningRate = 1e-3,
 ) -> TrainingSetup:
@@ -88,17 +87,14 @@ def wgan_gp(
     *,
     latent: Latent = 64,
     n_binary: Binary = 0,
-    hidden: Annotated[Widths, Field(description="widths of the hidden layers, for `mlp`")] = (128, 128, 128),
-    width: Annotated[PositiveInt, Field(description="channels at the image side, for `conv`")] = 32,
-    layers: Annotated[
-        Layers,
-        Field(description="convolutions of each network, for `conv`; 0: until a side is below 8, and at least 2"),
-    ] = 0,
+    hidden: MLPHidden = (128, 128, 128),
+    width: ConvWidth = 32,
+    layers: ConvLayers = 0,
     network: AnyNetwork = "auto",
     penalty: Annotated[PositiveFloat, Field(description="λ, weight of the gradient penalty")] = 1.0,
     critic_steps: CriticSteps = 2,
     average: Average = 0.998,
-    steps: Annotated[Steps, Field(description="training steps, each with one critic update")] = 10_000,
+    steps: AdversarialSteps = 10_000,
     batch_size: BatchSize = 256,
     lr: LearningRate = 1e-3,
 ) -> TrainingSetup:
