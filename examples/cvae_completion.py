@@ -60,7 +60,7 @@ def main() -> None:
 
     x, y = (part[:ROWS] for part in data.test.tensors())
     columns = [y, *(cvae.sample_mean(ROWS, y) for _ in range(COMPLETIONS)), x]
-    images = torch.stack([data.space.to_image(c) for c in columns], 1).flatten(0, 1)
+    images = torch.stack([data.space.to_user(c) for c in columns], 1).flatten(0, 1)
     grid_png(images, args.out / "completions.png", columns=len(columns))
     print(f"observed | {COMPLETIONS} completions | original, one row per image: {args.out / 'completions.png'}")
 

@@ -46,7 +46,7 @@ def main() -> None:
     for t, logs in pyrogen.fit(step, data.train, steps=steps, batch_size=128, seed=args.seed):
         if t % max(steps // 10, 1) == 0:
             print("  ".join([f"step {t:5d}", *(f"{name} {float(value):.3f}" for name, value in logs.items())]))
-            pictures = data.space.to_image(dcgan.sample(64 if labels is None else len(labels), labels))
+            pictures = data.space.to_user(dcgan.sample(64 if labels is None else len(labels), labels))
             grid_png(pictures, args.out / f"samples-{t:06d}.png", columns=8)
             pyrogen.save(args.out, t=t, model=dcgan, step=step)
 

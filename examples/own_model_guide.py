@@ -73,7 +73,7 @@ def main() -> None:
     print(f"closed form: {exact_log_likelihood(step, data.test.tensors()[0]):.2f} nats (exact)")
 
     card = pyrogen.compare(["gaussian"], "digits", own={"factors": step}, steps=steps, seed=args.seed, out=args.out)
-    samples_png(data.space.to_image(step.sample(64)), path=args.out / "samples.png")
+    samples_png(data.space.to_user(step.sample(64)), path=args.out / "samples.png")
     for name, entry in card["models"].items():
         score = entry["scores"]["log_likelihood"]
         print(f"{name}: {score['value']:.2f} {score['unit']} ({score['kind']})")

@@ -75,14 +75,14 @@ def main() -> None:
     for t, _ in loop:
         average.update(gan)
         if t % max(steps // 10, 1) == 0:
-            drawn = data.space.to_image(in_chunks(average.module, min(samples, 5000)))
+            drawn = data.space.to_user(in_chunks(average.module, min(samples, 5000)))
             scores = mode_count_scores(stacked_modes(drawn, classifier), 1000)
             found, divergence = scores["modes"].value, scores["reverse_kl"].value
             print(f"step {t:6d}: {found} modes, KL {divergence:.3f} ({len(drawn)} samples)")
             grid_png(drawn[:64].cpu(), args.out / f"samples-{t:06d}.png", columns=8)
             pyrogen.save(args.out, t=t, model=gan, step=step, average=average)
 
-    drawn = data.space.to_image(in_chunks(average.module, samples))
+    drawn = data.space.to_user(in_chunks(average.module, samples))
     for name, score in mode_count_scores(stacked_modes(drawn, classifier), 1000).items():
         print(
             f"{name}: {score.value:.4g} {score.unit}; perfect sampler {score.detail['floor']:.4g} ({samples} samples)"

@@ -59,7 +59,7 @@ def main() -> None:
         average.update(wgan)
         if t % max(steps // 10, 1) == 0:
             print("  ".join([f"step {t:6d}", *(f"{name} {float(value):.3f}" for name, value in logs.items())]))
-            pictures = data.space.to_image(average.module.sample(64))
+            pictures = data.space.to_user(average.module.sample(64))
             grid_png(pictures, args.out / f"samples-{t:06d}.png", columns=8)
             pyrogen.save(args.out, t=t, model=wgan, step=step, average=average)
 

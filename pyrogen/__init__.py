@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         training,
     )
     from pyrogen.comparison.compare import compare
-    from pyrogen.data.datasets import load
+    from pyrogen.data.loading import load
     from pyrogen.measure.evaluate import evaluate
     from pyrogen.protocols import Density, Implicit, LatentVariable, Pair, Sampler, Score, Stateful, Step
     from pyrogen.steps.adversarial import AdversarialGame
@@ -93,7 +93,7 @@ _HOMES = {
     "compare": "comparison.compare",
     "evaluate": "measure.evaluate",
     "fit": "training.loop",
-    "load": "data.datasets",
+    "load": "data.loading",
     "restore": "training.checkpoint",
     "save": "training.checkpoint",
 }

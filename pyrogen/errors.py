@@ -12,6 +12,10 @@ class DataError(UserError):
     """Invalid data: unreadable, out of range, of different shapes, or too few."""
 
 
+class DataWarning(UserWarning):
+    """Data that can be used, but have a property that changes what a model or a likelihood of them means."""
+
+
 class RunError(UserError):
     """Invalid run folder: missing, not writable, in use, or without a valid checkpoint."""
 

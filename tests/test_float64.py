@@ -88,7 +88,7 @@ def test_a_data_set_under_a_default_of_float64(name):
     for split in (data.train, data.valid, data.test):
         x, *_ = split.read(slice(0, 8), torch.Generator().manual_seed(0))
         assert x.dtype == torch.float64
-        assert data.space.to_image(x).dtype == torch.float64
+        assert data.space.to_user(x).dtype == torch.float64
     if data.truth is not None:
         assert data.truth.log_prob(data.test.x[:8]).dtype == torch.float64
         assert data.truth.modes is None or data.truth.modes.dtype == torch.float64

@@ -15,7 +15,7 @@ from torch.optim import Adam
 from pyrogen.bench.pairs import pyrogen_contender
 from pyrogen.bench.timing import synchronise
 from pyrogen.bench.workloads import PAIRS
-from pyrogen.data.datasets import load
+from pyrogen.data.loading import load
 from pyrogen.data.memmap import MemoryMapped
 from pyrogen.explicit.likelihoods import DiscretizedLogisticLikelihood
 from pyrogen.explicit.vae import VAE

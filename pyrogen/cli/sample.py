@@ -48,7 +48,7 @@ def sample(
         _check_label(trained.model, data.classes, label)
         y = torch.full((n,), label, device=data.test.device)
     if out.suffix == ".png":
-        reference = data.space.to_image(data.test.tensors()[0][:2000]).cpu()
+        reference = data.space.to_user(data.test.tensors()[0][:2000]).cpu()
         write_whole(out, samples_png(pictures(trained.model, data, n, seed, y), reference))
     else:
         write_whole(out, _array(trained, n, seed, y))

@@ -12,7 +12,7 @@ from pyrogen.comparison.anchors import anchors
 from pyrogen.comparison.config import DEFAULT_MODELS, ComparisonConfig, prepare
 from pyrogen.comparison.scoring import aggregate_seeds, device_of, family, score_model
 from pyrogen.data.dataset import Dataset
-from pyrogen.data.datasets import load
+from pyrogen.data.loading import load
 from pyrogen.errors import ConfigError
 from pyrogen.files import write_whole
 from pyrogen.protocols import Sampler
@@ -132,7 +132,7 @@ def _write(run: Run[ComparisonConfig], results: _Results, data: Dataset) -> dict
         "anchors": anchors(data, config.seed),
     }
     write_whole(run.path / "scores.json", json.dumps(card, indent=1).encode())
-    real = data.space.to_image(data.test.tensors()[0][:REPORT_SAMPLES])
+    real = data.space.to_user(data.test.tensors()[0][:REPORT_SAMPLES])
     settings = config.model_dump() | {"options": results.options}
     write_report(run.path / "report.html", card, results.shown, real, results.curves, settings)
     return {**card, "folder": str(run.path)}

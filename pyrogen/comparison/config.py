@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, PositiveInt
 
-from pyrogen.data.datasets import load
+from pyrogen.data.loading import load
 from pyrogen.training.config import Config, RunConfig, configure
 from pyrogen.training.run import Run, free_path
 from pyrogen.training.trainer import build

@@ -1,20 +1,26 @@
 """Data sets by name, a user's own files, toy densities with known likelihood, and batches."""
 
 from pyrogen.data.batches import batches
+from pyrogen.data.columns import Column
 from pyrogen.data.dataset import Dataset, Split
-from pyrogen.data.datasets import Entry, load, names
-from pyrogen.data.images import RawData, from_array, from_folder
-from pyrogen.data.noise import Binarise, Dequantise
+from pyrogen.data.datasets import Entry, names
+from pyrogen.data.images import from_array, from_folder
+from pyrogen.data.loading import load
+from pyrogen.data.noise import Binarise, Dequantise, ReadColumns
 from pyrogen.data.space import Space
+from pyrogen.data.table import RawData, ReadOptions
 from pyrogen.data.toy import TOYS, ToyDensity
 
 __all__ = [
     "TOYS",
     "Binarise",
+    "Column",
     "Dataset",
     "Dequantise",
     "Entry",
     "RawData",
+    "ReadColumns",
+    "ReadOptions",
     "Space",
     "Split",
     "ToyDensity",

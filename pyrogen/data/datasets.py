@@ -1,6 +1,5 @@
-"""Data sets by name, or a user's own by path, each with three splits and the space of its data."""
+"""The catalogue of named data sets, each with three splits and the space of its data."""
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -10,15 +9,13 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from pyrogen.data.dataset import Dataset, Noise, Split
-from pyrogen.data.images import from_array, from_folder
+from pyrogen.data.dataset import Noise
 from pyrogen.data.memmap import MemoryMapped
 from pyrogen.data.mnist_cifar import read_cifar10, read_idx
-from pyrogen.data.noise import Binarise, Dequantise
-from pyrogen.data.space import Space
+from pyrogen.data.noise import Binarise, Dequantise, ReadColumns
+from pyrogen.data.space import Space, real_space
 from pyrogen.data.toy import TOYS, ToyDensity
-from pyrogen.errors import DataError, unknown
-from pyrogen.random import derive, generator
+from pyrogen.random import generator
 
 Stored = tuple[Tensor | MemoryMapped, Tensor | None]
 """The stored rows of one split, and their labels."""
@@ -27,7 +24,6 @@ Sizes = tuple[int, int, int]
 """The number of rows in ``train``, ``valid`` and ``test``."""
 
 _DIGITS_SIZES = (1_167, 180, 450)
-_MAX_HELD_OUT = 10_000  # for rows on disk: validation and test rows are loaded into memory
 _TOY_SIZES = (100_000, 10_000, 10_000)
 
 
@@ -41,7 +37,7 @@ class Entry:
         space: the space of the data.
         source: where the data come from.
         read: ``(root, seed) -> [train, valid, test]``, the stored rows.
-        noise: the map from stored rows to data; ``None`` if rows are the data.
+        noise: returns the map from stored rows to data in model coordinates; ``None`` if rows are the data.
         classes: the class names by label; empty where there are no labels.
         truth: the true density, for toy data.
     """
@@ -51,7 +47,7 @@ class Entry:
     space: Space
     source: str
     read: Callable[[Path, int], list[Stored]]
-    noise: Noise | None = None
+    noise: Callable[[Space], Noise] | None = None
     classes: tuple[str, ...] = ()
     truth: ToyDensity | None = None
 
@@ -65,60 +61,8 @@ def names() -> Mapping[str, Entry]:
     return _CATALOGUE
 
 
-def load(name: str | Path, root: str | Path | None = None, seed: int = 0) -> Dataset:
-    """Load a data set. Noise is resampled on every read of ``train``, and drawn once for ``valid`` and ``test``.
-
-    A user's own data (see ``from_folder`` and ``from_array``) are shuffled and split 8 : 1 : 1.
-
-    Args:
-        name: one of ``names()``, or the path of a folder of images, a ``.npy`` or a ``.npz`` file.
-        root: the folder of named data sets, in torchvision's layout; missing ones are downloaded into it. By default
-            ``$PYROGEN_DATA``, else the folder ``pyrogen`` in the user's cache.
-        seed: the seed of the noise in ``valid`` and ``test``, of the splits of ``digits`` and a user's data, and of
-            toy samples. The splits of other data sets are fixed.
-
-    Raises:
-        ConfigError: on an unknown name, with the closest known one.
-        DataError: if the data are missing, damaged or too few.
-    """
-    entry = _CATALOGUE.get(str(name)) or _user_entry(name)
-    train, valid, test = (Split(x, y, entry.noise, space=entry.space) for x, y in entry.read(_root(root), seed))
-    valid, test = valid.freeze_noise(derive(seed, "valid")), test.freeze_noise(derive(seed, "test"))
-    return Dataset(str(name), train, valid, test, entry.shape, entry.space, entry.classes, entry.truth)
-
-
-def _root(given: str | Path | None) -> Path:
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "pyrogen")
-    return Path(given or os.environ.get("PYROGEN_DATA") or cache).expanduser()
-
-
-def _user_entry(name: str | Path) -> Entry:
-    """Return the entry of a user's own data; raise ``ConfigError`` if ``name`` is neither a path nor a known name."""
-    path = Path(name).expanduser()
-    is_array = path.suffix.lower() in (".npy", ".npz")
-    is_path = isinstance(name, Path) or is_array or os.sep in name or "/" in name
-    if not name or not (is_path or path.exists()):
-        raise unknown("data set", str(name), _CATALOGUE)
-    if not path.exists():
-        raise DataError(f"{name}: no such file or folder")
-    if not (path.is_dir() or is_array):
-        raise DataError(f"{name}: expected a folder of images, a .npy or a .npz file")
-    x, y, classes, space = from_folder(path) if path.is_dir() else from_array(path)
-    if len(x) < 3:
-        raise DataError(f"{name}: expected at least 3 rows, for training, validation and test; got {len(x)}")
-    tenth = max(1, len(x) // 10)
-    if isinstance(x, MemoryMapped):
-        tenth = min(tenth, x.rows_in_memory(_MAX_HELD_OUT))
-    sizes = (len(x) - 2 * tenth, tenth, tenth)
-
-    def read(_: Path, seed: int) -> list[Stored]:
-        return _shuffled(x, y, sizes, seed)
-
-    noise = Dequantise(space) if space.levels else None
-    return Entry(tuple(x.shape[1:]), sizes, space, str(path), read, noise, classes)
-
-
-def _shuffled(x: Tensor | MemoryMapped, y: Tensor | None, sizes: Sizes, seed: int) -> list[Stored]:
+def shuffled(x: Tensor | MemoryMapped, y: Tensor | None, sizes: Sizes, seed: int) -> list[Stored]:
+    """Split rows at random into training, validation and test rows; only the latter two are read from disk."""
     order = torch.randperm(len(x), generator=generator(seed, "split"))
     train, valid, test = torch.split(order, list(sizes))
     train_rows = x.select(train) if isinstance(x, MemoryMapped) else x[train]
@@ -131,7 +75,7 @@ def _digits(root: Path, seed: int) -> list[Stored]:
 
     digits = load_digits()
     x = torch.from_numpy(digits.images).to(torch.uint8)[:, None]
-    return _shuffled(x, torch.from_numpy(digits.target).long(), _DIGITS_SIZES, seed)
+    return shuffled(x, torch.from_numpy(digits.target).long(), _DIGITS_SIZES, seed)
 
 
 def _idx(folder: str, root: Path, seed: int) -> list[Stored]:
@@ -154,6 +98,10 @@ def _stacked(single: Callable[[Path, int], list[Stored]], sizes: Sizes, root: Pa
 def _cifar10(root: Path, seed: int) -> list[Stored]:
     (x, y), test = read_cifar10(root)
     return [(x[:45_000], y[:45_000]), (x[45_000:], y[45_000:]), test]
+
+
+def _binarise(max_level: int, _: Space) -> Noise:
+    return Binarise(max_level)
 
 
 def _samples(toy: ToyDensity, root: Path, seed: int) -> list[Stored]:
@@ -186,23 +134,24 @@ def _catalogue() -> Mapping[str, Entry]:
     ):
         unit, logit = Space("unit", levels), Space("logit", levels)
         entry = partial(Entry, shape, sizes, source=source, read=read, classes=classes)
-        entries[name] = entry(unit, noise=Dequantise(unit))
-        entries[f"{name}-binary"] = entry(Space("binary"), noise=Binarise(levels - 1))
-        entries[f"{name}-logit"] = entry(logit, noise=Dequantise(logit))
+        entries[name] = entry(unit, noise=Dequantise)
+        entries[f"{name}-binary"] = entry(Space("binary"), noise=partial(_binarise, levels - 1))
+        entries[f"{name}-logit"] = entry(logit, noise=Dequantise)
     unit = Space("unit", levels=256)
     sizes = (45_000, 5_000, 10_000)
-    entries["cifar10"] = Entry((3, 32, 32), sizes, unit, download, _cifar10, Dequantise(unit), objects)
+    entries["cifar10"] = Entry((3, 32, 32), sizes, unit, download, _cifar10, Dequantise, objects)
     for name, side, levels, sizes, single in (
         ("digits", 8, 17, (20_000, 2_000, 5_000), _digits),
         ("mnist", 28, 256, (128_000, 10_000, 10_000), mnist),
     ):
         unit, source = Space("unit", levels), f"three digits of {name} as channels: 1,000 modes"
         read = partial(_stacked, single, sizes)
-        entries[f"stacked-{name}"] = Entry((3, side, side), sizes, unit, source, read, Dequantise(unit))
+        entries[f"stacked-{name}"] = Entry((3, side, side), sizes, unit, source, read, Dequantise)
     for name, toy in TOYS.items():
         source = "samples of a known density"
         read = partial(_samples, toy())
-        entries[name] = Entry((2,), _TOY_SIZES, Space("real"), source, read, truth=toy())
+        space = real_space(("x₁", "x₂"))
+        entries[name] = Entry((2,), _TOY_SIZES, space, source, read, ReadColumns, truth=toy())
     return MappingProxyType(entries)
 
 

@@ -6,7 +6,7 @@ images of higher precision as floats in [0, 1].
 
 import zlib
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -14,31 +14,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyrogen.data.checks import check_finite, check_images, check_labels
+from pyrogen.data.checks import check_finite, check_images
+from pyrogen.data.columns import array_names
 from pyrogen.data.image_files import ImageFiles
 from pyrogen.data.memmap import MemoryMapped, load_or_map, min_max, open_memmap
-from pyrogen.data.space import Space
+from pyrogen.data.space import Space, real_space
+from pyrogen.data.table import DEFAULTS, RawData, ReadOptions, encode_labels, table_data
 from pyrogen.errors import DataError
 from pyrogen.nn.precision import default_dtype
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
 """The suffixes of image files, in upper or lower case; other files of a folder are ignored."""
-
-
-class RawData(NamedTuple):
-    """Data before they are split into training, validation and test data.
-
-    Args:
-        x: the stored rows, ``(n, *event)``: ``uint8`` grey levels, or floats that are the data; on disk if large.
-        y: labels, ``long (n,)``, or ``None``.
-        classes: the class names by label; empty without labels.
-        space: the space of the data; if it has ``levels``, the rows are grey levels to be dequantised.
-    """
-
-    x: Tensor | MemoryMapped
-    y: Tensor | None
-    classes: tuple[str, ...]
-    space: Space
 
 
 def from_folder(path: str | Path) -> RawData:
@@ -96,7 +82,7 @@ def _image_files(entries: list[Path]) -> list[Path]:
     return [e for e in entries if e.suffix.lower() in SUFFIXES and not e.name.startswith(".") and not e.is_dir()]
 
 
-def from_array(path: str | Path) -> RawData:
+def from_array(path: str | Path, options: ReadOptions = DEFAULTS, space: Space | None = None) -> RawData:
     """Read data from a ``.npy`` file, or from a ``.npz`` file: ``x`` or its only array, and labels ``y`` if present.
 
     Images are ``(n, h, w)``, ``(n, c, h, w)`` or ``(n, h, w, c)`` with one or three channels: ``uint8``, ``uint16``
@@ -131,14 +117,18 @@ def from_array(path: str | Path) -> RawData:
     if x.ndim == 4 and x.shape[3] in (1, 3) and x.shape[1] not in (1, 3):
         x = np.moveaxis(x, 3, 1)
     x = x[:, None] if x.ndim in (1, 3) else x
-    stored, space = _vectors(x, where) if x.ndim == 2 else _images(x, where)
+    if x.ndim == 2:
+        table = dict(zip(array_names(x.shape[1]), x.T, strict=True))
+        raw = table_data(table, where, options, space)
+    else:
+        stored, found = _images(x, where)
+        raw = RawData(stored, None, (), found)
     if y is None:
-        return RawData(stored, None, (), space)
-    if y.dtype.kind not in "biuf":
-        raise DataError(f"{where}: expected integer labels y, got dtype {y.dtype}")
-    labels = torch.from_numpy(y.astype(np.float64 if y.dtype.kind == "f" else np.int64))
-    check_labels(labels, len(stored), f"{where}: y")
-    return RawData(stored, labels, tuple(str(k) for k in range(int(labels.max()) + 1)), space)
+        return raw
+    labels, classes = encode_labels(y, f"{where}: y")
+    if len(labels) != len(raw.x):
+        raise DataError(f"{where}: expected one label y for each of {len(raw.x)} rows, got {len(labels)}")
+    return raw._replace(y=labels, classes=classes)
 
 
 def _on_disk(array: NDArray[Any], where: str) -> RawData:
@@ -149,7 +139,8 @@ def _on_disk(array: NDArray[Any], where: str) -> RawData:
         return RawData(MemoryMapped(array), None, (), Space("unit", levels=256))
     if array.ndim == 4:
         check_images(torch.tensor([low, high]).view(2, 1, 1, 1), where)
-    return RawData(MemoryMapped(array), None, (), Space("unit" if array.ndim == 4 else "real"))
+    space = Space("unit") if array.ndim == 4 else real_space(array_names(array.shape[1]))
+    return RawData(MemoryMapped(array), None, (), space)
 
 
 def _load(file: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
@@ -171,12 +162,6 @@ def _load(file: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
 
 def _is_binary(x: NDArray[Any]) -> bool:
     return x.dtype.kind == "b" or bool(x.min() == 0 and x.max() == 1 and ((x == 0) | (x == 1)).all())
-
-
-def _vectors(x: NDArray[Any], where: str) -> tuple[Tensor, Space]:
-    stored = _floats(x)
-    check_finite(stored, where)
-    return stored, Space("binary" if _is_binary(x) else "real")
 
 
 def _images(x: NDArray[Any], where: str) -> tuple[Tensor, Space]:

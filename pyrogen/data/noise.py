@@ -1,6 +1,6 @@
-"""Noise that maps stored grey levels to data: dequantisation for densities, binarisation for mass functions.
+"""Noise that maps stored values to data: dequantisation for densities, binarisation for mass functions.
 
-Both are resampled on every read, in every training step, and are optimised for speed: most of the time goes into
+All are resampled on every read, in every training step, and are optimised for speed: most of the time goes into
 random bits, and one 64-bit draw serves four values.
 """
 
@@ -45,6 +45,24 @@ class Binarise:
     def __call__(self, stored: Tensor, generator: torch.Generator) -> Tensor:
         """Return zeros and ones of the shape of ``stored`` in torch's default dtype; all on the generator's device."""
         return _uniform(stored.shape, generator, bits=16).mul_(self.max_level).lt_(stored)
+
+
+@dataclass(frozen=True)
+class ReadColumns:
+    """Rows of a table in model coordinates, with values on a lattice dequantised by ``v + step u``, ``u ~ U(0, 1)``.
+
+    Args:
+        space: the space of the table.
+    """
+
+    space: Space
+
+    def __call__(self, stored: Tensor, generator: torch.Generator) -> Tensor:
+        """Map ``(n, columns)`` to ``(n, D)`` in torch's default dtype; all on the generator's device."""
+        if not self.space.is_lattice:
+            return self.space.from_columns(stored)
+        dims = sum(column.width for column in self.space.columns)
+        return self.space.from_columns(stored, _uniform(torch.Size((len(stored), dims)), generator, bits=13))
 
 
 def _uniform(shape: torch.Size, generator: torch.Generator, bits: int) -> Tensor:

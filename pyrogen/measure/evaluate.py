@@ -116,10 +116,10 @@ def sample_scores(samples: Tensor, data: Dataset, seed: int = 0) -> dict[str, Sc
     bad = int((~samples.isfinite()).flatten(1).any(1).sum())
     if bad:
         raise ConfigError(f"{bad} of {len(samples)} samples are not finite")
-    to_image = data.space.to_image
-    test = to_image(data.test.tensors(seed)[0][: len(samples)])
-    train = to_image(data.train.tensors(seed)[0])
-    images = to_image(samples)
+    to_comparable = data.space.to_comparable
+    test = to_comparable(data.test.tensors(seed)[0][: len(samples)])
+    train = to_comparable(data.train.tensors(seed)[0])
+    images = to_comparable(samples)
     n = min(len(images), len(test))
     scores = {"nearest_neighbour": nearest_neighbour(images, train, test)}
     if n >= MIN_TEST_ROWS:
@@ -172,6 +172,6 @@ def reference_scores(data: Dataset, seed: int = 0) -> dict[str, Score]:
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(derive(seed, "anchor")))
     chosen = order[: min(N_SAMPLES, len(x))].to(x.device)
     scores = sample_scores(x[chosen], data, seed)
-    test = data.space.to_image(data.test.tensors(seed)[0])
-    scores["nearest_neighbour"] = nearest_neighbour(test, data.space.to_image(x), test)
+    test = data.space.to_comparable(data.test.tensors(seed)[0])
+    scores["nearest_neighbour"] = nearest_neighbour(test, data.space.to_comparable(x), test)
     return scores

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pyrogen.data.datasets import load
+from pyrogen.data.loading import load
 from pyrogen.errors import ConfigError
 from pyrogen.measure.evaluate import evaluate
 from pyrogen.training.config import RunConfig

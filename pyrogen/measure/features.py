@@ -112,7 +112,7 @@ def get_classifier(
         write_whole(path, hashlib.sha256(weights).digest() + weights)
     classifier = Classifier(net.to(device), 0.0)
     x, y, *_ = data.test.tensors()
-    _, log_prob = classifier(data.space.to_image(x))
+    _, log_prob = classifier(data.space.to_comparable(x))
     return Classifier(net, float((log_prob.argmax(1).cpu() == y.cpu()).float().mean()))
 
 
@@ -129,7 +129,7 @@ def _restore(net: LeNet, path: Path) -> bool:
 
 def _train(net: LeNet, data: Dataset, steps: int, device: torch.device | str) -> None:
     def losses(x: Tensor, y: Tensor, *_: Tensor) -> dict[str, Tensor]:
-        return {"loss": F.cross_entropy(net(data.space.to_image(x)), y)}
+        return {"loss": F.cross_entropy(net(data.space.to_comparable(x)), y)}
 
     schedule = partial(OneCycleLR, max_lr=LR, total_steps=steps)
     step = GradientStep(losses, partial(Adam, lr=LR), schedule=schedule, compile=False)
@@ -151,12 +151,12 @@ def feature_scores(samples: Tensor, data: Dataset, classifier: Classifier) -> di
     Returns:
         ``fid``, ``kid``, ``inception_score``, ``precision`` and ``recall``.
     """
-    to_image = data.space.to_image
+    to_comparable = data.space.to_comparable
     (of_samples, of_samples_log_prob), (test, test_log) = (
-        classifier(to_image(samples)),
-        classifier(to_image(data.test.tensors()[0][: len(samples)])),
+        classifier(to_comparable(samples)),
+        classifier(to_comparable(data.test.tensors()[0][: len(samples)])),
     )
-    train, _ = classifier(to_image(data.train.tensors()[0]))
+    train, _ = classifier(to_comparable(data.train.tensors()[0]))
     scores, others = (
         {"fid": fid(f, train), "inception_score": inception_score(log_p)}
         for f, log_p in ((of_samples, of_samples_log_prob), (test, test_log))

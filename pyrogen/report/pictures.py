@@ -30,9 +30,9 @@ def pictures(model: Any, data: Dataset, n: int, seed: int, y: Tensor | None = No
             n = len(y)
         mean = getattr(model, "sample_mean", None)
         if mean is None and isinstance(model, Sampler):
-            return data.space.to_image(drop_extra_args(model.sample)(n, y)).cpu()
+            return data.space.to_user(drop_extra_args(model.sample)(n, y)).cpu()
         if mean is None:
             x: Tensor = model.reconstruct(data.test.tensors()[0][:n]).cpu()
         else:
             x = drop_extra_args(mean)(n, y).cpu()
-        return x.clamp(0, 1) if data.space.support in ("unit", "binary") else data.space.to_image(x)
+        return x.clamp(0, 1) if data.space.support in ("unit", "binary") else data.space.to_user(x)

@@ -8,7 +8,7 @@ from torch import nn
 import pyrogen.training.checkpoint as checkpoint
 from pyrogen.data.checks import check_batch_size
 from pyrogen.data.dataset import Dataset
-from pyrogen.data.datasets import load
+from pyrogen.data.loading import load
 from pyrogen.data.step_arguments import select_arguments
 from pyrogen.random import derive, scoped_seed
 from pyrogen.recipes import TrainingSetup, recipe
@@ -153,5 +153,5 @@ def _draw(run: Run[RunConfig], setup: TrainingSetup, model: nn.Module, t: int) -
     folder = run.path / "samples"
     folder.mkdir(exist_ok=True)
     n = 64 if setup.data.is_image else 2000
-    reference = setup.data.space.to_image(setup.data.test.tensors()[0][:n].cpu())
+    reference = setup.data.space.to_user(setup.data.test.tensors()[0][:n].cpu())
     samples_png(pictures(model, setup.data, n, run.config.seed), reference, folder / f"{t:08d}.png")

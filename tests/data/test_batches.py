@@ -179,7 +179,7 @@ def test_entries(name: str, shape: tuple[int, ...], sizes: tuple[int, ...] | Non
         assert noise(halves, torch.Generator().manual_seed(0)).mean().item() == pytest.approx(0.5, abs=0.03)
     elif entry.noise is not None:
         top = torch.full((100,), entry.space.levels - 1, dtype=torch.uint8)
-        assert (entry.space.to_image(entry.noise(top, torch.Generator().manual_seed(0))) == 1).all()
+        assert (entry.space.to_user(entry.noise(top, torch.Generator().manual_seed(0))) == 1).all()
 
 
 def test_names_of_classes() -> None:

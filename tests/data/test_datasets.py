@@ -57,10 +57,10 @@ def assert_in_its_space(data: Dataset, stored: Tensor, x: Tensor) -> None:
         case "unit":
             assert x.min() >= 0
             assert x.max() < 1
-            assert torch.equal(data.space.to_image(x), stored / (data.space.levels - 1))
+            assert torch.equal(data.space.to_user(x), stored / (data.space.levels - 1))
         case "logit":
             assert x.min() < -5
-            assert torch.equal(data.space.to_image(x), stored / (data.space.levels - 1))
+            assert torch.equal(data.space.to_user(x), stored / (data.space.levels - 1))
 
 
 # The catalogue
@@ -137,7 +137,7 @@ def test_every_digit_appears_once() -> None:
 def test_the_split_of_digits_is_the_same_in_all_spaces() -> None:
     unit, binary, logit = (load(name, seed=5) for name in DIGITS)
     assert torch.equal(unit.train.x, binary.train.x)
-    assert torch.equal(unit.space.to_image(unit.test.x), logit.space.to_image(logit.test.x))
+    assert torch.equal(unit.space.to_user(unit.test.x), logit.space.to_user(logit.test.x))
     assert unit.train.noise == Dequantise(Space("unit", 17))
     assert binary.train.noise == Binarise(16)
 
@@ -174,7 +174,7 @@ def test_mnist_keeps_its_order_except_for_test_images(mnist_root: Path) -> None:
     assert data.test.y[:10].tolist() == [9, 4, 9, 0, 3, 1, 8, 2, 0, 9]
     another = load("mnist", root=mnist_root, seed=1)
     assert torch.equal(data.test.y, another.test.y)
-    assert torch.equal(data.space.to_image(data.test.x), data.space.to_image(another.test.x))
+    assert torch.equal(data.space.to_user(data.test.x), data.space.to_user(another.test.x))
     assert not torch.equal(data.test.x, another.test.x)
 
 

@@ -59,8 +59,8 @@ def test_existing_files_are_read_and_the_root_is_not_written(fashion: Path, no_d
         return x[:, 0, 0, 0].long() + 256 * x[:, 0, 0, 1].long()
 
     assert torch.equal(number(data.train.x), torch.arange(50_000))
-    assert torch.equal(number(255 * data.space.to_image(data.valid.x) + 0.5), torch.arange(50_000, 60_000))
-    test = number(255 * data.space.to_image(data.test.x) + 0.5)
+    assert torch.equal(number(255 * data.space.to_user(data.valid.x) + 0.5), torch.arange(50_000, 60_000))
+    test = number(255 * data.space.to_user(data.test.x) + 0.5)
     assert torch.equal(test.sort().values, torch.arange(10_000))
     assert not torch.equal(test, torch.arange(10_000))
     for split, start in ((data.train, 0), (data.valid, 50_000)):

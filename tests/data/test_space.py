@@ -45,7 +45,7 @@ def test_images_are_grey_levels_for_any_noise(support: str, levels: int) -> None
     stored = levels_once(levels).expand(-1, 4096)
     x = Dequantise(space)(stored, torch.Generator().manual_seed(0))
     assert x.dtype == torch.float32
-    assert torch.equal(space.to_image(x), stored / (levels - 1))
+    assert torch.equal(space.to_user(x), stored / (levels - 1))
 
 
 @pytest.mark.parametrize("support", ["unit", "logit"])
@@ -60,7 +60,7 @@ def test_extreme_noise_does_not_change_the_level(
     u = pyrogen.data.noise._uniform(stored.shape, torch.Generator(), bits=13)
     assert float(u.min()) == (2**-14 if word < 0 else 1 - 2**-14)
     x = Dequantise(space)(stored, torch.Generator())
-    assert torch.equal(space.to_image(x), stored / (levels - 1))
+    assert torch.equal(space.to_user(x), stored / (levels - 1))
     if support == "unit":
         assert x.min() > 0
         assert x.max() < 1
@@ -108,16 +108,16 @@ def test_noise_is_drawn_on_the_device_of_the_data(noise) -> None:
     x = noise(stored, torch.Generator("cuda").manual_seed(0))
     assert x.device == stored.device
     if isinstance(noise, Dequantise):
-        assert torch.equal(noise.space.to_image(x), stored / 255)
+        assert torch.equal(noise.space.to_user(x), stored / 255)
     else:
         assert abs(float((x - stored / 255).mean())) < 0.01
 
 
 def test_images_of_the_other_spaces() -> None:
     x = torch.tensor([[-0.5, 0.2, 0.7, 3.0]])
-    assert torch.equal(Space("binary").to_image(x), torch.tensor([[0.0, 0.0, 1.0, 1.0]]))
-    assert torch.equal(Space("unit").to_image(x), torch.tensor([[0.0, 0.2, 0.7, 1.0]]))
-    assert torch.equal(Space("real").to_image(x), x)
+    assert torch.equal(Space("binary").to_user(x), torch.tensor([[0.0, 0.0, 1.0, 1.0]]))
+    assert torch.equal(Space("unit").to_user(x), torch.tensor([[0.0, 0.2, 0.7, 1.0]]))
+    assert torch.equal(Space("real").to_user(x), x)
 
 
 def test_a_density_is_rejected_on_binary_data() -> None:

@@ -35,7 +35,7 @@ def judge(mnist_root):
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=1500)
     for _, (x, y) in zip(range(1500), batches(data.train, 128), strict=False):
         optimizer.zero_grad()
-        F.cross_entropy(net(data.space.to_image(x)), y).backward()
+        F.cross_entropy(net(data.space.to_user(x)), y).backward()
         optimizer.step()
         schedule.step()
 
@@ -44,7 +44,7 @@ def judge(mnist_root):
         return torch.cat([net(part).softmax(1) for part in images.split(1000)])
 
     x, y = data.test.tensors()
-    assert float((classify(data.space.to_image(x)).argmax(1) == y).float().mean()) > 0.985
+    assert float((classify(data.space.to_user(x)).argmax(1) == y).float().mean()) > 0.985
     return classify
 
 

@@ -28,7 +28,7 @@ PUBLISHED = {1: 71.8, 2: 51.0, 3: 24.2}
 
 def grey(split, data):
     """The stored grey levels in [0, 1], without noise."""
-    return replace(split, x=data.space.to_image(split.tensors()[0]), noise=None)
+    return replace(split, x=data.space.to_user(split.tensors()[0]), noise=None)
 
 
 def complete(observed, root=None, steps=8000, k=100, n=10_000):

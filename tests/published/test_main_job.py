@@ -69,7 +69,7 @@ def test_cvae_completes_from_one_quadrant(trained, mnist_root, judge):
 
 def test_dcgan_draws_recognisable_digits(trained, judge):
     result, seconds = trained("dcgan", "mnist")
-    images = result.data.space.to_image(draw_samples(result.model, result.data, 5000, 0))
+    images = result.data.space.to_user(draw_samples(result.model, result.data, 5000, 0))
     confidence, label = judge(images).max(1)
     share = torch.bincount(label, minlength=10) / len(label)
     print(f"{seconds:.0f} s, confident {float((confidence >= 0.9).float().mean()):.3f}, classes {share.tolist()}")

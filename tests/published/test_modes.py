@@ -56,7 +56,7 @@ def test_all_modes_of_stacked_digits(name, tmp_path, request):
     classifier = get_classifier(single, tmp_path / "classifier")
     options, largest = STACKED[name]
     model, seconds = trained_average(data, 0, **IMAGES, **options)
-    images = data.space.to_image(in_chunks(model, 26_000))
+    images = data.space.to_user(in_chunks(model, 26_000))
     scores = mode_count_scores(stacked_modes(images, classifier), 1000)
     print(f"{name}, {seconds:.0f} s:", {name: round(float(s.value), 4) for name, s in scores.items()})
     assert scores["modes"].value == 1000
