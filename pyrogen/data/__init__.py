@@ -4,9 +4,10 @@ from pyrogen.data.batches import batches
 from pyrogen.data.columns import Column
 from pyrogen.data.dataset import Dataset, Split
 from pyrogen.data.datasets import Entry, names
-from pyrogen.data.images import from_array, from_folder
 from pyrogen.data.loading import load
 from pyrogen.data.noise import Binarise, Dequantise, ReadColumns
+from pyrogen.data.sources.arrays import from_array
+from pyrogen.data.sources.folders import from_folder
 from pyrogen.data.space import Space
 from pyrogen.data.table import RawData, ReadOptions
 from pyrogen.data.toy import TOYS, ToyDensity

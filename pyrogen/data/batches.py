@@ -16,9 +16,9 @@ from torch.utils.data import Dataset as TorchDataset
 
 from pyrogen.data.checks import check_batch_size
 from pyrogen.data.dataset import Dataset, Split
-from pyrogen.data.image_files import ImageFiles
 from pyrogen.data.memmap import MemoryMapped
 from pyrogen.data.prefetch import default_workers, prefetch
+from pyrogen.data.sources.image_files import ImageFiles
 from pyrogen.data.step_arguments import Batch, move_to_device
 from pyrogen.errors import DataError
 from pyrogen.random import derive, generator, scoped_seed

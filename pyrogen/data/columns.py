@@ -13,7 +13,8 @@ from pyrogen.errors import DataError
 Kind = Literal["real", "integer", "binary", "categorical"]
 
 _DECIMALS = 9
-_EXACT = 2.0**53  # beyond it float64 does not hold every whole number
+EXACT = 2.0**53
+"""Beyond this, float64 does not hold every whole number."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +54,10 @@ class Column:
         """Values of the user as numbers: codes for texts, unchanged otherwise.
 
         Raises:
-            DataError: naming a text that is not among ``self.values``, and its row.
+            DataError: naming a text that is not among ``self.values`` or not a number, and its row.
         """
         if not self.values:
-            return values
+            return self._numbers(values, where) if values.dtype.kind in "OUS" else values
         texts = as_texts(values)
         known = {text: code for code, text in enumerate(self.values)}
         codes = np.array([known.get(text, -1) for text in texts.tolist()], dtype=np.float64)
@@ -68,6 +69,30 @@ class Column:
             )
         return codes
 
+    def _numbers(self, texts: NDArray[Any], where: str) -> NDArray[np.float64]:
+        row = next((i for i, text in enumerate(texts.tolist()) if not is_number(text)), None)
+        if row is not None:
+            raise DataError(f"{where}: row {row + 1}, column {self.name!r}: expected a number, got {texts[row]!r}")
+        return texts.astype(np.float64)
+
+    def check(self, numbers: NDArray[Any], where: str) -> None:
+        """Raise unless all values of other data lie on the lattice of this column.
+
+        Raises:
+            DataError: naming the first value that does not, and its row.
+        """
+        if not self.step or self.values:
+            return
+        cell = (numbers.astype(np.float64) - self.low) / self.step
+        wrong = np.abs(cell - cell.round()) > 1e-3
+        if self.kind == "binary":
+            wrong |= (cell < -0.5) | (cell > self.cells - 0.5)
+        if wrong.any():
+            row = int(wrong.argmax())
+            lattice = "0 or 1" if self.kind == "binary" else f"{self.low:g} plus a multiple of {self.step:g}"
+            found = f"as in the training data, got {numbers[row]:g}"
+            raise DataError(f"{where}: row {row + 1}, column {self.name!r}: expected {lattice}, {found}")
+
     def to_user(self, numbers: NDArray[np.float64]) -> NDArray[Any]:
         """Numbers in the user's dtype: texts for codes."""
         if self.values:
@@ -76,11 +101,28 @@ class Column:
         return (numbers.round() if dtype.kind in "iu" else numbers).astype(dtype)
 
 
+def is_number(text: Any) -> bool:
+    """Whether a text, or a value of an array of objects, is that of a number."""
+    try:
+        float(text)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
 def as_texts(values: NDArray[Any]) -> NDArray[Any]:
     """Values as an array of Python strings; whole numbers without a decimal point."""
-    if values.dtype.kind == "f" and bool((values == values.round()).all()) and bool((np.abs(values) < _EXACT).all()):
+    if values.dtype.kind == "f" and bool((values == values.round()).all()) and bool((np.abs(values) < EXACT).all()):
         values = values.astype(np.int64)
     return np.array([str(v) for v in values.tolist()], dtype=object)
+
+
+def distinct_texts(values: NDArray[Any]) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """Values as texts, and the distinct ones: numbers in ascending, texts in natural order."""
+    texts = as_texts(values)
+    if values.dtype.kind in "biuf":
+        return texts, tuple(as_texts(np.unique(values)).tolist())
+    return texts, tuple(sorted(set(texts.tolist()), key=natural_key))
 
 
 def natural_key(text: str) -> tuple[Any, ...]:
@@ -97,8 +139,7 @@ def describe_column(name: str, values: NDArray[Any], categorical: bool = False) 
         categorical: whether the user has declared the column categorical.
     """
     if categorical or values.dtype.kind in "OUS":
-        texts = as_texts(values)
-        known = tuple(sorted(set(texts.tolist()), key=natural_key))
+        _, known = distinct_texts(values)
         if len(known) == 1:
             return None
         kind: Kind = "binary" if len(known) == 2 else "categorical"
@@ -128,9 +169,10 @@ def lattice_step(distinct: NDArray[Any], n: int) -> float:
         n: the number of values, with repetitions.
     """
     if distinct.dtype.kind in "iu":
-        return float(np.gcd.reduce(distinct[1:] - distinct[0]))
+        whole_numbers = distinct.astype(np.int64)
+        return float(np.gcd.reduce(whole_numbers[1:] - whole_numbers[0]))
     numbers = distinct.astype(np.float64)
-    whole = bool((numbers == numbers.round()).all()) and float(np.abs(numbers).max()) < _EXACT
+    whole = bool((numbers == numbers.round()).all()) and float(np.abs(numbers).max()) < EXACT
     if not whole and 2 * len(distinct) > n:
         return 0.0
     offsets, eps = numbers - numbers[0], float(np.finfo(distinct.dtype).eps)

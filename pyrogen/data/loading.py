@@ -2,40 +2,51 @@
 
 import os
 import warnings
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from pyrogen.data.dataset import Dataset, Split
-from pyrogen.data.datasets import Sizes, Stored, names, shuffled
+from pyrogen.data.datasets import Stored, names
 from pyrogen.data.memmap import MemoryMapped
 from pyrogen.data.noise import Dequantise, ReadColumns
+from pyrogen.data.sources.dispatch import read_user_data, title
 from pyrogen.data.space import Space
 from pyrogen.data.table import RawData, ReadOptions
-from pyrogen.data.user_data import read_user_data, title
-from pyrogen.errors import ConfigError, DataError, DataWarning
-from pyrogen.random import derive
+from pyrogen.errors import ConfigError, DataError, DataWarning, unknown
+from pyrogen.random import derive, generator
 
 _MAX_HELD_OUT = 10_000  # for rows on disk: validation and test rows are loaded into memory
 
 
 def load(
-    source: Any, root: str | Path | None = None, seed: int = 0, *, space: Space | None = None, **options: Any
+    source: Any,
+    root: str | Path | None = None,
+    seed: int = 0,
+    *,
+    space: Space | None = None,
+    classes: Sequence[str] = (),
+    **options: Any,
 ) -> Dataset:
     """Load a data set. Noise is resampled on every read of ``train``, and drawn once for ``valid`` and ``test``.
 
-    A user's own data are shuffled and split 8 : 1 : 1, unless they have a split of their own.
+    A user's own data are shuffled and split 8 : 1 : 1, unless they have a split of their own. Where that has no
+    validation or no test rows, a tenth of the training rows takes their place.
 
     Args:
-        source: one of ``names()``; a path of a table, an array, a folder or a zip of images; or data in memory: a
-            tensor, an array, ``(x, y)``, a pandas or polars ``DataFrame``, a pyarrow table or a torch ``Dataset``.
+        source: one of ``names()``; a path of a table (``.csv``, ``.parquet``, ``.arrow``, ``.feather``), an array
+            (``.npy``, ``.npz``, ``.pt``), a folder or a ``.zip`` of images; or data in memory: a tensor, an array,
+            ``(x, y)``, a pandas or polars ``DataFrame``, a pyarrow table or a map-style torch ``Dataset``.
         root: the folder of named data sets, in torchvision's layout; missing ones are downloaded into it. By default
             ``$PYROGEN_DATA``, else the folder ``pyrogen`` in the user's cache.
         seed: the seed of the noise in ``valid`` and ``test``, of the splits of ``digits`` and a user's data, and of
             toy samples. The splits of other data sets are fixed.
         space: the space of other data, such as those a model was trained on: the rows are mapped to its coordinates.
+        classes: the class names of other data, by which labels are coded.
         options: for a user's own data, the fields of ``ReadOptions``: ``target``, ``categorical``, ``drop_constant``,
             ``drop_missing`` and ``size``.
 
@@ -51,7 +62,7 @@ def load(
         stored = entry.read(_root(root), seed)
         make, known, classes, truth = entry.noise, entry.space, entry.classes, entry.truth
     else:
-        raw = read_user_data(source, ReadOptions(**options), space)
+        raw = _with_classes(read_user_data(source, _options(options), space), classes, title(source))
         stored = _split(raw, title(source), seed)
         stored, known = _varying_in_training(stored, raw.space, title(source), bool(options.get("drop_constant")))
         make = Dequantise if known.levels else ReadColumns if known.support == "real" else None
@@ -71,22 +82,46 @@ def _root(given: str | Path | None) -> Path:
     return Path(given or os.environ.get("PYROGEN_DATA") or cache).expanduser()
 
 
+def _options(given: dict[str, Any]) -> ReadOptions:
+    known = {field.name for field in fields(ReadOptions)}
+    for name in given:
+        if name not in known:
+            raise unknown("option", name, known)
+    return ReadOptions(**given)
+
+
+def _with_classes(raw: RawData, classes: Sequence[str], where: str) -> RawData:
+    """The same data with labels coded by their position in ``classes``."""
+    if not classes or raw.y is None:
+        return raw
+    new = [name for name in raw.classes if name not in classes]
+    if new:
+        raise DataError(f"{where}: expected the classes {', '.join(classes)}, as in the training data; got {new[0]!r}")
+    codes = torch.tensor([list(classes).index(name) for name in raw.classes])
+    return raw._replace(y=codes[raw.y], classes=tuple(classes))
+
+
 def _split(raw: RawData, where: str, seed: int) -> list[Stored]:
     """Split the rows as the source does, or at random."""
-    x, y, n = raw.x, raw.y, len(raw.x)
-    if raw.parts is not None:
-        train, valid, _ = raw.parts
-        order = torch.arange(n)
-        inside = [order[:train], order[train : train + valid], order[train + valid :]]
-        rows = [x.select(part) if isinstance(x, MemoryMapped) and not i else x[part] for i, part in enumerate(inside)]
-        return [(part, None if y is None else y[index]) for part, index in zip(rows, inside, strict=True)]
-    if n < 3:
-        raise DataError(f"{where}: expected at least 3 rows, for training, validation and test; got {n}")
-    tenth = max(1, n // 10)
-    if isinstance(x, MemoryMapped):
-        tenth = min(tenth, x.rows_in_memory(_MAX_HELD_OUT))
-    sizes: Sizes = (n - 2 * tenth, tenth, tenth)
-    return shuffled(x, y, sizes, seed)
+    train, valid, test = raw.parts or (len(raw.x), 0, 0)
+    held_out = (not valid) + (not test)
+    if train < 1 + held_out:
+        rows = "rows, for training, validation and test" if held_out == 2 else "training rows"
+        raise DataError(f"{where}: expected at least {1 + held_out} {rows}; got {train}")
+    order = torch.randperm(train, generator=generator(seed, "split")) if held_out else torch.arange(train)
+    tenth = max(1, train // 10)
+    if isinstance(raw.x, MemoryMapped):
+        tenth = min(tenth, raw.x.rows_in_memory(_MAX_HELD_OUT))
+    kept, *taken = torch.split(order, [train - held_out * tenth, *[tenth] * held_out])
+    parts = [kept]
+    for start, n in ((train, valid), (train + valid, test)):
+        parts.append(torch.arange(start, start + n) if n else taken.pop(0))
+    return [_rows(raw, part, on_disk=not i) for i, part in enumerate(parts)]
+
+
+def _rows(raw: RawData, index: Tensor, on_disk: bool) -> Stored:
+    rows = raw.x.select(index) if on_disk and isinstance(raw.x, MemoryMapped) else raw.x[index]
+    return rows, None if raw.y is None else raw.y[index]
 
 
 def _varying_in_training(stored: list[Stored], space: Space, where: str, drop: bool) -> tuple[list[Stored], Space]:

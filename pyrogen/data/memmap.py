@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyrogen.data.image_files import ImageFiles
+from pyrogen.data.sources.image_files import ImageFiles
 from pyrogen.nn.precision import default_dtype
 
 DISK_THRESHOLD = 2**31
@@ -66,9 +66,9 @@ class MemoryMapped:
         return max(1, min(rows, _SAMPLE_BYTES // (4 * prod(self.shape[1:]))))
 
 
-def load_or_map(array: ImageFiles) -> Tensor | MemoryMapped:
-    """Load the images into memory, or leave them on disk if they are large."""
-    return MemoryMapped(array) if array.nbytes >= DISK_THRESHOLD else to_default_dtype(torch.from_numpy(array[:]))
+def load_or_map(images: NDArray[Any] | ImageFiles) -> Tensor | MemoryMapped:
+    """Decoded images as a tensor; others stay on disk."""
+    return MemoryMapped(images) if isinstance(images, ImageFiles) else to_default_dtype(torch.from_numpy(images))
 
 
 def to_default_dtype(rows: Tensor) -> Tensor:

@@ -113,7 +113,7 @@ def test_workers_end_with_the_iterator(on_disk, tmp_path):
 @pytest.mark.parametrize("damage", ["cut", "gone", "another size", "colour"])
 def test_the_error_names_an_unreadable_file(on_disk, tmp_path, workers, damage):
     data = on_disk(save(tmp_path, PICTURES["grey"]))
-    victim = Path(os.fsdecode(data.train.x.array.files[data.train.x.rows[0]]))
+    victim = tmp_path / os.fsdecode(data.train.x.array.files[data.train.x.rows[0]])
     if damage == "cut":
         victim.write_bytes(victim.read_bytes()[:-30])
     elif damage == "gone":

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from pyrogen.data import Space, from_folder
-from pyrogen.errors import DataError
+from pyrogen.errors import DataError, DataWarning
 
 EIGHT_BIT = Space("unit", levels=256)
 
@@ -64,10 +64,13 @@ def test_hidden_and_other_files_are_ignored(tmp_path: Path) -> None:
     folder_of(tmp_path, grey(), grey())
     (tmp_path / ".DS_Store").write_bytes(b"x")
     (tmp_path / "._0.png").write_bytes(b"x")
-    (tmp_path / "labels.csv").write_text("0,1")
-    folder_of(tmp_path / ".thumbnails", grey())
+    (tmp_path / "notes.csv").write_text("0,1")
+    (tmp_path / ".git").mkdir()
     (tmp_path / "notes").mkdir()
     assert from_folder(tmp_path).x.shape == (2, 1, 4, 6)
+    folder_of(tmp_path / ".thumbnails", grey())
+    with pytest.warns(DataWarning, match=r"images in hidden folders are left out, such as .*\.thumbnails"):
+        assert from_folder(tmp_path).x.shape == (2, 1, 4, 6)
 
 
 @pytest.mark.parametrize("suffix", [".PNG", ".jpg", ".JPEG", ".bmp", ".gif", ".webp", ".tif", ".tiff"])
@@ -149,8 +152,9 @@ def test_sixteen_bits_are_kept(tmp_path: Path) -> None:
 
 def test_sixteen_bits_beside_eight(tmp_path: Path) -> None:
     colour = Image.new("RGB", (1, 1), (255, 0, 51))
-    rows = from_folder(folder_of(tmp_path, deep(1000), grey(51, size=(1, 1)), colour))
-    expected = [[1000 / 65535] * 3, [0.2] * 3, [1.0, 0.0, 0.2]]
+    with pytest.warns(DataWarning, match="greatest value is 1000: read as 10-bit grey levels, divided by 1023"):
+        rows = from_folder(folder_of(tmp_path, deep(1000), grey(51, size=(1, 1)), colour))
+    expected = [[1000 / 1023] * 3, [0.2] * 3, [1.0, 0.0, 0.2]]
     assert torch.allclose(rows.x[:, :, 0, 0], torch.tensor(expected))
 
 

@@ -1,0 +1,107 @@
+"""Tables in files: CSV, Parquet and Arrow (Feather)."""
+
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from pyrogen.data.sources.arrow import arrow_columns, one_line, require_pyarrow
+from pyrogen.data.space import Space
+from pyrogen.data.table import RawData, ReadOptions, only_images, table_data
+from pyrogen.errors import DataError
+
+SUFFIXES = (".csv", ".tsv", ".parquet", ".arrow", ".feather")
+"""The suffixes of files that hold a table."""
+
+_DECIMAL_COMMA = re.compile(r"(^|;)\s*-?\d+,\d+\s*(;|$)", re.MULTILINE)
+
+
+def from_table_file(path: Path, options: ReadOptions, space: Space | None = None) -> RawData:
+    """Read a table; rows count from 1, without the header.
+
+    A CSV file is UTF-8 text with a header. Its columns are separated by commas, semicolons, tabs or bars, whichever is
+    most frequent in the header; decimal commas are read if they are separated by semicolons. Empty cells and the usual
+    codes (``NA``, ``NaN``, ``null``, …) are missing values.
+
+    Args:
+        path: the file, with one of ``SUFFIXES``.
+        options, space: as for ``table_data``.
+
+    Raises:
+        DataError: naming the file, and the row or column that cannot be read.
+    """
+    where, suffix = str(path), path.suffix.lower()
+    pa = require_pyarrow(where)
+    try:
+        if suffix in (".csv", ".tsv"):
+            table = _read_csv(pa, path)
+        elif suffix == ".parquet":
+            import pyarrow.parquet
+
+            table = pyarrow.parquet.read_table(path)
+        else:
+            table = _read_arrow(pa, path)
+    except OSError as error:  # some errors of pyarrow are OSErrors
+        raise DataError(f"{where}: expected a {suffix} file: {error.strerror or one_line(error)}") from error
+    except pa.ArrowException as error:
+        raise DataError(f"{where}: expected a {suffix} file: {one_line(error)}") from error
+    return frame_data(table, where, options, space)
+
+
+def frame_data(table: Any, where: str, options: ReadOptions, space: Space | None = None) -> RawData:
+    """A ``pyarrow.Table`` as data."""
+    only_images(options, where)
+    columns, categorical = arrow_columns(table, where)
+    return table_data(columns, where, options.with_categorical(categorical), space)
+
+
+def _read_arrow(pa: Any, path: Path) -> Any:
+    """An Arrow file, also of the first version of Feather, or a stream, as ``datasets`` of Hugging Face writes them."""
+    import pyarrow.feather
+
+    with suppress(pa.ArrowInvalid):
+        return pyarrow.feather.read_table(path)
+    with pa.OSFile(str(path)) as file:
+        return pa.ipc.open_stream(file).read_all()
+
+
+def _read_csv(pa: Any, path: Path) -> Any:
+    """A CSV file as a ``pyarrow.Table``."""
+    import pyarrow.csv
+
+    head = _head(path)
+    header, _, body = head.partition("\n")
+    delimiter = max(",;\t|", key=header.count)
+    comma = delimiter == ";" and _DECIMAL_COMMA.search(body)
+    wrong: list[Any] = []
+
+    def skip(row: Any) -> str:
+        wrong.append(row)
+        return "skip"
+
+    parse = pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=skip)
+    convert = pyarrow.csv.ConvertOptions(strings_can_be_null=True, decimal_point="," if comma else ".")
+    read = pyarrow.csv.ReadOptions(use_threads=False)  # with threads, rows have no numbers
+    table = pyarrow.csv.read_csv(path, read_options=read, parse_options=parse, convert_options=convert)
+    if wrong:
+        row = wrong[0]
+        number = "" if row.number is None else f"row {row.number - 1}: "
+        columns = f"expected {row.expected_columns} columns as in the header, got {row.actual_columns}"
+        raise DataError(f"{path}: {number}{columns}: {row.text[:40]!r}")
+    return table
+
+
+def _head(path: Path) -> str:
+    """The beginning of a text file; raise unless the whole file is UTF-8 text with some content."""
+    head = ""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            for number, line in enumerate(file):
+                if number < 100:
+                    head += line
+    except UnicodeDecodeError as error:
+        byte = error.object[error.start]
+        raise DataError(f"{path}: expected UTF-8 text, got the byte {byte:#x}: save it as UTF-8") from error
+    if not head.strip():
+        raise DataError(f"{path}: expected a table with a header, got an empty file")
+    return head.replace("\r\n", "\n").replace("\r", "\n")
