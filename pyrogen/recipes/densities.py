@@ -23,7 +23,7 @@ from pyrogen.steps.closed_form import ClosedForm
 def gaussian(
     data: Dataset,
     *,
-    covariance: Covariance = "full",
+    covariance: Covariance = "auto",
     steps: Steps = 2000,
     batch_size: BatchSize = 256,
     lr: LearningRate = 0.03,
@@ -32,7 +32,8 @@ def gaussian(
     require_probability(data.space, Gaussian.probability, "a Gaussian")
     x, *_ = data.train.tensors()
     flat = x.flatten(1)
-    model = Gaussian(data.shape, covariance, flat.mean(0), flat.std(0).clamp_min(1e-6))
+    form = covariance_form(covariance, len(x), data.dims)
+    model = Gaussian(data.shape, form, flat.mean(0), flat.std(0).clamp_min(1e-6))
     return TrainingSetup(model, svi(model, lr, steps), data)
 
 
@@ -62,7 +63,7 @@ def mixture(
     components: Annotated[
         PositiveInt, Field(description="number of Gaussians, at most the number of training data")
     ] = 10,
-    covariance: Covariance = "full",
+    covariance: Covariance = "auto",
     min_std: Annotated[
         PositiveFloat, Field(description="smallest standard deviation of a component, relative to that of the data")
     ] = 0.03,
@@ -75,7 +76,8 @@ def mixture(
     require_probability(data.space, GaussianMixture.probability, "a mixture of Gaussians")
     x, *_ = data.train.tensors()
     given = label_condition(data, condition)
-    model = GaussianMixture.from_clusters(x, components, covariance, min_std, condition=given)
+    form = covariance_form(covariance, len(x), data.dims)
+    model = GaussianMixture.from_clusters(x, components, form, min_std, condition=given)
     return TrainingSetup(model, svi(model, lr, steps, loss=TraceEnum_ELBO(max_plate_nesting=1)), data)
 
 
@@ -109,3 +111,8 @@ def histogram(
     model = Histogram(data.shape, bins, probability, background)
     x, *_ = data.train.tensors()
     return TrainingSetup(model, ClosedForm(model, partial(Histogram.from_data, x, bins, probability, background)), data)
+
+
+def covariance_form(chosen: str, n: int, dims: int) -> str:
+    """``diagonal`` or ``full``; a full covariance of ``n`` data needs more than two for each dimension."""
+    return ("full" if n > 2 * dims else "diagonal") if chosen == "auto" else chosen

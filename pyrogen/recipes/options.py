@@ -91,7 +91,10 @@ Particles = Annotated[PositiveInt, Field(description="importance samples of the 
 
 Code = Annotated[PositiveInt, Field(description="dimension of the code, at most that of the data")]
 InputNoise = Annotated[NonNegativeFloat, Field(description="σ of the noise added to the input in training")]
-Covariance = Annotated[Literal["diagonal", "full"], Field(description="form of the covariance")]
+Covariance = Annotated[
+    Literal["auto", "diagonal", "full"],
+    Field(description="form of the covariance; `auto`: full with more than two training data per dimension"),
+]
 
 AdversarialSteps = Annotated[Steps, Field(description="training steps, each with one critic update")]
 JointSteps = Annotated[Steps, Field(description="training steps, each with both updates")]

@@ -69,7 +69,7 @@ def observation_model(data: Dataset, name: str, sigma: float | str) -> Likelihoo
     """The observation model called ``name`` for the space of ``data``.
 
     ``auto`` is ``bernoulli`` for binary data, ``discretized_logistic`` for dequantised data in [0, 1], otherwise
-    ``gaussian``.
+    ``gaussian``, which has one σ for images, and one for each column of vectors.
 
     Raises:
         ConfigError: if the observation model does not fit the space of the data.
@@ -83,7 +83,8 @@ def observation_model(data: Dataset, name: str, sigma: float | str) -> Likelihoo
         raise ConfigError(
             f"the discretized_logistic likelihood needs dequantised grey levels; {data.name!r} is a {data.space}"
         )
-    chosen = make_likelihood(name, data.space.levels, sigma, unit)
+    columns = data.shape[0] if len(data.shape) == 1 else 0
+    chosen = make_likelihood(name, data.space.levels, sigma, unit, columns)
     require_probability(data.space, chosen.probability, f"the {name} likelihood")
     return chosen
 
