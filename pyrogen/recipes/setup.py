@@ -118,6 +118,11 @@ def label_condition(data: Dataset, condition: str) -> Label | None:
     return None if condition == "none" else training_label(data)
 
 
+def latent_for(data: Dataset, chosen: int | str, most: int) -> int:
+    """The dimension of a code: the chosen one, or for ``auto`` ``most``, but at most half that of the data."""
+    return min(most, max(data.dims // 2, 1)) if isinstance(chosen, str) else chosen
+
+
 def network_for(data: Dataset, name: str) -> str:
     """``mlp`` or ``conv``; ``auto`` is ``conv`` for images."""
     if name == "conv":
