@@ -9,12 +9,13 @@ from pyrogen.explicit.gaussian import Gaussian
 from pyrogen.measure.evaluate import evaluate, reference_scores, sample_scores
 from pyrogen.protocols import Score
 from pyrogen.random import derive, scoped_seed
+from pyrogen.recipes.densities import covariance_form
 
 
 def anchors(data: Dataset, seed: int) -> dict[str, Any]:
     """The scores of training data used as samples, and of a Gaussian fitted in closed form."""
     x, *_ = data.train.tensors(seed)
-    covariance = "full" if len(x) > 2 * data.dims else "diagonal"  # a full covariance of few data is singular
+    covariance = covariance_form("auto", len(x), data.dims)
     baseline = Gaussian.from_data(x, covariance, jitter=1e-6)
     scores: dict[str, Score] = {}
     if data.space.probability == "density":

@@ -21,7 +21,7 @@ from pyrogen.explicit.likelihoods import Likelihood
 from pyrogen.explicit.posteriors import normal
 from pyrogen.explicit.priors import standard_normal
 from pyrogen.nn.conditions import Condition
-from pyrogen.nn.mlp import mlp
+from pyrogen.nn.mlp import FlattenData, mlp
 from pyrogen.nn.networks import decoder_for
 
 PRIORS = ("learned", "standard")
@@ -59,6 +59,7 @@ class CVAE(LatentModel):
         self.latent = latent
         dims, known = prod(self.shape), condition.features
         self.prior_network = mlp(known, hidden[-1:], 2 * latent) if prior == "learned" else None
+        self.flatten = FlattenData()
         self.encoder = mlp(dims + known, hidden, 2 * latent)
         self.decoder = decoder_for("mlp", latent + known, self.outputs, hidden)
 
@@ -70,7 +71,7 @@ class CVAE(LatentModel):
 
     def posterior_dist(self, x: Tensor, y: Tensor | None = None) -> Any:
         """q(z | x, y)."""
-        return normal(self.encoder(torch.cat([x.flatten(1), self._features(y)], 1)))
+        return normal(self.encoder(torch.cat([self.flatten(x), self._features(y)], 1)))
 
     def decoder_output(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """The decoder's output h, the parameters of the likelihood p(x | z, y)."""

@@ -21,6 +21,11 @@ from pyrogen.errors import ConfigError
 from pyrogen.explicit.tractable_density import TractableDensity
 from pyrogen.nn.precision import model_dtype
 
+BINS = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
+"""The numbers of bins that ``best_grid`` selects from."""
+BACKGROUNDS = (1e-3, 0.003, 0.01, 0.03, 0.1, 0.2, 0.4, 0.6, 0.8)
+"""The weights ε that ``best_grid`` selects from."""
+
 
 class Histogram(TractableDensity):
     """A joint histogram of all dimensions.
@@ -107,7 +112,34 @@ class Histogram(TractableDensity):
             model.low.copy_(flat.amin(0) - margin)
             model.high.copy_(flat.amax(0) + margin)
             model.loc.copy_(flat.mean(0))
-            model.scale.copy_(2 * flat.std(0, correction=0).clamp_min(1e-6))
+            model.scale.copy_(1.2 * flat.std(0, correction=0).clamp_min(1e-6))
         counts = torch.bincount(model._cell(x)[0], minlength=len(model.frequency))
         model.frequency.copy_(counts / len(x))
         return model
+
+
+def best_grid(
+    x: Tensor, valid: Tensor, probability: str, bins: int | str = "auto", background: float | str = "auto"
+) -> tuple[int, float]:
+    """The number of bins and the weight ε with the greatest mean log-likelihood of ``valid``.
+
+    Args:
+        x, valid: data to count and to select by, ``(n, *shape)`` each.
+        probability: ``density`` or ``mass``.
+        bins, background: numbers that are given are kept; ``"auto"`` selects among ``BINS`` and ``BACKGROUNDS``.
+
+    Raises:
+        ConfigError: as the constructor of ``Histogram``.
+    """
+    dims = prod(x.shape[1:])
+    grids = [b for b in BINS if dims * log(b) <= log(Histogram.MAX_CELLS)] or [2] if isinstance(bins, str) else [bins]
+    weights = BACKGROUNDS if isinstance(background, str) else (background,)
+    if len(grids) == len(weights) == 1:
+        return grids[0], weights[0]
+    found = []
+    for grid in grids:
+        model = Histogram.from_data(x, grid, probability, weights[0])
+        for model.background in weights:
+            found.append((float(model.log_prob(valid).mean()), grid, model.background))
+    _, best, weight = max(found)
+    return best, weight

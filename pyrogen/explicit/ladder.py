@@ -22,7 +22,7 @@ from pyrogen.explicit.latent import LatentModel
 from pyrogen.explicit.likelihoods import Likelihood
 from pyrogen.explicit.posteriors import normal
 from pyrogen.explicit.priors import standard_normal
-from pyrogen.nn.mlp import mlp
+from pyrogen.nn.mlp import FlattenData, mlp
 from pyrogen.nn.networks import decoder_for
 
 
@@ -57,6 +57,7 @@ class LadderVAE(LatentModel):
             )
         self.latents, self.merge = tuple(latents), merge
         inputs = (prod(self.shape), *hidden)
+        self.flatten = FlattenData()
         self.up = nn.ModuleList(nn.Sequential(mlp(a, (b,), b), nn.SiLU()) for a, b in zip(inputs, hidden, strict=False))
         self.evidence = nn.ModuleList(nn.Linear(b, 2 * d) for b, d in zip(hidden, latents, strict=True))
         self.down = nn.ModuleList(mlp(latents[i + 1], (hidden[i],), 2 * d) for i, d in enumerate(latents[:-1]))
@@ -72,7 +73,7 @@ class LadderVAE(LatentModel):
 
     def evidence_dists(self, x: Tensor) -> list[Any]:
         """The Gaussians N(μ̂_l(x), σ̂_l²(x)) computed from the data, from the lowest layer to the top."""
-        h, found = x.flatten(1), []
+        h, found = self.flatten(x), []
         for up, evidence in zip(self.up, self.evidence, strict=True):
             h = up(h)
             found.append(normal(evidence(h)))

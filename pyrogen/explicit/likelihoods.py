@@ -56,11 +56,12 @@ class BernoulliLikelihood(nn.Module):
 
 
 class GaussianLikelihood(nn.Module):
-    """p(x | h) = Π N(x; m(h), σ²), with one σ, fixed or learned, for all values.
+    """p(x | h) = Π N(x_i; m(h)_i, σ_i²), with σ fixed or learned, one for all values or one for each column.
 
     Args:
-        sigma: the standard deviation, or ``"learned"``.
+        sigma: the standard deviation in model coordinates, or ``"learned"``.
         unit: whether data lie in [0, 1]; then m(h) = σ(h), otherwise m(h) = h.
+        columns: the number of columns of vectors, each with its own σ; 0 for one σ for all values.
 
     Raises:
         ConfigError: if ``sigma`` is neither positive nor ``"learned"``.
@@ -69,11 +70,12 @@ class GaussianLikelihood(nn.Module):
     outputs = 1
     probability: Literal["mass", "density"] = "density"
 
-    def __init__(self, sigma: float | str = "learned", unit: bool = True) -> None:
+    def __init__(self, sigma: float | str = "learned", unit: bool = True, columns: int = 0) -> None:
         super().__init__()
         if sigma != "learned" and not (isinstance(sigma, int | float) and sigma > 0):
             raise ConfigError(f"sigma must be a positive number or 'learned'; got {sigma!r}")
-        log_sigma = torch.tensor(-1.0) if sigma == "learned" else torch.tensor(float(sigma)).log()
+        start = torch.tensor(-1.0) if sigma == "learned" else torch.tensor(float(sigma)).log()
+        log_sigma = start.repeat(columns) if columns else start
         self.log_sigma: Tensor
         if sigma == "learned":
             self.log_sigma = nn.Parameter(log_sigma)
@@ -181,7 +183,9 @@ class DiscretizedLogistic(TorchDistribution):
             return ((k + torch.rand_like(k)) / self.levels).clamp_max(1 - 2**-24)
 
 
-def make_likelihood(name: str, levels: int = 256, sigma: float | str = "learned", unit: bool = True) -> Likelihood:
+def make_likelihood(
+    name: str, levels: int = 256, sigma: float | str = "learned", unit: bool = True, columns: int = 0
+) -> Likelihood:
     """The likelihood called ``bernoulli``, ``gaussian`` or ``discretized_logistic``.
 
     Raises:
@@ -190,7 +194,7 @@ def make_likelihood(name: str, levels: int = 256, sigma: float | str = "learned"
     if name == "bernoulli":
         return BernoulliLikelihood()
     if name == "gaussian":
-        return GaussianLikelihood(sigma, unit)
+        return GaussianLikelihood(sigma, unit, columns)
     if name == "discretized_logistic":
         return DiscretizedLogisticLikelihood(levels)
     raise unknown("likelihood", name, ("bernoulli", "gaussian", "discretized_logistic"))

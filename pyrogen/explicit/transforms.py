@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pyrogen.nn.masked import MaskedMLP
+from pyrogen.nn.mlp import compress_tails
 
 
 class Elementwise(Protocol):
@@ -159,7 +160,7 @@ class Coupling(nn.Module):
         self.net, self.map = net, map
 
     def _parameters_for(self, x: Tensor, c: Tensor | None) -> Tensor:
-        inputs = x * self.mask
+        inputs = (compress_tails(x) if x.ndim == 2 else x) * self.mask
         if c is not None:
             inputs = torch.cat([inputs, c.view(*c.shape, *(1,) * (x.ndim - 2)).expand(-1, -1, *x.shape[2:])], 1)
         h = self.net(inputs).to(x.dtype)  # the network may run in mixed precision

@@ -1,6 +1,6 @@
 """Implicit models, which have samples but no likelihood: ``GAN``, ``DCGAN``, ``WGAN``, ``ResGAN``; no Pyro."""
 
-from pyrogen.implicit.base import Adversarial, Scale
+from pyrogen.implicit.base import Adversarial
 from pyrogen.implicit.dcgan import DCGAN, ConvCritic, ConvGenerator
 from pyrogen.implicit.gan import GAN
 from pyrogen.implicit.mlp import MLPCritic, MLPGenerator
@@ -21,6 +21,5 @@ __all__ = [
     "ResCritic",
     "ResGAN",
     "ResGenerator",
-    "Scale",
     "packed_shape",
 ]

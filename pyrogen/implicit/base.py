@@ -64,42 +64,16 @@ class Adversarial(Conditional):
             return x
 
 
-class Scale(nn.Module):
-    """``x = location + scale h``, the map from standardised values h to data x.
-
-    Args:
-        location: the mean of the data; 0 by default.
-        scale: the standard deviation of the data, positive; 1 by default.
-    """
-
-    location: Tensor
-    scale: Tensor
-
-    def __init__(self, location: Tensor | None = None, scale: Tensor | None = None) -> None:
-        super().__init__()
-        self.register_buffer("location", torch.zeros(()) if location is None else location)
-        self.register_buffer("scale", torch.ones(()) if scale is None else scale)
-
-    def inverse(self, x: Tensor) -> Tensor:
-        """``h = (x - location) / scale``."""
-        return (x - self.location) / self.scale
-
-    def forward(self, h: Tensor) -> Tensor:
-        """``x = location + scale h``."""
-        return self.location + self.scale * h
-
-
 class OutputRange(nn.Module):
-    """The last layer of a generator: ``(tanh h + 1) / 2`` for data in [0, 1], otherwise the map of ``scale``."""
+    """The last layer of a generator: ``(tanh h + 1) / 2`` for data in [0, 1], otherwise the identity."""
 
-    def __init__(self, unit: bool, scale: Scale | None = None) -> None:
+    def __init__(self, unit: bool) -> None:
         super().__init__()
-        self.unit, self.scale = unit, scale or Scale()
+        self.unit = unit
 
     def forward(self, h: Tensor) -> Tensor:
         """Map h into the range of the data."""
-        x: Tensor = (torch.tanh(h) + 1) / 2 if self.unit else self.scale(h)
-        return x
+        return (torch.tanh(h) + 1) / 2 if self.unit else h
 
 
 def one_hot(y: Tensor | None, classes: int) -> Tensor:

@@ -6,7 +6,7 @@ generative adversarial nets", 2014.
 
 from collections.abc import Sequence
 
-from pyrogen.implicit.base import Adversarial, Scale
+from pyrogen.implicit.base import Adversarial
 from pyrogen.implicit.mlp import MLPCritic, MLPGenerator
 
 
@@ -19,7 +19,6 @@ class GAN(Adversarial):
         hidden: the widths of the generator's hidden layers; reversed for the critic.
         unit: whether data lie in [0, 1]; otherwise they are unbounded.
         classes: number of classes, on which both networks are conditioned; 0 for an unconditional model.
-        scale: the location and scale of real data.
         n_binary: number of coordinates of z that are -1 or 1.
     """
 
@@ -30,9 +29,8 @@ class GAN(Adversarial):
         hidden: Sequence[int] = (256, 256),
         unit: bool = True,
         classes: int = 0,
-        scale: Scale | None = None,
         n_binary: int = 0,
     ) -> None:
-        generator = MLPGenerator(latent, shape, hidden, unit, classes=classes, scale=scale)
-        critic = MLPCritic(shape, hidden[::-1], classes=classes, scale=scale)
+        generator = MLPGenerator(latent, shape, hidden, unit, classes=classes)
+        critic = MLPCritic(shape, hidden[::-1], classes=classes)
         super().__init__(generator, critic, latent, classes, n_binary)

@@ -6,7 +6,7 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
-from pyrogen.implicit.base import OutputRange, Scale, one_hot
+from pyrogen.implicit.base import OutputRange, one_hot
 from pyrogen.nn.mlp import mlp
 from pyrogen.nn.precision import at_least_float32
 
@@ -21,7 +21,6 @@ class MLPGenerator(nn.Module):
         unit: whether data lie in [0, 1]; otherwise they are unbounded.
         activation: the nonlinearity after each hidden layer.
         classes: number of classes, as a one-hot input in addition to z; 0 for none: labels are then ignored.
-        scale: the location and scale of real data; the network's output is standardised.
     """
 
     def __init__(
@@ -32,12 +31,11 @@ class MLPGenerator(nn.Module):
         unit: bool,
         activation: Callable[[], nn.Module] = nn.ReLU,
         classes: int = 0,
-        scale: Scale | None = None,
     ) -> None:
         super().__init__()
         self.classes = classes
         layers = mlp(latent + classes, hidden, prod(shape), activation)
-        self.layers = nn.Sequential(layers, nn.Unflatten(1, tuple(shape)), OutputRange(unit, scale))
+        self.layers = nn.Sequential(layers, nn.Unflatten(1, tuple(shape)), OutputRange(unit))
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """Generate."""
@@ -55,7 +53,6 @@ class MLPCritic(nn.Module):
         hidden: the widths of the hidden layers.
         activation: the nonlinearity after each hidden layer.
         classes: number of classes, as a one-hot input in addition to x; 0 for none: labels are then ignored.
-        scale: the location and scale of real data; the network's input is standardised.
     """
 
     def __init__(
@@ -64,11 +61,9 @@ class MLPCritic(nn.Module):
         hidden: Sequence[int],
         activation: Callable[[], nn.Module] = lambda: nn.LeakyReLU(0.2),
         classes: int = 0,
-        scale: Scale | None = None,
     ) -> None:
         super().__init__()
         self.classes = classes
-        self.scale = scale or Scale()
         self.layers = mlp(prod(shape) + classes, hidden, 1, activation)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
@@ -84,5 +79,5 @@ class MLPCritic(nn.Module):
         return at_least_float32(h)
 
     def _inputs(self, x: Tensor, y: Tensor | None) -> Tensor:
-        x = self.scale.inverse(x).flatten(1)
+        x = x.flatten(1)
         return torch.cat([x, one_hot(y, self.classes).to(x)], 1) if self.classes else x

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from pyrogen.errors import unknown
-from pyrogen.implicit.base import Adversarial, Scale
+from pyrogen.implicit.base import Adversarial
 from pyrogen.implicit.dcgan import ConvCritic, ConvGenerator
 from pyrogen.implicit.mlp import MLPCritic, MLPGenerator
 from pyrogen.nn.conv import dcgan_init
@@ -24,7 +24,6 @@ class WGAN(Adversarial):
         hidden: the widths of the hidden layers; for ``conv``, the first is the number of channels at the image side.
         network: ``mlp`` or ``conv``.
         unit: whether data lie in [0, 1]; otherwise they are unbounded.
-        scale: the location and scale of real data, for ``mlp``.
         n_binary: number of coordinates of z that are -1 or 1.
         layers: number of convolutions of each network, for ``conv``; 0 for the default of ``dcgan.default_layers``.
 
@@ -39,13 +38,12 @@ class WGAN(Adversarial):
         hidden: Sequence[int] = (256, 256),
         network: str = "mlp",
         unit: bool = True,
-        scale: Scale | None = None,
         n_binary: int = 0,
         layers: int = 0,
     ) -> None:
         if network == "mlp":
-            generator: nn.Module = MLPGenerator(latent, shape, hidden, unit, scale=scale)
-            critic: nn.Module = MLPCritic(shape, hidden[::-1], scale=scale)
+            generator: nn.Module = MLPGenerator(latent, shape, hidden, unit)
+            critic: nn.Module = MLPCritic(shape, hidden[::-1])
         elif network == "conv":
             generator = ConvGenerator(latent, shape, hidden[0], unit=unit, layers=layers).apply(dcgan_init)
             critic = ConvCritic(shape, hidden[0], norm="none", unit=unit, layers=layers)

@@ -12,7 +12,7 @@ from pyrogen.errors import ConfigError
 from pyrogen.measure.c2st import c2st
 from pyrogen.measure.coverage import mode_scores
 from pyrogen.measure.kde import kde_score
-from pyrogen.measure.likelihood import density_scores, mean_score, pair_scores
+from pyrogen.measure.likelihood import density_scores, in_user_units, mean_score, pair_scores
 from pyrogen.measure.mmd import mmd2
 from pyrogen.measure.neighbours import nearest_neighbour
 from pyrogen.measure.reconstruction import reconstruction_score
@@ -62,8 +62,28 @@ def evaluate(model: Any, data: Dataset | Split, *, k: int = 100, seed: int = 0) 
 
 def likelihood_scores(model: Any, data: Dataset | Split, *, k: int = 100, seed: int = 0) -> dict[str, Score]:
     """Return ``log_likelihood``, the bounds or estimates it is based on, and ``bits_per_dim`` for quantised data."""
+    split = data.test if isinstance(data, Dataset) else data
+    x, *rest = split.tensors(seed)
+    scores, values = _model_likelihood(model, data, (x, *rest), k, seed)
     space = data.space
-    test = (data.test if isinstance(data, Dataset) else data).tensors(seed)
+    if not scores or space is None:
+        return scores
+    # With side information computed from x, the likelihood is that of the values that y leaves out.
+    hidden = None if split.side_fn is None else rest[0].isnan()
+    scores = in_user_units(scores, space, hidden)
+    if space.levels and hidden is None and values is not None:
+        best = scores["log_likelihood"]
+        kind = "estimate" if best.kind == "estimate" else "upper_bound"
+        note = {name: best.detail[name] for name in ("note",) if name in best.detail}
+        scores["bits_per_dim"] = mean_score(space.bits_per_dim(values + space.log_det, x), kind, "bits/dim", **note)
+    return scores
+
+
+def _model_likelihood(
+    model: Any, data: Dataset | Split, test: tuple[Tensor, ...], k: int, seed: int
+) -> tuple[dict[str, Score], Tensor | None]:
+    """The scores in model coordinates, in nats, and the values of each datum; ``None`` for a density estimate."""
+    space = data.space
     x, *rest = test
     if callable(getattr(model, "log_prob", None)):
         declared = getattr(model, "probability", None)
@@ -71,39 +91,29 @@ def likelihood_scores(model: Any, data: Dataset | Split, *, k: int = 100, seed: 
             raise ConfigError(f"the model has a {declared}, but the likelihood of this data set is a {space}")
         # Labels are summed out, so that the value is log p(x), as an unconditional model's is.
         given = () if isinstance(getattr(model, "condition", None), Label) else rest
-        scores, values = density_scores(drop_extra_args(model.log_prob), x, *given)
-    elif callable(getattr(model, "model", None)) and callable(getattr(model, "guide", None)):
-        scores, values = pair_scores(model, x, *rest, space=space, k=k, seed=seed)
-    elif isinstance(model, Sampler):
+        return density_scores(drop_extra_args(model.log_prob), x, *given)
+    if callable(getattr(model, "model", None)) and callable(getattr(model, "guide", None)):
+        return pair_scores(model, x, *rest, space=space, k=k, seed=seed)
+    if isinstance(model, Sampler):
         if space is not None and space.probability == "mass":
-            return {}  # a kernel-density estimate is not comparable with the masses of this data set
+            return {}, None  # a kernel-density estimate is not comparable with the masses of this data set
         valid = data.valid.tensors(seed)[0] if isinstance(data, Dataset) else x[: len(x) // 2]
         with scoped_seed(derive(seed, "kde")):
             samples = in_chunks(model, KDE_SAMPLES, shape=x.shape[1:])
         estimate = kde_score(x if isinstance(data, Dataset) else x[len(x) // 2 :], samples, valid)
-        return {"log_likelihood": estimate, "kde": estimate}
-    elif isinstance(model, Reconstructing):
-        return {}
-    else:
-        raise ConfigError(
-            f"cannot evaluate a {type(model).__name__}: expected log_prob, model and guide, sample, or reconstruct"
-        )
-    all_dimensions = (
-        data if isinstance(data, Split) else data.test
-    ).side_fn is None  # else the likelihood is of a part of x
-    if space is not None and space.levels and all_dimensions:
-        best = scores["log_likelihood"]
-        kind = "estimate" if best.kind == "estimate" else "upper_bound"
-        note = {name: best.detail[name] for name in ("note",) if name in best.detail}
-        scores["bits_per_dim"] = mean_score(space.bits_per_dim(values, x), kind, "bits/dim", **note)
-    return scores
+        return {"log_likelihood": estimate, "kde": estimate}, None
+    if isinstance(model, Reconstructing):
+        return {}, None
+    raise ConfigError(
+        f"cannot evaluate a {type(model).__name__}: expected log_prob, model and guide, sample, or reconstruct"
+    )
 
 
 def sample_scores(samples: Tensor, data: Dataset, seed: int = 0) -> dict[str, Score]:
-    """Compare samples with as many test data, as images in [0, 1] or as vectors.
+    """Compare samples with as many test data, as images in [0, 1] or as standardised vectors.
 
     Args:
-        samples: ``(n, *shape)`` in the space of the data.
+        samples: ``(n, *shape)`` in model coordinates.
         data: the data set.
         seed: the seed of the tests.
 
@@ -126,7 +136,7 @@ def sample_scores(samples: Tensor, data: Dataset, seed: int = 0) -> dict[str, Sc
         scores = {"mmd2": mmd2(images[:n], test[:n], seed=seed), "c2st": c2st(images[:n], test[:n], seed=seed)} | scores
     truth: Any = data.truth
     if truth is not None and truth.modes is not None:
-        scores |= mode_scores(samples, truth.modes, truth.std)
+        scores |= mode_scores(data.space.to_user(samples), truth.modes, truth.std)
     return scores
 
 

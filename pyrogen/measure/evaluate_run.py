@@ -33,11 +33,10 @@ def evaluate_run(
     trained = trained_model(run)
     dataset = trained.data
     if data is not None and data != run.config.data:
-        other = load(data, run.config.data_root, run.config.seed)
-        if (other.shape, other.space) != (dataset.shape, dataset.space):
+        other = load(data, run.config.data_root, run.config.seed, space=dataset.space)
+        if other.shape != dataset.shape:
             raise ConfigError(
-                f"the model was trained on {dataset.name!r}, {dataset.shape}, {dataset.space}; "
-                f"{other.name!r} is {other.shape}, {other.space}: their likelihoods are not comparable"
+                f"the model was trained on {dataset.name!r}, {dataset.shape}; {other.name!r} is {other.shape}"
             )
         side_fn = dataset.test.side_fn
         dataset = (other.with_side_information(side_fn) if side_fn else other).to(pick_device(run.config.device))

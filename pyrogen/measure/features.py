@@ -144,7 +144,7 @@ def feature_scores(samples: Tensor, data: Dataset, classifier: Classifier) -> di
     ``ratio`` the quotient: below 1, samples are closer to the training data than test data are.
 
     Args:
-        samples: ``(n, *shape)`` in the space of the data.
+        samples: ``(n, *shape)`` in model coordinates.
         data: the data set.
         classifier: a classifier of this data set.
 

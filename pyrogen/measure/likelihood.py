@@ -9,7 +9,8 @@ posterior predictive density of each datum. If the guide is not a distribution o
 as a point estimate, the value is only an estimate (``PairStructure.no_bound_reason``).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from math import log, prod
 from typing import Any
 
@@ -25,10 +26,11 @@ from pyrogen.errors import ConfigError
 from pyrogen.measure.enumeration import has_enumerated_sites, marginal_log_prob
 from pyrogen.measure.structure import PairStructure, pair_structure, programs
 from pyrogen.nn.conditions import Label
-from pyrogen.protocols import Pair, Score
+from pyrogen.protocols import Kind, Pair, Score
 from pyrogen.pyro_tools.traces import data_dim, log_prob, sample_sites, sum_plates, trace_particles
 from pyrogen.random import derive, scoped_seed
 
+LATTICE_NOTE = "discrete columns are dequantised: a bound on the mass of their values"
 MAX_ROWS = 10_000
 """The most (datum, particle) rows per call, to bound the memory."""
 
@@ -108,6 +110,29 @@ def mean_score(values: Tensor, kind: Any, unit: str = "nats", **detail: Any) -> 
     n = len(values)
     stderr = float(values.double().std() / n**0.5) if n > 1 else 0.0
     return Score(float(values.double().mean()), stderr, kind, unit, {"n": n, **detail})
+
+
+def in_user_units(scores: Mapping[str, Score], space: Space, hidden: Tensor | None = None) -> dict[str, Score]:
+    """Convert log-densities of model coordinates to log-likelihoods in the user's units.
+
+    ``log p(v) = log p(z) + log |dz / dv|``; for columns on a lattice, with the volume of a cell, this is a lower bound
+    on the log-mass, by Jensen's inequality over the dequantisation noise.
+
+    Args:
+        scores: scores in nats.
+        space: the space of the data.
+        hidden: the values that the likelihood is of, ``bool (n, *event)``; all by default.
+    """
+    shift = space.log_det
+    if hidden is not None and space.scale is not None:
+        shift = -float((hidden.double() * space.scale.to(hidden.device).log()).flatten(1).sum(1).mean())
+    converted = {name: replace(score, value=score.value + shift) for name, score in scores.items()}
+    if space.is_lattice:
+        for name, score in converted.items():
+            kind: Kind = "lower_bound" if score.kind == "exact" else score.kind
+            note = "; ".join(text for text in (score.detail.get("note"), LATTICE_NOTE) if text)
+            converted[name] = replace(score, kind=kind, detail={**score.detail, "note": note})
+    return converted
 
 
 def pair_scores(

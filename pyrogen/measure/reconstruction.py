@@ -10,7 +10,9 @@ from pyrogen.protocols import Score
 
 @torch.no_grad()
 def reconstruction_score(reconstruct: Callable[..., Tensor], x: Tensor, *rest: Tensor, rows: int = 1000) -> Score:
-    """The mean squared error per dimension, ``E ‖x - x̂‖² / d``, in the space of the data; lower is better.
+    """The mean squared error per dimension, ``E ‖x - x̂‖² / d``, in model coordinates; lower is better.
+
+    For vectors it is in units of the variance of each column.
 
     Args:
         reconstruct: ``reconstruct(x, *rest) -> x̂``.

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pyrogen.nn.mlp import compress_tails
+
 
 class MaskedLinear(nn.Linear):
     """A linear layer with a fixed mask on its weights: ``x (mask ∘ W)ᵀ + b``.
@@ -74,4 +76,5 @@ class MaskedMLP(nn.Module):
 
 
 def _inputs(x: Tensor, c: Tensor | None) -> Tensor:
-    return x.flatten(1) if c is None else torch.cat([c, x.flatten(1)], 1)
+    x = compress_tails(x.flatten(1))
+    return x if c is None else torch.cat([c, x], 1)

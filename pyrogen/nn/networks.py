@@ -7,7 +7,7 @@ from torch import nn
 
 from pyrogen.errors import unknown
 from pyrogen.nn.conv import ConvDown, ConvUp
-from pyrogen.nn.mlp import mlp
+from pyrogen.nn.mlp import FlattenData, mlp
 
 NETWORKS = ("mlp", "conv")
 
@@ -34,7 +34,7 @@ def encoder_for(
         ConfigError: for an unknown network, or ``conv`` on data that are not images of at least 8 × 8.
     """
     if network == "mlp":
-        return nn.Sequential(nn.Flatten(), mlp(prod(shape), hidden, outputs, activation))
+        return nn.Sequential(FlattenData(), mlp(prod(shape), hidden, outputs, activation))
     if network == "conv":
         return ConvDown(shape, outputs, hidden[0], activation, layers=layers)
     raise unknown("network", network, NETWORKS)

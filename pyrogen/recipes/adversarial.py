@@ -1,13 +1,11 @@
-"""Shared code of recipes of adversarially trained models: step, optimisers, penalty, scale of the data."""
+"""Shared code of recipes of adversarially trained models: step, optimisers, penalty."""
 
 from collections.abc import Callable
 from typing import Any
 
-import torch
-
 from pyrogen.data.dataset import Dataset
 from pyrogen.errors import ConfigError
-from pyrogen.implicit.base import Adversarial, Scale
+from pyrogen.implicit.base import Adversarial
 from pyrogen.nn.conditions import Label
 from pyrogen.objectives.adversarial import AdversarialLoss, Hinge, LeastSquares, Minimax, NonSaturating
 from pyrogen.objectives.penalties import R1Penalty
@@ -15,7 +13,6 @@ from pyrogen.recipes.setup import (
     TrainingSetup,
     adam_without_momentum,
     cosine_schedule,
-    in_unit_interval,
     label_counts,
     require_labels,
 )
@@ -70,12 +67,9 @@ def optimizer_pair(lr: float, critic_rate: float) -> tuple[MakeOptimizer, MakeOp
     return adam_without_momentum(lr), adam_without_momentum(critic_rate * lr)
 
 
-def r1_penalty(weight: float, data: Dataset, samples: bool = False) -> R1Penalty | None:
-    """R1, with ``samples`` also R2, of gradients with respect to standardised data; ``None`` for weight 0."""
-    if weight == 0:
-        return None
-    scale = data_scale(data)
-    return R1Penalty(weight if scale is None else weight * float(scale.scale.square().mean()), samples)
+def r1_penalty(weight: float, samples: bool = False) -> R1Penalty | None:
+    """R1, with ``samples`` also R2; ``None`` for weight 0."""
+    return R1Penalty(weight, samples) if weight else None
 
 
 def r1_schedule(start: float, weight: float, steps: int) -> Callable[[int], float] | None:
@@ -95,12 +89,3 @@ def classes_for(data: Dataset, condition: str, who: str = "condition=label") -> 
     if condition == "label":
         require_labels(data, who)
     return 0 if condition == "none" else len(data.classes)
-
-
-def data_scale(data: Dataset, copies: int = 1) -> Scale | None:
-    """Mean and standard deviation of real data, repeated ``copies`` times; ``None`` for data in [0, 1]."""
-    if in_unit_interval(data):
-        return None
-    x, *_ = data.train.tensors()
-    std = x.std(0).clamp_min(1e-6)
-    return Scale(torch.cat([x.mean(0)] * copies), torch.cat([std] * copies))

@@ -8,7 +8,14 @@ from pydantic import Field, PositiveInt
 from pyrogen.data.dataset import Dataset
 from pyrogen.recipes.options import BatchSize, Code, InputNoise, Integers, LearningRate, LoggedBatch, OneStep, Steps
 from pyrogen.recipes.registry import register
-from pyrogen.recipes.setup import TrainingSetup, data_mean, gradient_step, in_unit_interval, require_images
+from pyrogen.recipes.setup import (
+    TrainingSetup,
+    data_mean,
+    gradient_step,
+    in_unit_interval,
+    latent_for,
+    require_images,
+)
 from pyrogen.reconstruction import PCA, Autoencoder
 from pyrogen.steps.closed_form import ClosedForm
 
@@ -17,7 +24,7 @@ from pyrogen.steps.closed_form import ClosedForm
 def autoencoder(
     data: Dataset,
     *,
-    latent: Code = 32,
+    latent: Code = "auto",
     hidden: Annotated[
         Integers, Field(description="widths of the encoder's hidden layers, reversed for the decoder; none is linear")
     ] = (512, 256),
@@ -27,7 +34,9 @@ def autoencoder(
     lr: LearningRate = 2e-3,
 ) -> TrainingSetup:
     """Minimises the mean squared error; with ``noise``, a denoising autoencoder."""
-    model = Autoencoder(data.shape, latent, hidden, "mlp", noise, data_mean(data), in_unit_interval(data))
+    model = Autoencoder(
+        data.shape, latent_for(data, latent, 32), hidden, "mlp", noise, data_mean(data), in_unit_interval(data)
+    )
     return TrainingSetup(model, gradient_step(model, lr, steps), data)
 
 
@@ -35,7 +44,7 @@ def autoencoder(
 def conv_autoencoder(
     data: Dataset,
     *,
-    latent: Code = 32,
+    latent: Code = "auto",
     width: Annotated[
         PositiveInt, Field(description="channels of the first convolution; doubled at each further one")
     ] = 16,
@@ -50,7 +59,9 @@ def conv_autoencoder(
     """Minimises the mean squared error; strided convolutions, or pooling and unpooling."""
     require_images(data, "conv-autoencoder")
     network = "conv" if pooling == "none" else pooling
-    model = Autoencoder(data.shape, latent, (width,), network, noise, data_mean(data), in_unit_interval(data))
+    model = Autoencoder(
+        data.shape, latent_for(data, latent, 32), (width,), network, noise, data_mean(data), in_unit_interval(data)
+    )
     return TrainingSetup(model, gradient_step(model, lr, steps), data)
 
 
@@ -58,11 +69,12 @@ def conv_autoencoder(
 def pca(
     data: Dataset,
     *,
-    latent: Annotated[PositiveInt, Field(description="number of components, at most the dimension of the data")] = 32,
+    latent: Code = "auto",
     steps: OneStep = 1,
     batch_size: LoggedBatch = 256,
 ) -> TrainingSetup:
     """Fitted in one step by an eigendecomposition."""
     x, *_ = data.train.tensors()
-    model = PCA(data.shape, latent)
-    return TrainingSetup(model, ClosedForm(model, partial(PCA.from_data, x, latent), model.loss), data)
+    k = latent_for(data, latent, 32)
+    model = PCA(data.shape, k)
+    return TrainingSetup(model, ClosedForm(model, partial(PCA.from_data, x, k), model.loss), data)

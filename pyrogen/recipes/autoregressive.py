@@ -28,7 +28,7 @@ def made(
 ) -> TrainingSetup:
     """Germain et al., ICML 2015."""
     likelihood = likelihood_for(data.space, components)
-    model = MADE(data.shape, hidden, likelihood, *_standardisation(data), label_condition(data, condition))
+    model = MADE(data.shape, hidden, likelihood, condition=label_condition(data, condition), **_centring(data))
     return TrainingSetup(model, svi(model, lr, steps, clip_norm=10.0), data)
 
 
@@ -47,16 +47,12 @@ def pixelcnn(
 ) -> TrainingSetup:
     """Van den Oord et al., NeurIPS 2016."""
     likelihood = likelihood_for(data.space, components)
-    mean, scale = _standardisation(data)
-    whole = (mean.mean().expand(data.shape), scale.square().mean().sqrt().expand(data.shape))
-    model = PixelCNN(data.shape, width, layers, likelihood, kernel, *whole, label_condition(data, condition))
+    given = label_condition(data, condition)
+    model = PixelCNN(data.shape, width, layers, likelihood, kernel, condition=given, **_centring(data))
     return TrainingSetup(model, svi(model, lr, steps, clip_norm=10.0), data)
 
 
-def _standardisation(data: Dataset) -> tuple[Tensor, Tensor]:
-    """Location and scale of a standardisation: ½ and ½ for data in [0, 1], otherwise mean and standard deviation."""
-    if in_unit_interval(data):
-        half = torch.full(data.shape, 0.5)
-        return half, half
-    x, *_ = data.train.tensors()
-    return x.mean(0), x.std(0, correction=0).clamp_min(1e-6)
+def _centring(data: Dataset) -> dict[str, Tensor]:
+    """Location and scale that map [0, 1] to [-1, 1]; nothing for other data, which are standardised."""
+    half = torch.full(data.shape, 0.5)
+    return {"mean": half, "scale": half} if in_unit_interval(data) else {}

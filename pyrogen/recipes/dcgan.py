@@ -58,7 +58,7 @@ def dcgan(
     )
     return adversarial_setup(
         model, data, NonSaturating(), steps, lr, average, optimizer_pair(lr, critic_rate),
-        penalty=r1_penalty(r1, data), critic_steps=critic_steps,
+        penalty=r1_penalty(r1), critic_steps=critic_steps,
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from pyro.infer import TraceEnum_ELBO
 from pyrogen.data.dataset import Dataset
 from pyrogen.data.space import require_probability
 from pyrogen.explicit.gaussian import Gaussian
-from pyrogen.explicit.histogram import Histogram
+from pyrogen.explicit.histogram import Histogram, best_grid
 from pyrogen.explicit.kde import KernelDensity
 from pyrogen.explicit.mixture import GaussianMixture
 from pyrogen.explicit.ppca import PPCA
@@ -23,7 +23,7 @@ from pyrogen.steps.closed_form import ClosedForm
 def gaussian(
     data: Dataset,
     *,
-    covariance: Covariance = "full",
+    covariance: Covariance = "auto",
     steps: Steps = 2000,
     batch_size: BatchSize = 256,
     lr: LearningRate = 0.03,
@@ -32,7 +32,8 @@ def gaussian(
     require_probability(data.space, Gaussian.probability, "a Gaussian")
     x, *_ = data.train.tensors()
     flat = x.flatten(1)
-    model = Gaussian(data.shape, covariance, flat.mean(0), flat.std(0).clamp_min(1e-6))
+    form = covariance_form(covariance, len(x), data.dims)
+    model = Gaussian(data.shape, form, flat.mean(0), flat.std(0).clamp_min(1e-6))
     return TrainingSetup(model, svi(model, lr, steps), data)
 
 
@@ -40,7 +41,13 @@ def gaussian(
 def ppca(
     data: Dataset,
     *,
-    latent: Annotated[PositiveInt, Field(description="number of components k, below the dimension of the data")] = 16,
+    latent: Annotated[
+        PositiveInt | Literal["auto"],
+        Field(
+            description="number of components k, below the dimension of the data; `auto`: 16, or the most if "
+            "that is less"
+        ),
+    ] = "auto",
     fit: Annotated[Literal["closed", "svi"], Field(description="maximum likelihood in closed form, or SVI")] = "closed",
     steps: Steps = 2000,
     batch_size: BatchSize = 256,
@@ -49,9 +56,10 @@ def ppca(
     """Tipping and Bishop, 1999."""
     require_probability(data.space, PPCA.probability, "PPCA")
     x, *_ = data.train.tensors()
-    model = PPCA(data.shape, latent, x.mean(0), float(x.flatten(1).std(0).square().mean().sqrt()))
+    k = min(16, max(data.dims - 1, 1)) if isinstance(latent, str) else latent
+    model = PPCA(data.shape, k, x.mean(0), float(x.flatten(1).std(0).square().mean().sqrt()))
     if fit == "closed":
-        return TrainingSetup(model, ClosedForm(model, partial(PPCA.from_data, x, latent)), data)
+        return TrainingSetup(model, ClosedForm(model, partial(PPCA.from_data, x, k)), data)
     return TrainingSetup(model, svi(model, lr, steps), data)
 
 
@@ -62,7 +70,7 @@ def mixture(
     components: Annotated[
         PositiveInt, Field(description="number of Gaussians, at most the number of training data")
     ] = 10,
-    covariance: Covariance = "full",
+    covariance: Covariance = "auto",
     min_std: Annotated[
         PositiveFloat, Field(description="smallest standard deviation of a component, relative to that of the data")
     ] = 0.03,
@@ -75,7 +83,8 @@ def mixture(
     require_probability(data.space, GaussianMixture.probability, "a mixture of Gaussians")
     x, *_ = data.train.tensors()
     given = label_condition(data, condition)
-    model = GaussianMixture.from_clusters(x, components, covariance, min_std, condition=given)
+    form = covariance_form(covariance, len(x), data.dims)
+    model = GaussianMixture.from_clusters(x, components, form, min_std, condition=given)
     return TrainingSetup(model, svi(model, lr, steps, loss=TraceEnum_ELBO(max_plate_nesting=1)), data)
 
 
@@ -98,14 +107,26 @@ def kde(
 def histogram(
     data: Dataset,
     *,
-    bins: Annotated[PositiveInt, Field(description="cells along each dimension; always 2 for binary data")] = 32,
-    background: Annotated[float, Field(gt=0, lt=1, description="weight ε of the background density")] = 1e-3,
+    bins: Annotated[
+        PositiveInt | Literal["auto"],
+        Field(description="cells along each dimension, always 2 for binary data; `auto`: the best on validation data"),
+    ] = "auto",
+    background: Annotated[
+        Annotated[float, Field(gt=0, lt=1)] | Literal["auto"],
+        Field(description="weight ε of the background density; `auto`: the best on validation data"),
+    ] = "auto",
     steps: OneStep = 1,
     batch_size: LoggedBatch = 256,
 ) -> TrainingSetup:
     """Relative frequencies on a grid of cells, mixed with a background density."""
     probability = data.space.probability
     bins = 2 if probability == "mass" else bins
-    model = Histogram(data.shape, bins, probability, background)
-    x, *_ = data.train.tensors()
-    return TrainingSetup(model, ClosedForm(model, partial(Histogram.from_data, x, bins, probability, background)), data)
+    x, valid = data.train.tensors()[0], data.valid.tensors()[0]
+    cells, weight = best_grid(x, valid, probability, bins, background)
+    model = Histogram(data.shape, cells, probability, weight)
+    return TrainingSetup(model, ClosedForm(model, partial(Histogram.from_data, x, cells, probability, weight)), data)
+
+
+def covariance_form(chosen: str, n: int, dims: int) -> str:
+    """``diagonal`` or ``full``; a full covariance of ``n`` data needs more than two for each dimension."""
+    return ("full" if n > 2 * dims else "diagonal") if chosen == "auto" else chosen

@@ -88,13 +88,13 @@ def spline(
 
 
 def to_real_line(data: Dataset) -> list[nn.Module]:
-    """The maps from data to the real line, standardised to zero mean and unit variance."""
+    """The maps from data in [0, 1] to the real line, standardised to zero mean and unit variance; none for others."""
     require_probability(data.space, Flow.probability, "a flow")
-    x, *_ = data.train.tensors()
-    first = [Logit()] if data.space.support == "unit" else []
-    for step in first:
-        x, _ = step(x)
-    return [*first, Standardise(x.mean(0), x.std(0, correction=0).clamp_min(1e-6))]
+    if data.space.support != "unit":
+        return []
+    logit = Logit()
+    z, _ = logit(data.train.tensors()[0])
+    return [logit, Standardise(z.mean(0), z.std(0, correction=0).clamp_min(1e-6))]
 
 
 def _base(data: Dataset, hidden: tuple[int, ...], components: int, condition: str) -> MADE | None:

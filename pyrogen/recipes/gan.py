@@ -16,7 +16,6 @@ from pyrogen.recipes.adversarial import (
     LOSSES,
     adversarial_setup,
     classes_for,
-    data_scale,
     optimizer_pair,
     r1_penalty,
     r1_schedule,
@@ -62,10 +61,10 @@ def gan(
 ) -> TrainingSetup:
     """Fully connected networks; ``r1_start`` makes γ decrease during training. Goodfellow et al., NeurIPS 2014."""
     penalty_schedule = r1_schedule(r1_start, r1, steps)
-    model = GAN(data.shape, latent, hidden, unit=in_unit_interval(data), scale=data_scale(data), n_binary=n_binary)
+    model = GAN(data.shape, latent, hidden, unit=in_unit_interval(data), n_binary=n_binary)
     return adversarial_setup(
         model, data, LOSSES[loss](), steps, lr, average, optimizer_pair(lr, critic_rate),
-        penalty=r1_penalty(r1, data), penalty_schedule=penalty_schedule, critic_steps=critic_steps,
+        penalty=r1_penalty(r1), penalty_schedule=penalty_schedule, critic_steps=critic_steps,
     )  # fmt: skip
 
 
@@ -83,9 +82,7 @@ def cgan(
     lr: LearningRate = 1e-3,
 ) -> TrainingSetup:
     """Fully connected networks with the label as input. Mirza and Osindero, 2014."""
-    model = GAN(
-        data.shape, latent, hidden, in_unit_interval(data), classes_for(data, "label", "cgan"), data_scale(data)
-    )
+    model = GAN(data.shape, latent, hidden, in_unit_interval(data), classes_for(data, "label", "cgan"))
     return adversarial_setup(model, data, LOSSES[loss](), steps, lr, average, critic_steps=critic_steps)
 
 
@@ -117,8 +114,8 @@ def packed_gan(
         model: Adversarial = DCGAN(data.shape, latent, width, unit=unit, n_binary=n_binary, layers=layers)
         model.critic = Packed(ConvCritic(shape, width, norm="layer", unit=unit, layers=layers), pack)
     else:
-        model = GAN(data.shape, latent, hidden, unit, scale=data_scale(data), n_binary=n_binary)
-        model.critic = Packed(MLPCritic(shape, hidden[::-1], scale=data_scale(data, pack)), pack)
+        model = GAN(data.shape, latent, hidden, unit, n_binary=n_binary)
+        model.critic = Packed(MLPCritic(shape, hidden[::-1]), pack)
     return adversarial_setup(
-        model, data, NonSaturating(), steps, lr, average, penalty=r1_penalty(r1, data), critic_steps=critic_steps
+        model, data, NonSaturating(), steps, lr, average, penalty=r1_penalty(r1), critic_steps=critic_steps
     )

@@ -89,9 +89,15 @@ KLWarmup = Annotated[NonNegativeInt, Field(description="steps over which the wei
 FreeNats = Annotated[NonNegativeFloat, Field(description="λ, free nats for each latent dimension")]
 Particles = Annotated[PositiveInt, Field(description="importance samples of the objective")]
 
-Code = Annotated[PositiveInt, Field(description="dimension of the code, at most that of the data")]
+Code = Annotated[
+    PositiveInt | Literal["auto"],
+    Field(description="dimension of the code, at most that of the data; `auto`: 32, or half that of the data if less"),
+]
 InputNoise = Annotated[NonNegativeFloat, Field(description="σ of the noise added to the input in training")]
-Covariance = Annotated[Literal["diagonal", "full"], Field(description="form of the covariance")]
+Covariance = Annotated[
+    Literal["auto", "diagonal", "full"],
+    Field(description="form of the covariance; `auto`: full with more than two training data per dimension"),
+]
 
 AdversarialSteps = Annotated[Steps, Field(description="training steps, each with one critic update")]
 JointSteps = Annotated[Steps, Field(description="training steps, each with both updates")]

@@ -9,7 +9,7 @@ from pyrogen.implicit.base import Adversarial
 from pyrogen.implicit.dcgan import DCGAN
 from pyrogen.implicit.gan import GAN
 from pyrogen.objectives.adversarial import Relativistic
-from pyrogen.recipes.adversarial import adversarial_setup, data_scale, optimizer_pair, r1_penalty, r1_schedule
+from pyrogen.recipes.adversarial import adversarial_setup, optimizer_pair, r1_penalty, r1_schedule
 from pyrogen.recipes.options import (
     AdversarialSteps,
     AnyNetwork,
@@ -58,10 +58,10 @@ def relativistic_gan(
         # R1 and R2 need scores that do not depend on other rows: no BatchNorm in the critic.
         model: Adversarial = DCGAN(data.shape, latent, width, unit=unit, n_binary=n_binary, norm="layer", layers=layers)
     else:
-        model = GAN(data.shape, latent, hidden, unit, scale=data_scale(data), n_binary=n_binary)
+        model = GAN(data.shape, latent, hidden, unit, n_binary=n_binary)
     return adversarial_setup(
         model, data, Relativistic(), steps, lr, average, optimizer_pair(lr, critic_rate),
-        penalty=r1_penalty(r1, data, samples=True),
+        penalty=r1_penalty(r1, samples=True),
         penalty_schedule=penalty_schedule,
         critic_steps=critic_steps,
     )  # fmt: skip

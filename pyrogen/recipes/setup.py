@@ -69,7 +69,7 @@ def observation_model(data: Dataset, name: str, sigma: float | str) -> Likelihoo
     """The observation model called ``name`` for the space of ``data``.
 
     ``auto`` is ``bernoulli`` for binary data, ``discretized_logistic`` for dequantised data in [0, 1], otherwise
-    ``gaussian``.
+    ``gaussian``, which has one σ for images, and one for each column of vectors.
 
     Raises:
         ConfigError: if the observation model does not fit the space of the data.
@@ -83,7 +83,8 @@ def observation_model(data: Dataset, name: str, sigma: float | str) -> Likelihoo
         raise ConfigError(
             f"the discretized_logistic likelihood needs dequantised grey levels; {data.name!r} is a {data.space}"
         )
-    chosen = make_likelihood(name, data.space.levels, sigma, unit)
+    columns = data.shape[0] if len(data.shape) == 1 else 0
+    chosen = make_likelihood(name, data.space.levels, sigma, unit, columns)
     require_probability(data.space, chosen.probability, f"the {name} likelihood")
     return chosen
 
@@ -115,6 +116,11 @@ def training_label(data: Dataset) -> Label:
 def label_condition(data: Dataset, condition: str) -> Label | None:
     """The condition of a density: ``None``, or a ``Label`` with the frequencies in training as p(y)."""
     return None if condition == "none" else training_label(data)
+
+
+def latent_for(data: Dataset, chosen: int | str, most: int) -> int:
+    """The dimension of a code: the chosen one, or for ``auto`` ``most``, but at most half that of the data."""
+    return min(most, max(data.dims // 2, 1)) if isinstance(chosen, str) else chosen
 
 
 def network_for(data: Dataset, name: str) -> str:

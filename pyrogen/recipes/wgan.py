@@ -10,7 +10,7 @@ from pyrogen.data.dataset import Dataset
 from pyrogen.implicit.wgan import WGAN
 from pyrogen.objectives.adversarial import Wasserstein
 from pyrogen.objectives.penalties import GradientPenalty
-from pyrogen.recipes.adversarial import adversarial_setup, data_scale
+from pyrogen.recipes.adversarial import adversarial_setup
 from pyrogen.recipes.options import (
     AdversarialSteps,
     AnyNetwork,
@@ -65,7 +65,7 @@ def wgan(
     """RMSprop for a clipped critic, Adam for one with a gradient penalty. Arjovsky, Chintala and Bottou, ICML 2017."""
     if network == "conv":
         require_images(data, "network=conv")
-    model = WGAN(data.shape, latent, hidden, network, in_unit_interval(data), data_scale(data))
+    model = WGAN(data.shape, latent, hidden, network, in_unit_interval(data))
     clipped = lipschitz == "clip"
     return adversarial_setup(
         model,
@@ -101,6 +101,6 @@ def wgan_gp(
     """The gradient penalty is on standardised real data. Gulrajani et al., NeurIPS 2017."""
     kind = network_for(data, network)
     shape, unit = data.shape, in_unit_interval(data)
-    model = WGAN(shape, latent, (width,) if kind == "conv" else hidden, kind, unit, data_scale(data), n_binary, layers)
+    model = WGAN(shape, latent, (width,) if kind == "conv" else hidden, kind, unit, n_binary, layers)
     rule = GradientPenalty(penalty)
     return adversarial_setup(model, data, Wasserstein(), steps, lr, average, penalty=rule, critic_steps=critic_steps)

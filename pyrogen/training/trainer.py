@@ -1,15 +1,16 @@
 """Train a recipe in a run folder, continue it, and load the trained model."""
 
+import warnings
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from torch import nn
 
 import pyrogen.training.checkpoint as checkpoint
-from pyrogen.data.checks import check_batch_size
 from pyrogen.data.dataset import Dataset
 from pyrogen.data.loading import load
 from pyrogen.data.step_arguments import select_arguments
+from pyrogen.errors import DataWarning
 from pyrogen.random import derive, scoped_seed
 from pyrogen.recipes import TrainingSetup, recipe
 from pyrogen.report.pictures import pictures
@@ -62,7 +63,6 @@ def build(config: RunConfig) -> TrainingSetup:
     """
     device = pick_device(config.device)
     data = load(config.data, config.data_root, config.seed)
-    check_batch_size(len(data.train), config.options["batch_size"])
     with scoped_seed(derive(config.seed, "init")):
         setup = recipe(config.model)(data, **config.options)
     setup.model.to(device)
@@ -86,7 +86,7 @@ def train(run: Run[RunConfig], watch: Watcher | None = None, setup: TrainingSetu
     """
     config = run.config
     setup = setup or build(config)
-    steps, batch_size = config.options["steps"], config.options["batch_size"]
+    steps, batch_size = config.options["steps"], rows_per_batch(config, setup.data)
     weights, averager, monitor = _selection(setup), MetricAverager(), DiagnosticMonitor(setup.step)
     parts: dict[str, Any] = {"model": setup.model, "step": setup.step, "kept": weights, "window": averager}
     with run.lock(), graceful_shutdown() as signals:
@@ -132,6 +132,16 @@ def trained_model(run: Run[RunConfig]) -> Trained:
     weights = _selection(setup)
     t = checkpoint.restore(run.path, kept=weights)
     return Trained(weights.module, setup.data, run, t)
+
+
+def rows_per_batch(config: RunConfig, data: Dataset) -> int:
+    """The batch size of the options, or all training rows if they are fewer; the latter is said in a warning."""
+    wanted, n = config.options["batch_size"], len(data.train)
+    if n < wanted:
+        warnings.warn(
+            f"{data.name}: a batch has all {n} training rows, fewer than batch_size={wanted}", DataWarning, stacklevel=2
+        )
+    return min(wanted, n)
 
 
 def _selection(setup: TrainingSetup) -> BestWeights[nn.Module] | ExponentialMovingAverage[nn.Module]:
