@@ -31,7 +31,9 @@ def parse_pairs(pairs: list[str]) -> dict[str, str]:
     return {key.strip().replace("-", "_"): value.strip() for key, _, value in split}
 
 
-DATA_HELP = "Data set name (`pyrogen data`), folder of images, or .npy/.npz file"
+DATA_HELP = (
+    "Data set name (`pyrogen data`), a folder or .zip of images, a table (.csv, .parquet) or arrays (.npy, .npz, .pt)"
+)
 SEED_HELP = "Seed from which all random streams are derived"
 DEVICE_HELP = "auto, cpu or cuda."
 
@@ -39,6 +41,17 @@ Data = Annotated[str, typer.Option("--data", help=f"{DATA_HELP}.", autocompletio
 Root = Annotated[
     str | None,
     typer.Option("--data-root", envvar="PYROGEN_DATA", help="Folder of the named data sets, in torchvision's layout."),
+]
+Target = Annotated[str | None, typer.Option("--target", metavar="COLUMN", help="Column that holds the labels.")]
+Categorical = Annotated[
+    list[str] | None,
+    typer.Option("--categorical", metavar="COLUMN", help="Column of numbers that are categories; repeatable."),
+]
+DropConstant = Annotated[bool | None, typer.Option("--drop-constant", help="Leave constant columns out.")]
+DropMissing = Annotated[bool | None, typer.Option("--drop-missing", help="Leave rows with missing values out.")]
+Size = Annotated[
+    int | None,
+    typer.Option("--size", metavar="N", help="Resize image files to N x N pixels, cropping the longer side."),
 ]
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Run folder, created by `pyrogen train`.")]
 Seed = Annotated[int, typer.Option("--seed", help=f"{SEED_HELP}.")]

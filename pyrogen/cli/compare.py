@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pyrogen.cli import console
-from pyrogen.cli.arguments import Data, Device, Json, Root, Seed, model_names
+from pyrogen.cli.arguments import (
+    Categorical,
+    Data,
+    Device,
+    DropConstant,
+    DropMissing,
+    Json,
+    Root,
+    Seed,
+    Size,
+    Target,
+    model_names,
+)
 from pyrogen.cli.console import given_options, interrupted, message
 from pyrogen.cli.tables import scorecard_table, show
 
@@ -35,13 +47,19 @@ def compare(
     seeds: Annotated[int, typer.Option(min=1, help="Number of training runs per model, each with another seed.")] = 1,
     seed: Seed = 0,
     device: Device = "auto",
+    target: Target = None,
+    categorical: Categorical = None,
+    drop_constant: DropConstant = None,
+    drop_missing: DropMissing = None,
+    size: Size = None,
     as_json: Json = False,
 ) -> None:
     """Train several models with the same budget and split, and write report.html and scores.json."""
     from pyrogen.comparison.config import prepare
 
-    budget = given_options(steps=steps, batch_size=batch_size)
-    run = prepare(models or None, data, out=out, data_root=data_root, seeds=seeds, seed=seed, device=device, **budget)
+    given = given_options(steps=steps, batch_size=batch_size, target=target, categorical=categorical or None, size=size)
+    given |= given_options(drop_constant=drop_constant, drop_missing=drop_missing)
+    run = prepare(models or None, data, out=out, data_root=data_root, seeds=seeds, seed=seed, device=device, **given)
     run_and_show(run, as_json)
 
 

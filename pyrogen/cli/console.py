@@ -1,10 +1,15 @@
 """Messages on standard error, and the exit of an interrupted command."""
 
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
 from rich.console import Console
+
+from pyrogen.errors import DataWarning
 
 err = Console(stderr=True)
 
@@ -18,6 +23,25 @@ def interrupted(folder: Path, signum: int) -> NoReturn:
     """Print how to continue and exit; called after a signal, when the checkpoint is written."""
     message(f"stopped; continue with `pyrogen resume {folder}`")
     sys.exit(128 + signum)
+
+
+@contextmanager
+def data_warnings() -> Iterator[None]:
+    """Print every ``DataWarning`` once, as one line on standard error."""
+    shown: set[str] = set()
+    show = warnings.showwarning
+
+    def print_once(text: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if not issubclass(category, DataWarning):
+            show(text, category, *where, **more)
+        elif str(text) not in shown:
+            shown.add(str(text))
+            message(f"pyrogen: warning: {text}", style="yellow")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", DataWarning)
+        warnings.showwarning = print_once  # type: ignore[assignment]
+        yield
 
 
 def given_options(**values: Any) -> dict[str, Any]:

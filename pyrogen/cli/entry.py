@@ -33,7 +33,8 @@ for _command in (
 def main() -> None:
     """Run a command; a ``UserError`` gives exit status 2 and one message, Ctrl-C status 130."""
     try:
-        app()
+        with console.data_warnings():
+            app()
     except UserError as error:
         console.message(f"pyrogen: {error}", style="red")
         sys.exit(2)

@@ -6,7 +6,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pyrogen.cli import console
-from pyrogen.cli.arguments import DATA_HELP, DEVICE_HELP, SEED_HELP, Folder, Root, data_names, model_names, parse_pairs
+from pyrogen.cli.arguments import (
+    DATA_HELP,
+    DEVICE_HELP,
+    SEED_HELP,
+    Categorical,
+    DropConstant,
+    DropMissing,
+    Folder,
+    Root,
+    Size,
+    Target,
+    data_names,
+    model_names,
+    parse_pairs,
+)
 from pyrogen.cli.compare import run_and_show
 from pyrogen.cli.console import given_options, interrupted, message
 from pyrogen.errors import ConfigError
@@ -37,6 +51,11 @@ def train(
             "--compile/--no-compile", help="Compile loss and gradients; default for runs of 4000 steps or more."
         ),
     ] = None,
+    target: Target = None,
+    categorical: Categorical = None,
+    drop_constant: DropConstant = None,
+    drop_missing: DropMissing = None,
+    size: Size = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Model option, e.g. latent=10; repeatable."),
@@ -55,6 +74,13 @@ def train(
     options |= given_options(steps=steps, batch_size=batch_size, lr=lr)
     wanted |= given_options(
         model=model, data=data, data_root=data_root, seed=seed, device=device, precision=precision, compile=compile
+    )
+    wanted |= given_options(
+        target=target,
+        categorical=categorical or None,
+        drop_constant=drop_constant,
+        drop_missing=drop_missing,
+        size=size,
     )
     if "model" not in wanted and not config:
         raise ConfigError(f"no model given; expected one of: {', '.join(model_names())}")

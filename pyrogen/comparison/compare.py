@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -12,7 +11,6 @@ from pyrogen.comparison.anchors import anchors
 from pyrogen.comparison.config import DEFAULT_MODELS, ComparisonConfig, prepare
 from pyrogen.comparison.scoring import aggregate_seeds, device_of, family, score_model
 from pyrogen.data.dataset import Dataset
-from pyrogen.data.loading import load
 from pyrogen.errors import ConfigError
 from pyrogen.files import write_whole
 from pyrogen.protocols import Sampler
@@ -32,7 +30,7 @@ Show = Callable[[str, int], AbstractContextManager[Watcher | None]]
 
 def compare(
     models: Sequence[str] | None = None,
-    data: str | Path = "digits",
+    data: Any = "digits",
     *,
     own: Mapping[str, Sampler] | None = None,
     show: Show | None = None,
@@ -42,11 +40,12 @@ def compare(
 
     Args:
         models: names of recipes; ``DEFAULT_MODELS`` by default, none if ``own`` is given.
-        data: the name or path of a data set.
+        data: the name or path of a data set, or data in memory as for ``load``: they are stored in the folder, so that
+            its runs can be continued, sampled and evaluated later.
         own: trained models or ``SVI`` steps by name; they are evaluated without training.
         show: the progress display of each training run.
         settings: as for ``prepare``: ``out``, ``steps``, ``batch_size``, ``seeds``, ``seed``, ``data_root``,
-            ``device``.
+            ``device``, ``target``, ``categorical``, ``drop_constant``, ``drop_missing``, ``size``.
 
     Returns:
         The scorecard, as in ``scores.json``, and ``folder``, the folder of ``scores.json`` and ``report.html``.
@@ -69,7 +68,7 @@ def run_comparison(
     missing = set(config.own) - set(own or ())
     if missing:
         raise ConfigError(f"own model {sorted(missing)[0]!r} is not stored in the folder: pass it with compare(own=…)")
-    sets = {seed: load(config.data, config.data_root, seed) for seed in config.all_seeds}
+    sets = {seed: config.load_data(seed) for seed in config.all_seeds}
     results = _Results()
     with run.lock():
         # Own models first, so that an error in one is raised before any training.

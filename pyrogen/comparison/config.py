@@ -7,10 +7,13 @@ from typing import Annotated, Any
 from pydantic import Field, PositiveInt
 
 from pyrogen.data.loading import load
+from pyrogen.data.sources.snapshot import snapshot
 from pyrogen.training.config import Config, RunConfig, configure
 from pyrogen.training.run import Run, free_path
 from pyrogen.training.trainer import build
 
+MEMORY = "memory"
+"""What stands for data in memory before they are stored."""
 DEFAULT_MODELS = ("gaussian", "vae", "cvae", "gan", "dcgan", "wgan")
 
 
@@ -34,7 +37,8 @@ class ComparisonConfig(Config):
     def run_config(self, name: str, seed: int) -> RunConfig:
         """The configuration of one training run."""
         options = {"steps": self.steps, "batch_size": self.batch_size}
-        return configure(name, self.data, data_root=self.data_root, seed=seed, device=self.device, options=options)
+        settings = {"data_root": self.data_root, "seed": seed, "device": self.device, **self.read_options}
+        return configure(name, self.data, **settings, options=options)
 
     @property
     def all_seeds(self) -> range:
@@ -44,7 +48,7 @@ class ComparisonConfig(Config):
 
 def prepare(
     models: Sequence[str] | None = None,
-    data: str | Path = "digits",
+    data: Any = "digits",
     *,
     out: str | Path | None = None,
     own: Sequence[str] = (),
@@ -54,25 +58,34 @@ def prepare(
 
     Args:
         models: names of recipes; ``DEFAULT_MODELS`` by default.
-        data: the name or path of a data set.
+        data: the name or path of a data set, or data in memory as for ``load``, which are stored in the folder.
         out: the folder for ``report.html``, ``scores.json`` and the run folders of the models; by default an unused
             name under ``runs``.
         own: the names of the trained models that are passed to ``run_comparison``.
         settings: the other fields of ``ComparisonConfig``: ``steps``, ``batch_size``, ``seeds``, ``seed``,
-            ``data_root``, ``device``.
+            ``data_root``, ``device``, and the options of reading ``target``, ``categorical``, ``drop_constant``,
+            ``drop_missing`` and ``size``.
 
     Raises:
         UserError: if a setting, a model or the data are invalid.
     """
     given: Mapping[str, Any] = {
         "models": list(dict.fromkeys(DEFAULT_MODELS if models is None else models)),
-        "data": data,
+        "data": data if isinstance(data, str | Path) else MEMORY,
         "own": list(own),
         **settings,
     }
     config = ComparisonConfig.checked(given)
-    load(config.data, config.data_root, config.seed)
+    stored = None if isinstance(data, str | Path) else snapshot(data)
+    source = config.data if stored is None else stored.source
+    loaded = load(source, config.data_root, config.seed, **config.read_options)
     for name in config.models:
-        build(config.run_config(name, config.seed))  # raise configuration errors of any model before training
+        build(config.run_config(name, config.seed), loaded)  # raise errors of any model before training
     default = Path("runs") / f"compare-{Path(config.data).stem}"
-    return Run.create(out if out is not None else free_path(default), config)
+    path = Path(out) if out is not None else free_path(default)
+    if stored is None:
+        return Run.create(path, config)
+    file = (path / stored.file_name).absolute()
+    run = Run.create(path, config.model_copy(update={"data": str(file)}))
+    stored.save(file)
+    return run

@@ -16,14 +16,13 @@ from torch.utils.data import Dataset as TorchDataset
 
 from pyrogen.data.checks import check_batch_size
 from pyrogen.data.dataset import Dataset, Split
+from pyrogen.data.loading import Source, as_data
 from pyrogen.data.memmap import MemoryMapped
 from pyrogen.data.prefetch import default_workers, prefetch
 from pyrogen.data.sources.image_files import ImageFiles
 from pyrogen.data.step_arguments import Batch, move_to_device
 from pyrogen.errors import DataError
 from pyrogen.random import derive, generator, scoped_seed
-
-Source = Split | Tensor | tuple[Tensor, ...] | DataLoader[Any] | TorchDataset[Any]
 
 
 def batches(
@@ -39,9 +38,10 @@ def batches(
     Every epoch is a new permutation, cut into ``n // batch_size`` full batches.
 
     Args:
-        source: a ``Split`` (``data.train``), a tensor or tuple of tensors with equal first dimension, or a torch
-            ``Dataset`` or ``DataLoader``, which determine their own order under one seed per epoch. Their batches are
-            the arguments of a step if they are tuples or lists; any other batch, such as a dict, is a single argument.
+        source: a ``Split`` (``data.train``); a tensor, an array, or a tuple of them with equal first dimension; a path
+            or a data frame, of which ``load(source).train`` is taken; or a torch ``Dataset`` or ``DataLoader``, which
+            determine their own order under one seed per epoch. Their batches are the arguments of a step if they are
+            tuples or lists; any other batch, such as a dict, is a single argument.
         batch_size: rows per batch; a ``DataLoader`` has its own.
         seed: batches depend only on this and the number of the step.
         start: the number of batches to skip.
@@ -54,10 +54,9 @@ def batches(
     """
     if isinstance(source, Dataset):
         raise DataError(f"expected one split, e.g. data.train; got the whole data set {source.name!r}")
-    if isinstance(source, Tensor):
-        source = (source,)
-    if isinstance(source, tuple):
-        source = _as_split(source)
+    source = as_data(source)
+    if isinstance(source, Dataset):
+        source = source.train
     if isinstance(source, Split):
         check_batch_size(len(source), batch_size)
         return _from_split(source.to(device) if device else source, batch_size, seed, start, workers)
@@ -73,23 +72,13 @@ def batches(
             return DataLoader(source, batch_size, shuffle=True, drop_last=True, generator=order)
 
         return _from_loader(loader, seed, start, device)
-    raise DataError(f"expected a Split, tensors, a torch Dataset or a DataLoader; got a {type(source).__name__}")
+    expected = "a Split, tensors, arrays, a path, a data frame, a torch Dataset or a DataLoader"
+    raise DataError(f"expected {expected}; got a {type(source).__name__}")
 
 
 def steps_per_epoch(source: Split, batch_size: int) -> int:
     """The number of full batches in one epoch."""
     return len(source) // batch_size
-
-
-def _as_split(tensors: tuple[Tensor, ...]) -> Split:
-    if not tensors or not all(isinstance(t, Tensor) for t in tensors):
-        given = ", ".join(type(t).__name__ for t in tensors) or "none"
-        raise DataError(f"expected tensors (x, y, …); got {given}")
-    if not all(t.ndim for t in tensors) or len({len(t) for t in tensors}) != 1:
-        sizes = [tuple(t.shape) for t in tensors]
-        raise DataError(f"expected tensors x, or (x, y, …), with equal numbers of rows; got shapes {sizes}")
-    x, y, *more = tensors if len(tensors) > 1 else (tensors[0], None)
-    return Split(x, y, more=tuple(more))
 
 
 def _from_split(split: Split, batch_size: int, seed: int, start: int, workers: int | None) -> Iterator[Batch]:

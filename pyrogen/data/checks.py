@@ -24,7 +24,9 @@ def check_finite(x: Tensor, where: str) -> None:
     # NaN and infinity propagate to the minimum and maximum, so valid data cost one pass and no copy.
     if not torch.stack(x.aminmax()).isfinite().all():
         nan, infinite = int(x.isnan().sum()), int(x.isinf().sum())
-        raise DataError(f"{where}: expected finite values, got {nan} NaN and {infinite} infinite of {x.numel()}")
+        row = int((~x.flatten(1).isfinite()).any(1).int().argmax()) if x.ndim > 1 else 0
+        first = f", the first in row {row + 1}" if x.ndim > 1 else ""
+        raise DataError(f"{where}: expected finite values, got {nan} NaN and {infinite} infinite of {x.numel()}{first}")
 
 
 def check_images(x: Tensor, where: str) -> None:
@@ -52,7 +54,7 @@ def check_images(x: Tensor, where: str) -> None:
 def _rescale(low: float, high: float) -> str:
     """Suggest how to rescale values in [low, high] to [0, 1]."""
     if low >= 0 and high <= 255:
-        return "divide by 255"
+        return "divide by 255" if high > 16 else f"divide by the greatest value there can be, such as {high:g}"
     if low >= -1 and high <= 1:
         return "use (x + 1) / 2"
     return "use (x - x.min()) / (x.max() - x.min())"

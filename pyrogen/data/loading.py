@@ -7,19 +7,38 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
 
 from pyrogen.data.dataset import Dataset, Split
 from pyrogen.data.datasets import Stored, names
 from pyrogen.data.memmap import MemoryMapped
 from pyrogen.data.noise import Dequantise, ReadColumns
+from pyrogen.data.sources.arrow import Frame, is_frame
 from pyrogen.data.sources.dispatch import read_user_data, title
+from pyrogen.data.sources.tensors import rows_as_they_are
 from pyrogen.data.space import Space
 from pyrogen.data.table import RawData, ReadOptions
 from pyrogen.errors import ConfigError, DataError, DataWarning, unknown
 from pyrogen.random import derive, generator
 
+Source = (
+    Dataset
+    | Split
+    | Tensor
+    | NDArray[Any]
+    | tuple[Tensor | NDArray[Any], ...]
+    | DataLoader[Any]
+    | TorchDataset[Any]
+    | Frame
+    | str
+    | Path
+)
+"""What ``fit`` and ``evaluate`` accept."""
 _MAX_HELD_OUT = 10_000  # for rows on disk: validation and test rows are loaded into memory
 
 
@@ -75,6 +94,32 @@ def load(
     train, valid, test = (Split(x, y, noise, space=space) for x, y in stored)
     valid, test = valid.freeze_noise(derive(seed, "valid")), test.freeze_noise(derive(seed, "test"))
     return Dataset(title(source), train, valid, test, tuple(valid.x.shape[1:]), space, classes, truth)
+
+
+def as_data(source: Source) -> Any:
+    """What ``fit`` and ``evaluate`` accept, as a ``Dataset`` or a ``Split``; other objects are returned unchanged.
+
+    Args:
+        source: a path or a data frame, which ``load`` reads; or tensors or arrays ``x`` or ``(x, y, …)``, whose rows
+            are the data as they are.
+
+    Raises:
+        DataError: if they have different numbers of rows, or another type.
+    """
+    if isinstance(source, str | Path) or is_frame(source):
+        return load(source)
+    if isinstance(source, Tensor | np.ndarray):
+        source = (source,)
+    if not isinstance(source, tuple):
+        return source
+    if not source or not all(isinstance(part, Tensor | np.ndarray) for part in source):
+        given = ", ".join(type(part).__name__ for part in source) or "none"
+        raise DataError(f"expected tensors or arrays (x, y, …); got {given}")
+    if not all(part.ndim for part in source) or len({len(part) for part in source}) != 1:
+        sizes = [tuple(part.shape) for part in source]
+        raise DataError(f"expected x, or (x, y, …), with equal numbers of rows; got shapes {sizes}")
+    x, *rest = (part if isinstance(part, Tensor) else rows_as_they_are(part) for part in source)
+    return Split(x, rest[0] if rest else None, more=tuple(rest[1:]))
 
 
 def _root(given: str | Path | None) -> Path:

@@ -7,8 +7,10 @@ import torch
 from torch import Tensor
 
 from pyrogen.data.dataset import Dataset, Split
+from pyrogen.data.loading import Source, as_data
+from pyrogen.data.sources.dispatch import title
 from pyrogen.data.step_arguments import explain_dtype_errors
-from pyrogen.errors import ConfigError
+from pyrogen.errors import ConfigError, DataError
 from pyrogen.measure.c2st import c2st
 from pyrogen.measure.coverage import mode_scores
 from pyrogen.measure.kde import kde_score
@@ -30,7 +32,7 @@ KDE_SAMPLES = 10_000
 """The number of samples of a kernel-density estimate."""
 
 
-def evaluate(model: Any, data: Dataset | Split, *, k: int = 100, seed: int = 0) -> dict[str, Score]:
+def evaluate(model: Any, data: Source, *, k: int = 100, seed: int = 0) -> dict[str, Score]:
     """Compute every score that ``model`` supports on ``data``; the model is not changed.
 
     A density has an exact log-likelihood. A Pyro pair has an exact one if it has no latent variables, else the ELBO and
@@ -39,7 +41,9 @@ def evaluate(model: Any, data: Dataset | Split, *, k: int = 100, seed: int = 0) 
 
     Args:
         model: an object with methods of ``pyrogen.protocols``, or an ``SVI`` step with its trained pair.
-        data: a ``Dataset``, evaluated on its test split, or one split, for the likelihood alone.
+        data: a ``Dataset``, evaluated on its test split; a path, a data frame or a pyarrow table, loaded as such by
+            ``load``; one split, for the likelihood alone; or rows as they are, a tensor, an array or ``(x, y)``, whose
+            likelihood is that of model coordinates.
         k: the number of importance samples per datum.
         seed: the seed of all random draws.
 
@@ -50,6 +54,9 @@ def evaluate(model: Any, data: Dataset | Split, *, k: int = 100, seed: int = 0) 
         ConfigError: if the model has none of a likelihood, ``sample`` and ``reconstruct``, or has a mass function where
             the data set has densities (or the reverse).
     """
+    data = as_data(data)
+    if not isinstance(data, Dataset | Split):
+        raise DataError(f"expected a data set, a split, a path, a table, tensors or arrays; got a {title(data)}")
     test = (data.test if isinstance(data, Dataset) else data).tensors(seed)
     with torch.no_grad(), eval_mode(model), explain_dtype_errors(model, test):
         scores = likelihood_scores(model, data, k=k, seed=seed)

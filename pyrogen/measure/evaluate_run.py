@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from pyrogen.data.datasets import names
 from pyrogen.data.loading import load
 from pyrogen.errors import ConfigError
 from pyrogen.measure.evaluate import evaluate
@@ -33,7 +34,9 @@ def evaluate_run(
     trained = trained_model(run)
     dataset = trained.data
     if data is not None and data != run.config.data:
-        other = load(data, run.config.data_root, run.config.seed, space=dataset.space)
+        options = {} if data in names() else run.config.read_options
+        where, seed_of_split = run.config.data_root, run.config.seed
+        other = load(data, where, seed_of_split, space=dataset.space, classes=dataset.classes, **options)
         if other.shape != dataset.shape:
             raise ConfigError(
                 f"the model was trained on {dataset.name!r}, {dataset.shape}; {other.name!r} is {other.shape}"

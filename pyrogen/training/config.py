@@ -2,12 +2,25 @@
 
 import tomllib
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
+from pyrogen.data.dataset import Dataset
+from pyrogen.data.loading import load
+from pyrogen.data.table import ReadOptions
 from pyrogen.errors import ConfigError, RunError
 from pyrogen.recipes import recipe
 from pyrogen.recipes.options import faults
@@ -33,6 +46,20 @@ class Config(BaseModel):
     data_root: Annotated[str | None, Field(description="where named data sets are kept")] = None
     seed: Annotated[NonNegativeInt, Field(description="the seed from which every random stream is derived")] = 0
     device: Annotated[str, Field(description="`auto`, `cpu` or `cuda`")] = "auto"
+    target: Annotated[str | None, Field(description="column of a table that holds the labels")] = None
+    categorical: Annotated[tuple[str, ...], Field(description="columns of numbers that are categories")] = ()
+    drop_constant: Annotated[bool, Field(description="leave constant columns out")] = False
+    drop_missing: Annotated[bool, Field(description="leave rows with missing values out")] = False
+    size: Annotated[PositiveInt | None, Field(description="resize image files to this height and width")] = None
+
+    @property
+    def read_options(self) -> dict[str, Any]:
+        """The options of ``load`` for a user's own data."""
+        return {field.name: getattr(self, field.name) for field in fields(ReadOptions)}
+
+    def load_data(self, seed: int | None = None) -> Dataset:
+        """The data set of this configuration, split by ``seed``, by default its own."""
+        return load(self.data, self.data_root, self.seed if seed is None else seed, **self.read_options)
 
     @field_validator("data", mode="before")
     @classmethod
@@ -64,8 +91,9 @@ class Config(BaseModel):
         return cls.checked(read_toml(path), f"key of {path.name}")
 
     def to_toml(self) -> str:
-        """The file's text; what is ``None`` is left out."""
-        return tomli_w.dumps(self.model_dump(exclude_none=True))
+        """The file's text; what is ``None``, and options of reading that are not used, are left out."""
+        unused = {name for name, value in self.read_options.items() if not value}
+        return tomli_w.dumps(self.model_dump(exclude_none=True, exclude=unused))
 
 
 class RunConfig(Config):

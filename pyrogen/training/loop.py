@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 import torch
 from torch import Tensor
 
-from pyrogen.data.batches import Source, batches
+from pyrogen.data.batches import batches
+from pyrogen.data.loading import Source
 from pyrogen.data.step_arguments import Batch, explain_dtype_errors, iterate_tensors, select_arguments
 from pyrogen.random import derive, scoped_seed
 from pyrogen.training.device import autocast
@@ -41,8 +42,9 @@ def fit(
     Args:
         step: ``step(*batch) -> {name: scalar}``. If it has an attribute ``takes``, as ``SVI`` has, it receives no more
             positional arguments than that says: a program of ``x`` alone receives no labels.
-        data: ``data.train``, tensors ``x`` or ``(x, y, …)``, or a torch ``Dataset`` or ``DataLoader``: what a loader
-            gives as a tuple or list is passed as positional arguments, and anything else, as a dict, as the only one.
+        data: ``data.train``; tensors or arrays ``x`` or ``(x, y, …)``; a path or a data frame, of which
+            ``load(data).train`` is taken; or a torch ``Dataset`` or ``DataLoader``: what a loader gives as a tuple or
+            list is passed as positional arguments, and anything else, as a dict, as the only one.
         steps: the number of the last step.
         batch_size: rows per batch.
         seed: the seed of the run.

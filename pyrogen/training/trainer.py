@@ -8,7 +8,6 @@ from torch import nn
 
 import pyrogen.training.checkpoint as checkpoint
 from pyrogen.data.dataset import Dataset
-from pyrogen.data.loading import load
 from pyrogen.data.step_arguments import select_arguments
 from pyrogen.errors import DataWarning
 from pyrogen.random import derive, scoped_seed
@@ -55,14 +54,18 @@ class Trained:
     t: int
 
 
-def build(config: RunConfig) -> TrainingSetup:
+def build(config: RunConfig, data: Dataset | None = None) -> TrainingSetup:
     """Load the data and build the model and its step on the device that ``config`` names.
+
+    Args:
+        config: the configuration.
+        data: its data set, if it was loaded before.
 
     Raises:
         UserError: if the data or an option cannot be used.
     """
     device = pick_device(config.device)
-    data = load(config.data, config.data_root, config.seed)
+    data = data or config.load_data()
     with scoped_seed(derive(config.seed, "init")):
         setup = recipe(config.model)(data, **config.options)
     setup.model.to(device)

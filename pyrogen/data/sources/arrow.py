@@ -1,6 +1,6 @@
 """Tables of pyarrow, and data frames through it, as columns of numpy arrays."""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,14 @@ class Columns(NamedTuple):
     categorical: tuple[str, ...]
 
 
+class Frame(Protocol):
+    """A table that exports itself to Arrow, such as a data frame of pandas or polars, or a pyarrow table."""
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        """Export the table by the PyCapsule interface."""
+        ...
+
+
 def require_pyarrow(where: str) -> Any:
     """The module ``pyarrow``; raise ``DataError`` with the command that installs it if it is missing."""
     try:
@@ -34,7 +42,7 @@ def is_frame(source: Any) -> bool:
     if isinstance(source, type):
         return False
     return (_module(source) == "pandas" and hasattr(source, "columns")) or any(
-        hasattr(source, name) for name in ("__arrow_c_stream__", "__arrow_c_array__", "to_arrow")
+        hasattr(source, name) for name in ("__arrow_c_stream__", "__arrow_c_array__", "to_arrow", "collect_schema")
     )
 
 
@@ -49,6 +57,8 @@ def to_arrow(source: Any, where: str) -> Any:
         DataError: if it cannot be converted, naming the column.
     """
     pa = require_pyarrow(where)
+    if hasattr(source, "collect") and not hasattr(source, "to_arrow"):
+        raise DataError(f"{where}: expected a table in memory: call its method collect()")
     try:
         if isinstance(source, pa.Table):
             return source
@@ -62,9 +72,9 @@ def to_arrow(source: Any, where: str) -> Any:
 
 
 def one_line(error: BaseException) -> str:
-    """The message of an error of pyarrow, which may have several parts and lines."""
+    """The first sentence of each part of an error's message, which may have several lines."""
     parts = error.args if error.args and all(isinstance(part, str) for part in error.args) else (str(error),)
-    return "; ".join(" ".join(part.split()) for part in parts)
+    return "; ".join(" ".join(part.split()).split(". ")[0] for part in parts) or type(error).__name__
 
 
 def arrow_columns(table: Any, where: str) -> Columns:

@@ -59,20 +59,20 @@ def read_header(image: Image.Image, size: int | None = None) -> Header:
         image: the open image.
         size: as for ``read_pixels``.
     """
+    header = _header(image)
+    return header._replace(size=(size, size)) if size else header
+
+
+def _header(image: Image.Image) -> Header:
     if image.mode.startswith(("P", "I", "F")):
-        return header_of(read_pixels(image, size))
+        pixels = read_pixels(image)
+        shape = (pixels.shape[0], pixels.shape[1])
+        if pixels.dtype == np.uint8:
+            return Header(shape, pixels.ndim == 2)
+        return Header(shape, pixels.ndim == 2, int(pixels.max()), not (pixels % 257).any())
     # The getexif() of a PNG file would decode the image first, to read the chunks after it.
     rotated = Image.Image.getexif(image).get(ExifTags.Base.Orientation) in _ROTATED
-    shape = (image.width, image.height) if rotated else (image.height, image.width)
-    return Header((size, size) if size else shape, image.mode in _GREY)
-
-
-def header_of(pixels: NDArray[Any]) -> Header:
-    """The header of decoded pixels."""
-    shape = (pixels.shape[0], pixels.shape[1])
-    if pixels.dtype == np.uint8:
-        return Header(shape, pixels.ndim == 2)
-    return Header(shape, pixels.ndim == 2, int(pixels.max()), not (pixels % 257).any())
+    return Header((image.width, image.height) if rotated else (image.height, image.width), image.mode in _GREY)
 
 
 def read_pixels(image: Image.Image, size: int | None = None) -> NDArray[Any]:

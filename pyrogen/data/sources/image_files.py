@@ -88,7 +88,8 @@ class ImageFiles:
         is_deep = pixels.dtype == np.uint16
         if self.dtype == np.float32:
             return pixels / np.float32(2**self.depth - 1 if is_deep else 255)
-        return pixels // 257 if is_deep and self._scaled else pixels.astype(np.uint8, copy=False)
+        levels = (pixels + np.uint32(128)) // 257 if is_deep and self._scaled else pixels  # rounded, if resized
+        return levels.astype(np.uint8, copy=False)
 
 
 def read_images(

@@ -5,6 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from pyrogen.data.columns import is_number
 from pyrogen.data.sources.arrow import arrow_columns, one_line, require_pyarrow
 from pyrogen.data.space import Space
 from pyrogen.data.table import RawData, ReadOptions, only_images, table_data
@@ -13,6 +14,7 @@ from pyrogen.errors import DataError
 SUFFIXES = (".csv", ".tsv", ".parquet", ".arrow", ".feather")
 """The suffixes of files that hold a table."""
 
+_HEAD = 100
 _DECIMAL_COMMA = re.compile(r"(^|;)\s*-?\d+,\d+\s*(;|$)", re.MULTILINE)
 
 
@@ -72,6 +74,10 @@ def _read_csv(pa: Any, path: Path) -> Any:
     head = _head(path)
     header, _, body = head.partition("\n")
     delimiter = max(",;\t|", key=header.count)
+    if not body.strip():
+        raise DataError(f"{path}: expected rows below the header {header}, found none")
+    if all(is_number(cell.strip(' "')) for cell in header.split(delimiter)):
+        raise DataError(f"{path}: expected a header with the names of the columns, got numbers, {header}")
     comma = delimiter == ";" and _DECIMAL_COMMA.search(body)
     wrong: list[Any] = []
 
@@ -92,16 +98,20 @@ def _read_csv(pa: Any, path: Path) -> Any:
 
 
 def _head(path: Path) -> str:
-    """The beginning of a text file; raise unless the whole file is UTF-8 text with some content."""
-    head = ""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            for number, line in enumerate(file):
-                if number < 100:
-                    head += line
-    except UnicodeDecodeError as error:
-        byte = error.object[error.start]
-        raise DataError(f"{path}: expected UTF-8 text, got the byte {byte:#x}: save it as UTF-8") from error
-    if not head.strip():
+    """The first lines of a text file, without carriage returns; raise unless the whole file is UTF-8 text."""
+    head = []
+    with path.open("rb") as file:
+        for number, line in enumerate(file):
+            try:
+                text = line.decode("utf-8-sig" if not number else "utf-8")
+            except UnicodeDecodeError as error:
+                byte = error.object[error.start]
+                row = f"row {number}" if number else "header"
+                raise DataError(
+                    f"{path}: {row}: expected UTF-8 text, got the byte {byte:#x}; save it as UTF-8"
+                ) from error
+            if number < _HEAD:
+                head.append(text)
+    if not "".join(head).strip():
         raise DataError(f"{path}: expected a table with a header, got an empty file")
-    return head.replace("\r\n", "\n").replace("\r", "\n")
+    return "".join(head).replace("\r\n", "\n").replace("\r", "\n")

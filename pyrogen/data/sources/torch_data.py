@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
 
 from pyrogen.data.sources.arrays import x_and_y
+from pyrogen.data.sources.arrow import one_line
 from pyrogen.data.sources.decode import read_pixels
 from pyrogen.errors import DataError
 
@@ -66,7 +67,7 @@ def from_torch_file(path: Path) -> Arrays:
     except pickle.UnpicklingError as error:
         raise DataError(f"{expected}, x, (x, y) or a dict of x and y; got objects, which can execute code") from error
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, BadZipFile) as error:
-        reason = getattr(error, "strerror", None) or str(error).split("\n", 1)[0] or "the file is cut off"
+        reason = getattr(error, "strerror", None) or one_line(error)
         raise DataError(f"{expected}: {reason}") from error
     if isinstance(saved, Mapping):
         x, y = x_and_y(saved, str(path), "a tensor")
