@@ -72,7 +72,7 @@ class Column:
     def _numbers(self, texts: NDArray[Any], where: str) -> NDArray[np.float64]:
         row = next((i for i, text in enumerate(texts.tolist()) if not is_number(text)), None)
         if row is not None:
-            raise DataError(f"{where}: row {row + 1}, column {self.name!r}: expected a number, got {texts[row]!r}")
+            raise DataError(f"{where}: row {row + 1}, column {self.name!r}: expected a number, got {str(texts[row])!r}")
         return texts.astype(np.float64)
 
     def check(self, numbers: NDArray[Any], where: str) -> None:

@@ -233,7 +233,7 @@ def _check_column(column: Column, values: NDArray[Any], where: str) -> None:
         )
     if column.kind == "real":
         value, share = repeated_share(values)
-        if share >= _REPEATED and len(values) >= _FEW:
+        if share >= _REPEATED and len(values) >= _FEW and share * len(values) > 2.5:
             _warn(
                 where,
                 column.name,

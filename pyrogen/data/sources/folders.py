@@ -152,9 +152,10 @@ def _check_classes(store: Store, train: Classes, part: Classes, prefix: str) -> 
     if ("" in train) != ("" in part):
         kinds = ("images without class folders", "class folders")
         raise DataError(f"{where}: expected {kinds['' not in train]}, as in train; got {kinds['' in train]}")
+    known = ", ".join(sorted(train, key=natural_key))
     new = sorted(part.keys() - train.keys(), key=natural_key)
     if new:
-        raise DataError(f"{where}: expected the classes of train ({', '.join(train)}), got {new[0]!r}")
+        raise DataError(f"{where}: expected the classes of train ({known}), got {new[0]!r}")
 
 
 def _file_labels(store: Store, tree: Tree, prefixes: Iterable[str], files: list[str]) -> dict[str, str]:

@@ -1,0 +1,167 @@
+"""Options of reading on the command line and in ``config.toml``, warnings there, and data in memory in comparisons."""
+
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import pyrogen
+from pyrogen.cli import main
+from pyrogen.comparison.compare import run_comparison
+from pyrogen.comparison.config import ComparisonConfig
+from pyrogen.errors import ConfigError, DataError
+from pyrogen.measure.evaluate_run import evaluate_run
+from pyrogen.training.config import RunConfig
+from pyrogen.training.run import Run
+from pyrogen.training.trainer import trained_model
+
+DRAWS = np.random.default_rng(0)
+TABLE = {
+    "a": DRAWS.normal(size=60).round(5),
+    "b": DRAWS.normal(size=60).round(5),
+    "kind": DRAWS.integers(1, 4, 60),
+    "one": np.ones(60),
+    "label": np.array(["x", "y", "z"] * 20),
+}
+SMALL = ("--steps", "3", "--batch-size", "16")
+Call = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Call:
+    """Call the command line in this process: ``(status, stderr)``."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["pyrogen", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        return int(stop.value.code or 0), capsys.readouterr().err
+
+    return run
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    pytest.importorskip("pyarrow")
+    lines = [",".join(TABLE), *(",".join(map(str, row)) for row in zip(*TABLE.values(), strict=True)), "1.5,,1,1,x"]
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    return tmp_path / "t.csv"
+
+
+OPTIONS = ("--target", "label", "--categorical", "kind", "--drop-constant", "--drop-missing")
+FIELDS = {"target": "label", "categorical": ["kind"], "drop_constant": True, "drop_missing": True}
+
+
+def test_options_are_those_of_the_run(call: Call, table: Path, tmp_path: Path) -> None:
+    assert call("train", "gaussian", "--data", table, "--out", "run", *SMALL, *OPTIONS)[0] == 0
+    stored = tomllib.loads((tmp_path / "run/config.toml").read_text())
+    assert {name: stored[name] for name in FIELDS} == FIELDS
+    trained = trained_model(Run.open(tmp_path / "run"))
+    assert [c.name for c in trained.data.space.columns] == ["a", "b", "kind"]
+    assert trained.data.shape == (5,)
+    assert trained.data.classes == ("x", "y", "z")
+    for command in ("resume", "sample", "evaluate"):
+        assert call(command, "run")[0] == 0
+    assert call("train", "--config", "run/config.toml", "--out", "again", "--target", "kind", *SMALL)[0] == 0
+    assert trained_model(Run.open(tmp_path / "again")).data.classes == ("1", "2", "3")
+
+
+def test_options_of_a_comparison(call: Call, table: Path, tmp_path: Path) -> None:
+    assert call("compare", "gaussian", "--data", table, "--out", "c", *SMALL, *OPTIONS)[0] == 0
+    assert Run.open(tmp_path / "c/gaussian").config.read_options == {
+        **FIELDS,
+        "categorical": ("kind",),
+        "size": None,
+    }
+
+
+def test_options_that_are_not_used_are_left_out_of_the_file() -> None:
+    config = RunConfig.checked({"model": "vae"})
+    assert not set(tomllib.loads(config.to_toml())) & {*FIELDS, "size"}
+    assert config.read_options == {
+        "target": None,
+        "categorical": (),
+        "drop_constant": False,
+        "drop_missing": False,
+        "size": None,
+    }
+
+
+def test_options_of_named_data_are_refused(call: Call) -> None:
+    status, error = call("train", "vae", "--data", "digits", "--size", 8)
+    assert (status, error.count("\n")) == (2, 1)
+    assert "size is an option of your own data; 'digits' is a data set of the catalogue" in error
+
+
+def test_a_warning_is_one_line_on_standard_error(call: Call, tmp_path: Path) -> None:
+    np.save(tmp_path / "deep.npy", DRAWS.integers(0, 4096, (40, 4, 4)).astype(np.uint16))
+    status, error = call("compare", "gaussian", "vae", "--data", "deep.npy", "--out", "c", *SMALL)
+    assert status == 0
+    lines = [line for line in error.splitlines() if "12-bit" in line]
+    assert len(lines) == 1
+    assert lines[0].startswith("pyrogen: warning: deep.npy: the greatest value is 40")
+    assert ".py" not in error
+
+
+def sources() -> dict[str, Any]:
+    x, y = DRAWS.random((60, 1, 4, 4), dtype=np.float32), np.arange(60) % 3 + 1
+    return {
+        "array": x,
+        "tensors": (torch.from_numpy(x), torch.from_numpy(y)),
+        "texts": (x, np.array(list("abc"), object)[y - 1]),
+        "torch": torch.utils.data.TensorDataset(torch.from_numpy(x), torch.from_numpy(y)),
+        "bool": x > 0.5,
+    }
+
+
+@pytest.mark.parametrize("kind", ["array", "tensors", "texts", "torch", "bool", "frame"])
+def test_a_comparison_stores_data_in_memory(kind: str, tmp_path: Path) -> None:
+    options = {}
+    if kind == "frame":
+        source: Any = pytest.importorskip("pandas").DataFrame(TABLE)
+        options = {"target": "label", "categorical": ["kind"], "drop_constant": True}
+    else:
+        source = sources()[kind]
+    direct = pyrogen.load(source, **options)
+    card = pyrogen.compare(
+        ["gaussian"] if kind != "bool" else ["vae"], source, out=tmp_path / "c", steps=2, batch_size=16, **options
+    )  # type: ignore[arg-type]
+    file = tmp_path / "c" / ("data.parquet" if kind == "frame" else "data.npz")
+    assert file.exists()
+    run = Run.open(tmp_path / "c", ComparisonConfig)
+    assert run.config.data == card["data"] == str(file)
+    trained = trained_model(Run.open(tmp_path / "c" / run.config.models[0]))
+    assert (trained.data.space, trained.data.classes) == (direct.space, direct.classes)
+    for ours, theirs in zip(trained.data.test.tensors(), direct.test.tensors(), strict=True):
+        assert torch.equal(ours, theirs)
+    again = run_comparison(run)
+    name = run.config.models[0]
+    assert again["models"][name]["scores"] == card["models"][name]["scores"]
+    assert evaluate_run(Run.open(tmp_path / "c" / name))["n"] == 6
+
+
+def test_nothing_is_stored_if_data_or_a_model_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="is constant"):
+        pyrogen.compare(["gaussian"], np.ones((30, 2)), out=tmp_path / "c")
+    with pytest.raises(ConfigError, match="unknown model"):
+        pyrogen.compare(["gausian"], DRAWS.random((30, 2)), out=tmp_path / "c")
+    with pytest.raises(DataError, match="expected a tensor or an array, got a dict"):
+        pyrogen.compare(["gaussian"], {"a": 1}, out=tmp_path / "c")
+    assert not (tmp_path / "c").exists()
+
+
+def test_other_data_are_evaluated_in_the_space_of_the_run(call: Call, table: Path, tmp_path: Path) -> None:
+    assert call("train", "gaussian", "--data", table, "--out", "run", *SMALL, *OPTIONS)[0] == 0
+    lines = table.read_text().splitlines()
+    (tmp_path / "other.csv").write_text("\n".join([lines[0], *lines[11:51]]))
+    assert call("evaluate", "run", "--data", "other.csv")[0] == 0
+    (tmp_path / "other.csv").write_text("\n".join([lines[0].replace("b", "w", 1), *lines[11:51]]))
+    status, error = call("evaluate", "run", "--data", "other.csv")
+    assert status == 2
+    assert "expected a column 'b', as in the training data" in error
