@@ -21,7 +21,7 @@ class Dequantise:
     to 1, and the inverse of the logit would give a neighbouring level.
 
     Args:
-        space: ``unit`` or ``logit``, with the number of levels L, at most 256.
+        space: ``unit`` or ``logit``, with the number of levels L, at most 512.
     """
 
     space: Space

@@ -202,3 +202,13 @@ def test_differences_of_small_integers_do_not_overflow(dtype: type) -> None:
         20 if low == 0 else 40,
         100,
     )
+
+
+def test_text_that_is_not_utf8_is_named_wherever_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "t.csv"
+    for row, name in ((0, "header"), (3, "row 3"), (150, "row 150")):
+        lines = [b"a,b", *(b"%d,x%d" % (i * i, i % 3) for i in range(200))]
+        lines[row] += b"\xe9"
+        file.write_bytes(b"\n".join(lines))
+        with pytest.raises(DataError, match=f"t.csv: {name}: expected UTF-8 text, got the byte 0xe9"):
+            pyrogen.load(file)

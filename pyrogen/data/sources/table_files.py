@@ -2,6 +2,7 @@
 
 import re
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -94,24 +95,31 @@ def _read_csv(pa: Any, path: Path) -> Any:
         number = "" if row.number is None else f"row {row.number - 1}: "
         columns = f"expected {row.expected_columns} columns as in the header, got {row.actual_columns}"
         raise DataError(f"{path}: {number}{columns}: {row.text[:40]!r}")
+    if any(pa.types.is_binary(field.type) for field in table.schema):
+        raise _not_utf8(path)
     return table
 
 
 def _head(path: Path) -> str:
-    """The first lines of a text file, without carriage returns; raise unless the whole file is UTF-8 text."""
-    head = []
+    """The first lines of a text file, without carriage returns."""
+    with path.open("rb") as file:
+        start = b"".join(islice(file, _HEAD))
+    try:
+        head = start.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise _not_utf8(path) from None
+    if not head.strip():
+        raise DataError(f"{path}: expected a table with a header, got an empty file")
+    return head.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _not_utf8(path: Path) -> DataError:
+    """The error that names the first row which is not UTF-8 text."""
     with path.open("rb") as file:
         for number, line in enumerate(file):
             try:
-                text = line.decode("utf-8-sig" if not number else "utf-8")
+                line.decode()
             except UnicodeDecodeError as error:
-                byte = error.object[error.start]
-                row = f"row {number}" if number else "header"
-                raise DataError(
-                    f"{path}: {row}: expected UTF-8 text, got the byte {byte:#x}; save it as UTF-8"
-                ) from error
-            if number < _HEAD:
-                head.append(text)
-    if not "".join(head).strip():
-        raise DataError(f"{path}: expected a table with a header, got an empty file")
-    return "".join(head).replace("\r\n", "\n").replace("\r", "\n")
+                byte, row = line[error.start], f"row {number}" if number else "header"
+                return DataError(f"{path}: {row}: expected UTF-8 text, got the byte {byte:#x}; save it as UTF-8")
+    return DataError(f"{path}: expected UTF-8 text")
