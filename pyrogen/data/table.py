@@ -102,14 +102,13 @@ def table_data(
     table, parts = without_missing(table, parts, options.drop_missing, where)
     y, classes = _labels(table, options.target, where)
     features = {name: values for name, values in table.items() if name != options.target}
+    columns = _describe(features, options, where) if space is None else space.columns
+    x = _numbers(features, columns, where)
     if space is None:
-        columns = _describe(features, options, where)
         binary = all(column.kind == "binary" for column in columns)
         space = Space("binary" if binary else "real", columns=columns)
-        x = _numbers(features, space.columns, where)
     else:
-        x = _numbers(features, space.columns, where)
-        for column, values in zip(space.columns, x.T, strict=True):
+        for column, values in zip(columns, x.T, strict=True):
             column.check(values.numpy(), where)
     return RawData(x.to(default_dtype()) if space.support == "binary" else x, y, classes, space, parts)
 
