@@ -21,6 +21,19 @@ def empty(*_):
     """The guide of a model without latent variables."""
 
 
+class InModelCoordinates:
+    """A density in the user's units, as a model of the standardised data of ``space``."""
+
+    def __init__(self, density, space):
+        self.density, self.space = density, space
+
+    def log_prob(self, z, y=None):
+        return self.density.log_prob(self.space.unstandardise(z)) - self.space.log_det
+
+    def sample(self, n, y=None):
+        return self.space.standardise(self.density.sample(n))
+
+
 class Couple:
     """Any two programs as a pair."""
 

@@ -13,7 +13,7 @@ from math import prod
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pyrogen.errors import unknown
 from pyrogen.explicit.latent import LatentModel
@@ -59,7 +59,7 @@ class CVAE(LatentModel):
         self.latent = latent
         dims, known = prod(self.shape), condition.features
         self.prior_network = mlp(known, hidden[-1:], 2 * latent) if prior == "learned" else None
-        self.flatten = FlattenData()
+        self.flatten = FlattenData() if hidden else nn.Flatten()  # without hidden layers the encoder is linear
         self.encoder = mlp(dims + known, hidden, 2 * latent)
         self.decoder = decoder_for("mlp", latent + known, self.outputs, hidden)
 

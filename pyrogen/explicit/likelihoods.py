@@ -74,7 +74,8 @@ class GaussianLikelihood(nn.Module):
         super().__init__()
         if sigma != "learned" and not (isinstance(sigma, int | float) and sigma > 0):
             raise ConfigError(f"sigma must be a positive number or 'learned'; got {sigma!r}")
-        start = torch.tensor(-1.0) if sigma == "learned" else torch.tensor(float(sigma)).log()
+        learned = 0.0 if columns else -1.0  # columns are standardised
+        start = torch.tensor(learned) if sigma == "learned" else torch.tensor(float(sigma)).log()
         log_sigma = start.repeat(columns) if columns else start
         self.log_sigma: Tensor
         if sigma == "learned":

@@ -102,6 +102,6 @@ class FlowPosterior(nn.Module):
 
 
 def normal(h: Tensor) -> Any:
-    """N(μ, diag σ²) with μ and log σ, at most 10, the two halves of h, ``(batch, 2 latent)``."""
+    """N(μ, diag σ²) with μ and log σ, within ±10, the two halves of h, ``(batch, 2 latent)``."""
     loc, log_scale = at_least_float32(h).chunk(2, -1)
-    return dist.Normal(loc, log_scale.clamp_max(10).exp(), validate_args=False).to_event(1)
+    return dist.Normal(loc, log_scale.clamp(-10, 10).exp(), validate_args=False).to_event(1)

@@ -98,7 +98,7 @@ def _model_likelihood(
             raise ConfigError(f"the model has a {declared}, but the likelihood of this data set is a {space}")
         # Labels are summed out, so that the value is log p(x), as an unconditional model's is.
         given = () if isinstance(getattr(model, "condition", None), Label) else rest
-        return density_scores(drop_extra_args(model.log_prob), x, *given)
+        return density_scores(drop_extra_args(model.log_prob), x, *given, space=space, seed=seed)
     if callable(getattr(model, "model", None)) and callable(getattr(model, "guide", None)):
         return pair_scores(model, x, *rest, space=space, k=k, seed=seed)
     if isinstance(model, Sampler):

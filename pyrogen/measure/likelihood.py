@@ -23,6 +23,7 @@ from torch import Tensor
 
 from pyrogen.data.space import Space, require_probability
 from pyrogen.errors import ConfigError
+from pyrogen.measure.dequantisation import DRAWS, mean_over_dequantisations
 from pyrogen.measure.enumeration import has_enumerated_sites, marginal_log_prob
 from pyrogen.measure.structure import PairStructure, pair_structure, programs
 from pyrogen.nn.conditions import Label
@@ -151,6 +152,11 @@ def pair_scores(
     elbo, iwae, structure = bounds(pair, x, *rest, k=k, seed=seed)
     if space is not None:
         require_probability(space, structure.probability, "the model")
+        if space.is_lattice:
+            few = max(k // DRAWS, 1)
+            iwae = mean_over_dequantisations(
+                lambda z: bounds(pair, z, *rest, k=few, seed=seed)[1], x, space, derive(seed, "lattice")
+            )
     kind = structure.score_kind
     condition = getattr(pair, "condition", None)
     if isinstance(condition, Label) and rest:
@@ -168,12 +174,20 @@ def pair_scores(
     return {"log_likelihood": best, "elbo": mean_score(elbo, kind, **note), "iwae": best}, iwae
 
 
-def density_scores(log_prob: Callable[..., Tensor], x: Tensor, *rest: Tensor) -> tuple[dict[str, Score], Tensor]:
+def density_scores(
+    log_prob: Callable[..., Tensor], x: Tensor, *rest: Tensor, space: Space | None = None, seed: int = 0
+) -> tuple[dict[str, Score], Tensor]:
     """Compute ``log_likelihood`` of a tractable density, and its value for each datum.
 
     Raises:
         ConfigError: if ``log_prob`` does not return one finite number per datum.
     """
+    values = mean_over_dequantisations(lambda z: _log_probs(log_prob, z, *rest), x, space, seed)
+    return {"log_likelihood": mean_score(values, "exact")}, values
+
+
+def _log_probs(log_prob: Callable[..., Tensor], x: Tensor, *rest: Tensor) -> Tensor:
+    """The log-density of each datum, computed in chunks."""
     rows = max(MAX_ROWS * 100 // max(prod(x.shape[1:]), 1), 1)
     parts = []
     with torch.no_grad():
@@ -189,7 +203,7 @@ def density_scores(log_prob: Callable[..., Tensor], x: Tensor, *rest: Tensor) ->
             parts.append(part)
     values = torch.cat(parts)
     check_finite_values(values, "log_prob")
-    return {"log_likelihood": mean_score(values, "exact")}, values
+    return values
 
 
 def check_finite_values(values: Tensor, name: str) -> None:

@@ -34,7 +34,8 @@ def encoder_for(
         ConfigError: for an unknown network, or ``conv`` on data that are not images of at least 8 × 8.
     """
     if network == "mlp":
-        return nn.Sequential(FlattenData(), mlp(prod(shape), hidden, outputs, activation))
+        first = FlattenData() if hidden else nn.Flatten()  # without hidden layers the network is linear
+        return nn.Sequential(first, mlp(prod(shape), hidden, outputs, activation))
     if network == "conv":
         return ConvDown(shape, outputs, hidden[0], activation, layers=layers)
     raise unknown("network", network, NETWORKS)

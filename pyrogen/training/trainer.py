@@ -102,12 +102,14 @@ def train(run: Run[RunConfig], watch: Watcher | None = None, setup: TrainingSetu
         ):  # fmt: skip
             weights.update(setup.model)
             averager.add(logs)
-            if t % every == 0 or t == steps:
-                row = averager.close(t, batch_size)
+            validation: dict[str, float] = {}
+            if setup.average is None and _validates(t, steps):
                 with averager.paused():
-                    if _due(t, steps, CHECKPOINTS) and setup.average is None:
-                        row["valid_loss"] = _validate(setup, config.seed)
-                        weights.judge(setup.model, row["valid_loss"])
+                    validation["valid_loss"] = _validate(setup, config.seed)
+                    weights.judge(setup.model, validation["valid_loss"])
+            if t % every == 0 or t == steps:
+                row = averager.close(t, batch_size) | validation
+                with averager.paused():
                     run.log(row)
                     if watch:
                         watch(row)
@@ -154,6 +156,11 @@ def _selection(setup: TrainingSetup) -> BestWeights[nn.Module] | ExponentialMovi
 
 def _due(t: int, steps: int, times: int) -> bool:
     return t % max(steps // times, 1) == 0 or t == steps
+
+
+def _validates(t: int, steps: int) -> bool:
+    """Whether weights are judged: at every checkpoint, and often early on, as few data are soon overfitted."""
+    return _due(t, steps, CHECKPOINTS) or t & (t - 1) == 0
 
 
 def _validate(setup: TrainingSetup, seed: int) -> float:

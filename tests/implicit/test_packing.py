@@ -12,10 +12,8 @@ from pyrogen.implicit import (
     WGAN,
     ConvCritic,
     MLPCritic,
-    MLPGenerator,
     Packed,
     ResGAN,
-    Scale,
     packed_shape,
 )
 from pyrogen.random import scoped_seed
@@ -130,24 +128,7 @@ def test_dcgan_from_8_to_128_pixels(side, layers):
     assert model.critic.eval()(x).shape == (1,)
 
 
-# Scale and prior
-
-
-def test_networks_work_in_units_of_the_data():
-    scale = Scale(torch.tensor([3.0, -1.0]), torch.tensor([0.5, 2.0]))
-    x = torch.randn(6, 2)
-    assert torch.allclose(scale(scale.inverse(x)), x, atol=1e-6)
-    with scoped_seed(0):
-        plain = MLPGenerator(4, (2,), (8,), unit=False)
-    with scoped_seed(0):
-        scaled = MLPGenerator(4, (2,), (8,), unit=False, scale=scale)
-    z = torch.randn(6, 4)
-    assert torch.allclose(scaled(z), scale(plain(z)))
-    with scoped_seed(0):
-        seeing = MLPCritic((2,), (8,))
-    with scoped_seed(0):
-        blind = MLPCritic((2,), (8,), scale=scale)
-    assert torch.allclose(blind(x), seeing(scale.inverse(x)), atol=1e-6)
+# Labels and prior
 
 
 def test_fully_connected_players_given_a_label():

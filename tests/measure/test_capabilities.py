@@ -7,7 +7,7 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
-from helpers import points
+from helpers import InModelCoordinates, points
 from torch import nn
 
 import pyrogen
@@ -224,15 +224,7 @@ def test_mode_scores_of_a_density_with_known_modes():
 
 def test_true_density_scores_minus_its_entropy():
     data = pyrogen.load("gaussian")
-
-    class Truth:
-        def log_prob(self, x, y=None):
-            return data.truth.log_prob(x)
-
-        def sample(self, n, y=None):
-            return data.truth.sample(n)
-
-    score = likelihood_scores(Truth(), data)["log_likelihood"]
+    score = likelihood_scores(InModelCoordinates(data.truth, data.space), data)["log_likelihood"]
     assert score.value == pytest.approx(-data.truth.entropy, abs=4 * score.stderr)
     assert score.detail["n"] == 10_000
 

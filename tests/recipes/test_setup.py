@@ -17,19 +17,17 @@ from pyrogen.data.step_arguments import select_arguments
 from pyrogen.errors import ConfigError
 from pyrogen.explicit.likelihoods import BernoulliLikelihood, DiscretizedLogisticLikelihood, GaussianLikelihood
 from pyrogen.implicit import GAN
-from pyrogen.implicit.base import Scale
 from pyrogen.objectives import GradientPenalty, Hinge, LeastSquares, Minimax, NonSaturating, R1Penalty, Wasserstein
 from pyrogen.recipes import RECIPES, TrainingSetup
 from pyrogen.recipes.adversarial import (
     LOSSES,
     adversarial_setup,
     classes_for,
-    data_scale,
     log_linear,
     optimizer_pair,
     r1_penalty,
 )
-from pyrogen.recipes.autoregressive import _standardisation
+from pyrogen.recipes.autoregressive import _centring
 from pyrogen.recipes.flows import to_real_line
 from pyrogen.recipes.setup import (
     adam_without_momentum,
@@ -162,12 +160,10 @@ def test_losses_by_name():
         assert type(RECIPES[name](suited(name), **small(name)).step.terms.loss) is kind
 
 
-def test_r1_is_in_units_of_the_data():
-    assert r1_penalty(0.0, dataset()) is None
-    assert r1_penalty(0.4, IMAGES()).weight == 0.4
-    data = dataset()
-    variance = float(data.train.x.std(0).square().mean())
-    assert r1_penalty(0.4, data).weight == pytest.approx(0.4 * variance)
+def test_no_r1_without_weight():
+    assert r1_penalty(0.0) is None
+    assert r1_penalty(0.4).weight == 0.4
+    assert r1_penalty(0.4, samples=True).samples
 
 
 def test_penalties_and_clipping_of_the_wasserstein_games():
@@ -185,19 +181,6 @@ def test_penalties_and_clipping_of_the_wasserstein_games():
     assert isinstance(falling.terms.penalty, R1Penalty)
     assert [falling.penalty_schedule(t) for t in (0, 30, 60)] == pytest.approx([16, 4, 1])
     assert RECIPES["gan"](suited("gan"), **small("gan")).step.penalty_schedule is None
-
-
-def test_the_scale_of_data():
-    assert data_scale(IMAGES()) is None
-    assert data_scale(dataset("binary")) is None
-    data = dataset()
-    x = data.train.x
-    scale = data_scale(data, copies=3)
-    assert torch.allclose(scale.location, x.mean(0).repeat(3))
-    assert torch.allclose(scale.scale, x.std(0).repeat(3))
-    flat = replace(data, train=Split(torch.ones(5, 2)))
-    assert torch.equal(data_scale(flat).scale, torch.full((2,), 1e-6))
-    assert len(data_scale(data).location) == 2
 
 
 def test_classes():
@@ -262,22 +245,16 @@ def test_networks_by_name():
 def test_units_of_the_data():
     assert [in_unit_interval(dataset(s)) for s in ("unit", "binary", "real", "logit")] == [True, True, False, False]
     data = dataset()
-    x = data.train.x
-    assert torch.equal(data_mean(data), x.mean(0))
-    assert all(torch.equal(part, torch.full((1, 8, 8), 0.5)) for part in _standardisation(IMAGES()))
-    mean, scale = _standardisation(data)
-    assert torch.equal(mean, x.mean(0))
-    assert torch.equal(scale, x.std(0, correction=0))
-    (standardise,) = to_real_line(data)
-    assert torch.allclose(standardise(x)[0].mean(0), torch.zeros(2), atol=1e-6)
-    assert torch.allclose(standardise(x)[0].std(0, correction=0), torch.ones(2), atol=1e-6)
+    assert torch.equal(data_mean(data), data.train.x.mean(0))
+    assert all(torch.equal(part, torch.full((1, 8, 8), 0.5)) for part in _centring(IMAGES()).values())
+    assert _centring(data) == {}
+    assert to_real_line(data) == []
     first, second = to_real_line(dataset("unit"))
     z = second(first(dataset("unit").train.x)[0])[0]
     assert torch.allclose(z.mean(0), torch.zeros(2), atol=1e-5)
+    assert torch.allclose(z.std(0, correction=0), torch.ones(2), atol=1e-5)
     with pytest.raises(ConfigError, match="a flow"):
         to_real_line(dataset("binary"))
-    flat = replace(data, train=Split(torch.ones(5, 2)))
-    assert torch.equal(_standardisation(flat)[1], torch.full((2,), 1e-6))
 
 
 def test_a_setup_keeps_its_parts():
@@ -291,20 +268,11 @@ def test_a_setup_keeps_its_parts():
 
 
 @pytest.mark.parametrize("name", ["gan", "wgan", "wgan-gp", "packed-gan", "relativistic-gan"])
-def test_players_see_vectors_in_units_of_the_data(name):
+def test_generators_have_the_range_of_the_data(name):
     data = dataset(shape=(2,), n=64)
-    x = data.train.x
     options = {key: value for key, value in small(name).items() if key != "network"}
     torch.manual_seed(0)
-    model = RECIPES[name](data, **options).model
-    for player in (model.generator, model.critic):
-        (scale,) = (m for m in player.modules() if isinstance(m, Scale))
-        copies = 2 if name == "packed-gan" and player is model.critic else 1
-        assert torch.allclose(scale.location, x.mean(0).repeat(copies))
-        assert torch.allclose(scale.scale, x.std(0).repeat(copies))
-    assert model.sample(500).min() < 0
-    boxed = RECIPES[name](IMAGES(), **options).model
-    drawn = boxed.sample(20)
+    assert RECIPES[name](data, **options).model.sample(500).min() < 0
+    drawn = RECIPES[name](IMAGES(), **options).model.sample(20)
     assert drawn.min() >= 0
     assert drawn.max() <= 1
-    assert not [m for m in boxed.modules() if isinstance(m, Scale) and m.scale.ndim]
