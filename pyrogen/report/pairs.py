@@ -91,10 +91,11 @@ def draw_pair(
     points, shades = [], []
     for i, (rows, shade) in enumerate(parts):
         some = rows[np.isfinite(rows).all(1)][:POINTS]
-        side = (i - 0.5) if len(parts) > 1 else 0.0
-        strips = up is not None
-        at = up(some[:, 1]) + 0.42 * side if up is not None else _jittered(some[:, 1], y, noise)
-        at = at + noise.uniform(-0.16, 0.16, len(some)) * strips
+        if up is None:
+            at = _jittered(some[:, 1], y, noise)
+        else:
+            above = (0.21 if len(parts) > 1 else 0.0) * (1 - 2 * i) * (-1 if len(up.position) else 1)
+            at = up(some[:, 1]) + above + noise.uniform(-0.16, 0.16, len(some))
         points.append(np.stack([_jittered(some[:, 0], x, noise), at], 1))
         shades += [shade] * len(some)
     mixed = noise.permutation(len(shades))  # neither hides the other
@@ -103,8 +104,8 @@ def draw_pair(
 
 
 def _breadth(known: Groups | None) -> float:
-    """How much room the labels of an axis need; the axis that needs more is the vertical one."""
-    return 0.0 if known is None else 1 + sum(map(text_width, known.labels))
+    """How much room an axis needs: for its values, then for their labels. The vertical axis needs more."""
+    return 0.0 if known is None else len(known.labels) + 0.01 * sum(map(text_width, known.labels))
 
 
 def _axis(axes: "Axes", name: str, column: Column, values: Floats, known: Groups | None) -> None:
