@@ -88,9 +88,9 @@ def draw_pair(
         cells = [(across(rows[:, 0]), up(rows[:, 1]), shade) for rows, shade in parts]
         _squares(axes, cells, min(CELL / len(across.labels), 2 * CELL / len(up.labels)))
         return
-    points, shades = [], []
+    points, shades, count = [], [], min(POINTS, *(len(rows) for rows, _ in parts))
     for i, (rows, shade) in enumerate(parts):
-        some = rows[np.isfinite(rows).all(1)][:POINTS]
+        some = rows[np.isfinite(rows).all(1)][:count]
         if up is None:
             at = _jittered(some[:, 1], y, noise)
         else:
