@@ -1,7 +1,9 @@
-"""Atomic writing of files: a reader never sees a partially written one."""
+"""Atomic writing of files and folders: a reader never sees a partially written one."""
 
 import os
-from contextlib import suppress
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pyrogen.errors import RunError
@@ -39,3 +41,27 @@ def write_optional(data: bytes, path: Target) -> bytes:
     if path is not None:
         write_whole(path, data)
     return data
+
+
+@contextmanager
+def whole_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a new folder to write into, which becomes ``path`` at the end; after an error nothing is left of it.
+
+    Raises:
+        RunError: if ``path`` holds anything, or cannot be written.
+    """
+    path = Path(path).resolve()
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise RunError(f"{path} is not an empty folder: choose another one")
+        part.mkdir()
+        yield part
+        if path.exists():
+            path.rmdir()
+        part.rename(path)
+    except BaseException as error:
+        shutil.rmtree(part, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise RunError(f"cannot write {path}: {error.strerror or error}") from error
+        raise

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyrogen.errors import DataError
 from pyrogen.files import Target, write_optional
-from pyrogen.report.plots import GENERATED, MUTED, PANEL, REAL, SERIES, TEXT, canvas, legend_above, png
+from pyrogen.report.canvas import GENERATED, MUTED, PANEL, REAL, SERIES, TEXT, canvas, legend_above, png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

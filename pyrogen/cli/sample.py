@@ -1,6 +1,6 @@
 """``pyrogen sample``: draw samples from a trained model."""
 
-import io
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,7 +8,7 @@ import typer
 
 from pyrogen.cli.arguments import Folder, Seed
 from pyrogen.cli.console import message
-from pyrogen.errors import ConfigError
+from pyrogen.errors import ConfigError, unknown
 from pyrogen.files import write_whole
 
 if TYPE_CHECKING:
@@ -16,67 +16,150 @@ if TYPE_CHECKING:
 
     from pyrogen.training.trainer import Trained
 
+SUFFIXES = (".png", ".npy", ".csv", ".parquet")
+TABLES = (".csv", ".parquet")
+IMAGES_PER_CLASS = 10
+
 
 def sample(
     folder: Folder,
-    n: Annotated[int, typer.Option("--n", min=1, help="Number of samples.")] = 64,
-    label: Annotated[int | None, typer.Option(help="Class to sample, for a conditional model.")] = None,
+    n: Annotated[
+        int | None,
+        typer.Option(
+            "--n",
+            min=1,
+            help="Number of samples, of each class with --per-class; by default 64 images "
+            f"({IMAGES_PER_CLASS} of each class) or 2,000 rows.",
+        ),
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option(help="Class to sample, by name or number, for a class-conditional model.")
+    ] = None,
+    per_class: Annotated[
+        bool, typer.Option("--per-class", help="Draw --n samples of each class, for a class-conditional model.")
+    ] = False,
     seed: Seed = 0,
     out: Annotated[
-        Path | None,
-        typer.Option(help="FILE.png: picture (means of p(x|z) if the model provides them); FILE.npy: samples."),
+        str | None,
+        typer.Option(
+            help="FILE.png: picture (of images, means of p(x|z) if the model provides them); FILE.csv, "
+            "FILE.parquet: rows of a table; FILE.npy: samples; FOLDER/: images as PNG files."
+        ),
     ] = None,
 ) -> None:
     """Draw samples from a trained model."""
-    import torch
-
+    from pyrogen.cli.sample_files import csv_rows, npy_array, parquet_rows, require_pyarrow, user_columns, write_images
+    from pyrogen.measure.evaluate import draw_samples
     from pyrogen.protocols import Sampler
-    from pyrogen.report.pictures import pictures
-    from pyrogen.report.plots import samples_png
+    from pyrogen.report.pictures import picture_size
     from pyrogen.training.run import Run
     from pyrogen.training.trainer import trained_model
 
-    out = out or folder / "samples.png"
-    if out.suffix not in (".png", ".npy"):
-        raise ConfigError(f"--out must be a .png or .npy file; got {out}")
+    target = out or str(folder / "samples.png")
+    form = output_form(target)
+    if form == ".parquet":
+        require_pyarrow()
     trained = trained_model(Run.open(folder))
-    data = trained.data
-    if not isinstance(trained.model, Sampler):
+    data, model = trained.data, trained.model
+    if not isinstance(model, Sampler):
         raise ConfigError(f"{trained.run.config.model} cannot sample: it only reconstructs data")
-    y = None
-    if label is not None:
-        _check_label(trained.model, data.classes, label)
-        y = torch.full((n,), label, device=data.test.device)
-    if out.suffix == ".png":
-        reference = data.space.to_user(data.test.tensors()[0][:2000]).cpu()
-        write_whole(out, samples_png(pictures(trained.model, data, n, seed, y), reference))
+    _check_form(form, target, data.is_image)
+    n = n or (IMAGES_PER_CLASS if per_class and data.is_image else picture_size(data))
+    labels = choose_labels(model, data.classes, n, label, per_class, seed)
+    if form == ".png" and per_class and not data.is_image:
+        raise ConfigError("--per-class with a .png needs images; choose one class of a table by --label")
+    count = n if labels is None else len(labels)
+    if form == ".png":
+        write_whole(target, _picture(trained, count, seed, labels, label is not None, n if per_class else None))
+        message(f"wrote {target}")
+        return
+    samples = data.space.to_user(draw_samples(model, data, count, seed, labels)).cpu()
+    if form == "folder":
+        write_images(Path(target), samples, labels, data.classes)
+    elif form == ".npy":
+        write_whole(target, npy_array(samples))
     else:
-        write_whole(out, _array(trained, n, seed, y))
-    message(f"wrote {out}")
+        name = getattr(trained.run.config, "target", None) or "label"
+        table = user_columns(samples, data.space.columns, labels, data.classes, name)
+        write_whole(target, csv_rows(table) if form == ".csv" else parquet_rows(table))
+    message(f"wrote {target}")
 
 
-def _array(trained: "Trained", n: int, seed: int, y: "Tensor | None") -> bytes:
-    """``n`` samples as the content of an ``.npy`` file; side information defaults to that of test data."""
-    import numpy as np
+def output_form(out: str) -> str:
+    """The form of the output: one of ``SUFFIXES``, or ``folder``.
+
+    Raises:
+        ConfigError: for another suffix.
+    """
+    if out.endswith(("/", os.sep)) or Path(out).is_dir():
+        return "folder"
+    suffix = Path(out).suffix.lower()
+    if suffix not in SUFFIXES:
+        raise ConfigError(f"--out must end in {', '.join(SUFFIXES)} or, for a folder of images, in /; got {out!r}")
+    return suffix
+
+
+def _check_form(form: str, out: str, is_image: bool) -> None:
+    if is_image and form in TABLES:
+        raise ConfigError(
+            f"--out {out}: the samples are images; write them to a .png, a .npy or a folder (ending in /)"
+        )
+    if not is_image and form == "folder":
+        raise ConfigError(f"--out {out}: the samples are rows of a table; write them to a .csv, .parquet, .npy or .png")
+
+
+def choose_labels(
+    model: Any, classes: tuple[str, ...], n: int, label: str | None, per_class: bool, seed: int
+) -> "Tensor | None":
+    """The labels of the samples: the given one, ``n`` of each class, or ``n`` from p(y); ``None`` without classes.
+
+    Raises:
+        ConfigError: if the model is not class-conditional, or there is no such class.
+    """
     import torch
 
-    from pyrogen.measure.evaluate import in_chunks
-    from pyrogen.nn.eval_mode import eval_mode
+    from pyrogen.nn.conditions import Label
     from pyrogen.random import derive, scoped_seed
 
-    if y is None and trained.data.test.side_fn is not None:
-        y = trained.data.test.tensors(seed)[1][:n]
-    with scoped_seed(derive(seed, "samples")), torch.no_grad(), eval_mode(trained.model):
-        x = in_chunks(trained.model, n if y is None else len(y), y)
-    buffer = io.BytesIO()
-    np.save(buffer, x.cpu().numpy())
-    return buffer.getvalue()
+    condition = getattr(model, "condition", None)
+    if label is not None and per_class:
+        raise ConfigError("--label and --per-class exclude each other")
+    if not isinstance(condition, Label):
+        if label is not None or per_class:
+            option = "--per-class" if per_class else "--label"
+            raise ConfigError(f"{option} needs a class-conditional model; this model is not one")
+        return None
+    device = condition.probs.device
+    if label is not None:
+        return torch.full((n,), class_number(label, classes), device=device)
+    if per_class:
+        return torch.arange(condition.features, device=device).repeat_interleave(n)
+    with scoped_seed(derive(seed, "labels")):
+        return condition.draw(n)
 
 
-def _check_label(model: Any, classes: tuple[str, ...], label: int) -> None:
-    from pyrogen.nn.conditions import Label
+def class_number(label: str, classes: tuple[str, ...]) -> int:
+    """The number of a class that is given by its name or, if no class has this name, its number."""
+    if label in classes:
+        return classes.index(label)
+    if label.isdecimal() and int(label) < len(classes):
+        return int(label)
+    raise unknown("class", label, classes)
 
-    if not isinstance(getattr(model, "condition", None), Label):
-        raise ConfigError("--label needs a class-conditional model; this model is unconditional")
-    if not 0 <= label < len(classes):
-        raise ConfigError(f"--label {label}: the data have classes 0 to {len(classes) - 1} ({', '.join(classes)})")
+
+def _picture(
+    trained: "Trained", n: int, seed: int, labels: "Tensor | None", one_class: bool, columns: int | None
+) -> bytes:
+    """A picture of ``n`` samples; of images in a grid with ``columns``, of rows of a table beside test data."""
+    from pyrogen.report.image_grid import grid_png
+    from pyrogen.report.pictures import ROWS, pictures
+    from pyrogen.report.plots import samples_png
+
+    data = trained.data
+    drawn = pictures(trained.model, data, n, seed, labels)
+    if data.is_image:
+        return grid_png(drawn, columns=columns)
+    x, *rest = data.test.tensors()
+    if one_class and labels is not None and rest and bool((rest[0] == labels[0]).any()):
+        x = x[rest[0] == labels[0]]
+    return samples_png(drawn, data.space.to_user(x[:ROWS]).cpu(), columns=data.space.columns)

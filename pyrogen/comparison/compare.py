@@ -16,13 +16,10 @@ from pyrogen.files import write_whole
 from pyrogen.protocols import Sampler
 from pyrogen.recipes import recipe
 from pyrogen.report.html import write_report
-from pyrogen.report.pictures import pictures
+from pyrogen.report.pictures import picture_size, pictures, real_pictures
 from pyrogen.training.metric_averager import Diverged
 from pyrogen.training.run import Run
 from pyrogen.training.trainer import Watcher, train
-
-REPORT_SAMPLES = 64
-"""The number of samples of each model in the report."""
 
 Show = Callable[[str, int], AbstractContextManager[Watcher | None]]
 """Returns a context manager for the progress display of one training run: ``show(title, steps)``."""
@@ -93,7 +90,7 @@ class _Results:
         data = data.to(device_of(model))
         scored = aggregate_seeds([score_model(model, data, seed)])
         self.entries[name] = {"family": family(model), "about": "user's own model"} | scored
-        self.shown[name] = pictures(model, data, REPORT_SAMPLES, seed)
+        self.shown[name] = pictures(model, data, picture_size(data), seed)
 
     def train(self, run: Run[ComparisonConfig], name: str, show: Show) -> None:
         """Train a recipe once per seed, and evaluate each model."""
@@ -113,7 +110,8 @@ class _Results:
             seconds = float(rows[-1]["seconds"]) if rows else 0.0
             results.append(score_model(trained.model, trained.data, seed) | {"train_seconds": seconds})
             if isinstance(trained.model, Sampler):
-                self.shown.setdefault(name, pictures(trained.model, trained.data, REPORT_SAMPLES, seed))
+                n = picture_size(trained.data)
+                self.shown.setdefault(name, pictures(trained.model, trained.data, n, seed))
             self.curves.setdefault(name, rows)
         entry = recipe(name)
         self.entries[name] = {"family": entry.family, "about": entry.title} | aggregate_seeds(results)
@@ -131,7 +129,8 @@ def _write(run: Run[ComparisonConfig], results: _Results, data: Dataset) -> dict
         "anchors": anchors(data, config.seed),
     }
     write_whole(run.path / "scores.json", json.dumps(card, indent=1).encode())
-    real = data.space.to_user(data.test.tensors()[0][:REPORT_SAMPLES])
+    real = real_pictures(data, picture_size(data))
     settings = config.model_dump() | {"options": results.options}
-    write_report(run.path / "report.html", card, results.shown, real, results.curves, settings)
+    path, columns = run.path / "report.html", data.space.columns
+    write_report(path, card, results.shown, real, results.curves, settings, columns)
     return {**card, "folder": str(run.path)}

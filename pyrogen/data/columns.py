@@ -94,11 +94,19 @@ class Column:
             raise DataError(f"{where}: row {row + 1}, column {self.name!r}: expected {lattice}, {found}")
 
     def to_user(self, numbers: NDArray[np.float64]) -> NDArray[Any]:
-        """Numbers in the user's dtype: texts for codes."""
+        """Numbers in the user's dtype: texts for codes, and decimals such as 0.3 without rounding error."""
         if self.values:
             return np.array(self.values, dtype=object)[numbers.astype(np.int64)]
-        dtype = np.dtype(self.dtype)
-        return (numbers.round() if dtype.kind in "iu" else numbers).astype(dtype)
+        decimals = decimal_places(self.low, self.step) if self.step else None
+        return (numbers if decimals is None else numbers.round(decimals)).astype(np.dtype(self.dtype))
+
+
+def decimal_places(low: float, step: float) -> int | None:
+    """The number of decimals of the values of a lattice, at most nine; ``None`` if they have more."""
+    for places in range(_DECIMALS + 1):
+        if all(abs(value - round(value, places)) <= 1e-6 * step for value in (low, step)):
+            return places
+    return None
 
 
 def is_number(text: Any) -> bool:

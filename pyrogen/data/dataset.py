@@ -129,3 +129,10 @@ class Dataset:
         """Return the data set with ``side_fn(x, y)`` in place of the labels, e.g. a partly observed image."""
         splits = {name: replace(getattr(self, name), side_fn=side_fn) for name in ("train", "valid", "test")}
         return replace(self, **splits)
+
+    def side_information(self, n: int, seed: int = 0) -> Tensor | None:
+        """The side information of ``n`` test data, from the first again after the last; ``None`` if there is none."""
+        if self.test.side_fn is None:
+            return None
+        y = self.test.tensors(seed)[1]
+        return y[torch.arange(n, device=y.device) % len(y)]

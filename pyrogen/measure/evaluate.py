@@ -147,13 +147,18 @@ def sample_scores(samples: Tensor, data: Dataset, seed: int = 0) -> dict[str, Sc
     return scores
 
 
-def draw_samples(model: Sampler, data: Dataset, n: int, seed: int) -> Tensor:
-    """Draw ``n`` samples under a seed, conditional on the side information of test rows if the data have any."""
-    with scoped_seed(derive(seed, "samples")):
-        if data.test.side_fn is None:
-            return in_chunks(model, n, shape=data.shape)
-        _, y, *_ = data.test.tensors(seed)
-        return in_chunks(model, min(n, len(y)), y, shape=data.shape)
+def draw_samples(model: Sampler, data: Dataset, n: int, seed: int, y: Tensor | None = None) -> Tensor:
+    """Draw ``n`` samples under a seed.
+
+    Args:
+        model: the sampler.
+        data: the data set; its test rows, repeated as often as needed, give side information where y is none.
+        n: the number of samples.
+        seed: the seed of the draws.
+        y: side information with ``n`` rows.
+    """
+    with scoped_seed(derive(seed, "samples")), torch.no_grad(), eval_mode(model):
+        return in_chunks(model, n, data.side_information(n, seed) if y is None else y, shape=data.shape)
 
 
 def in_chunks(

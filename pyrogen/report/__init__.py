@@ -3,5 +3,15 @@
 from pyrogen.report.html import write_report
 from pyrogen.report.image_grid import grid_png
 from pyrogen.report.plots import curves_png, curves_svg, histogram_png, samples_png, scatter_png
+from pyrogen.report.table_plots import table_png
 
-__all__ = ["curves_png", "curves_svg", "grid_png", "histogram_png", "samples_png", "scatter_png", "write_report"]
+__all__ = [
+    "curves_png",
+    "curves_svg",
+    "grid_png",
+    "histogram_png",
+    "samples_png",
+    "scatter_png",
+    "table_png",
+    "write_report",
+]

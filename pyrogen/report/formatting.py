@@ -61,6 +61,11 @@ def format_number(value: float | None) -> str:
     return value_and_error(value)[0]
 
 
+def format_share(value: float) -> str:
+    """Format a share as a percentage, ``12.5%``; a dash for NaN."""
+    return f"{value:.1%}" if isfinite(value) else MISSING
+
+
 def format_p_value(p: float) -> str:
     """Format a p-value, ``p = 0.004``; values below 0.001, the resolution of resampling, as ``p < 0.001``."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"

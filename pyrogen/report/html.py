@@ -2,7 +2,7 @@
 
 import os
 from base64 import b64encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
@@ -12,12 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from pyrogen.data.columns import Column
 from pyrogen.files import write_whole
 from pyrogen.report import formatting
+from pyrogen.report.canvas import GENERATED, PANEL, REAL
 from pyrogen.report.curve_data import LogRows, group_curves
 from pyrogen.report.image_grid import GAP, grid_png, image_scale
-from pyrogen.report.plots import GENERATED, PANEL, REAL, curves_svg, samples_png
+from pyrogen.report.moments import Moments
+from pyrogen.report.plots import curves_svg, plot_kind, samples_png
 from pyrogen.report.ranking import best, group_models, is_number
+from pyrogen.report.table_plots import table_moments
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -35,6 +39,7 @@ def write_report(
     real: Tensor,
     curves: Mapping[str, LogRows],
     config: Mapping[str, Any],
+    columns: Sequence[Column] = (),
 ) -> Path:
     """Write the comparison as a self-contained HTML page and return its path.
 
@@ -44,16 +49,18 @@ def write_report(
             ``anchors``, where each model has a ``family``, ``scores`` by name (see
             :class:`pyrogen.protocols.Score`) and, once trained, ``parameters``, ``train_seconds`` and
             ``sample_seconds`` (for 1,000 samples), or an ``error`` that says why it has no scores.
-        samples: model -> ``(n, *event)``; images in [0, 1].
-        real: real data of the same shape, shown first.
+        samples: model -> ``(n, *event)``; images in [0, 1], vectors in the user's units.
+        real: real data of the same shape, shown first, or in the plots of tables beside the samples.
         curves: model -> logged rows (see :func:`pyrogen.report.curves_png`).
         config: the settings of the comparison; mappings may be nested.
+        columns: the columns of vectors; by default real ones.
 
     Raises:
         DataError: if samples of this shape cannot be plotted.
         RunError: if the file cannot be written.
     """
     models = scorecard["models"]
+    is_table = plot_kind(real, None, columns) == "table"
     grouped = group_models(models)
     anchors = scorecard.get("anchors", {})
     template = _environment().get_template("template.html")
@@ -65,7 +72,11 @@ def write_report(
         best={name: best({m: models[m]["scores"] for m in models}, name) for name in _names(models.values())},
         findings=_findings(models, grouped["failed"]),
         scales=_likelihood_scales(models, grouped["known"]),
-        pictures=[_picture(real, None), *(_picture(drawn, real, name) for name, drawn in samples.items())],
+        pictures=[
+            *([] if is_table else [_picture(real, None, columns)]),
+            *(_picture(drawn, real, columns, name) for name, drawn in samples.items()),
+        ],
+        is_table=is_table,
         curves=[_curve(name, rows, models.get(name, {}).get("family")) for name, rows in curves.items()],
         others=[name for name in _names([*models.values(), *anchors.values()]) if name not in COLUMNS + SECONDARY],
         secondary=SECONDARY,
@@ -87,6 +98,7 @@ def _environment() -> "Environment":
     environment = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {
         "number": formatting.format_number,
+        "share": formatting.format_share,
         "count": formatting.format_count,
         "config_value": formatting.config_value,
         "duration": formatting.format_duration,
@@ -196,21 +208,28 @@ def neighbour_reading(ratio: float) -> str:
     return "farther than unseen data: no sign of copying"
 
 
-def _picture(drawn: Tensor, reference: Tensor | None, name: str | None = None) -> dict[str, Any]:
+def _picture(
+    drawn: Tensor, reference: Tensor | None, columns: Sequence[Column], name: str | None = None
+) -> dict[str, Any]:
     """Plot samples at most as wide as a phone's screen; return the image with the numbers of samples shown."""
+    moments: list[Moments] = []
     if drawn.dim() != 4:
-        png = samples_png(drawn, reference, colour=REAL if name is None else GENERATED)
+        colour = REAL if name is None else GENERATED
+        png = samples_png(drawn, reference, colour=colour, columns=columns, across=2)
         shown, broken = len(drawn), ~drawn.reshape(len(drawn), -1).isfinite().all(1)
         width, height = (side // 2 for side in _size(png))
+        if reference is not None and plot_kind(drawn, reference, columns) == "table":
+            moments = table_moments(drawn, reference, columns)
     else:
         down, right = (side * image_scale(*drawn.shape[2:]) + GAP for side in drawn.shape[2:])
-        columns, rows = max(1, (PANEL + GAP) // right), max(1, (PANEL + GAP) // down)
-        shown = min(len(drawn), columns * rows)
-        png, broken = grid_png(drawn[:shown], columns=columns), drawn[:shown].flatten(1).isnan().any(1)
+        across, rows = max(1, (PANEL + GAP) // right), max(1, (PANEL + GAP) // down)
+        shown = min(len(drawn), across * rows)
+        png, broken = grid_png(drawn[:shown], columns=across), drawn[:shown].flatten(1).isnan().any(1)
         width, height = _size(png)
     return {
         "name": name, "url": _url(png, "image/png"), "width": width, "height": height, "shown": shown,
         "total": len(drawn), "broken": int(broken.sum()), "pixels": drawn.dim() == 4 and width <= PANEL,
+        "moments": moments,
     }  # fmt: skip
 
 

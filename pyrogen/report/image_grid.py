@@ -58,3 +58,11 @@ def grid_png(images: Tensor, path: Target = None, columns: int | None = None, sc
     buffer = io.BytesIO()
     Image.fromarray(sheet).save(buffer, format="PNG", optimize=True)
     return write_optional(buffer.getvalue(), path)
+
+
+def image_png(image: Tensor) -> bytes:
+    """One image ``(c, h, w)`` in [0, 1] as PNG, a pixel for each of its pixels, in grey or colour."""
+    levels = (image.detach().float().cpu().nan_to_num(nan=0.0).clamp(0, 1) * 255).round().byte().numpy()
+    buffer = io.BytesIO()
+    Image.fromarray(levels[0] if len(levels) == 1 else levels.transpose(1, 2, 0)).save(buffer, format="PNG")
+    return buffer.getvalue()

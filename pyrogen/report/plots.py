@@ -1,42 +1,31 @@
 """Scatter plots, histograms and training curves, and the plot that suits the shape of samples.
 
-Every function returns the bytes of the image and also writes them to ``path`` if given. Plots use figures and a style
-of their own: the backend and ``rcParams`` of the caller are neither used nor changed, and matplotlib is imported only
-when a plot is drawn.
+Every function returns the bytes of the image and also writes them to ``path`` if given.
 """
 
 import io
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from math import ceil
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
 from torch import Tensor
 
+from pyrogen.data.columns import Column
 from pyrogen.errors import DataError
 from pyrogen.files import Target, write_optional
+from pyrogen.report.axis_labels import column_title
+from pyrogen.report.canvas import GENERATED, MUTED, PANEL, REAL, SERIES, TITLE_LENGTH, canvas, legend_above, png
 from pyrogen.report.curve_data import LogRows, base_name, group_curves, robust_limits, summarise_curve
 from pyrogen.report.image_grid import grid_png
+from pyrogen.report.table_plots import table_png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
 
-PANEL = 350  # width of a plot in points; fits a phone of 390
-TITLE_LENGTH = 44  # characters that fit above one plot
-DPI = 144  # two pixels per point
-TEXT, MUTED = "#23272f", "#5f6673"
-REAL, GENERATED = "#858d9b", "#1f66d1"
-SERIES = (GENERATED, "#d06a0b", "#12806a", "#a8328f", "#7a6a14", "#b3302f")
-STYLE: dict[Any, Any] = {
-    "font.size": 9.5, "text.color": TEXT, "axes.labelcolor": TEXT, "xtick.color": MUTED, "ytick.color": MUTED,
-    "axes.edgecolor": MUTED, "axes.linewidth": 0.7, "axes.spines.top": False, "axes.spines.right": False,
-    "axes.grid": True, "axes.axisbelow": True, "grid.color": "#e6e8ec", "grid.linewidth": 0.7, "axes.xmargin": 0.02,
-    "lines.linewidth": 1.5, "legend.frameon": False, "legend.fontsize": 9, "legend.markerscale": 2,
-    "svg.fonttype": "path", "svg.hashsalt": "pyrogen",
-}  # fmt: skip
+
+_SCALES = 5.0  # the largest ratio of the ranges of two columns in a plot with equal scales
 
 
 def scatter_png(
@@ -80,7 +69,11 @@ def scatter_png(
 
 
 def histogram_png(
-    values: Tensor, reference: Tensor | None = None, path: Target = None, colour: str = GENERATED
+    values: Tensor,
+    reference: Tensor | None = None,
+    path: Target = None,
+    colour: str = GENERATED,
+    label: str = "x",
 ) -> bytes:
     """Plot a histogram of generated numbers over one of real numbers, with the axis limits of the real ones.
 
@@ -89,6 +82,7 @@ def histogram_png(
         reference: real numbers, ``(m,)`` or ``(m, 1)``.
         path: the file to write the PNG to, optional.
         colour: a matplotlib colour for the generated numbers.
+        label: the label of the axis.
 
     Returns:
         The bytes of the PNG.
@@ -100,7 +94,7 @@ def histogram_png(
     real = None if reference is None else _finite_rows(reference.reshape(len(reference), -1), 1)[:, 0]
     with canvas(PANEL, 0.7 * PANEL) as figure:
         axes = figure.add_subplot()
-        axes.set(xlabel="x", ylabel="density")
+        axes.set(xlabel=label, ylabel="density")
         low, high = _window((drawn if real is None else real)[:, None])
         bins = np.linspace(low[0], high[0], 41).tolist()
         inside = drawn[(drawn >= low) & (drawn <= high)]
@@ -115,19 +109,26 @@ def histogram_png(
 
 
 def samples_png(
-    samples: Tensor, reference: Tensor | None = None, path: Target = None, colour: str = GENERATED
+    samples: Tensor,
+    reference: Tensor | None = None,
+    path: Target = None,
+    colour: str = GENERATED,
+    columns: Sequence[Column] = (),
+    across: int = 4,
 ) -> bytes:
     """Plot samples in a way that suits their shape.
 
-    ``(n, c, h, w)`` gives an image grid, ``(n, 2)`` a scatter plot, ``(n, 1)`` and ``(n,)`` a histogram. Longer vectors
-    are projected onto the first two principal axes of the real data (of the samples, if there are none), so that all
-    models are shown in the same plane.
+    ``(n, c, h, w)`` gives an image grid, ``(n, 2)`` a scatter plot, ``(n, 1)`` and ``(n,)`` a histogram. Longer
+    vectors, discrete columns, and two columns of different scales are plotted as a table
+    (:func:`pyrogen.report.table_png`).
 
     Args:
-        samples: ``(n, *event)``.
+        samples: ``(n, *event)``; vectors in the user's units.
         reference: real data, ``(m, *event)``; not shown in an image grid.
         path: the file to write the PNG to, optional.
         colour: a matplotlib colour for points and histograms of samples.
+        columns: the columns of vectors, with their names and kinds; by default real ones.
+        across: the number of panels beside each other in the plot of a table.
 
     Returns:
         The bytes of the PNG.
@@ -135,21 +136,41 @@ def samples_png(
     Raises:
         DataError: if samples of this shape cannot be plotted, or there are none.
     """
-    if samples.dim() == 4:
+    kind = plot_kind(samples, reference, columns)
+    if kind == "images":
         return grid_png(samples, path)
-    if samples.dim() == 1 or samples.shape[1:] == (1,):
-        return histogram_png(samples, reference, path, colour)
-    if samples.dim() != 2:
+    if kind == "histogram":
+        return histogram_png(samples, reference, path, colour, column_title(columns[0]) if columns else "x")
+    if kind == "scatter":
+        labels = (column_title(columns[0]), column_title(columns[1])) if columns else ("x₁", "x₂")
+        return scatter_png(samples, reference, path, labels, colour)
+    return table_png(samples, reference, columns, path, colour, across)
+
+
+def plot_kind(
+    samples: Tensor, reference: Tensor | None = None, columns: Sequence[Column] = ()
+) -> Literal["images", "histogram", "scatter", "table"]:
+    """The kind of plot that suits samples; the arguments are those of :func:`samples_png`."""
+    if samples.dim() == 4:
+        return "images"
+    if samples.dim() not in (1, 2):
         raise DataError(f"expected samples (n,), (n, d) or images (n, c, h, w); got shape {tuple(samples.shape)}")
-    if samples.shape[1] == 2:
-        return scatter_png(samples, reference, path, colour=colour)
-    centre, axes = _principal_plane(samples if reference is None else reference)
+    real = all(column.kind == "real" for column in columns)
+    if samples.dim() == 1 or samples.shape[1] == 1:
+        return "histogram" if real else "table"
+    base = samples if reference is None else reference
+    if samples.shape[1] == 2 and real and (not columns or _of_one_scale(base)):
+        return "scatter"
+    return "table"
 
-    def project(x: Tensor) -> Tensor:
-        return (x.detach().double().cpu() - centre) @ axes.T
 
-    real = None if reference is None else project(reference)
-    return scatter_png(project(samples), real, path, ("first principal axis", "second principal axis"), colour)
+def _of_one_scale(points: Tensor) -> bool:
+    """Whether two columns vary by a similar amount, so that they can share the scale of a plot."""
+    rows = _finite_rows(points, 2)
+    if len(rows) < 2:
+        return True
+    spread = np.ptp(rows, axis=0)
+    return bool(spread.max() <= _SCALES * spread.min())
 
 
 def curves_png(curves: LogRows | Mapping[str, LogRows], path: Target = None, loss_unit: str | None = None) -> bytes:
@@ -226,17 +247,6 @@ def _finite_rows(points: Tensor, width: int) -> np.ndarray:
     return rows[rows.isfinite().all(1)].numpy()
 
 
-def _principal_plane(data: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the mean ``(d,)`` and the first two principal axes ``(2, d)`` of the finite rows of ``(n, d)``."""
-    rows = torch.from_numpy(_finite_rows(data, data.shape[1]))
-    if len(rows) < 3:  # they do not span a plane: use the first two coordinates
-        return torch.zeros(data.shape[1]).double(), torch.eye(2, data.shape[1]).double()
-    centre = rows.mean(0)
-    axes = torch.linalg.svd(rows - centre, full_matrices=False).Vh[:2]
-    # The sign of a principal axis is arbitrary; fix it, so that plots of one data set are comparable.
-    return centre, axes * axes.gather(1, axes.abs().argmax(1, keepdim=True)).sign()
-
-
 def _window(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the corners of a square (in one dimension, an interval) that contains the points, with a margin."""
     if not len(points):
@@ -251,27 +261,3 @@ def _annotate(axes: "Axes", outside: int, legend: bool) -> None:
         legend_above(axes)
     if outside:
         axes.set_title(f"{outside:,} outside", loc="right", fontsize=9, color=MUTED)
-
-
-def legend_above(axes: "Axes") -> None:
-    """Place the legend above the axes, where it does not cover a curve."""
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderpad=0.2, columnspacing=1.4, handlelength=1.6)
-
-
-@contextmanager
-def canvas(width: float, height: float) -> Iterator["Figure"]:
-    """Yield a figure of ``width`` by ``height`` points, independent of the caller's backend and settings."""
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(STYLE)
-        yield Figure(figsize=(width / 72, height / 72), layout="constrained")
-
-
-def png(figure: "Figure") -> bytes:
-    """Render a figure as PNG."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
-    return buffer.getvalue()

@@ -12,7 +12,7 @@ from pyrogen.data.step_arguments import select_arguments
 from pyrogen.errors import DataWarning
 from pyrogen.random import derive, scoped_seed
 from pyrogen.recipes import TrainingSetup, recipe
-from pyrogen.report.pictures import pictures
+from pyrogen.report.pictures import picture_size, pictures, real_pictures
 from pyrogen.report.plots import curves_png, samples_png
 from pyrogen.training.averaging import BestWeights, ExponentialMovingAverage
 from pyrogen.training.config import RunConfig
@@ -172,6 +172,6 @@ def _validate(setup: TrainingSetup, seed: int) -> float:
 def _draw(run: Run[RunConfig], setup: TrainingSetup, model: nn.Module, t: int) -> None:
     folder = run.path / "samples"
     folder.mkdir(exist_ok=True)
-    n = 64 if setup.data.is_image else 2000
-    reference = setup.data.space.to_user(setup.data.test.tensors()[0][:n].cpu())
-    samples_png(pictures(model, setup.data, n, run.config.seed), reference, folder / f"{t:08d}.png")
+    n, data = picture_size(setup.data), setup.data
+    drawn = pictures(model, data, n, run.config.seed)
+    samples_png(drawn, real_pictures(data, n), folder / f"{t:08d}.png", columns=data.space.columns)

@@ -226,7 +226,7 @@ def test_conditional_samples_are_given_the_side_information_of_test_rows():
     x = draw_samples(Shifted(), data, 20, 0)
     assert x.shape == (20, 2)
     assert (x.mean(1).round() >= 8).all()
-    assert len(draw_samples(Shifted(), data, 50, 0)) == 30
+    assert len(draw_samples(Shifted(), data, 50, 0)) == 50
 
 
 @pytest.mark.usefixtures("quick")

@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from pyrogen.data.columns import Column
 from pyrogen.report.image_grid import GAP_COLOUR
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
@@ -97,6 +98,22 @@ def test_other_data_fit(report: Callable[..., Path], visit: Callable[..., Any], 
     page = visit(report(samples=samples, real=torch.rand(9, 2)), width)
     assert page.evaluate(OVERFLOWING) == []
     assert all(shown <= natural for _, _, natural, shown in page.evaluate(IMAGES))
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_tables_fit(report: Callable[..., Path], visit: Callable[..., Any], width: int) -> None:
+    """Plots of columns and their moments, with unbreakable names of columns and categories."""
+    columns = (
+        Column("x" * 70, "real"),
+        Column("count", "integer", 1.0, cells=9),
+        Column("y" * 50, "categorical", 1.0, ("z" * 40, "b", "c"), cells=3),
+    )
+    rows = torch.stack([1e6 * torch.randn(200), torch.randint(0, 9, (200,)), torch.randint(0, 3, (200,))], 1)
+    page = visit(report(samples={"gaussian": rows, "vae": rows + 0}, real=rows, columns=columns), width)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.evaluate(OVERFLOWING) == []
+    assert page.evaluate(CLIPPED) == []
+    assert page.get_by_role("table", name="").filter(has_text="generated mean").count() == 2
 
 
 def test_image_grids_are_not_interpolated(report: Callable[..., Path], visit: Callable[..., Any]) -> None:
