@@ -48,8 +48,7 @@ def sample(
     ] = None,
 ) -> None:
     """Draw samples from a trained model."""
-    from pyrogen.cli.sample_files import csv_rows, npy_array, parquet_rows, require_pyarrow, user_columns, write_images
-    from pyrogen.measure.evaluate import draw_samples
+    from pyrogen.cli.sample_files import require_pyarrow
     from pyrogen.protocols import Sampler
     from pyrogen.report.pictures import picture_size
     from pyrogen.training.run import Run
@@ -71,17 +70,8 @@ def sample(
     count = n if labels is None else len(labels)
     if form == ".png":
         write_whole(target, _picture(trained, count, seed, labels, label is not None, n if per_class else None))
-        message(f"wrote {target}")
-        return
-    samples = data.space.to_user(draw_samples(model, data, count, seed, labels)).cpu()
-    if form == "folder":
-        write_images(Path(target), samples, labels, data.classes)
-    elif form == ".npy":
-        write_whole(target, npy_array(samples))
     else:
-        name = getattr(trained.run.config, "target", None) or "label"
-        table = user_columns(samples, data.space.columns, labels, data.classes, name)
-        write_whole(target, csv_rows(table) if form == ".csv" else parquet_rows(table))
+        _write_samples(trained, target, form, count, seed, labels)
     message(f"wrote {target}")
 
 
@@ -145,6 +135,23 @@ def class_number(label: str, classes: tuple[str, ...]) -> int:
     if label.isdecimal() and int(label) < len(classes):
         return int(label)
     raise unknown("class", label, classes)
+
+
+def _write_samples(trained: "Trained", target: str, form: str, n: int, seed: int, labels: "Tensor | None") -> None:
+    """Write ``n`` samples in the user's units."""
+    from pyrogen.cli.sample_files import csv_rows, npy_array, parquet_rows, user_columns, write_images
+    from pyrogen.measure.evaluate import draw_samples
+
+    data = trained.data
+    samples = data.space.to_user(draw_samples(trained.model, data, n, seed, labels)).cpu()
+    if form == "folder":
+        write_images(Path(target), samples, labels, data.classes)
+    elif form == ".npy":
+        write_whole(target, npy_array(samples))
+    else:
+        name = getattr(trained.run.config, "target", None) or "label"
+        table = user_columns(samples, data.space.columns, labels, data.classes, name)
+        write_whole(target, csv_rows(table) if form == ".csv" else parquet_rows(table))
 
 
 def _picture(
