@@ -21,15 +21,12 @@ import torch
 from numpy.typing import NDArray
 
 import pyrogen
+from pyrogen import Sampler
 from pyrogen.data import Dataset
-from pyrogen.errors import ConfigError, DataWarning
 from pyrogen.explicit import Gaussian
 from pyrogen.measure import in_chunks
-from pyrogen.protocols import Sampler
 from pyrogen.recipes import RECIPES
-from pyrogen.training.config import configure
-from pyrogen.training.run import Run
-from pyrogen.training.trainer import train
+from pyrogen.training import Run, configure, train
 
 OMITTED = ("cgan", "cvae", "vaegan")  # they need labels, or data in [0, 1]
 
@@ -90,7 +87,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    warnings.simplefilter("ignore", DataWarning)
+    warnings.simplefilter("ignore", UserWarning)
     results = []
     for table in args.tables:
         with tempfile.TemporaryDirectory() as folder:
@@ -100,7 +97,7 @@ def main() -> None:
                 torch.manual_seed(0)
                 try:
                     results.append(measure(name, file, args.steps))
-                except ConfigError as refused:
+                except ValueError as refused:
                     print(f"{table:10} {name:18} refused: {refused}", flush=True)
                     continue
                 text = {k: f"{v:.3f}" if isinstance(v, float) else v for k, v in results[-1].items()}

@@ -62,11 +62,9 @@ def sample(
     data, model = trained.data, trained.model
     if not isinstance(model, Sampler):
         raise ConfigError(f"{trained.run.config.model} cannot sample: it only reconstructs data")
-    _check_form(form, target, data.is_image)
+    _check_form(form, target, data.is_image, per_class)
     n = n or (IMAGES_PER_CLASS if per_class and data.is_image else picture_size(data))
     labels = choose_labels(model, data.classes, n, label, per_class, seed)
-    if form == ".png" and per_class and not data.is_image:
-        raise ConfigError("--per-class with a .png needs images; choose one class of a table by --label")
     count = n if labels is None else len(labels)
     if form == ".png":
         write_whole(target, _picture(trained, count, seed, labels, label is not None, n if per_class else None))
@@ -89,13 +87,15 @@ def output_form(out: str) -> str:
     return suffix
 
 
-def _check_form(form: str, out: str, is_image: bool) -> None:
+def _check_form(form: str, out: str, is_image: bool, per_class: bool) -> None:
     if is_image and form in TABLES:
         raise ConfigError(
             f"--out {out}: the samples are images; write them to a .png, a .npy or a folder (ending in /)"
         )
     if not is_image and form == "folder":
         raise ConfigError(f"--out {out}: the samples are rows of a table; write them to a .csv, .parquet, .npy or .png")
+    if form == ".png" and per_class and not is_image:
+        raise ConfigError("--per-class with a .png needs images; choose one class of a table by --label")
 
 
 def choose_labels(

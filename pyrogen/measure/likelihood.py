@@ -7,6 +7,12 @@ Kingma and Welling, ICLR 2014; Burda, Grosse and Salakhutdinov, ICLR 2016. Enume
 Global latent variables (outside the data plate) are drawn from the guide and not weighted: the bound is then one on the
 posterior predictive density of each datum. If the guide is not a distribution over the model's latent variables, such
 as a point estimate, the value is only an estimate (``PairStructure.no_bound_reason``).
+
+Values on a lattice have a mass, bounded by M dequantisations of each datum, which rises to the mass with M:
+
+    log P(k) = log ∫ p(k + step u) du + log step ≥ E log (1/M) Σ_m p(k + step u_m) + log step,   u_m ~ U(0, 1)^D
+
+Hoogeboom, Cohen and Tomczak, "Learning discrete distributions by dequantization", 2020.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,14 +29,15 @@ from torch import Tensor
 
 from pyrogen.data.space import Space, require_probability
 from pyrogen.errors import ConfigError
-from pyrogen.measure.dequantisation import DRAWS, mean_over_dequantisations
 from pyrogen.measure.enumeration import has_enumerated_sites, marginal_log_prob
 from pyrogen.measure.structure import PairStructure, pair_structure, programs
 from pyrogen.nn.conditions import Label
 from pyrogen.protocols import Kind, Pair, Score
 from pyrogen.pyro_tools.traces import data_dim, log_prob, sample_sites, sum_plates, trace_particles
-from pyrogen.random import derive, scoped_seed
+from pyrogen.random import derive, generator, scoped_seed
 
+DRAWS = 16
+"""M, the number of dequantisations of each datum."""
 LATTICE_NOTE = "discrete columns are dequantised: a bound on the mass of their values"
 MAX_ROWS = 10_000
 """The most (datum, particle) rows per call, to bound the memory."""
@@ -172,6 +179,26 @@ def pair_scores(
     note["k"] = 1 if structure.deterministic_guide else k
     best = mean_score(iwae, kind, **note)
     return {"log_likelihood": best, "elbo": mean_score(elbo, kind, **note), "iwae": best}, iwae
+
+
+def mean_over_dequantisations(values: Callable[[Tensor], Tensor], x: Tensor, space: Space | None, seed: int) -> Tensor:
+    """``log (1/M) Σ_m exp values(x_m)``, with x_1 = x and other draws of the noise; ``values(x)`` without a lattice.
+
+    Args:
+        values: log-densities of data in model coordinates, ``(n, D) -> (n,)``.
+        x: the data in model coordinates.
+        space: their space.
+        seed: of the draws.
+    """
+    if space is None or not space.is_lattice:
+        return values(x)
+    cells = space.to_user(x)
+    noise = generator(seed, "dequantisation", device=x.device)
+    each = [values(x)]
+    for _ in range(DRAWS - 1):
+        u = torch.rand(x.shape, generator=noise, device=x.device, dtype=torch.float64)
+        each.append(values(space.from_columns(cells, u).to(x.dtype)))
+    return torch.stack(each).logsumexp(0) - log(DRAWS)
 
 
 def density_scores(

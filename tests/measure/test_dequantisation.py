@@ -11,8 +11,7 @@ from helpers import Couple
 
 import pyrogen
 from pyrogen.explicit import Gaussian
-from pyrogen.measure.dequantisation import DRAWS, mean_over_dequantisations
-from pyrogen.measure.likelihood import LATTICE_NOTE
+from pyrogen.measure.likelihood import DRAWS, LATTICE_NOTE, mean_over_dequantisations
 
 
 def counts(n=4000, seed=0):
