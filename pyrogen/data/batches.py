@@ -16,7 +16,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from pyrogen.data.checks import check_batch_size
 from pyrogen.data.dataset import Dataset, Split
-from pyrogen.data.loading import Source, as_data
+from pyrogen.data.loading import Rows, as_data
 from pyrogen.data.memmap import MemoryMapped
 from pyrogen.data.prefetch import default_workers, prefetch
 from pyrogen.data.sources.image_files import ImageFiles
@@ -26,7 +26,7 @@ from pyrogen.random import derive, generator, scoped_seed
 
 
 def batches(
-    source: Source,
+    source: Rows,
     batch_size: int = 256,
     seed: int = 0,
     start: int = 0,

@@ -26,9 +26,8 @@ from pyrogen.data.table import RawData, ReadOptions
 from pyrogen.errors import ConfigError, DataError, DataWarning, unknown
 from pyrogen.random import derive, generator
 
-Source = (
-    Dataset
-    | Split
+Rows = (
+    Split
     | Tensor
     | NDArray[Any]
     | tuple[Tensor | NDArray[Any], ...]
@@ -38,7 +37,9 @@ Source = (
     | str
     | Path
 )
-"""What ``fit`` and ``evaluate`` accept."""
+"""What ``fit`` accepts: one split, or what ``as_data`` makes one of."""
+Source = Rows | Dataset
+"""What ``evaluate`` accepts."""
 _MAX_HELD_OUT = 10_000  # for rows on disk: validation and test rows are loaded into memory
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from pyrogen.data.batches import batches
-from pyrogen.data.loading import Source
+from pyrogen.data.loading import Rows
 from pyrogen.data.step_arguments import Batch, explain_dtype_errors, iterate_tensors, select_arguments
 from pyrogen.random import derive, scoped_seed
 from pyrogen.training.device import autocast
@@ -22,7 +22,7 @@ from pyrogen.training.malloc import retain_heap
 
 def fit(
     step: Callable[..., Mapping[str, Tensor]],
-    data: Source,
+    data: Rows,
     *,
     steps: int,
     batch_size: int = 256,
