@@ -32,7 +32,7 @@ from pyrogen.errors import ConfigError
 from pyrogen.measure.enumeration import has_enumerated_sites, marginal_log_prob
 from pyrogen.measure.structure import PairStructure, pair_structure, programs
 from pyrogen.nn.conditions import Label
-from pyrogen.protocols import Kind, Pair, Score
+from pyrogen.protocols import Pair, Score
 from pyrogen.pyro_tools.traces import data_dim, log_prob, sample_sites, sum_plates, trace_particles
 from pyrogen.random import derive, generator, scoped_seed
 
@@ -137,9 +137,9 @@ def in_user_units(scores: Mapping[str, Score], space: Space, hidden: Tensor | No
     converted = {name: replace(score, value=score.value + shift) for name, score in scores.items()}
     if space.is_lattice:
         for name, score in converted.items():
-            kind: Kind = "lower_bound" if score.kind == "exact" else score.kind
-            note = "; ".join(text for text in (score.detail.get("note"), LATTICE_NOTE) if text)
-            converted[name] = replace(score, kind=kind, detail={**score.detail, "note": note})
+            if score.kind in ("exact", "lower_bound"):
+                note = "; ".join(text for text in (score.detail.get("note"), LATTICE_NOTE) if text)
+                converted[name] = replace(score, kind="lower_bound", detail={**score.detail, "note": note})
     return converted
 
 

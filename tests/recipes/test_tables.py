@@ -45,7 +45,7 @@ def test_densities_of_columns_of_other_units(tmp_path, name):
     assert score.value > reference.value - 3 * 0.15
     with torch.no_grad():
         rows = data.space.to_user(in_chunks(done.model, 4000)).numpy()
-    assert np.abs(rows.std(0) / scales().std(0) - 1).max() < 0.15
+    assert np.abs(rows.std(0) / scales().std(0) - 1).max() < 0.25
 
 
 @pytest.mark.parametrize("name", IMPLICIT)
