@@ -79,6 +79,8 @@ def prepare(
     stored = None if isinstance(data, str | Path) else snapshot(data)
     source = config.data if stored is None else stored.source
     loaded = load(source, config.data_root, config.seed, **config.read_options)
+    if settings.get("batch_size") is None:
+        config = config.model_copy(update={"batch_size": min(config.batch_size, len(loaded.train))})
     for name in config.models:
         build(config.run_config(name, config.seed), loaded)  # raise errors of any model before training
     default = Path("runs") / f"compare-{Path(config.data).stem}"

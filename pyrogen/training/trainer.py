@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from torch import nn
 
 import pyrogen.training.checkpoint as checkpoint
+from pyrogen.data.checks import check_batch_size
 from pyrogen.data.dataset import Dataset
 from pyrogen.data.step_arguments import select_arguments
 from pyrogen.errors import DataWarning
@@ -66,6 +67,7 @@ def build(config: RunConfig, data: Dataset | None = None) -> TrainingSetup:
     """
     device = pick_device(config.device)
     data = data or config.load_data()
+    _check_batch(config, data)
     with scoped_seed(derive(config.seed, "init")):
         setup = recipe(config.model)(data, **config.options)
     setup.model.to(device)
@@ -89,7 +91,7 @@ def train(run: Run[RunConfig], watch: Watcher | None = None, setup: TrainingSetu
     """
     config = run.config
     setup = setup or build(config)
-    steps, batch_size = config.options["steps"], rows_per_batch(config, setup.data)
+    steps, batch_size = config.options["steps"], min(config.options["batch_size"], len(setup.data.train))
     weights, averager, monitor = _selection(setup), MetricAverager(), DiagnosticMonitor(setup.step)
     parts: dict[str, Any] = {"model": setup.model, "step": setup.step, "kept": weights, "window": averager}
     with run.lock(), graceful_shutdown() as signals:
@@ -139,14 +141,14 @@ def trained_model(run: Run[RunConfig]) -> Trained:
     return Trained(weights.module, setup.data, run, t)
 
 
-def rows_per_batch(config: RunConfig, data: Dataset) -> int:
-    """The batch size of the options, or all training rows if they are fewer; the latter is said in a warning."""
+def _check_batch(config: RunConfig, data: Dataset) -> None:
+    """Refuse a batch size above the number of training rows; warn if it is the recipe's own, which is then reduced."""
     wanted, n = config.options["batch_size"], len(data.train)
-    if n < wanted:
-        warnings.warn(
-            f"{data.name}: a batch has all {n} training rows, fewer than batch_size={wanted}", DataWarning, stacklevel=2
-        )
-    return min(wanted, n)
+    if wanted != recipe(config.model).bind({})["batch_size"]:
+        check_batch_size(n, wanted)
+    elif n < wanted:
+        text = f"{data.name}: a batch has all {n} training rows, as they are fewer than {wanted}"
+        warnings.warn(text, DataWarning, stacklevel=3)
 
 
 def _selection(setup: TrainingSetup) -> BestWeights[nn.Module] | ExponentialMovingAverage[nn.Module]:

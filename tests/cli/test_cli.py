@@ -228,7 +228,7 @@ BAD_DATA = {
     "range": (lambda p: array(p, spoilt(7.0)), r"\[0, 1\]"),
     "labels": (lambda p: array(p, IMAGES, y=np.linspace(0, 1, 60)), "expected labels, whole numbers or texts"),
     "label count": (lambda p: array(p, IMAGES, y=np.zeros(59, dtype=int)), "59"),
-    "too few": (lambda p: array(p, IMAGES[:5]), "batch"),
+    "too few": (lambda p: array(p, IMAGES[:2]), "at least 3 rows"),
     "one": (lambda p: array(p, IMAGES[:1]), "1"),
     "none": (lambda p: array(p, IMAGES[:0]), "empty|no |0"),
 }

@@ -65,7 +65,7 @@ def test_outliers_do_not_end_in_nan(tmp_path, name):
 
 
 def test_fewer_rows_than_a_batch(tmp_path):
-    with pytest.warns(DataWarning, match="a batch has all 80 training rows, fewer than batch_size=256"):
+    with pytest.warns(DataWarning, match="a batch has all 80 training rows, as they are fewer than 256"):
         done = trained(tmp_path, "gaussian", scales(100))
     assert done.t == 300
 
