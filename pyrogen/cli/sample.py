@@ -62,9 +62,9 @@ def sample(
     data, model = trained.data, trained.model
     if not isinstance(model, Sampler):
         raise ConfigError(f"{trained.run.config.model} cannot sample: it only reconstructs data")
-    _check_form(form, target, data.is_image, per_class)
     n = n or (IMAGES_PER_CLASS if per_class and data.is_image else picture_size(data))
     labels = choose_labels(model, data.classes, n, label, per_class, seed)
+    _check_form(form, target, data.is_image, per_class)
     count = n if labels is None else len(labels)
     if form == ".png":
         write_whole(target, _picture(trained, count, seed, labels, label is not None, n if per_class else None))

@@ -47,7 +47,10 @@ from pyrogen.steps.svi import SVI
 def aae(
     data: Dataset,
     *,
-    latent: Latent = 8,
+    latent: Annotated[
+        PositiveInt | Literal["auto"],
+        Field(description="dimension of z; `auto`: 8, or the dimension of the data if that is less"),
+    ] = "auto",
     hidden: EncoderHidden = (512, 512),
     network: Network = "mlp",
     prior: Annotated[
@@ -67,7 +70,8 @@ def aae(
     if prior == "label":
         require_labels(data, "prior=label")
     classes = len(data.classes) if prior == "label" else 0
-    model = AAE(data.shape, latent, hidden, observation_model(data, likelihood, sigma), network, classes)
+    width = min(8, data.dims) if isinstance(latent, str) else latent
+    model = AAE(data.shape, width, hidden, observation_model(data, likelihood, sigma), network, classes)
     if isinstance(model.condition, Label):
         model.condition.set_frequencies(label_counts(data))
     fit = SVI(model.reconstruction, optim=partial(Adam, lr=lr), schedule=cosine_schedule(steps))
