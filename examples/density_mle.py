@@ -78,7 +78,8 @@ def main() -> None:
         score = pyrogen.evaluate(model, data.test)["log_likelihood"]
         value = f"{score.value:.4f} ± {score.stderr:.4f} {score.unit} ({score.kind})"
         print(f"{name:24} {value:30} {-data.truth.entropy - score.value:.4f} nats")
-    samples_png(svi.sample(2000), data.test.x[:2000], args.out / "mixture.png")
+    to_user = data.space.to_user
+    samples_png(to_user(svi.sample(2000)), to_user(data.test.x[:2000]), args.out / "mixture.png")
     print(f"negative entropy of the data, the maximum for any model: {-data.truth.entropy:.4f} nats")
     print(f"samples of the mixture: {args.out / 'mixture.png'}")
 

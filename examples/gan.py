@@ -50,14 +50,15 @@ def main() -> None:
     for t, logs in pyrogen.fit(step, data.train, steps=steps, batch_size=512, seed=args.seed):
         average.update(gan)
         if t % max(steps // 10, 1) == 0:
-            samples = average.module.sample(2000)
+            samples = data.space.to_user(average.module.sample(2000))
             scores = mode_scores(samples, data.truth.modes, data.truth.std)
             found, quality = scores["modes"].value, scores["high_quality"].value
             losses = f"critic {float(logs['critic_loss']):.3f}, generator {float(logs['generator_loss']):.3f}"
             print(f"step {t:6d}: {losses}; {found} of {len(data.truth.modes)} modes, {quality:.0%} of high quality")
-            samples_png(samples, data.test.x[:2000], args.out / f"samples-{t:06d}.png")
+            samples_png(samples, data.space.to_user(data.test.x[:2000]), args.out / f"samples-{t:06d}.png")
 
-    for name, score in mode_scores(average.module.sample(10_000), data.truth.modes, data.truth.std).items():
+    samples = data.space.to_user(average.module.sample(10_000))
+    for name, score in mode_scores(samples, data.truth.modes, data.truth.std).items():
         print(f"{name}: {score.value:.4g} ± {score.stderr:.2g} {score.unit} ({score.kind})")
     print(f"pictures: {args.out}")
 

@@ -65,7 +65,7 @@ def train_and_score(toy: str, row: str, seed: int, smoke: bool, out: Path) -> di
         average.update(setup.model)
     seconds = time.perf_counter() - began
     assert isinstance(average.module, pyrogen.Sampler)
-    samples = average.module.sample(SAMPLES)
+    samples = data.space.to_user(average.module.sample(SAMPLES))
     if seed == 0:
         torch.save(samples, out / f"{toy}-{row}.pt")
     scores = mode_scores(samples, data.truth.modes, data.truth.std)
@@ -88,7 +88,10 @@ def draw(out: Path, rows: list[str]) -> None:
     for line, toy in zip(axes, TOYS, strict=True):
         data = pyrogen.load(toy)
         limit = 1.4 * float(data.truth.modes.max())
-        panels = [("data", data.test.x[:SAMPLES]), *((row, torch.load(out / f"{toy}-{row}.pt")) for row in rows)]
+        panels = [
+            ("data", data.space.to_user(data.test.x[:SAMPLES])),
+            *((row, torch.load(out / f"{toy}-{row}.pt")) for row in rows),
+        ]
         for panel, (title, x) in zip(line, panels, strict=True):
             panel.hist2d(*x.T.numpy(), bins=120, range=[[-limit, limit]] * 2, cmap="magma_r", vmax=8)
             panel.set(xticks=[], yticks=[], aspect="equal", title=title)
@@ -123,7 +126,8 @@ def main() -> None:
     for toy in TOYS:
         for row in args.only:
             print(summary(results, toy, row))
-        truth, x = pyrogen.load(toy).truth, pyrogen.load(toy).test.x[:SAMPLES]
+        data = pyrogen.load(toy)
+        truth, x = data.truth, data.space.to_user(data.test.x[:SAMPLES])
         floor = {name: score.detail["floor"] for name, score in mode_scores(x, truth.modes, truth.std).items()}
         print(f"{toy:5}  a perfect sampler: { ({k: round(v, 4) for k, v in floor.items()}) }")
     draw(args.out, args.only)

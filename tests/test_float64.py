@@ -8,7 +8,7 @@ import torch
 from recipe_cases import small
 
 import pyrogen
-from pyrogen.data import Split, images, memmap
+from pyrogen.data import Split, from_array, memmap
 from pyrogen.data.step_arguments import select_arguments
 from pyrogen.pyro_tools.programs import drop_extra_args
 from pyrogen.random import scoped_seed
@@ -108,11 +108,11 @@ def test_noise_follows_the_default_at_the_time_of_reading(name, request):
 def test_a_file_is_read_in_the_default_type(tmp_path, kind, request, monkeypatch):
     x = np.random.default_rng(0).normal(size=(100, 3)) * 100
     np.save(tmp_path / "x.npy", x.astype(kind))
-    assert pyrogen.load(tmp_path / "x.npy").train.x.dtype == torch.float32
+    assert pyrogen.load(tmp_path / "x.npy").train.tensors()[0].dtype == torch.float32
     request.getfixturevalue("_float64")
-    assert pyrogen.load(tmp_path / "x.npy").train.x.dtype == torch.float64
+    assert pyrogen.load(tmp_path / "x.npy").train.tensors()[0].dtype == torch.float64
     if kind is np.float64:  # as it is, not through float32
-        assert np.array_equal(images.from_array(tmp_path / "x.npy").x.numpy(), x)
+        assert np.array_equal(from_array(tmp_path / "x.npy").x.numpy(), x)
     if kind is np.float32:
         monkeypatch.setattr(memmap, "DISK_THRESHOLD", 0)
         data = pyrogen.load(tmp_path / "x.npy")

@@ -82,7 +82,8 @@ def test_dcgan_draws_recognisable_digits(trained, judge):
 def test_gan_finds_all_modes_of_the_ring(tmp_path, seed):
     result = train(Run.create(tmp_path / "run", configure("gan", "ring", seed=seed)))
     truth = result.data.truth
-    scores = mode_scores(draw_samples(result.model, result.data, 2500, 0), truth.modes, truth.std)
+    samples = result.data.space.to_user(draw_samples(result.model, result.data, 2500, 0))
+    scores = mode_scores(samples, truth.modes, truth.std)
     print({name: score.value for name, score in scores.items()})
     assert scores["modes"].value == 8
     assert scores["high_quality"].value > 0.8

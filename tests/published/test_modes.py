@@ -41,7 +41,7 @@ def test_all_modes_of_the_grid(seed):
     """PacGAN's protocol; its best row has 24.8 modes, 93.6% of high quality and a reverse KL of 0.04."""
     data = pyrogen.load("grid", seed=seed)
     model, seconds = trained_average(data, seed, **GRID)
-    scores = mode_scores(model.sample(2500), data.truth.modes, data.truth.std)
+    scores = mode_scores(data.space.to_user(model.sample(2500)), data.truth.modes, data.truth.std)
     print(f"grid, seed {seed}, {seconds:.0f} s:", {name: round(float(s.value), 4) for name, s in scores.items()})
     assert scores["modes"].value == 25
     assert scores["high_quality"].value >= 0.957
