@@ -88,10 +88,8 @@ def draw(out: Path, rows: list[str]) -> None:
     for line, toy in zip(axes, TOYS, strict=True):
         data = pyrogen.load(toy)
         limit = 1.4 * float(data.truth.modes.max())
-        panels = [
-            ("data", data.space.to_user(data.test.x[:SAMPLES])),
-            *((row, torch.load(out / f"{toy}-{row}.pt")) for row in rows),
-        ]
+        real = data.space.to_user(data.test.x[:SAMPLES])
+        panels = [("data", real), *((row, torch.load(out / f"{toy}-{row}.pt")) for row in rows)]
         for panel, (title, x) in zip(line, panels, strict=True):
             panel.hist2d(*x.T.numpy(), bins=120, range=[[-limit, limit]] * 2, cmap="magma_r", vmax=8)
             panel.set(xticks=[], yticks=[], aspect="equal", title=title)

@@ -71,9 +71,8 @@ def main() -> None:
     curves_png(rows, args.out / "curves.png")
     scatter_png(wgan.sample(2000), data.test.x[:2000], args.out / "samples.png")
     floor = w1_exact(data.valid.x[:POINTS], data.test.x[:POINTS])
-    print(
-        f"W1 between {POINTS} samples and {POINTS} test data: {rows[-1]['exact']:.4f}, in standard deviations of the data"
-    )
+    exact = rows[-1]["exact"]
+    print(f"W1 between {POINTS} samples and {POINTS} test data: {exact:.4f}, in standard deviations of the data")
     print(f"W1 between {POINTS} validation data and the same test data: {floor:.4f}")
     print(f"pictures: {args.out}")
 
