@@ -149,7 +149,7 @@ def _write_samples(trained: "Trained", target: str, form: str, n: int, seed: int
     elif form == ".npy":
         write_whole(target, npy_array(samples))
     else:
-        name = getattr(trained.run.config, "target", None) or "label"
+        name = trained.run.config.target or "label"
         table = user_columns(samples, data.space.columns, labels, data.classes, name)
         write_whole(target, csv_rows(table) if form == ".csv" else parquet_rows(table))
 

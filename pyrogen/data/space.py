@@ -107,11 +107,11 @@ class Space:
             values: numbers and codes ``(n, columns)``.
             u: where in its cell each discrete value is put, in (0, 1): ``(n, D)``, or one number for all.
         """
-        return self.standardise(self._expand(values) + u * self._steps(values.device))
+        return self.standardise(self._expand(values) + u * self._steps.to(values.device))
 
     def moments(self, values: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of dequantised rows of a table, each ``(D,)``, exact over the noise."""
-        v, steps = self._expand(values), self._steps(values.device)
+        v, steps = self._expand(values), self._steps.to(values.device)
         return v.mean(0) + steps / 2, (v.var(0, correction=0) + steps.square() / 12).sqrt()
 
     def _expand(self, values: Tensor) -> Tensor:
@@ -166,10 +166,11 @@ class Space:
             parts.append(part)
         return torch.cat(parts, 1)
 
-    def _steps(self, device: torch.device) -> Tensor:
+    @cached_property
+    def _steps(self) -> Tensor:
         """The step of every dimension, ``(D,)``; 0 for reals."""
         steps = [column.step for column in self.columns for _ in range(column.width)]
-        return torch.tensor(steps, dtype=torch.float64, device=device)
+        return torch.tensor(steps, dtype=torch.float64)
 
     def bits_per_dim(self, log_prob: Tensor, x: Tensor) -> Tensor:
         """Bits per dimension of the quantised data, shape ``(batch,)``, lower is better.
