@@ -12,6 +12,12 @@ import torch
 torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """Every test starts from one state of torch's generator, in whichever order they run."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session")
 def mnist_root() -> Path:
     """The root given by ``PYROGEN_DATA``, if MNIST lies in it."""
