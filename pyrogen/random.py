@@ -22,6 +22,12 @@ def generator(seed: int, *name: str | int, device: torch.device | str = "cpu") -
     return torch.Generator(device).manual_seed(derive(seed, *name))
 
 
+def random_rows(x: torch.Tensor, n: int, seed: int, *name: str | int) -> torch.Tensor:
+    """``n`` rows of ``x`` at random, in random order; all of them if there are fewer."""
+    order = torch.randperm(len(x), generator=generator(seed, "rows", *name))
+    return x[order[:n].to(x.device)]
+
+
 State = tuple[torch.Tensor, list[torch.Tensor]]
 """The state of torch's global generators: of the CPU, and of every CUDA device if CUDA is in use."""
 

@@ -82,6 +82,30 @@ def check_labels(y: Tensor, n: int, where: str) -> None:
         raise DataError(f"{where}: expected classes numbered from 0 to {_MOST_CLASSES - 1}, got {low} to {high}")
 
 
+def check_sets(measure: str, least: int, **sets: Tensor) -> None:
+    """Raise unless a measure can be computed of these sets.
+
+    Args:
+        measure: its name; the message begins with it.
+        least: the fewest rows of each set.
+        sets: tensors ``(·, *event)`` by name.
+
+    Raises:
+        DataError: if a set has fewer rows, or other data than the first, or values that are not finite.
+    """
+    first = next(iter(sets.values()))
+    for name, x in sets.items():
+        if x.ndim == 0 or len(x) < least:
+            got = "a number" if x.ndim == 0 else f"{len(x)}"
+            raise DataError(f"{measure}: expected at least {least} rows of {name}, got {got}")
+        if x.shape[1:] != first.shape[1:]:
+            shapes = f"{tuple(first.shape[1:])} and {tuple(x.shape[1:])}"
+            raise DataError(f"{measure}: expected {', '.join(sets)} of one shape, got {shapes}")
+        bad = int((~x.isfinite()).flatten(1).any(1).sum()) if x.ndim > 1 else int((~x.isfinite()).sum())
+        if bad:
+            raise DataError(f"{measure}: expected finite values, got {bad} of {len(x)} rows of {name} that are not")
+
+
 def check_batch_size(n: int, batch_size: int) -> None:
     """Raise if the training set is smaller than one batch: an epoch would have no full batch.
 

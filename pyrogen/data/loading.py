@@ -154,14 +154,16 @@ def _split(raw: RawData, where: str, seed: int) -> list[Stored]:
     if train < 1 + held_out:
         rows = "rows, for training, validation and test" if held_out == 2 else "training rows"
         raise DataError(f"{where}: expected at least {1 + held_out} {rows}; got {train}")
-    order = torch.randperm(train, generator=generator(seed, "split")) if held_out else torch.arange(train)
+    # In random order also where the source has its own split, whose rows are often sorted by class.
+    shuffle = generator(seed, "split")
+    order = torch.randperm(train, generator=shuffle)
     tenth = max(1, train // 10)
     if isinstance(raw.x, MemoryMapped):
         tenth = min(tenth, raw.x.rows_in_memory(_MAX_HELD_OUT))
     kept, *taken = torch.split(order, [train - held_out * tenth, *[tenth] * held_out])
     parts = [kept]
     for start, n in ((train, valid), (train + valid, test)):
-        parts.append(torch.arange(start, start + n) if n else taken.pop(0))
+        parts.append(start + torch.randperm(n, generator=shuffle) if n else taken.pop(0))
     return [_rows(raw, part, on_disk=not i) for i, part in enumerate(parts)]
 
 

@@ -15,11 +15,12 @@ from torch.nn import functional as F
 from torch.optim import Adam
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
+from pyrogen.data.checks import check_sets
 from pyrogen.errors import ConfigError
 from pyrogen.nn.eval_mode import eval_mode
 from pyrogen.nn.mlp import mlp
 from pyrogen.protocols import Kind, Score
-from pyrogen.random import scoped_seed
+from pyrogen.random import random_rows, scoped_seed
 from pyrogen.steps.gradient import GradientStep
 
 LogDensity = Callable[[Tensor], Tensor]
@@ -71,7 +72,7 @@ def js_by_critic(from_p: Tensor, from_q: Tensor, budget: CriticBudget | None = N
 
     ``JS ≥ log 2 + ½ max_t { E_p[log σ(t)] + E_q[log σ(-t)] }``
 
-    The critic is trained on the first half of the rows, and the bound is evaluated on the second. Goodfellow et al.,
+    The critic is trained on a random half of the rows, and the bound is evaluated on the other. Goodfellow et al.,
     "Generative adversarial nets", NeurIPS 2014.
 
     Args:
@@ -93,8 +94,8 @@ def w1_by_critic(from_p: Tensor, from_q: Tensor, budget: CriticBudget | None = N
     """Estimate the Wasserstein-1 distance by a critic with a one-sided gradient penalty.
 
     ``W₁ = max_f E_p[f] - E_q[f]`` over 1-Lipschitz f. It is an estimate, not a bound, because under the penalty
-    ``λ E[max(0, ‖∇f(x̂)‖ - 1)²]`` gradient norms can slightly exceed 1. The critic is trained on the first half of the
-    rows and evaluated on the second. Petzka, Fischer and Lukovnikov, "On the regularization of Wasserstein GANs",
+    ``λ E[max(0, ‖∇f(x̂)‖ - 1)²]`` gradient norms can slightly exceed 1. The critic is trained on a random half of the
+    rows and evaluated on the other. Petzka, Fischer and Lukovnikov, "On the regularization of Wasserstein GANs",
     ICLR 2018.
 
     Args:
@@ -155,7 +156,10 @@ def _critic_scores(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Train a critic; return its scores of held-out rows of p and q, and the scale by which the data were divided."""
     budget = budget or CriticBudget()
-    p, q = from_p.flatten(1).float(), from_q.flatten(1).float()
+    check_sets("a critic", 4, from_p=from_p, from_q=from_q)
+    # One half trains the critic and the other is judged: halves at random, as rows may come in any order.
+    p, q = (random_rows(x, len(x), budget.seed, name) for name, x in (("p", from_p), ("q", from_q)))
+    p, q = p.flatten(1).float(), q.flatten(1).float()
     pooled = torch.cat([p, q])
     centre, scale = pooled.mean(0), pooled.std(0).norm() / pooled.shape[1] ** 0.5
     p, q = (p - centre) / scale, (q - centre) / scale

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pyrogen.data.checks import check_sets
 from pyrogen.data.dataset import Dataset, Split
 from pyrogen.data.loading import Source, as_data
 from pyrogen.data.sources.dispatch import title
@@ -22,7 +23,7 @@ from pyrogen.nn.conditions import Label
 from pyrogen.nn.eval_mode import eval_mode
 from pyrogen.protocols import Reconstructing, Sampler, Score
 from pyrogen.pyro_tools.programs import drop_extra_args
-from pyrogen.random import derive, scoped_seed
+from pyrogen.random import derive, random_rows, scoped_seed
 
 N_SAMPLES = 1000
 """The number of samples that are compared with as many test data."""
@@ -104,10 +105,14 @@ def _model_likelihood(
     if isinstance(model, Sampler):
         if space is not None and space.probability == "mass":
             return {}, None  # a kernel-density estimate is not comparable with the masses of this data set
-        valid = data.valid.tensors(seed)[0] if isinstance(data, Dataset) else x[: len(x) // 2]
+        if isinstance(data, Dataset):
+            valid, judged = data.valid.tensors(seed)[0], x
+        else:  # half of the rows select the bandwidth
+            check_sets("kde", 2, test=x)
+            valid, judged = random_rows(x, len(x), seed, "kde").tensor_split([len(x) // 2])
         with scoped_seed(derive(seed, "kde")):
             samples = in_chunks(model, KDE_SAMPLES, shape=x.shape[1:])
-        estimate = kde_score(x if isinstance(data, Dataset) else x[len(x) // 2 :], samples, valid)
+        estimate = kde_score(judged, samples, valid)
         return {"log_likelihood": estimate, "kde": estimate}, None
     if isinstance(model, Reconstructing):
         return {}, None
@@ -117,7 +122,7 @@ def _model_likelihood(
 
 
 def sample_scores(samples: Tensor, data: Dataset, seed: int = 0) -> dict[str, Score]:
-    """Compare samples with as many test data, as images in [0, 1] or as standardised vectors.
+    """Compare samples with at most as many random test data, as images in [0, 1] or as standardised vectors.
 
     Args:
         samples: ``(n, *shape)`` in model coordinates.
@@ -134,13 +139,12 @@ def sample_scores(samples: Tensor, data: Dataset, seed: int = 0) -> dict[str, Sc
     if bad:
         raise ConfigError(f"{bad} of {len(samples)} samples are not finite")
     to_comparable = data.space.to_comparable
-    test = to_comparable(data.test.tensors(seed)[0][: len(samples)])
+    test = to_comparable(random_rows(data.test.tensors(seed)[0], len(samples), seed, "test"))
     train = to_comparable(data.train.tensors(seed)[0])
     images = to_comparable(samples)
-    n = min(len(images), len(test))
     scores = {"nearest_neighbour": nearest_neighbour(images, train, test)}
-    if n >= MIN_TEST_ROWS:
-        scores = {"mmd2": mmd2(images[:n], test[:n], seed=seed), "c2st": c2st(images[:n], test[:n], seed=seed)} | scores
+    if min(len(images), len(test)) >= MIN_TEST_ROWS:
+        scores = {"mmd2": mmd2(images, test, seed=seed), "c2st": c2st(images, test, seed=seed)} | scores
     truth: Any = data.truth
     if truth is not None and truth.modes is not None:
         scores |= mode_scores(data.space.to_user(samples), truth.modes, truth.std)
@@ -191,9 +195,7 @@ def in_chunks(
 def reference_scores(data: Dataset, seed: int = 0) -> dict[str, Score]:
     """Score training data in place of samples: the best scores that a model can reach without copying."""
     x, *_ = data.train.tensors(seed)
-    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(derive(seed, "anchor")))
-    chosen = order[: min(N_SAMPLES, len(x))].to(x.device)
-    scores = sample_scores(x[chosen], data, seed)
+    scores = sample_scores(random_rows(x, N_SAMPLES, seed, "anchor"), data, seed)
     test = data.space.to_comparable(data.test.tensors(seed)[0])
     scores["nearest_neighbour"] = nearest_neighbour(test, data.space.to_comparable(x), test)
     return scores

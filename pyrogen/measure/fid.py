@@ -7,6 +7,7 @@ values are comparable only for the same classifier, and should be read beside th
 import torch
 from torch import Tensor
 
+from pyrogen.data.checks import check_sets
 from pyrogen.nn.mmd import polynomial_kernel, unbiased_mmd2
 from pyrogen.protocols import Score
 
@@ -22,7 +23,7 @@ def frechet_distance(mean_p: Tensor, cov_p: Tensor, mean_q: Tensor, cov_q: Tenso
     # C_p C_q has the eigenvalues of the symmetric C_p^½ C_q C_p^½.
     eigenvalues = torch.linalg.eigvalsh(root @ cov_q @ root).clamp_min(0)
     trace = cov_p.trace() + cov_q.trace() - 2 * eigenvalues.sqrt().sum()
-    return float((mean_p - mean_q).square().sum() + trace)
+    return max(float((mean_p - mean_q).square().sum() + trace), 0.0)  # rounding can make it negative
 
 
 def fid(samples: Tensor, real: Tensor) -> Score:
@@ -32,9 +33,14 @@ def fid(samples: Tensor, real: Tensor) -> Score:
     converge to a local Nash equilibrium", NeurIPS 2017.
 
     Args:
-        samples, real: features, ``(n, d)`` and ``(m, d)``.
+        samples, real: features, ``(n, d)`` and ``(m, d)``, at least two rows each.
+
+    Raises:
+        DataError: for too few rows, different shapes, or values that are not finite.
     """
-    p, q = samples.double(), real.double()
+    check_sets("fid", 2, samples=samples, real=real)
+    centre = real.double().mean(0)
+    p, q = samples.double() - centre, real.double() - centre
     cov_p, cov_q = (torch.atleast_2d(f.T.cov()) for f in (p, q))  # of one feature ``cov`` gives a number
     value = frechet_distance(p.mean(0), cov_p, q.mean(0), cov_q)
     return Score(value, 0.0, "statistic", "fid", {"n": len(p), "reference": len(q)})
@@ -46,9 +52,13 @@ def kid(samples: Tensor, real: Tensor) -> Score:
     Bińkowski et al., "Demystifying MMD GANs", ICLR 2018. The standard error is that of the mean over 10 blocks.
 
     Args:
-        samples, real: features, ``(n, d)`` and ``(m, d)``, at least 20 rows each.
+        samples, real: features, ``(n, d)`` and ``(m, d)``, at least 20 rows each, in random order.
+
+    Raises:
+        DataError: for too few rows, different shapes, or values that are not finite.
     """
-    pairs = zip(samples.double().chunk(10), real.double().chunk(10), strict=True)
+    check_sets("kid", 20, samples=samples, real=real)
+    pairs = zip(samples.double().tensor_split(10), real.double().tensor_split(10), strict=True)
     blocks = torch.stack([unbiased_mmd2(polynomial_kernel(torch.cat([p, q])), len(p)) for p, q in pairs])
     return Score(float(blocks.mean()), float(blocks.std() / 10**0.5), "estimate", "mmd2", {"n": len(samples)})
 
@@ -59,8 +69,12 @@ def inception_score(log_prob: Tensor) -> Score:
     Salimans et al., "Improved techniques for training GANs", NeurIPS 2016.
 
     Args:
-        log_prob: ``(n, classes)``, nats.
+        log_prob: ``(n, classes)``, nats; at least two rows.
+
+    Raises:
+        DataError: for too few rows, or values that are not finite.
     """
+    check_sets("inception_score", 2, log_prob=log_prob)
     log_prob = log_prob.double()
     marginal = log_prob.logsumexp(0) - torch.tensor(float(len(log_prob))).log()
     divergence = (log_prob.exp() * (log_prob - marginal)).sum(1)
@@ -78,7 +92,11 @@ def precision_recall(samples: Tensor, real: Tensor, k: int = 3) -> dict[str, Sco
     Args:
         samples, real: features, ``(n, d)`` and ``(m, d)``, more than k rows each.
         k: the neighbour that determines the radius.
+
+    Raises:
+        DataError: for too few rows, different shapes, or values that are not finite.
     """
+    check_sets("precision and recall", k + 1, samples=samples, real=real)
     between = torch.cdist(samples, real)
     inside = (between <= _neighbour_radius(real, k)).any(1).double()
     reached = (_neighbour_radius(samples, k) >= between.T).any(1).double()

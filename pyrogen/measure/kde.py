@@ -9,6 +9,7 @@ bound. It is reported because there is no other estimate in nats for an implicit
 
 from torch import Tensor
 
+from pyrogen.data.checks import check_sets
 from pyrogen.measure.likelihood import mean_score
 from pyrogen.nn.kernel_density import best_bandwidth, log_density
 from pyrogen.protocols import Score
@@ -18,6 +19,7 @@ NOTE = "kernel-density estimate: unreliable in many dimensions, not comparable w
 
 def kde_score(x: Tensor, samples: Tensor, valid: Tensor) -> Score:
     """Estimate the mean of log p̂ over ``x`` in nats, with the bandwidth chosen on ``valid``."""
+    check_sets("kde", 1, x=x, samples=samples, valid=valid)
     bandwidth = best_bandwidth(valid, samples)
     values = log_density(x, samples, bandwidth)
     return mean_score(values, "estimate", bandwidth=bandwidth, samples=len(samples), note=NOTE)

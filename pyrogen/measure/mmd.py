@@ -6,6 +6,7 @@ Gretton et al., "A kernel two-sample test", JMLR 2012; the estimate itself is ``
 import torch
 from torch import Tensor
 
+from pyrogen.data.checks import check_sets
 from pyrogen.nn.mmd import gaussian_kernel, unbiased_mmd2
 from pyrogen.protocols import Score
 from pyrogen.random import generator
@@ -21,7 +22,11 @@ def mmd2(samples: Tensor, real: Tensor, permutations: int = 500, seed: int = 0) 
         samples, real: ``(n, *event)`` and ``(m, *event)``, at least two each.
         permutations: how many; the smallest p-value is 1 / (permutations + 1).
         seed: of the permutations.
+
+    Raises:
+        DataError: for fewer than two rows, different shapes, or values that are not finite.
     """
+    check_sets("mmd2", 2, samples=samples, real=real)
     pooled = torch.cat([samples.flatten(1), real.flatten(1)]).double()
     distances = torch.cdist(pooled[len(samples) :], pooled[len(samples) :])
     median = distances[~torch.eye(len(real), dtype=torch.bool, device=real.device)].median().clamp_min(1e-12)

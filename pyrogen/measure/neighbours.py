@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from pyrogen.data.checks import check_sets
 from pyrogen.protocols import Score
 
 
@@ -20,8 +21,12 @@ def nearest_neighbour(samples: Tensor, train: Tensor, test: Tensor) -> Score:
 
     Args:
         samples, train, test: ``(·, *event)`` each.
+
+    Raises:
+        DataError: for a set without rows, different shapes, or values that are not finite.
     """
+    check_sets("nearest_neighbour", 1, samples=samples, train=train, test=test)
     distance = nearest_distance(samples, train)
     ratio = float(distance.mean() / nearest_distance(test, train).mean().clamp_min(1e-12))
-    stderr = float(distance.std() / len(distance) ** 0.5)
+    stderr = float(distance.std() / len(distance) ** 0.5) if len(distance) > 1 else 0.0
     return Score(float(distance.mean()), stderr, "statistic", "distance", {"ratio": ratio, "n": len(distance)})
