@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from pyrogen.data.checks import check_sets
-from pyrogen.nn.mmd import gaussian_kernel, unbiased_mmd2
+from pyrogen.nn.mmd import gaussian_kernel, mmd2_standard_error, unbiased_mmd2
 from pyrogen.protocols import Score
 from pyrogen.random import generator
 
@@ -16,17 +16,19 @@ def mmd2(samples: Tensor, real: Tensor, permutations: int = 500, seed: int = 0) 
     """The unbiased MMD² between samples and data, and the p-value of "same distribution".
 
     A Gaussian kernel averaged over half, once and twice the median distance of the data; the p-value is the
-    share of permutations of the pooled rows with an MMD² at least as large (the observed one counted in).
+    share of permutations of the pooled rows with an MMD² at least as large (the observed one counted in). The standard
+    error is that of the jackknife, which holds for different distributions too, where the spread under permutations is
+    several times too small.
 
     Args:
-        samples, real: ``(n, *event)`` and ``(m, *event)``, at least two each.
+        samples, real: ``(n, *event)`` and ``(m, *event)``, at least three each.
         permutations: how many; the smallest p-value is 1 / (permutations + 1).
         seed: of the permutations.
 
     Raises:
-        DataError: for fewer than two rows, different shapes, or values that are not finite.
+        DataError: for fewer than three rows, different shapes, or values that are not finite.
     """
-    check_sets("mmd2", 2, samples=samples, real=real)
+    check_sets("mmd2", 3, samples=samples, real=real)
     pooled = torch.cat([samples.flatten(1), real.flatten(1)]).double()
     distances = torch.cdist(pooled[len(samples) :], pooled[len(samples) :])
     median = distances[~torch.eye(len(real), dtype=torch.bool, device=real.device)].median().clamp_min(1e-12)
@@ -38,4 +40,5 @@ def mmd2(samples: Tensor, real: Tensor, permutations: int = 500, seed: int = 0) 
     observed, null = values[0], values[1:]
     p_value = float((1 + (null >= observed).sum()) / (permutations + 1))
     detail = {"p_value": p_value, "n": min(len(samples), len(real)), "bandwidth": float(median)}
-    return Score(float(observed), float(null.std()), "estimate", "mmd2", detail)
+    error = float(mmd2_standard_error(kernel, len(samples)))
+    return Score(float(observed), error, "estimate", "mmd2", detail)

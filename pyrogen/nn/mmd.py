@@ -52,3 +52,25 @@ def unbiased_mmd2(kernel: Tensor, first: int | Tensor) -> Tensor:
     within_first = (from_first * in_first).sum(1) / (n * (n - 1))
     within_second = ((in_second @ off) * in_second).sum(1) / (m * (m - 1))
     return within_first + within_second - 2 * (from_first * in_second).sum(1) / (n * m)
+
+
+def mmd2_standard_error(kernel: Tensor, n: int) -> Tensor:
+    """The standard error of ``unbiased_mmd2`` by the jackknife, off the null hypothesis and on it.
+
+        σ² = Σ_samples (n_s - 1) / n_s Σ_i (θ_{-i} - mean θ_{-i})²
+
+    with θ_{-i} the estimate without row i of that sample. Efron and Stein, "The jackknife estimate of variance", 1981.
+
+    Args:
+        kernel: as for ``unbiased_mmd2``.
+        n: the number of rows of the first sample, at least three, as of the second.
+    """
+    off = kernel - torch.diag(kernel.diagonal())
+    m = len(kernel) - n
+    within = (off[:n, :n].sum(1), off[n:, n:].sum(1))
+    cross = (off[:n, n:].sum(1), off[n:, :n].sum(1))
+    variance = kernel.new_zeros(())
+    for (rows, between), (k, other) in zip(zip(within, cross, strict=True), ((n, m), (m, n)), strict=True):
+        left_out = (rows.sum() - 2 * rows) / ((k - 1) * (k - 2)) - 2 * (between.sum() - between) / ((k - 1) * other)
+        variance = variance + (k - 1) * left_out.var(correction=0)
+    return variance.sqrt()

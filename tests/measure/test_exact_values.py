@@ -189,10 +189,6 @@ def test_mmd_of_defaults():
     assert score.detail["bandwidth"] == pytest.approx(float(distances.median()), rel=1e-6)
     again = [mmd2(x, y, 500, seed).value for seed in (1, 2)]
     assert again == [score.value] * 2  # the seed is of the permutations alone
-    pooled = torch.cat([x, y])
-    shuffled = [pooled[torch.randperm(27, generator=torch.Generator().manual_seed(i))] for i in range(300)]
-    null = torch.tensor([mmd2(rows[:12], rows[12:], 2).value for rows in shuffled])
-    assert score.stderr == pytest.approx(float(null.std()), rel=0.3)
     assert mmd2(x, torch.zeros(5, 2), 3).detail["bandwidth"] == 1e-12
 
 

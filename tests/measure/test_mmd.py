@@ -9,7 +9,7 @@ from helpers import points
 
 from pyrogen.data.toy import ring
 from pyrogen.measure.mmd import mmd2
-from pyrogen.nn.mmd import gaussian_kernel, polynomial_kernel, unbiased_mmd2
+from pyrogen.nn.mmd import gaussian_kernel, mmd2_standard_error, polynomial_kernel, unbiased_mmd2
 
 
 def naive_mmd2(samples, real):
@@ -31,12 +31,30 @@ def naive_mmd2(samples, real):
     return within_x + within_y - 2 * sum(k(a, b) for a in x for b in y) / (n * m)
 
 
-@pytest.mark.parametrize(("n", "m", "event"), [(7, 5, (3,)), (5, 8, (1, 2, 2)), (2, 2, (1,))])
+@pytest.mark.parametrize(("n", "m", "event"), [(7, 5, (3,)), (5, 8, (1, 2, 2)), (3, 3, (1,))])
 def test_mmd_agrees_with_loops(n, m, event):
     samples, real = points(n, *event) + 0.5, points(m, *event, seed=1)
     score = mmd2(samples, real, permutations=5)
     assert score.value == pytest.approx(naive_mmd2(samples, real), abs=1e-6)
     assert (score.kind, score.detail["n"]) == ("estimate", min(n, m))
+
+
+def test_the_standard_error_is_that_of_leaving_rows_out():
+    n, m = 7, 9
+    kernel = gaussian_kernel(points(n + m, 2).double(), [0.7, 2.0])
+    rows = torch.arange(n + m)
+    without = [rows[rows != i] for i in rows]
+    left_out = torch.stack([unbiased_mmd2(kernel[k][:, k], n - (i < n)) for i, k in enumerate(without)])
+    parts = [(len(v) - 1) / len(v) * (v - v.mean()).square().sum() for v in (left_out[:n], left_out[n:])]
+    assert float(mmd2_standard_error(kernel, n)) == pytest.approx(float(sum(parts).sqrt()), rel=1e-9)
+
+
+def test_intervals_of_different_distributions_cover():
+    scores = [mmd2(1.3 * points(150, 8, seed=i), points(150, 8, seed=1000 + i), 2) for i in range(120)]
+    values = torch.tensor([score.value for score in scores])
+    errors = torch.tensor([score.stderr for score in scores])
+    assert errors.mean() == pytest.approx(values.std(), rel=0.2)
+    assert 0.88 < ((values - values.mean()).abs() < 1.96 * errors).float().mean() <= 1
 
 
 def test_mmd_is_unbiased_under_the_null():

@@ -23,7 +23,7 @@ from pyrogen.measure import (
 
 BUDGET = CriticBudget(hidden=(16,), steps=60, batch_size=64)
 TWO = {
-    "mmd2": (mmd2, 2),
+    "mmd2": (mmd2, 3),
     "c2st": (c2st, 5),
     "fid": (fid, 2),
     "kid": (kid, 20),
