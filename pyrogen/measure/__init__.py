@@ -2,11 +2,18 @@
 
 from pyrogen.measure.c2st import c2st
 from pyrogen.measure.coverage import mode_count_scores, mode_scores, stacked_modes
-from pyrogen.measure.divergence import CriticBudget, jensen_shannon, js_by_critic, w1_by_critic, w1_exact
+from pyrogen.measure.divergence import (
+    CriticBudget,
+    jensen_shannon,
+    js_by_critic,
+    sliced_wasserstein,
+    w1_by_critic,
+    w1_exact,
+)
 from pyrogen.measure.evaluate import evaluate, in_chunks, sample_scores
 from pyrogen.measure.evaluate_run import evaluate_run
 from pyrogen.measure.features import Classifier, feature_scores, get_classifier
-from pyrogen.measure.fid import fid, inception_score, kid, precision_recall
+from pyrogen.measure.fid import density_coverage, fid, inception_score, kid, precision_recall
 from pyrogen.measure.kde import kde_score
 from pyrogen.measure.mmd import mmd2
 from pyrogen.measure.neighbours import nearest_neighbour
@@ -16,6 +23,7 @@ __all__ = [
     "Classifier",
     "CriticBudget",
     "c2st",
+    "density_coverage",
     "evaluate",
     "evaluate_run",
     "feature_scores",
@@ -34,6 +42,7 @@ __all__ = [
     "precision_recall",
     "reconstruction_score",
     "sample_scores",
+    "sliced_wasserstein",
     "stacked_modes",
     "w1_by_critic",
     "w1_exact",

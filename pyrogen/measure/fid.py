@@ -107,6 +107,41 @@ def precision_recall(samples: Tensor, real: Tensor, k: int = 3) -> dict[str, Sco
     }
 
 
+def density_coverage(samples: Tensor, real: Tensor, k: int = 5) -> dict[str, Score]:
+    """How often samples lie in the balls around data (density), and the share of balls that hold a sample (coverage).
+
+        density = 1 / (k m) Σ_j Σ_i [s_j ∈ B(x_i)],   coverage = 1 / n Σ_i [some s_j ∈ B(x_i)]
+
+    B(x_i) reaches to the k-th nearest of the other data. Unlike precision and recall, both are robust to outliers among
+    the samples. Of one distribution, the expected density is 1 and the expected coverage, the detail ``floor``,
+    ``1 - Π_{i=1}^{k} (n - i) / (n + m - i)``. Naeem et al., "Reliable fidelity and diversity metrics for generative
+    models", ICML 2020.
+
+    Args:
+        samples, real: features, ``(m, d)`` and ``(n, d)``, more than k rows each.
+        k: the neighbour that determines the radius.
+
+    Raises:
+        DataError: for too few rows, different shapes, or values that are not finite.
+    """
+    check_sets("density and coverage", k + 1, samples=samples, real=real)
+    inside = torch.cdist(real, samples) <= _neighbour_radius(real, k)[:, None]
+    n, m = inside.shape
+    named = {"density": inside.double().sum(0) / k, "coverage": inside.any(1).double()}
+    expected = 1 - float(torch.tensor([(n - i) / (n + m - i) for i in range(1, k + 1)]).prod())
+    floors = {"density": 1.0, "coverage": expected}
+    return {
+        name: Score(
+            float(v.mean()),
+            float(v.std() / len(v) ** 0.5),
+            "statistic",
+            "share",
+            {"k": k, "n": len(v), "floor": floors[name]},
+        )
+        for name, v in named.items()
+    }
+
+
 def _root(matrix: Tensor) -> Tensor:
     values, vectors = torch.linalg.eigh(matrix)
     return (vectors * values.clamp_min(0).sqrt()) @ vectors.T
