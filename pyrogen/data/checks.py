@@ -5,9 +5,6 @@ from torch import Tensor
 
 from pyrogen.errors import DataError
 
-# Labels index one-hot codes and class names, so identifiers (a date, a hash) must not be taken for labels.
-_MOST_CLASSES = 100_000
-
 
 def check_finite(x: Tensor, where: str) -> None:
     """Raise if a tensor is empty or has NaN or infinite values.
@@ -58,28 +55,6 @@ def _rescale(low: float, high: float) -> str:
     if low >= -1 and high <= 1:
         return "use (x + 1) / 2"
     return "use (x - x.min()) / (x.max() - x.min())"
-
-
-def check_labels(y: Tensor, n: int, where: str) -> None:
-    """Raise unless ``y`` has a class index for each of ``n`` rows; classes may be empty.
-
-    Args:
-        y: integers ``(n,)``, at least 0.
-        n: the number of rows.
-        where: the file or argument that ``y`` comes from; the message begins with it.
-
-    Raises:
-        DataError: on another dtype, shape or count, a negative label, or one too large to be a class.
-    """
-    if y.is_floating_point() or y.is_complex():
-        raise DataError(f"{where}: expected integer labels 0, 1, 2, …, got {y.dtype}")
-    if y.shape != (n,):
-        raise DataError(f"{where}: expected one label for each of {n} rows, got shape {tuple(y.shape)}")
-    if n == 0:
-        return
-    low, high = (int(v) for v in y.aminmax())
-    if low < 0 or high >= _MOST_CLASSES:
-        raise DataError(f"{where}: expected classes numbered from 0 to {_MOST_CLASSES - 1}, got {low} to {high}")
 
 
 def check_sets(measure: str, least: int, **sets: Tensor) -> None:

@@ -45,11 +45,6 @@ class Column:
         """The number of dimensions in model coordinates: K for a categorical column, else 1."""
         return len(self.values) if self.kind == "categorical" else 1
 
-    @property
-    def dims(self) -> tuple[str, ...]:
-        """The names of its dimensions."""
-        return tuple(f"{self.name}={v}" for v in self.values) if self.kind == "categorical" else (self.name,)
-
     def codes(self, values: NDArray[Any], where: str) -> NDArray[Any]:
         """Values of the user as numbers: codes for texts, unchanged otherwise.
 
