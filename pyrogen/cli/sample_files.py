@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pyrogen.data.columns import Column
+from pyrogen.data.sources.arrow import parquet_bytes
 from pyrogen.errors import ConfigError
 from pyrogen.files import whole_folder
 from pyrogen.report.image_grid import image_png
@@ -74,12 +75,9 @@ def require_pyarrow() -> None:
 def parquet_rows(table: Table) -> bytes:
     """A table as Parquet."""
     import pyarrow
-    import pyarrow.parquet
 
-    buffer = io.BytesIO()
     arrays = {name: pyarrow.array(v.tolist() if v.dtype.kind == "O" else v) for name, v in table.items()}
-    pyarrow.parquet.write_table(pyarrow.table(arrays), buffer)
-    return buffer.getvalue()
+    return parquet_bytes(pyarrow.table(arrays))
 
 
 def npy_array(samples: Tensor) -> bytes:

@@ -19,7 +19,7 @@ from pyrogen.report.html import write_report
 from pyrogen.report.pictures import picture_size, pictures, real_pictures
 from pyrogen.training.metric_averager import Diverged
 from pyrogen.training.run import Run
-from pyrogen.training.trainer import Watcher, train
+from pyrogen.training.trainer import Watcher, build, train
 
 Show = Callable[[str, int], AbstractContextManager[Watcher | None]]
 """Returns a context manager for the progress display of one training run: ``show(title, steps)``."""
@@ -72,7 +72,7 @@ def run_comparison(
         for name, model in (own or {}).items():
             results.add_own(name, model, sets[config.seed], config.seed)
         for name in config.models:
-            results.train(run, name, show or (lambda title, steps: nullcontext()))
+            results.train(run, name, sets, show or (lambda title, steps: nullcontext()))
         return _write(run, results, sets[config.seed])
 
 
@@ -92,8 +92,8 @@ class _Results:
         self.entries[name] = {"family": family(model), "about": "user's own model"} | scored
         self.shown[name] = pictures(model, data, picture_size(data), seed)
 
-    def train(self, run: Run[ComparisonConfig], name: str, show: Show) -> None:
-        """Train a recipe once per seed, and evaluate each model."""
+    def train(self, run: Run[ComparisonConfig], name: str, sets: Mapping[int, Dataset], show: Show) -> None:
+        """Train a recipe once per seed, on the data set of the seed, and evaluate each model."""
         config, results = run.config, []
         for seed in config.all_seeds:
             single = config.seeds == 1
@@ -102,7 +102,7 @@ class _Results:
             self.options[name] = sub.config.options
             with show(name if single else f"{name}, seed {seed}", config.steps) as watch:
                 try:
-                    trained = train(sub, watch)
+                    trained = train(sub, watch, build(sub.config, sets[seed]))
                 except Diverged as error:
                     results.append({"error": str(error)})
                     continue

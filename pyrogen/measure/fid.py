@@ -100,11 +100,7 @@ def precision_recall(samples: Tensor, real: Tensor, k: int = 3) -> dict[str, Sco
     between = torch.cdist(samples, real)
     inside = (between <= _neighbour_radius(real, k)).any(1).double()
     reached = (_neighbour_radius(samples, k) >= between.T).any(1).double()
-    named = {"precision": inside, "recall": reached}
-    return {
-        name: Score(float(v.mean()), float(v.std() / len(v) ** 0.5), "statistic", "share", {"k": k, "n": len(v)})
-        for name, v in named.items()
-    }
+    return {"precision": _share(inside, k=k), "recall": _share(reached, k=k)}
 
 
 def density_coverage(samples: Tensor, real: Tensor, k: int = 5) -> dict[str, Score]:
@@ -127,19 +123,15 @@ def density_coverage(samples: Tensor, real: Tensor, k: int = 5) -> dict[str, Sco
     check_sets("density and coverage", k + 1, samples=samples, real=real)
     inside = torch.cdist(real, samples) <= _neighbour_radius(real, k)[:, None]
     n, m = inside.shape
-    named = {"density": inside.double().sum(0) / k, "coverage": inside.any(1).double()}
     expected = 1 - float(torch.tensor([(n - i) / (n + m - i) for i in range(1, k + 1)]).prod())
-    floors = {"density": 1.0, "coverage": expected}
-    return {
-        name: Score(
-            float(v.mean()),
-            float(v.std() / len(v) ** 0.5),
-            "statistic",
-            "share",
-            {"k": k, "n": len(v), "floor": floors[name]},
-        )
-        for name, v in named.items()
-    }
+    density, coverage = inside.double().sum(0) / k, inside.any(1).double()
+    return {"density": _share(density, k=k, floor=1.0), "coverage": _share(coverage, k=k, floor=expected)}
+
+
+def _share(values: Tensor, **detail: float) -> Score:
+    """The mean over rows, with its standard error."""
+    error = float(values.std() / len(values) ** 0.5)
+    return Score(float(values.mean()), error, "statistic", "share", {"n": len(values), **detail})
 
 
 def _root(matrix: Tensor) -> Tensor:

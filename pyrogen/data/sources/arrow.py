@@ -1,5 +1,6 @@
 """Tables of pyarrow, and data frames through it, as columns of numpy arrays."""
 
+import io
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -69,6 +70,15 @@ def to_arrow(source: Any, where: str) -> Any:
         return pa.table(source.to_arrow())
     except (pa.ArrowException, TypeError, ValueError, NotImplementedError) as error:
         raise DataError(f"{where}: expected a table of numbers, booleans and texts: {one_line(error)}") from error
+
+
+def parquet_bytes(table: Any) -> bytes:
+    """A ``pyarrow.Table`` as the content of a Parquet file."""
+    import pyarrow.parquet
+
+    buffer = io.BytesIO()
+    pyarrow.parquet.write_table(table, buffer)
+    return buffer.getvalue()
 
 
 def one_line(error: BaseException) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Dataset as TorchDataset
 
-from pyrogen.data.sources.arrow import is_frame, require_pyarrow, to_arrow
+from pyrogen.data.sources.arrow import is_frame, parquet_bytes, to_arrow
 from pyrogen.data.sources.dispatch import title
 from pyrogen.data.sources.torch_data import from_memory, from_torch_dataset
 from pyrogen.files import write_whole
@@ -46,20 +46,11 @@ def snapshot(source: Any) -> Snapshot:
     where = title(source)
     if is_frame(source):
         table = to_arrow(source, where)
-        return Snapshot(table, "data.parquet", lambda: _parquet(table))
+        return Snapshot(table, "data.parquet", lambda: parquet_bytes(table))
     x, y = from_torch_dataset(source, where) if isinstance(source, TorchDataset) else from_memory(source, where)
     if y is not None and y.dtype.kind == "O":
         y = y.astype(str)
     return Snapshot(x if y is None else (x, y), "data.npz", lambda: _npz(x, y))
-
-
-def _parquet(table: Any) -> bytes:
-    require_pyarrow("a table")
-    import pyarrow.parquet
-
-    buffer = io.BytesIO()
-    pyarrow.parquet.write_table(table, buffer)
-    return buffer.getvalue()
 
 
 def _npz(x: Any, y: Any) -> bytes:
