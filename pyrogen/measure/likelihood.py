@@ -29,10 +29,10 @@ from torch import Tensor
 
 from pyrogen.data.space import Space, require_probability
 from pyrogen.errors import ConfigError
-from pyrogen.measure.enumeration import has_enumerated_sites, marginal_log_prob
-from pyrogen.measure.structure import PairStructure, pair_structure, programs
 from pyrogen.nn.conditions import Label
 from pyrogen.protocols import Pair, Score
+from pyrogen.pyro_tools.enumeration import has_enumerated_sites, marginal_log_prob
+from pyrogen.pyro_tools.structure import PairStructure, pair_structure, programs
 from pyrogen.pyro_tools.traces import data_dim, log_prob, sample_sites, sum_plates, trace_particles
 from pyrogen.random import derive, generator, scoped_seed
 

@@ -9,7 +9,8 @@ import pyrogen
 from pyrogen.data.dataset import Dataset, Split
 from pyrogen.data.space import Space
 from pyrogen.errors import ConfigError
-from pyrogen.measure import features
+from pyrogen.measure.features import classifier as features
+from pyrogen.measure.features import feature_scores
 
 
 @pytest.fixture
@@ -81,13 +82,13 @@ def test_labelled_images_of_any_size(tmp_path):
 
 def test_feature_scores_with_those_of_test_data(bars, tmp_path):
     classifier = features.get_classifier(bars, tmp_path, steps=20)
-    copies = features.feature_scores(bars.test.x, bars, classifier)
+    copies = feature_scores(bars.test.x, bars, classifier)
     assert copies.keys() == {"fid", "kid", "inception_score", "precision", "recall"}
     assert copies["fid"].value == pytest.approx(0, abs=1e-4)
     assert copies["fid"].detail["test"] == copies["fid"].value
     assert copies["inception_score"].detail["ratio"] == pytest.approx(1)
     one_class = bars.test.x[bars.test.y == 3].repeat(10, 1, 1, 1)
-    lost = features.feature_scores(one_class, bars, classifier)
+    lost = feature_scores(one_class, bars, classifier)
     assert lost["fid"].value > 10 * max(copies["fid"].value, 1e-2)
     assert lost["inception_score"].value < 0.5 * copies["inception_score"].value
     assert lost["recall"].value < 0.5
