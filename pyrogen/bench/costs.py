@@ -16,7 +16,8 @@ from pyrogen.bench.subprocess_runs import run_in_subprocess
 from pyrogen.bench.timing import synchronise
 from pyrogen.bench.workloads import PAIRS
 from pyrogen.data.dataset import Split
-from pyrogen.measure.evaluate import N_SAMPLES, evaluate
+from pyrogen.measure.evaluate import evaluate
+from pyrogen.measure.samples import N_SAMPLES
 
 START_UP = {
     "python alone": ["-c", "pass"],

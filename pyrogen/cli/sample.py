@@ -140,7 +140,7 @@ def class_number(label: str, classes: tuple[str, ...]) -> int:
 def _write_samples(trained: "Trained", target: str, form: str, n: int, seed: int, labels: "Tensor | None") -> None:
     """Write ``n`` samples in the user's units."""
     from pyrogen.cli.sample_files import csv_rows, npy_array, parquet_rows, user_columns, write_images
-    from pyrogen.measure.evaluate import draw_samples
+    from pyrogen.measure.samples import draw_samples
 
     data = trained.data
     samples = data.space.to_user(draw_samples(trained.model, data, n, seed, labels)).cpu()

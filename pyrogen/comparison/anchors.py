@@ -6,7 +6,8 @@ import torch
 
 from pyrogen.data.dataset import Dataset
 from pyrogen.explicit.gaussian import Gaussian
-from pyrogen.measure.evaluate import evaluate, reference_scores, sample_scores
+from pyrogen.measure.evaluate import evaluate
+from pyrogen.measure.samples import reference_scores, sample_scores
 from pyrogen.protocols import Score
 from pyrogen.random import derive, scoped_seed
 from pyrogen.recipes.densities import covariance_form

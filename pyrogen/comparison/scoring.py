@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from pyrogen.data.dataset import Dataset
-from pyrogen.measure.evaluate import draw_samples, evaluate
+from pyrogen.measure.evaluate import evaluate
+from pyrogen.measure.samples import draw_samples
 from pyrogen.protocols import Density, Pair, Sampler
 from pyrogen.recipes.registry import Family
 

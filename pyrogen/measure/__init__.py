@@ -10,14 +10,15 @@ from pyrogen.measure.divergence import (
     w1_by_critic,
     w1_exact,
 )
-from pyrogen.measure.evaluate import evaluate, in_chunks, sample_scores
+from pyrogen.measure.evaluate import evaluate
 from pyrogen.measure.evaluate_run import evaluate_run
 from pyrogen.measure.features import Classifier, feature_scores, get_classifier
 from pyrogen.measure.fid import density_coverage, fid, inception_score, kid, precision_recall
 from pyrogen.measure.kde import kde_score
 from pyrogen.measure.mmd import mmd2
-from pyrogen.measure.neighbours import nearest_neighbour
 from pyrogen.measure.reconstruction import reconstruction_score
+from pyrogen.measure.samples import in_chunks, sample_scores
+from pyrogen.measure.verdict.neighbours import nearest_neighbour
 
 __all__ = [
     "Classifier",

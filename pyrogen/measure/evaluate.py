@@ -1,6 +1,5 @@
 """Evaluate a model by every measure that its methods support."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,23 +11,16 @@ from pyrogen.data.loading import Source, as_data
 from pyrogen.data.sources.dispatch import title
 from pyrogen.data.step_arguments import explain_dtype_errors
 from pyrogen.errors import ConfigError, DataError
-from pyrogen.measure.c2st import c2st
-from pyrogen.measure.coverage import mode_scores
 from pyrogen.measure.kde import kde_score
 from pyrogen.measure.likelihood import density_scores, in_user_units, mean_score, pair_scores
-from pyrogen.measure.mmd import mmd2
-from pyrogen.measure.neighbours import nearest_neighbour
 from pyrogen.measure.reconstruction import reconstruction_score
+from pyrogen.measure.samples import N_SAMPLES, draw_samples, in_chunks, sample_scores
 from pyrogen.nn.conditions import Label
 from pyrogen.nn.eval_mode import eval_mode
 from pyrogen.protocols import Reconstructing, Sampler, Score
 from pyrogen.pyro_tools.programs import drop_extra_args
 from pyrogen.random import derive, random_rows, scoped_seed
 
-N_SAMPLES = 1000
-"""The number of samples that are compared with as many test data."""
-MIN_TEST_ROWS = 20
-"""The fewest test data for two-sample tests; with fewer they have no power and are left out."""
 KDE_SAMPLES = 10_000
 """The number of samples of a kernel-density estimate."""
 
@@ -119,83 +111,3 @@ def _model_likelihood(
     raise ConfigError(
         f"cannot evaluate a {type(model).__name__}: expected log_prob, model and guide, sample, or reconstruct"
     )
-
-
-def sample_scores(samples: Tensor, data: Dataset, seed: int = 0) -> dict[str, Score]:
-    """Compare samples with at most as many random test data, as images in [0, 1] or as standardised vectors.
-
-    Args:
-        samples: ``(n, *shape)`` in model coordinates.
-        data: the data set.
-        seed: the seed of the tests.
-
-    Returns:
-        ``nearest_neighbour``, two-sample tests, and mode coverage if the modes are known.
-
-    Raises:
-        ConfigError: if a sample is not finite.
-    """
-    bad = int((~samples.isfinite()).flatten(1).any(1).sum())
-    if bad:
-        raise ConfigError(f"{bad} of {len(samples)} samples are not finite")
-    to_comparable = data.space.to_comparable
-    test = to_comparable(random_rows(data.test.tensors(seed)[0], len(samples), seed, "test"))
-    train = to_comparable(data.train.tensors(seed)[0])
-    images = to_comparable(samples)
-    scores = {"nearest_neighbour": nearest_neighbour(images, train, test)}
-    if min(len(images), len(test)) >= MIN_TEST_ROWS:
-        scores = {"mmd2": mmd2(images, test, seed=seed), "c2st": c2st(images, test, seed=seed)} | scores
-    truth: Any = data.truth
-    if truth is not None and truth.modes is not None:
-        scores |= mode_scores(data.space.to_user(samples), truth.modes, truth.std)
-    return scores
-
-
-def draw_samples(model: Sampler, data: Dataset, n: int, seed: int, y: Tensor | None = None) -> Tensor:
-    """Draw ``n`` samples under a seed.
-
-    Args:
-        model: the sampler.
-        data: the data set; its test rows, repeated as often as needed, give side information where y is none.
-        n: the number of samples.
-        seed: the seed of the draws.
-        y: side information with ``n`` rows.
-    """
-    with scoped_seed(derive(seed, "samples")), torch.no_grad(), eval_mode(model):
-        return in_chunks(model, n, data.side_information(n, seed) if y is None else y, shape=data.shape)
-
-
-def in_chunks(
-    model: Sampler, n: int, y: Tensor | None = None, rows: int = 1000, shape: Sequence[int] | None = None
-) -> Tensor:
-    """Call ``model.sample`` in chunks, to bound the memory.
-
-    Args:
-        model: the sampler.
-        n: the number of samples.
-        y: side information with ``n`` rows, or ``None``.
-        rows: the most samples per call.
-        shape: the expected shape of a sample; not checked if ``None``.
-
-    Raises:
-        ConfigError: if ``sample`` returns another number of rows, or another shape.
-    """
-    parts = []
-    for start in range(0, n, rows):
-        count = min(rows, n - start)
-        part = drop_extra_args(model.sample)(count, None if y is None else y[start : start + count])
-        given = tuple(part.shape) if isinstance(part, Tensor) else type(part).__name__
-        expected = (count, *(shape if shape is not None else given[1:])) if isinstance(given, tuple) else (count,)
-        if given != expected:
-            raise ConfigError(f"sample({count}) of a {type(model).__name__}: expected shape {expected}, got {given}")
-        parts.append(part)
-    return torch.cat(parts)
-
-
-def reference_scores(data: Dataset, seed: int = 0) -> dict[str, Score]:
-    """Score training data in place of samples: the best scores that a model can reach without copying."""
-    x, *_ = data.train.tensors(seed)
-    scores = sample_scores(random_rows(x, N_SAMPLES, seed, "anchor"), data, seed)
-    test = data.space.to_comparable(data.test.tensors(seed)[0])
-    scores["nearest_neighbour"] = nearest_neighbour(test, data.space.to_comparable(x), test)
-    return scores

@@ -17,7 +17,8 @@ from pyrogen.data.toy import ring
 from pyrogen.errors import ConfigError
 from pyrogen.explicit import VAE, Gaussian
 from pyrogen.implicit import GAN
-from pyrogen.measure.evaluate import draw_samples, in_chunks, likelihood_scores, reference_scores, sample_scores
+from pyrogen.measure.evaluate import likelihood_scores
+from pyrogen.measure.samples import draw_samples, in_chunks, reference_scores, sample_scores
 from pyrogen.random import scoped_seed
 
 

@@ -16,11 +16,12 @@ from pyrogen import SVI, evaluate, recipes
 from pyrogen.data import Dataset, Space, Split
 from pyrogen.errors import ConfigError
 from pyrogen.explicit import CVAE, Label
-from pyrogen.measure.evaluate import draw_samples, in_chunks, likelihood_scores, reference_scores, sample_scores
+from pyrogen.measure.evaluate import likelihood_scores
 from pyrogen.measure.kde import kde_score
 from pyrogen.measure.likelihood import pair_scores
 from pyrogen.measure.mmd import mmd2
-from pyrogen.measure.neighbours import nearest_neighbour
+from pyrogen.measure.samples import draw_samples, in_chunks, reference_scores, sample_scores
+from pyrogen.measure.verdict.neighbours import nearest_neighbour
 from pyrogen.protocols import Score
 from pyrogen.random import derive, random_rows, scoped_seed
 
@@ -131,7 +132,7 @@ def quick(monkeypatch):
     """The module with a two-sample test that takes no time."""
     module = import_module("pyrogen.measure.evaluate")
     monkeypatch.setattr(module, "KDE_SAMPLES", 300)
-    monkeypatch.setattr(module, "c2st", one_sample_test)
+    monkeypatch.setattr("pyrogen.measure.samples.c2st", one_sample_test)
     return module
 
 

@@ -15,8 +15,8 @@ from pyrogen.measure.divergence import CriticBudget, jensen_shannon, js_by_criti
 from pyrogen.measure.fid import fid, inception_score, kid, precision_recall
 from pyrogen.measure.kde import kde_score
 from pyrogen.measure.mmd import mmd2
-from pyrogen.measure.neighbours import nearest_neighbour
 from pyrogen.measure.reconstruction import reconstruction_score
+from pyrogen.measure.verdict.neighbours import nearest_neighbour
 from pyrogen.protocols import Score
 from pyrogen.random import random_rows
 

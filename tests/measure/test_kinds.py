@@ -33,8 +33,9 @@ from pyrogen import SVI
 from pyrogen.data import Space, Split
 from pyrogen.errors import ConfigError
 from pyrogen.explicit import VQVAE
-from pyrogen.measure.evaluate import evaluate, in_chunks, likelihood_scores
+from pyrogen.measure.evaluate import evaluate, likelihood_scores
 from pyrogen.measure.likelihood import pair_scores, pair_structure
+from pyrogen.measure.samples import in_chunks
 
 
 def score_of(model, guide, x, *rest):

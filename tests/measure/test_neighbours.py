@@ -5,7 +5,7 @@ import torch
 from helpers import points
 
 import pyrogen
-from pyrogen.measure.neighbours import nearest_distance, nearest_neighbour
+from pyrogen.measure.verdict.neighbours import nearest_distance, nearest_neighbour
 
 
 @pytest.mark.parametrize("event", [(8,), (2, 2, 2)])

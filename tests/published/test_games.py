@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import pyrogen
-from pyrogen.measure.evaluate import draw_samples
 from pyrogen.measure.features import feature_scores, get_classifier
+from pyrogen.measure.samples import draw_samples
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(5400)]
 
