@@ -18,11 +18,14 @@ from pyrogen.measure.kde import kde_score
 from pyrogen.measure.mmd import mmd2
 from pyrogen.measure.reconstruction import reconstruction_score
 from pyrogen.measure.samples import in_chunks, sample_scores
-from pyrogen.measure.verdict.neighbours import nearest_neighbour
+from pyrogen.measure.verdict import Judge, Test, Verdict, judge_samples, nearest_neighbour
 
 __all__ = [
     "Classifier",
     "CriticBudget",
+    "Judge",
+    "Test",
+    "Verdict",
     "c2st",
     "density_coverage",
     "evaluate",
@@ -34,6 +37,7 @@ __all__ = [
     "inception_score",
     "jensen_shannon",
     "js_by_critic",
+    "judge_samples",
     "kde_score",
     "kid",
     "mmd2",

@@ -1,0 +1,171 @@
+"""Whether samples copy training data.
+
+The decisive test asks whether a sample's nearest neighbour among training *and* held-out data is a training datum more
+often than chance allows. Without copying, training and held-out data are exchangeable given the samples, whatever the
+model's distribution: so blurred, narrow or few distinct samples do not count as copies. It is exact, by permutation of
+who is a training datum. Its alternative is a share of samples that lie much nearer to one datum than to the next ones:
+samples are ordered by that ratio, and the statistic is the largest excess of training neighbours in a first part of the
+order, in standard deviations.
+"""
+
+from functools import cached_property
+from math import log, sqrt
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from pyrogen.measure.verdict.cells import Cells
+from pyrogen.measure.verdict.hypothesis import Test
+from pyrogen.measure.verdict.neighbours import nearest
+from pyrogen.random import derive, generator, random_rows
+
+PERMUTATIONS = 5000
+NEIGHBOURS = 5
+"""How many neighbours a sample's nearest one is compared with."""
+FEWEST = 10
+"""The fewest samples in a part of the order, and in a cell of the C_T test."""
+MOST_HELD = 2000
+"""The most held-out data whose distance to all training data is computed."""
+DIMENSIONS = 64
+"""Principal components of images in which transformed copies are sought."""
+
+
+class Pool:
+    """Training and held-out data in one space, in random order, so that ties between equal rows fall at random.
+
+    Args:
+        train, held: ``(·, *event)``.
+        space: the name of the space.
+        seed: of the order.
+    """
+
+    def __init__(self, train: Tensor, held: Tensor, space: str, seed: int = 0) -> None:
+        order = torch.randperm(len(train) + len(held), generator=generator(seed, "pool"))
+        self.rows = torch.cat([train, held])[order]
+        self.is_training = order < len(train)
+        self.sizes = len(train), len(held)
+        self.space, self.seed = space, seed
+        self.some_held = random_rows(held, MOST_HELD, seed, "pool")
+
+    @cached_property
+    def closest_held(self) -> Tensor:
+        """The least distance of held-out data to their nearest training data."""
+        return nearest(self.some_held, self.rows[self.is_training])[0].min()
+
+    def nearest(self, samples: Tensor) -> tuple[Tensor, Tensor]:
+        """Distances to the ``NEIGHBOURS`` nearest rows, and their numbers."""
+        return nearest(samples, self.rows, NEIGHBOURS)
+
+    def membership(self, samples: Tensor, name: str = "nearest is training") -> Test:
+        """Test whether the nearest neighbours of samples are training data too often."""
+        distance, index = self.nearest(samples)
+        ratio = distance[:, 0] / distance[:, 1:].mean(1).clamp_min(1e-12)
+        rows, row = index[ratio.argsort(), 0].unique(return_inverse=True)
+        n, m = self.sizes
+        share, first = n / (n + m), min(FEWEST, len(row))
+        parts = np.unique(np.geomspace(first, len(row), 12).round().astype(int))
+        deviation = np.sqrt(parts * share * (1 - share))
+        order = row.numpy()
+
+        def statistic(member: np.ndarray) -> np.ndarray:
+            counts = member[:, order].cumsum(1, dtype=np.int32)[:, parts - 1]
+            return np.asarray(((counts - share * parts) / deviation).max(1))
+
+        training = self.is_training[rows].numpy()
+        observed = statistic(training[None])[0]
+        rng = np.random.default_rng(derive(self.seed, "membership", self.space, name))
+        beyond = 1
+        for _ in range(10):  # a tenth of the permutations at a time, to bound the memory
+            count = rng.hypergeometric(n, m, len(rows), size=PERMUTATIONS // 10)
+            rank = rng.random((len(count), len(rows))).argsort(1).argsort(1)
+            beyond += int((statistic(rank < count[:, None]) >= observed).sum())
+        detail = {"share": float(training[order].mean()), "expected": share}
+        return Test("copies", name, self.space, float(observed), beyond / (PERMUTATIONS + 1), detail=detail)
+
+    def nearer(self, samples: Tensor) -> Test:
+        """The share of samples that are nearer to a training datum than any held-out datum is.
+
+        Its p-value is the probability that as many of the smallest distances, of samples and held-out data together,
+        are all those of samples.
+        """
+        distance = nearest(samples, self.rows[self.is_training])[0][:, 0]
+        count, n, m = int((distance < self.closest_held).sum()), len(samples), len(self.some_held)
+        log_p = sum(log((n - i) / (n + m - i)) for i in range(count))
+        name = "nearer to training data than held-out data are"
+        return Test("copies", name, self.space, count / n, float(np.exp(log_p)))
+
+
+class TransformedPool(Pool):
+    """Images, for samples that were shifted by up to a pixel, changed in contrast, or are noisy.
+
+    Images are centred and divided by their norm, so that contrast and brightness do not matter, and projected on
+    principal components, which hold little noise; the distance is the least over nine shifts of the sample.
+
+    Args:
+        train, held: ``(·, channel, height, width)``.
+        space: the name of the space.
+        seed: of the order.
+    """
+
+    def __init__(self, train: Tensor, held: Tensor, space: str, seed: int = 0) -> None:
+        super().__init__(train, held, space, seed)
+        flat = _without_contrast(self.rows)
+        self.mean = flat.mean(0)
+        self.axes = torch.linalg.eigh((flat - self.mean).T @ (flat - self.mean))[1][:, -DIMENSIONS:]
+        self.rows = (flat - self.mean) @ self.axes
+
+    def nearest(self, samples: Tensor) -> tuple[Tensor, Tensor]:
+        """The same of transformed samples."""
+        views = torch.stack([(_without_contrast(view) - self.mean) @ self.axes for view in _shifts(samples)])
+        parts = []
+        for part in views.split(max(1, 20_000_000 // len(self.rows)), dim=1):
+            distance = torch.stack([torch.cdist(view, self.rows) for view in part]).amin(0)
+            parts.append(distance.topk(NEIGHBOURS, largest=False))
+        distance, index = (torch.cat([part[i] for part in parts]) for i in (0, 1))
+        return distance, index
+
+
+def c_t(of_samples: Tensor, of_held: Tensor, cells: Cells, space: str, seed: int = 0) -> Test:
+    """The C_T statistic: negative where samples are nearer to training data than held-out data are.
+
+    In each cell, the Mann-Whitney U of distances to the nearest training datum of samples against held-out data, in
+    standard deviations; the mean over cells, by their share of held-out data. The p-value is by permutation in each
+    cell. Samples that are narrower or smoother than data have a negative value too, so it is shown but does not decide.
+    Meehan, Chaudhuri and Dasgupta, "A non-parametric test to detect data-copying in generative models", AISTATS 2020.
+
+    Args:
+        of_samples, of_held: distances to the nearest training datum, ``(n,)`` and ``(m,)``.
+        cells: of these samples and held-out data.
+        space: the name of the space.
+        seed: of the permutations.
+    """
+    from scipy.stats import rankdata
+
+    rng = np.random.default_rng(derive(seed, "c_t", space))
+    value, null, weight = 0.0, np.zeros(999), 0
+    for cell in range(cells.k):
+        a, b = of_samples[cells.samples == cell].numpy(), of_held[cells.held == cell].numpy()
+        n, m = len(a), len(b)
+        if min(n, m) < FEWEST:
+            continue
+        rank = rankdata(np.concatenate([a, b]))
+        centre, deviation = n * (n + m + 1) / 2, sqrt(n * m * (n + m + 1) / 12)
+        value += m * (rank[:n].sum() - centre) / deviation
+        null += m * (rank[rng.random((999, n + m)).argsort(1)[:, :n]].sum(1) - centre) / deviation
+        weight += m
+    p_value = (1 + int((null <= value).sum())) / 1000 if weight else 1.0
+    return Test("copies", "C_T", space, float(value) / max(weight, 1), p_value, decides=False)
+
+
+def _without_contrast(x: Tensor) -> Tensor:
+    flat = x.flatten(1) - x.flatten(1).mean(1, keepdim=True)
+    return flat / flat.norm(dim=1, keepdim=True).clamp_min(1e-6)
+
+
+def _shifts(x: Tensor) -> list[Tensor]:
+    """The images shifted by -1, 0 and 1 pixels in both directions, with the value of the border moved in."""
+    height, width = x.shape[-2:]
+    padded = F.pad(x, (1, 1, 1, 1), mode="replicate")
+    return [padded[..., i : i + height, j : j + width] for i in range(3) for j in range(3)]
