@@ -5,7 +5,7 @@ import torch
 from helpers import points
 
 import pyrogen
-from pyrogen.measure.verdict.neighbours import nearest_distance, nearest_neighbour
+from pyrogen.measure.verdict.neighbours import nearest, nearest_distance, nearest_neighbour
 
 
 @pytest.mark.parametrize("event", [(8,), (2, 2, 2)])
@@ -13,7 +13,18 @@ def test_nearest_distance_agrees_with_all_pairs(event):
     x, others = points(70, *event), points(90, *event, seed=1)
     naive = (x.flatten(1).double()[:, None] - others.flatten(1).double()).square().sum(2).sqrt().min(1).values
     for rows in (1000, 7):
-        assert torch.allclose(nearest_distance(x, others, rows).double(), naive, rtol=1e-3)
+        distance, index = nearest(x, others, rows=rows)
+        assert torch.allclose(distance[:, 0].double(), naive, rtol=1e-3)
+        between = (x - others[index[:, 0]]).flatten(1).norm(dim=1)
+        assert torch.allclose(between.double(), naive, rtol=1e-3)
+
+
+def test_neighbours_are_in_order_and_a_row_is_not_its_own():
+    x = points(50, 3)
+    distance, index = nearest(x, x, 4, itself=True, rows=7)
+    assert (distance.diff(dim=1) >= 0).all()
+    assert (index != torch.arange(50)[:, None]).all()
+    assert torch.equal(distance[:, 0], nearest(x, x, 2)[0][:, 1])
 
 
 def test_nearest_neighbour_distinguishes_copies_data_and_noise():

@@ -50,9 +50,10 @@ class Cells:
 
 
 def clusters(train: Tensor, k: int, seed: int = 0) -> Tensor:
-    """The cluster of each row by k-means, ``long (n,)``."""
+    """The cluster of each row by k-means, ``long (n,)``, k of them or one for each distinct row."""
     from sklearn.cluster import KMeans
 
+    k = min(k, len(train.flatten(1).unique(dim=0)))
     return torch.as_tensor(KMeans(k, n_init=1, random_state=seed).fit(train.flatten(1).numpy()).labels_).long()
 
 
