@@ -41,11 +41,11 @@ def test_membership_has_uniform_p_values_without_copying_whatever_the_model(monk
         draws = torch.Generator().manual_seed(trial)
         train, held, samples = (torch.randn(n, 4, generator=draws) for n in (100, 60, 80))
         pool = Pool(train, held, "values", trial)
-        exact.append(pool.membership(samples).p_value)
-        few.append(pool.membership(samples[torch.arange(80) % 8]).p_value)
-        narrow.append(pool.membership(0.3 * samples).p_value)
+        exact.append(pool.tests(samples)[0].p_value)
+        few.append(pool.tests(samples[torch.arange(80) % 8])[0].p_value)
+        narrow.append(pool.tests(0.3 * samples)[0].p_value)
         train, held, samples = (x[:, :2].round() for x in (train, held, samples))  # equal rows on both sides
-        grid.append(Pool(train, held, "values", trial).membership(samples).p_value)
+        grid.append(Pool(train, held, "values", trial).tests(samples)[0].p_value)
     assert uniform(exact)
     assert uniform(few)
     assert uniform(narrow)
@@ -55,16 +55,16 @@ def test_membership_has_uniform_p_values_without_copying_whatever_the_model(monk
 def test_a_few_copies_are_found_and_equal_rows_are_no_evidence():
     train, held, samples = points(300, 6), points(200, 6, seed=1), points(250, 6, seed=2)
     mixed = torch.cat([train[:30] + 0.01, samples[30:]])
-    assert Pool(train, held, "values").membership(mixed).p_value < 0.001
-    assert Pool(train, held, "values").nearer(torch.cat([train[:30], samples[30:]])).p_value < 1e-6
+    assert Pool(train, held, "values").tests(mixed)[0].p_value < 0.001
+    assert Pool(train, held, "values").tests(torch.cat([train[:30], samples[30:]]))[1].p_value < 1e-6
     grid = [x.round() for x in (train[:, :2], held[:, :2], samples[:, :2])]  # every row occurs on both sides
-    assert Pool(grid[0], grid[1], "values").nearer(grid[2]).p_value == 1
+    assert Pool(grid[0], grid[1], "values").tests(grid[2])[1].p_value == 1
 
 
 def test_nearer_than_held_is_the_probability_of_a_first_run():
     train, held = torch.zeros(60, 1), torch.arange(1.0, 61.0)[:, None]
     samples = torch.cat([torch.full((2, 1), 0.5), torch.full((38, 1), 100.0)])
-    test = Pool(train, held, "values").nearer(samples)
+    test = Pool(train, held, "values").tests(samples)[1]
     assert test.value == 2 / 40
     assert test.p_value == pytest.approx(40 / 100 * 39 / 99)
 
@@ -168,7 +168,7 @@ def test_missing_classes_are_named_and_limits_are_numbers():
     verdict = digits()[0](faulty("half the classes")[1])
     assert "classes 5, 6, 7, 8, 9" in verdict.sentence
     verdict = digits()[0](faulty("none")[1])
-    assert verdict.limits.startswith("597 samples and 500 held-out data cannot show fewer than 12 exact copies")
+    assert verdict.limits.startswith("597 samples and 500 held-out data cannot show fewer than 13 exact copies")
     assert verdict.sizes == {"samples": 597, "train": 700, "held": 500}
 
 

@@ -8,7 +8,6 @@ samples are ordered by that ratio, and the statistic is the largest excess of tr
 order, in standard deviations.
 """
 
-from functools import cached_property
 from math import log, sqrt
 
 import numpy as np
@@ -18,7 +17,6 @@ from torch.nn import functional as F
 
 from pyrogen.measure.verdict.cells import Cells
 from pyrogen.measure.verdict.hypothesis import Test
-from pyrogen.measure.verdict.neighbours import nearest
 from pyrogen.random import derive, generator, random_rows
 
 PERMUTATIONS = 5000
@@ -43,26 +41,39 @@ class Pool:
 
     def __init__(self, train: Tensor, held: Tensor, space: str, seed: int = 0) -> None:
         order = torch.randperm(len(train) + len(held), generator=generator(seed, "pool"))
-        self.rows = torch.cat([train, held])[order]
+        self.rows = self.embed(torch.cat([train, held])[order])
         self.is_training = order < len(train)
         self.sizes = len(train), len(held)
         self.space, self.seed = space, seed
-        self.some_held = random_rows(held, MOST_HELD, seed, "pool")
+        self.of_held = self.search(random_rows(held, MOST_HELD, seed, "pool"))[2]
 
-    @cached_property
-    def closest_held(self) -> Tensor:
-        """The least distance of held-out data to their nearest training data."""
-        return nearest(self.some_held, self.rows[self.is_training])[0].min()
+    def embed(self, x: Tensor) -> Tensor:
+        """The vectors between which distances are measured."""
+        return x.flatten(1).double()  # small distances are inaccurate in float32
 
-    def nearest(self, samples: Tensor) -> tuple[Tensor, Tensor]:
-        """Distances to the ``NEIGHBOURS`` nearest rows, and their numbers."""
-        return nearest(samples, self.rows, NEIGHBOURS)
+    def distances(self, x: Tensor) -> Tensor:
+        """The distance from each of a few data to each row of the pool."""
+        return torch.cdist(self.embed(x), self.rows)
 
-    def membership(self, samples: Tensor, name: str = "nearest is training") -> Test:
-        """Test whether the nearest neighbours of samples are training data too often."""
-        distance, index = self.nearest(samples)
+    def search(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The ``NEIGHBOURS`` smallest distances, their row numbers, and the distance to the nearest training datum."""
+        parts = []
+        for part in x.split(max(1, 20_000_000 // len(self.rows))):
+            distance = self.distances(part)
+            values, index = distance.topk(NEIGHBOURS, largest=False)
+            parts.append((values, index, distance.masked_fill_(~self.is_training, torch.inf).amin(1)))
+        values, index, to_training = (torch.cat(found) for found in zip(*parts, strict=True))
+        return values, index, to_training
+
+    def tests(self, samples: Tensor) -> tuple[Test, Test]:
+        """Test whether samples have too many training data as neighbours, and whether they are too near to them."""
+        distance, index, to_training = self.search(samples)
+        return self._membership(distance, index[:, 0]), self._nearer(to_training)
+
+    def _membership(self, distance: Tensor, nearest: Tensor) -> Test:
+        """The test of the module's description."""
         ratio = distance[:, 0] / distance[:, 1:].mean(1).clamp_min(1e-12)
-        rows, row = index[ratio.argsort(), 0].unique(return_inverse=True)
+        rows, row = nearest[ratio.argsort()].unique(return_inverse=True)
         n, m = self.sizes
         share, first = n / (n + m), min(FEWEST, len(row))
         parts = np.unique(np.geomspace(first, len(row), 12).round().astype(int))
@@ -75,23 +86,23 @@ class Pool:
 
         training = self.is_training[rows].numpy()
         observed = statistic(training[None])[0]
-        rng = np.random.default_rng(derive(self.seed, "membership", self.space, name))
+        rng = np.random.default_rng(derive(self.seed, "membership", self.space))
         beyond = 1
         for _ in range(10):  # a tenth of the permutations at a time, to bound the memory
             count = rng.hypergeometric(n, m, len(rows), size=PERMUTATIONS // 10)
             rank = rng.random((len(count), len(rows))).argsort(1).argsort(1)
             beyond += int((statistic(rank < count[:, None]) >= observed).sum())
         detail = {"share": float(training[order].mean()), "expected": share}
-        return Test("copies", name, self.space, float(observed), beyond / (PERMUTATIONS + 1), detail=detail)
+        p_value = beyond / (PERMUTATIONS + 1)
+        return Test("copies", "nearest is training", self.space, float(observed), p_value, detail=detail)
 
-    def nearer(self, samples: Tensor) -> Test:
+    def _nearer(self, of_samples: Tensor) -> Test:
         """The share of samples that are nearer to a training datum than any held-out datum is.
 
         Its p-value is the probability that as many of the smallest distances, of samples and held-out data together,
         are all those of samples.
         """
-        distance = nearest(samples, self.rows[self.is_training])[0][:, 0]
-        count, n, m = int((distance < self.closest_held).sum()), len(samples), len(self.some_held)
+        count, n, m = int((of_samples < self.of_held.min()).sum()), len(of_samples), len(self.of_held)
         log_p = sum(log((n - i) / (n + m - i)) for i in range(count))
         name = "nearer to training data than held-out data are"
         return Test("copies", name, self.space, count / n, float(np.exp(log_p)))
@@ -110,21 +121,19 @@ class TransformedPool(Pool):
     """
 
     def __init__(self, train: Tensor, held: Tensor, space: str, seed: int = 0) -> None:
-        super().__init__(train, held, space, seed)
-        flat = _without_contrast(self.rows)
+        flat = _without_contrast(train)
         self.mean = flat.mean(0)
-        self.axes = torch.linalg.eigh((flat - self.mean).T @ (flat - self.mean))[1][:, -DIMENSIONS:]
-        self.rows = (flat - self.mean) @ self.axes
+        both = torch.cat([flat, _without_contrast(held)]) - self.mean
+        self.axes = torch.linalg.eigh(both.T @ both)[1][:, -DIMENSIONS:]
+        super().__init__(train, held, space, seed)
 
-    def nearest(self, samples: Tensor) -> tuple[Tensor, Tensor]:
-        """The same of transformed samples."""
-        views = torch.stack([(_without_contrast(view) - self.mean) @ self.axes for view in _shifts(samples)])
-        parts = []
-        for part in views.split(max(1, 20_000_000 // len(self.rows)), dim=1):
-            distance = torch.stack([torch.cdist(view, self.rows) for view in part]).amin(0)
-            parts.append(distance.topk(NEIGHBOURS, largest=False))
-        distance, index = (torch.cat([part[i] for part in parts]) for i in (0, 1))
-        return distance, index
+    def embed(self, x: Tensor) -> Tensor:
+        """Principal components of images without contrast."""
+        return (_without_contrast(x) - self.mean) @ self.axes
+
+    def distances(self, x: Tensor) -> Tensor:
+        """The least distance over shifts."""
+        return torch.stack([torch.cdist(self.embed(view), self.rows) for view in _shifts(x)]).amin(0)
 
 
 def c_t(of_samples: Tensor, of_held: Tensor, cells: Cells, space: str, seed: int = 0) -> Test:

@@ -2,14 +2,15 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from math import ceil, log
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from pyrogen.data.checks import check_sets
+from pyrogen.data.dataset import Dataset
 from pyrogen.measure.verdict.cells import Cells, clusters, count_clusters
-from pyrogen.measure.verdict.copying import MOST_HELD, NEIGHBOURS, Pool, TransformedPool, c_t
+from pyrogen.measure.verdict.copying import NEIGHBOURS, Pool, TransformedPool, c_t
 from pyrogen.measure.verdict.fidelity import STRAY_FACTOR, STRAY_RANKS, outlyingness, separable, stray
 from pyrogen.measure.verdict.hypothesis import FAULTS, Test
 from pyrogen.measure.verdict.neighbours import nearest
@@ -19,10 +20,10 @@ from pyrogen.random import random_rows
 
 FEWEST = 50
 """The fewest samples and held-out data; with fewer, no test has power."""
-MOST_TRAINING, MOST_SAMPLES = 5000, 2000
+MOST_TRAINING, MOST_HELD, MOST_SAMPLES = 5000, 2000, 2000
 """The most rows of all tests but those of copying, whose power grows with all training data."""
-MOST_POOLED = 60_000
-"""The most training data of the tests of copying."""
+MOST_POOLED = 20_000, 10_000
+"""The most training and held-out data of the tests of copying."""
 Embedding = Callable[[Tensor], Tensor]
 """A map to a feature space, ``(n, *event) -> (n, d)``, on the CPU."""
 
@@ -67,13 +68,28 @@ class Judge:
         self.of_held = nearest(self.held, self.train, NEIGHBOURS)
         self.scale = self.neighbours[0].mean(1)
         self.outlyingness = torch.cat([outlyingness(*found, self.scale) for found in (self.of_held, self.neighbours)])
-        pooled = random_rows(train, MOST_POOLED, seed, "verdict", "pooled")
-        self.pools: list[tuple[Pool, Embedding]] = [(Pool(pooled, held, self.space, seed), lambda x: x)]
+        a, b = (random_rows(x, n, seed, "verdict", "pool") for x, n in zip((train, held), MOST_POOLED, strict=True))
+        self.pools: list[tuple[Pool, Embedding]] = [(Pool(a, b, self.space, seed), lambda x: x)]
         if self.space == "pixels":
-            transformed = TransformedPool(pooled, held, "pixels up to shift, contrast and noise", seed)
+            transformed = TransformedPool(a, b, "pixels up to shift, contrast and noise", seed)
             self.pools.append((transformed, lambda x: x))
         for name, embed in (features or {}).items():
-            self.pools.append((Pool(embed(pooled), embed(held), name, seed), embed))
+            self.pools.append((Pool(embed(a), embed(b), name, seed), embed))
+
+    @classmethod
+    def of(cls, data: Dataset, *, features: Mapping[str, Embedding] | None = None, seed: int = 0) -> Self:
+        """A judge of samples in comparable form (``data.space.to_comparable``), by a whole data set.
+
+        Validation and test data are both held out.
+
+        Args:
+            data: the data set.
+            features: as for the class, of data in comparable form.
+            seed: of noise and of all random choices.
+        """
+        train, *held = (data.space.to_comparable(part.tensors(seed)[0]) for part in (data.train, data.valid, data.test))
+        labels = data.train.y[data.train.sample_index] if data.classes and data.train.y is not None else None
+        return cls(train, torch.cat(held), labels=labels, classes=data.classes, features=features, seed=seed)
 
     def __call__(self, samples: Tensor) -> Verdict:
         """Judge samples of a model, ``(n, *event)``, at least 50.
@@ -83,8 +99,7 @@ class Judge:
         """
         check_sets("the verdict", FEWEST, held=self.held, samples=samples)
         samples = samples.detach().float().cpu()
-        copying = [pool.membership(embed(samples)) for pool, embed in self.pools]
-        copying += [pool.nearer(embed(samples)) for pool, embed in self.pools if not isinstance(pool, TransformedPool)]
+        copying = [test for pool, embed in self.pools for test in pool.tests(embed(samples))]
         some = random_rows(samples, MOST_SAMPLES, self.seed, "verdict", "samples")
         found = nearest(some, self.train, NEIGHBOURS)
         cells = [self._cells(self.clusters, found[1])]
@@ -117,15 +132,16 @@ class Judge:
         """
         counts = {fault: sum(t.decides and t.fault == fault for t in tests) for fault in FAULTS}
         level = {fault: ALPHA / (len(FAULTS) * counts[fault]) for fault in FAULTS}
-        train, held = (self.sizes[part] for part in ("train", "held"))
-        first = min(n / (n + len(self.held)), min(train, MOST_POOLED) / (min(train, MOST_POOLED) + held))
-        copied = ceil(log(level["copies"]) / log(first))
+        train, held = self.pools[0][0].sizes
+        first = min(n / (n + len(self.held)), train / (train + held))
+        copied = ceil(log(level["copies"]) / log(first) * self.sizes["train"] / train)
         used, real = len(cells.samples), len(cells.held) + len(cells.train)
         odds = STRAY_FACTOR * used / (STRAY_FACTOR * used + real)
         strays = ceil(log(level["off the data"] / len(STRAY_RANKS)) / log(odds))
         empty = log(level["misses part of the data"] / (2 * cells.k)) / log(FACTOR * real / (used + FACTOR * real))
+        sizes = f"{n:,} samples and {self.sizes['held']:,} held-out data"
         return (
-            f"{n:,} samples and {held:,} held-out data cannot show fewer than {copied} exact copies, fewer than "
+            f"{sizes} cannot show fewer than {copied} exact copies, fewer than "
             f"{strays} samples far from the data, or the loss of less than {empty / real:.1%} of the data; nor faults "
             "that leave distances and the shares of classes and clusters as they are"
         )
