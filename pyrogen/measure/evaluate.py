@@ -1,5 +1,6 @@
 """Evaluate a model by every measure that its methods support."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from pyrogen.data.loading import Source, as_data
 from pyrogen.data.sources.dispatch import title
 from pyrogen.data.step_arguments import explain_dtype_errors
 from pyrogen.errors import ConfigError, DataError
+from pyrogen.measure.held_out import check_held_out, count_seen
 from pyrogen.measure.kde import kde_score
 from pyrogen.measure.likelihood import density_scores, in_user_units, mean_score, pair_scores
 from pyrogen.measure.reconstruction import reconstruction_score
@@ -32,6 +34,9 @@ def evaluate(model: Any, data: Source, *, k: int = 100, seed: int = 0) -> dict[s
     the importance-weighted bound. Any other sampler has a kernel-density estimate, and an autoencoder a
     ``reconstruction`` error. With a whole ``Dataset``, samples are also compared with the test data.
 
+    A score on a ``Dataset`` is one on held-out data: a model that ``fit`` has trained on its test rows is refused. One
+    split, or rows, may be those that the model was trained on; the detail ``seen_in_training`` is then their share.
+
     Args:
         model: an object with methods of ``pyrogen.protocols``, or an ``SVI`` step with its trained pair.
         data: a ``Dataset``, evaluated on its test split; a path, a data frame or a pyarrow table, loaded as such by
@@ -44,12 +49,15 @@ def evaluate(model: Any, data: Source, *, k: int = 100, seed: int = 0) -> dict[s
         The scores by name.
 
     Raises:
+        DataError: if the model was trained on test rows of the data set.
         ConfigError: if the model has none of a likelihood, ``sample`` and ``reconstruct``, or has a mass function where
             the data set has densities (or the reverse).
     """
     data = as_data(data)
     if not isinstance(data, Dataset | Split):
         raise DataError(f"expected a data set, a split, a path, a table, tensors or arrays; got a {title(data)}")
+    if isinstance(data, Dataset):
+        check_held_out(model, data)
     test = (data.test if isinstance(data, Dataset) else data).tensors(seed)
     with torch.no_grad(), eval_mode(model), explain_dtype_errors(model, test):
         scores = likelihood_scores(model, data, k=k, seed=seed)
@@ -57,7 +65,10 @@ def evaluate(model: Any, data: Source, *, k: int = 100, seed: int = 0) -> dict[s
             scores["reconstruction"] = reconstruction_score(drop_extra_args(model.reconstruct), *test[:2])
         if isinstance(data, Dataset) and isinstance(model, Sampler):
             scores |= sample_scores(draw_samples(model, data, N_SAMPLES, seed), data, seed)
-        return scores
+    seen = count_seen(model, data) / len(data) if isinstance(data, Split) else 0
+    if seen:
+        scores = {name: replace(s, detail={**s.detail, "seen_in_training": seen}) for name, s in scores.items()}
+    return scores
 
 
 def likelihood_scores(model: Any, data: Dataset | Split, *, k: int = 100, seed: int = 0) -> dict[str, Score]:
