@@ -1,8 +1,8 @@
 """A deep convolutional GAN for images, unconditional or class-conditional.
 
 The same step trains both: labels are passed to generator and critic if their ``forward`` has a second argument. A GAN
-has no likelihood, so it is evaluated by its samples; the printed ``log_likelihood`` is a kernel-density estimate, which
-is not comparable with exact values or bounds.
+has no likelihood, so it is evaluated by its samples; the printed ``kde`` is a kernel-density estimate, which is not
+comparable with exact values or bounds.
 
     python examples/dcgan.py                              # --smoke for a run of a few seconds
     python examples/dcgan.py --conditional                # one row of the picture per class

@@ -64,8 +64,8 @@ def measure(name: str, file: Path, steps: int | None) -> dict[str, Any]:
     data, table = trained.data, np.load(file)
     result: dict[str, Any] = {"model": name, "table": file.stem, "seconds": round(seconds, 1)}
     scores = pyrogen.evaluate(trained.model, data.test)
-    if "log_likelihood" in scores:
-        score = scores["log_likelihood"]
+    score = scores.get("log_likelihood", scores.get("kde"))
+    if score is not None:
         result |= {"nats_per_column": (score.value - diagonal(data)) / data.dims, "kind": score.kind}
         result["stderr"] = score.stderr / data.dims
     if "reconstruction" in scores:

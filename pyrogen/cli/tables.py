@@ -24,7 +24,8 @@ def scorecard_table(card: Mapping[str, Any]) -> Table:
     table = Table("model", *COLUMNS.values(), "train s", title=f"{card['data']}: {card['space']}", caption=LEGEND)
     anchors = {f"({name})": entry for name, entry in card["anchors"].items()}
     for name, entry in {**card["models"], **anchors}.items():
-        scores = [entry["scores"].get(column) for column in COLUMNS]
+        found = {"log_likelihood": entry["scores"].get("kde"), **entry["scores"]}
+        scores = [found.get(column) for column in COLUMNS]
         cells = [f"{SIGN[s['kind']]} {s['value']:.3g}" if s else "–" for s in scores]
         seconds = entry.get("train_seconds")
         table.add_row(

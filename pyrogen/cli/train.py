@@ -70,6 +70,7 @@ def train(
     from pyrogen.training.trainer import build
 
     wanted = read_toml(config) if config else {}
+    wanted.pop("fingerprint", None)  # of the data of another run
     options = {**wanted.get("options", {}), **parse_pairs(set_ or [])}
     options |= given_options(steps=steps, batch_size=batch_size, lr=lr)
     wanted |= given_options(

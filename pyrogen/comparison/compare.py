@@ -11,7 +11,8 @@ from pyrogen.comparison.anchors import anchors
 from pyrogen.comparison.config import DEFAULT_MODELS, ComparisonConfig, prepare
 from pyrogen.comparison.scoring import aggregate_seeds, device_of, family, score_model
 from pyrogen.data.dataset import Dataset
-from pyrogen.errors import ConfigError
+from pyrogen.data.fingerprint import fingerprint
+from pyrogen.errors import ConfigError, DataError
 from pyrogen.files import write_whole
 from pyrogen.protocols import Sampler
 from pyrogen.recipes import recipe
@@ -21,6 +22,8 @@ from pyrogen.training.metric_averager import Diverged
 from pyrogen.training.run import Run
 from pyrogen.training.trainer import Watcher, build, train
 
+Own = Mapping[str, Sampler | Sequence[Sampler]]
+"""A user's trained models or steps by name: one for all seeds, or one for each."""
 Show = Callable[[str, int], AbstractContextManager[Watcher | None]]
 """Returns a context manager for the progress display of one training run: ``show(title, steps)``."""
 
@@ -29,7 +32,7 @@ def compare(
     models: Sequence[str] | None = None,
     data: Any = "digits",
     *,
-    own: Mapping[str, Sampler] | None = None,
+    own: Own | None = None,
     show: Show | None = None,
     **settings: Any,
 ) -> dict[str, Any]:
@@ -39,7 +42,9 @@ def compare(
         models: names of recipes; ``DEFAULT_MODELS`` by default, none if ``own`` is given.
         data: the name or path of a data set, or data in memory as for ``load``: they are stored in the folder, so that
             its runs can be continued, sampled and evaluated later.
-        own: trained models or ``SVI`` steps by name; they are evaluated without training.
+        own: trained models or ``SVI`` steps by name; they are evaluated without training, on the test data of every
+            seed. With several seeds, a model of each split in their order: ``{"mine": [model0, model1]}``; one model
+            for all where no split has test data that it was trained on.
         show: the progress display of each training run.
         settings: as for ``prepare``: ``out``, ``steps``, ``batch_size``, ``seeds``, ``seed``, ``data_root``,
             ``device``, ``target``, ``categorical``, ``drop_constant``, ``drop_missing``, ``size``.
@@ -48,7 +53,8 @@ def compare(
         The scorecard, as in ``scores.json``, and ``folder``, the folder of ``scores.json`` and ``report.html``.
 
     Raises:
-        UserError: before training starts, if a setting, a model or the data are invalid.
+        UserError: before training starts, if a setting, a model or the data are invalid, or if an own model was
+            trained on test data.
     """
     chosen = () if models is None and own else models
     duplicates = sorted(set(own or ()) & set(DEFAULT_MODELS if chosen is None else chosen))
@@ -57,9 +63,7 @@ def compare(
     return run_comparison(prepare(chosen, data, own=tuple(own or ()), **settings), own=own, show=show)
 
 
-def run_comparison(
-    run: Run[ComparisonConfig], *, own: Mapping[str, Sampler] | None = None, show: Show | None = None
-) -> dict[str, Any]:
+def run_comparison(run: Run[ComparisonConfig], *, own: Own | None = None, show: Show | None = None) -> dict[str, Any]:
     """Run the comparison that ``run.config`` describes, or continue it after an interruption."""
     config = run.config
     missing = set(config.own) - set(own or ())
@@ -68,12 +72,13 @@ def run_comparison(
     sets = {seed: config.load_data(seed) for seed in config.all_seeds}
     results = _Results()
     with run.lock():
+        run.note_fingerprint(fingerprint(sets[config.seed]))
         # Own models first, so that an error in one is raised before any training.
         for name, model in (own or {}).items():
-            results.add_own(name, model, sets[config.seed], config.seed)
+            results.add_own(name, model, sets)
         for name in config.models:
             results.train(run, name, sets, show or (lambda title, steps: nullcontext()))
-        return _write(run, results, sets[config.seed])
+        return _write(run, results, sets)
 
 
 class _Results:
@@ -85,12 +90,23 @@ class _Results:
         self.curves: dict[str, list[dict[str, float]]] = {}
         self.options: dict[str, Any] = {}
 
-    def add_own(self, name: str, model: Any, data: Dataset, seed: int) -> None:
-        """Evaluate a user's trained model."""
-        data = data.to(device_of(model))
-        scored = aggregate_seeds([score_model(model, data, seed)])
-        self.entries[name] = {"family": family(model), "about": "user's own model"} | scored
-        self.shown[name] = pictures(model, data, picture_size(data), seed)
+    def add_own(self, name: str, own: Any, sets: Mapping[int, Dataset]) -> None:
+        """Evaluate a user's trained model, or one for each seed, on the test data of every seed."""
+        n = len(sets)
+        models = own if isinstance(own, list | tuple) else [own] * n
+        if len(models) != n:
+            raise ConfigError(f"own model {name!r}: expected one model for each of {n} seeds, got {len(models)}")
+        results = []
+        for (seed, data), model in zip(sets.items(), models, strict=True):
+            moved = data.to(device_of(model))
+            try:
+                results.append(score_model(model, moved, seed))
+            except DataError as error:
+                each = "" if n == 1 else f"; own={{{name!r}: […]}} takes a model for each seed"
+                raise DataError(f"own model {name!r}, seed {seed}: {error}{each}") from error
+            if name not in self.shown:
+                self.shown[name] = pictures(model, moved, picture_size(moved), seed)
+        self.entries[name] = {"family": family(models[0]), "about": "user's own model"} | aggregate_seeds(results)
 
     def train(self, run: Run[ComparisonConfig], name: str, sets: Mapping[int, Dataset], show: Show) -> None:
         """Train a recipe once per seed, on the data set of the seed, and evaluate each model."""
@@ -117,16 +133,16 @@ class _Results:
         self.entries[name] = {"family": entry.family, "about": entry.title} | aggregate_seeds(results)
 
 
-def _write(run: Run[ComparisonConfig], results: _Results, data: Dataset) -> dict[str, Any]:
+def _write(run: Run[ComparisonConfig], results: _Results, sets: Mapping[int, Dataset]) -> dict[str, Any]:
     """Write ``scores.json`` and ``report.html``; return the scorecard."""
-    config = run.config
+    config, data = run.config, sets[run.config.seed]
     card = {
         "data": config.data,
         "space": str(data.space),
         "split": {part: len(getattr(data, part)) for part in ("train", "valid", "test")},
         "budget": {"steps": config.steps, "batch_size": config.batch_size, "seeds": list(config.all_seeds)},
         "models": results.entries,
-        "anchors": anchors(data, config.seed),
+        "anchors": anchors(sets),
     }
     write_whole(run.path / "scores.json", json.dumps(card, indent=1).encode())
     real = real_pictures(data, picture_size(data))

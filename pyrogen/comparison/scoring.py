@@ -67,5 +67,6 @@ def aggregate_seeds(results: list[dict[str, Any]]) -> dict[str, Any]:
                 "seeds": len(values),
             }
         entry["scores"] = scores
-        entry["train_seconds"] = round(mean(r["train_seconds"] for r in results), 3)
+        if "train_seconds" in entry:
+            entry["train_seconds"] = round(mean(r["train_seconds"] for r in results), 3)
     return entry

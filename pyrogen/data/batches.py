@@ -18,8 +18,8 @@ from pyrogen.data.checks import check_batch_size
 from pyrogen.data.dataset import Dataset, Split
 from pyrogen.data.loading import Rows, as_data
 from pyrogen.data.memmap import MemoryMapped
-from pyrogen.data.prefetch import default_workers, prefetch
 from pyrogen.data.sources.image_files import ImageFiles
+from pyrogen.data.sources.prefetch import default_workers, prefetch
 from pyrogen.data.step_arguments import Batch, move_to_device
 from pyrogen.errors import DataError
 from pyrogen.random import derive, generator, scoped_seed
@@ -52,11 +52,7 @@ def batches(
     Raises:
         DataError: if the source has fewer rows than one batch, or has an unsupported type.
     """
-    if isinstance(source, Dataset):
-        raise DataError(f"expected one split, e.g. data.train; got the whole data set {source.name!r}")
-    source = as_data(source)
-    if isinstance(source, Dataset):
-        source = source.train
+    source = as_training_data(source)
     if isinstance(source, Split):
         check_batch_size(len(source), batch_size)
         return _from_split(source.to(device) if device else source, batch_size, seed, start, workers)
@@ -74,6 +70,18 @@ def batches(
         return _from_loader(loader, seed, start, device)
     expected = "a Split, tensors, arrays, a path, a data frame, a torch Dataset or a DataLoader"
     raise DataError(f"expected {expected}; got a {type(source).__name__}")
+
+
+def as_training_data(source: Any) -> Any:
+    """A ``Split``, for a path or a data frame that of its training rows; other objects are returned unchanged.
+
+    Raises:
+        DataError: if it is a whole data set, or cannot be read.
+    """
+    if isinstance(source, Dataset):
+        raise DataError(f"expected one split, e.g. data.train; got the whole data set {source.name!r}")
+    source = as_data(source)
+    return source.train if isinstance(source, Dataset) else source
 
 
 def steps_per_epoch(source: Split, batch_size: int) -> int:

@@ -1,9 +1,17 @@
 """Validation of data: each check raises ``DataError`` with what was given and what was expected."""
 
+from math import ceil
+
 import torch
 from torch import Tensor
 
+from pyrogen.data.space import Space
 from pyrogen.errors import DataError
+from pyrogen.random import random_rows
+
+REPEATED = 0.05
+"""A real value that takes at least this share of the rows makes a density unbounded."""
+_MOST_ROWS, _MOST_VALUES = 10_000, 2**22
 
 
 def check_finite(x: Tensor, where: str) -> None:
@@ -97,3 +105,36 @@ def check_batch_size(n: int, batch_size: int) -> None:
         raise DataError(
             f"expected at least {batch_size} training rows, one batch; got {n}: use --batch-size {n} or less"
         )
+
+
+def unbounded_reason(x: Tensor, space: Space | None = None, seed: int = 0) -> str | None:
+    """Why a density can grow without bound on these data; ``None`` if they are continuous or dequantised.
+
+    A density may have a peak of any height at a value that repeats. A dimension is one of repeated values if a value
+    takes at least ``REPEATED`` of the rows, at most half of the values are distinct, or all are whole numbers. Grey
+    levels and discrete columns that were dequantised are continuous.
+
+    Args:
+        x: the data in model coordinates, ``(n, *event)``.
+        space: their space; ``None`` for rows as they are.
+        seed: of the rows that are looked at, at most 10,000.
+    """
+    if len(x) < 3 or (space is not None and (space.levels or space.probability == "mass")):
+        return None
+    x = x.flatten(1) if x.ndim > 1 else x[:, None]
+    columns = [] if space is None else [(c.name, c.step) for c in space.columns for _ in range(c.width)]
+    rows = random_rows(x, min(_MOST_ROWS, max(1000, _MOST_VALUES // x.shape[1])), seed, "repeated")
+    rows = rows.T.contiguous().sort(1).values  # (d, n), which sorts faster than columns
+    n, most = rows.shape[1], max(3, ceil(REPEATED * rows.shape[1]))
+    distinct = 1 + (rows[:, 1:] != rows[:, :-1]).sum(1)
+    often = (rows[:, most - 1 :] == rows[:, : n - most + 1]).any(1)
+    found = often | (2 * distinct <= n) | (rows == rows.round()).all(1)
+    if len(columns) == x.shape[1]:
+        found &= torch.tensor([not step for _, step in columns], device=found.device)
+    if not found.any():
+        return None
+    i, others = int(found.int().argmax()), int(found.sum()) - 1
+    name = f"column {columns[i][0]!r}" if len(columns) == x.shape[1] else f"dimension {i}"
+    also = f", as {others} others do" if others else ""
+    values = f"{name} repeats values ({int(distinct[i]):,} distinct in {n:,} rows){also}"
+    return f"{values}: a density on it has no upper bound, and a higher one need not be better"

@@ -1,13 +1,15 @@
 """A data set: three splits, the shape of a datum, class names, and the space in which likelihoods are compared."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from math import prod
 from typing import Any, Self
 
 import torch
 from torch import Tensor
 
+from pyrogen.data.fingerprint import Keys, row_keys
 from pyrogen.data.memmap import MemoryMapped
 from pyrogen.data.space import Space
 from pyrogen.data.toy import ToyDensity
@@ -30,6 +32,7 @@ class Split:
         side_fn: computes side information from data and labels, ``(x, y) -> y``.
         space: the space in which likelihoods on these rows are compared, if known.
         more: further tensors with ``n`` rows each (lengths, weights, masks), which follow x and y in every batch.
+        keys: the keys of the rows from which x was drawn, where x has drawn noise; by default those of x.
 
     Raises:
         DataError: if a tensor in ``more`` has a different number of rows.
@@ -41,6 +44,7 @@ class Split:
     side_fn: Side | None = None
     space: Space | None = None
     more: tuple[Tensor, ...] = ()
+    keys: Keys | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         for i, part in enumerate(self.more):
@@ -54,6 +58,11 @@ class Split:
     def device(self) -> torch.device:
         """The device of the rows; the index and generator of ``read`` must be on it."""
         return self.x.device
+
+    @cached_property
+    def row_keys(self) -> Keys:
+        """The keys by which rows are recognised, ``(n,)``; see ``pyrogen.data.fingerprint``."""
+        return self.keys if self.keys is not None and len(self.keys) == len(self.x) else row_keys(self.x)
 
     def to(self, device: torch.device | str) -> Self:
         """Return the split on another device."""
@@ -82,11 +91,12 @@ class Split:
         return self.read(self.sample_index, torch.Generator(self.device).manual_seed(seed))
 
     def freeze_noise(self, seed: int) -> Self:
-        """Return the split with its noise drawn once, so that every read gives the same data."""
-        if self.noise is None:
+        """Return the split in memory with its noise drawn once, so that every read gives the same data."""
+        if self.noise is None and isinstance(self.x, Tensor):
             return self
         generator = torch.Generator(self.device).manual_seed(seed)
-        return replace(self, x=self.noise(self.x[:], generator), noise=None)
+        x = self.noise(self.x[:], generator) if self.noise else self.x[:]
+        return replace(self, x=x, noise=None, keys=self.row_keys)
 
 
 @dataclass(frozen=True)

@@ -164,11 +164,11 @@ def _split(raw: RawData, where: str, seed: int) -> list[Stored]:
     parts = [kept]
     for start, n in ((train, valid), (train + valid, test)):
         parts.append(start + torch.randperm(n, generator=shuffle) if n else taken.pop(0))
-    return [_rows(raw, part, on_disk=not i) for i, part in enumerate(parts)]
+    return [_rows(raw, part) for part in parts]
 
 
-def _rows(raw: RawData, index: Tensor, on_disk: bool) -> Stored:
-    rows = raw.x.select(index) if on_disk and isinstance(raw.x, MemoryMapped) else raw.x[index]
+def _rows(raw: RawData, index: Tensor) -> Stored:
+    rows = raw.x.select(index) if isinstance(raw.x, MemoryMapped) else raw.x[index]
     return rows, None if raw.y is None else raw.y[index]
 
 

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pyrogen.data.checks import REPEATED
 from pyrogen.data.columns import EXACT, Column, describe_column, distinct_texts, is_number, repeated_share
 from pyrogen.data.memmap import MemoryMapped
 from pyrogen.data.sources.missing import without_missing
@@ -23,7 +24,6 @@ Table = Mapping[str, NDArray[Any]]
 
 _FEW = 20  # so many categories are few, and from so many rows on shares are told
 _GREATEST = 1e150  # the square of greater numbers is infinite
-_REPEATED = 0.05  # a real value that takes at least this share of the rows makes a density unbounded
 
 
 @dataclass(frozen=True)
@@ -232,7 +232,7 @@ def _check_column(column: Column, values: NDArray[Any], where: str) -> None:
         )
     if column.kind == "real":
         value, share = repeated_share(values)
-        if share >= _REPEATED and len(values) >= _FEW and share * len(values) > 2.5:
+        if share >= REPEATED and len(values) >= _FEW and share * len(values) > 2.5:
             _warn(
                 where,
                 column.name,

@@ -1,18 +1,22 @@
 """Evaluate a model by every measure that its methods support."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from pyrogen.data.checks import check_sets
+from pyrogen.data.checks import check_sets, unbounded_reason
 from pyrogen.data.dataset import Dataset, Split
 from pyrogen.data.loading import Source, as_data
 from pyrogen.data.sources.dispatch import title
+from pyrogen.data.space import Space
 from pyrogen.data.step_arguments import explain_dtype_errors
 from pyrogen.errors import ConfigError, DataError
+from pyrogen.measure.conditional import GIVEN_PART, conditional_target
+from pyrogen.measure.held_out import check_held_out, count_seen
 from pyrogen.measure.kde import kde_score
-from pyrogen.measure.likelihood import density_scores, in_user_units, mean_score, pair_scores
+from pyrogen.measure.likelihood import density_scores, in_user_units, mean_score, pair_scores, structure_of
 from pyrogen.measure.reconstruction import reconstruction_score
 from pyrogen.measure.samples import N_SAMPLES, draw_samples, in_chunks, sample_scores
 from pyrogen.nn.conditions import Label
@@ -29,8 +33,11 @@ def evaluate(model: Any, data: Source, *, k: int = 100, seed: int = 0) -> dict[s
     """Compute every score that ``model`` supports on ``data``; the model is not changed.
 
     A density has an exact log-likelihood. A Pyro pair has an exact one if it has no latent variables, else the ELBO and
-    the importance-weighted bound. Any other sampler has a kernel-density estimate, and an autoencoder a
+    the importance-weighted bound. Any other sampler has a kernel-density estimate, ``kde``, and an autoencoder a
     ``reconstruction`` error. With a whole ``Dataset``, samples are also compared with the test data.
+
+    A score on a ``Dataset`` is one on held-out data: a model that ``fit`` has trained on its test rows is refused. One
+    split, or rows, may be those that the model was trained on; the detail ``seen_in_training`` is then their share.
 
     Args:
         model: an object with methods of ``pyrogen.protocols``, or an ``SVI`` step with its trained pair.
@@ -44,12 +51,15 @@ def evaluate(model: Any, data: Source, *, k: int = 100, seed: int = 0) -> dict[s
         The scores by name.
 
     Raises:
+        DataError: if the model was trained on test rows of the data set.
         ConfigError: if the model has none of a likelihood, ``sample`` and ``reconstruct``, or has a mass function where
             the data set has densities (or the reverse).
     """
     data = as_data(data)
     if not isinstance(data, Dataset | Split):
         raise DataError(f"expected a data set, a split, a path, a table, tensors or arrays; got a {title(data)}")
+    if isinstance(data, Dataset):
+        check_held_out(model, data)
     test = (data.test if isinstance(data, Dataset) else data).tensors(seed)
     with torch.no_grad(), eval_mode(model), explain_dtype_errors(model, test):
         scores = likelihood_scores(model, data, k=k, seed=seed)
@@ -57,26 +67,52 @@ def evaluate(model: Any, data: Source, *, k: int = 100, seed: int = 0) -> dict[s
             scores["reconstruction"] = reconstruction_score(drop_extra_args(model.reconstruct), *test[:2])
         if isinstance(data, Dataset) and isinstance(model, Sampler):
             scores |= sample_scores(draw_samples(model, data, N_SAMPLES, seed), data, seed)
-        return scores
+    seen = count_seen(model, data) / len(data) if isinstance(data, Split) else 0
+    if seen:
+        scores = {name: replace(s, detail={**s.detail, "seen_in_training": seen}) for name, s in scores.items()}
+    return scores
 
 
 def likelihood_scores(model: Any, data: Dataset | Split, *, k: int = 100, seed: int = 0) -> dict[str, Score]:
-    """Return ``log_likelihood``, the bounds or estimates it is based on, and ``bits_per_dim`` for quantised data."""
+    """Return ``log_likelihood`` and the bounds it is based on, ``bits_per_dim`` for quantised data, or ``kde``.
+
+    The detail ``of`` says what the likelihood is of where that is not ``log p(x)``. A density that has no upper bound
+    on the data (see ``unbounded_reason``) is an estimate, and its ``note`` says why.
+    """
     split = data.test if isinstance(data, Dataset) else data
     x, *rest = split.tensors(seed)
     scores, values = _model_likelihood(model, data, (x, *rest), k, seed)
-    space = data.space
-    if not scores or space is None:
+    if not scores:
         return scores
-    # With side information computed from x, the likelihood is that of the values that y leaves out.
-    hidden = None if split.side_fn is None else rest[0].isnan()
-    scores = in_user_units(scores, space, hidden)
-    if space.levels and hidden is None and values is not None:
-        best = scores["log_likelihood"]
-        kind = "estimate" if best.kind == "estimate" else "upper_bound"
-        note = {name: best.detail[name] for name in ("note",) if name in best.detail}
-        scores["bits_per_dim"] = mean_score(space.bits_per_dim(values + space.log_det, x), kind, "bits/dim", **note)
-    return scores
+    space, of = data.space, conditional_target(model, x, *rest)
+    hidden = rest[0].isnan() if of == GIVEN_PART else None
+    if space is not None:
+        scores = in_user_units(scores, space, hidden)
+        if space.levels and hidden is None and values is not None:
+            best = scores["log_likelihood"]
+            kind = "estimate" if best.kind == "estimate" else "upper_bound"
+            note = {name: best.detail[name] for name in ("note",) if name in best.detail}
+            bits = space.bits_per_dim(values + space.log_det, x)
+            scores["bits_per_dim"] = mean_score(bits, kind, "bits/dim", **note)
+    reason = None if values is None else unbounded_reason(x, space, seed)
+    probability = _probability(model, space, (x, *rest)) if reason else "mass"
+    if reason and probability != "mass":
+        reason += "" if probability else "; a log-mass declares probability = 'mass'"
+        scores = {name: _as_estimate(score, reason) for name, score in scores.items()}
+    return {name: replace(s, detail={**s.detail, "of": of}) for name, s in scores.items()} if of else scores
+
+
+def _probability(model: Any, space: Space | None, test: tuple[Tensor, ...]) -> str | None:
+    """Whether the model has a ``density`` or a ``mass``; ``None`` if its ``log_prob`` may be either."""
+    probability: str | None = getattr(model, "probability", None) if space is None else space.probability
+    if probability is None and not callable(getattr(model, "log_prob", None)):
+        probability = structure_of(model, *test).probability
+    return probability
+
+
+def _as_estimate(score: Score, reason: str) -> Score:
+    note = "; ".join(text for text in (score.detail.get("note"), reason) if text)
+    return replace(score, kind="estimate", detail={**score.detail, "note": note})
 
 
 def _model_likelihood(
@@ -104,8 +140,7 @@ def _model_likelihood(
             valid, judged = random_rows(x, len(x), seed, "kde").tensor_split([len(x) // 2])
         with scoped_seed(derive(seed, "kde")):
             samples = in_chunks(model, KDE_SAMPLES, shape=x.shape[1:])
-        estimate = kde_score(judged, samples, valid)
-        return {"log_likelihood": estimate, "kde": estimate}, None
+        return {"kde": kde_score(judged, samples, valid)}, None
     if isinstance(model, Reconstructing):
         return {}, None
     raise ConfigError(

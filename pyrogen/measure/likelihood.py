@@ -15,7 +15,8 @@ Values on a lattice have a mass, bounded by M dequantisations of each datum, whi
 Hoogeboom, Cohen and Tomczak, "Learning discrete distributions by dequantization", 2020.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from math import log, prod
 from typing import Any
@@ -95,8 +96,7 @@ def bounds(pair: Pair, x: Tensor, *rest: Tensor, k: int = 100, seed: int = 0) ->
     Returns:
         ``(elbo, iwae, structure)``, the first two in nats, ``(n,)``.
     """
-    store = pyro.get_param_store()
-    with scoped_seed(derive(seed, "importance")), store.scope(store.get_state()):
+    with _private_draws(seed):
         structure = pair_structure(pair, x, *rest)
         k = 1 if structure.deterministic_guide else k
         most = min(MAX_ROWS, structure.max_rows or MAX_ROWS)
@@ -111,6 +111,20 @@ def bounds(pair: Pair, x: Tensor, *rest: Tensor, k: int = 100, seed: int = 0) ->
             elbo[start : start + rows] = w.mean(0)
             iwae[start : start + rows] = w.logsumexp(0) - log(k)
     return elbo, iwae, structure
+
+
+@contextmanager
+def _private_draws(seed: int) -> Iterator[None]:
+    """Draws that depend on the seed alone, and parameters that are left as they are."""
+    store = pyro.get_param_store()
+    with scoped_seed(derive(seed, "importance")), store.scope(store.get_state()):
+        yield
+
+
+def structure_of(pair: Pair, x: Tensor, *rest: Tensor) -> PairStructure:
+    """``pair_structure`` without a trace: the random state and Pyro's parameters are as before."""
+    with _private_draws(0):
+        return pair_structure(pair, x, *rest)
 
 
 def mean_score(values: Tensor, kind: Any, unit: str = "nats", **detail: Any) -> Score:

@@ -1,7 +1,7 @@
 """The ranking of models, and the best value of each score.
 
-A likelihood is ranked only if it is exact or a conservative bound, one that understates the model. Estimates of
-likelihoods are never ranked.
+A likelihood is ranked only if it is one of x, and exact or a conservative bound, one that understates the model.
+Estimates of likelihoods are never ranked, nor are likelihoods given y.
 """
 
 from collections.abc import Mapping
@@ -19,6 +19,8 @@ UNRANKED = frozenset({"nearest_neighbour"})  # small values indicate copying, la
 def ranking_value(name: str, score: Mapping[str, Any] | None) -> float:
     """Return a score as a number for which lower is better; ``inf`` if it is not comparable."""
     if score is None or name in UNRANKED or not is_number(score["value"]):
+        return inf
+    if name in COMPARABLE_BOUND and is_conditional(score):
         return inf
     if name in COMPARABLE_BOUND and score["kind"] not in ("exact", COMPARABLE_BOUND[name]):
         return inf
@@ -55,8 +57,8 @@ def group_models(models: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]
     """
     groups: dict[str, list[str]] = {"known": [], "unknown": [], "failed": []}
     for name, model in models.items():
-        kind = model["scores"].get("log_likelihood", {}).get("kind")
-        known = kind in ("exact", "lower_bound", "upper_bound")
+        score = model["scores"].get("log_likelihood", {})
+        known = score.get("kind") in ("exact", "lower_bound", "upper_bound") and not is_conditional(score)
         groups["failed" if model.get("error") else "known" if known else "unknown"].append(name)
 
     def likelihood(name: str) -> float:
@@ -66,6 +68,11 @@ def group_models(models: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]
     groups["known"].sort(key=likelihood)
     groups["unknown"].sort(key=lambda name: [ranking_value(s, models[name]["scores"].get(s)) for s in ("mmd2", "c2st")])
     return groups
+
+
+def is_conditional(score: Mapping[str, Any]) -> bool:
+    """Whether a likelihood is one of x given y, or of a part of x: not comparable with log p(x)."""
+    return "of" in score
 
 
 def is_number(value: Any) -> bool:

@@ -21,6 +21,7 @@ from pathlib import Path
 from threading import RLock
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -28,6 +29,7 @@ from torch import Tensor
 
 from pyrogen.errors import RunError
 from pyrogen.protocols import Stateful
+from pyrogen.training.seen import note_rows, seen_keys
 
 KEEP = 2
 """How many checkpoints a run folder keeps, those written last; the older one is used if the newer is damaged."""
@@ -35,6 +37,7 @@ KEEP = 2
 MANIFEST, WEIGHTS, STATE = "manifest.json", "weights.safetensors", "state.pt"
 
 _NAME = re.compile(r"checkpoint-\d+(-\d+)?")
+_SEEN = "rows seen"  # the entry of what was trained on; no part has a name with a space
 _serial = count()
 # One thread saves at a time, reentrant because a signal handler may save; one process at a time saves in a folder.
 _saving = RLock()
@@ -67,6 +70,8 @@ def save(folder: str | Path, *, t: int, **parts: Stateful) -> Path:
         RunError: if the folder cannot be written; existing checkpoints are unchanged.
     """
     weights, aliases, state = _stored(parts)
+    seen = {part: seen_keys(stateful) for part, stateful in parts.items()}
+    state[_SEEN] = {part: torch.from_numpy(keys.view(np.int64)) for part, keys in seen.items() if keys is not None}
     with _saving:
         return _write(Path(folder), t, weights, aliases, state)
 
@@ -111,6 +116,7 @@ def restore(folder: str | Path, **parts: Stateful) -> int:
         except FileNotFoundError:
             if path.exists():
                 raise  # else a run that goes on has just removed it, and has written a newer one
+    seen = state.pop(_SEEN, {})
     weights |= {name: weights[other] for name, other in manifest["aliases"].items()}
     for part, stateful in parts.items():
         if part not in state:
@@ -120,6 +126,8 @@ def restore(folder: str | Path, **parts: Stateful) -> int:
             stateful.load_state_dict(_join(named, state[part]))
         except (KeyError, RuntimeError) as error:
             raise RunError(f"{path} does not fit this {part}: {error}") from error
+        if part in seen:
+            note_rows(stateful, seen[part].numpy().view(np.uint64), anew=True)
     return int(manifest["t"])
 
 

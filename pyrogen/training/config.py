@@ -51,6 +51,7 @@ class Config(BaseModel):
     drop_constant: Annotated[bool, Field(description="leave constant columns out")] = False
     drop_missing: Annotated[bool, Field(description="leave rows with missing values out")] = False
     size: Annotated[PositiveInt | None, Field(description="resize image files to this height and width")] = None
+    fingerprint: Annotated[str | None, Field(description="of the rows and their split, when training began")] = None
 
     @property
     def read_options(self) -> dict[str, Any]:

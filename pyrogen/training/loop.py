@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterator, Mapping
 import torch
 from torch import Tensor
 
-from pyrogen.data.batches import batches
+from pyrogen.data.batches import as_training_data, batches
+from pyrogen.data.dataset import Split
 from pyrogen.data.loading import Rows
 from pyrogen.data.step_arguments import Batch, explain_dtype_errors, iterate_tensors, select_arguments
 from pyrogen.random import derive, scoped_seed
 from pyrogen.training.device import autocast
 from pyrogen.training.malloc import retain_heap
+from pyrogen.training.seen import known_rows, note_rows
 
 
 def fit(
@@ -38,6 +40,9 @@ def fit(
     streams of that name. What the body of the loop draws changes nothing, and a run continued with
     ``start`` is bit-identical, on one machine, to an uninterrupted run. The global random state is as the body left
     it.
+
+    The rows are noted for the step and its networks, and ``evaluate`` refuses to report their score on test rows
+    among them.
 
     Args:
         step: ``step(*batch) -> {name: scalar}``. If it has an attribute ``takes``, as ``SVI`` has, it receives no more
@@ -61,13 +66,15 @@ def fit(
         ConfigError: at the first step, if its weights have another floating dtype than the data.
     """
     retain_heap()
-    source = batches(data, batch_size, seed, start, device, workers)
-    return _steps(step, source, steps, seed, start, precision)
+    rows = as_training_data(data)
+    source = batches(rows, batch_size, seed, start, device, workers)
+    return _steps(step, source, known_rows(rows), steps, seed, start, precision)
 
 
 def _steps(
     step: Callable[..., Mapping[str, Tensor]],
     source: Iterator[Batch],
+    rows: Split | None,
     steps: int,
     seed: int,
     start: int,
@@ -78,6 +85,8 @@ def _steps(
         device = next((part.device for part in iterate_tensors(batch)), torch.device("cpu"))
         with scoped_seed(derive(seed, "step", t)), autocast(precision, device), explain_dtype_errors(step, batch):
             logs = step(*batch)
+        if t == start + 1 and rows is not None:  # the first step has made what networks there are
+            note_rows(step, rows)
         yield t, logs
 
 

@@ -79,6 +79,16 @@ class Run(Generic[C]):
             raise RunError(f"{path} is not a run folder: {CONFIG} is missing")
         return Run(path, schema.read(path / CONFIG))
 
+    def note_fingerprint(self, fingerprint: str) -> None:
+        """Write the fingerprint of the data into the configuration, unless it has one.
+
+        Raises:
+            RunError: if the folder cannot be written.
+        """
+        if self.config.fingerprint is None:
+            self.config = self.config.model_copy(update={"fingerprint": fingerprint})
+            write_whole(self.path / CONFIG, self.config.to_toml().encode())
+
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Lock the folder for this process; the system releases the lock however the process ends.

@@ -9,6 +9,7 @@ from torch import nn
 import pyrogen.training.checkpoint as checkpoint
 from pyrogen.data.checks import check_batch_size
 from pyrogen.data.dataset import Dataset
+from pyrogen.data.fingerprint import fingerprint
 from pyrogen.data.step_arguments import select_arguments
 from pyrogen.errors import DataWarning
 from pyrogen.random import derive, scoped_seed
@@ -22,6 +23,7 @@ from pyrogen.training.diagnostics import DiagnosticMonitor
 from pyrogen.training.loop import fit
 from pyrogen.training.metric_averager import MetricAverager, check_weights
 from pyrogen.training.run import Run
+from pyrogen.training.seen import note_rows, noted_rows
 from pyrogen.training.signals import Interrupted, graceful_shutdown
 
 LOGS, CHECKPOINTS, PICTURES, CURVES = 200, 20, 10, 4
@@ -95,7 +97,9 @@ def train(run: Run[RunConfig], watch: Watcher | None = None, setup: TrainingSetu
     weights, averager, monitor = _selection(setup), MetricAverager(), DiagnosticMonitor(setup.step)
     parts: dict[str, Any] = {"model": setup.model, "step": setup.step, "kept": weights, "window": averager}
     with run.lock(), graceful_shutdown() as signals:
+        run.note_fingerprint(fingerprint(setup.data))
         start = checkpoint.restore(run.path, **parts) if checkpoint.found(run.path) else 0
+        _note_rows(weights, setup)
         run.rewind(start)
         every = max(steps // LOGS, 1)
         for t, logs in fit(
@@ -138,7 +142,14 @@ def trained_model(run: Run[RunConfig]) -> Trained:
     setup = build(run.config)
     weights = _selection(setup)
     t = checkpoint.restore(run.path, kept=weights)
+    _note_rows(weights, setup)
     return Trained(weights.module, setup.data, run, t)
+
+
+def _note_rows(weights: Any, setup: TrainingSetup) -> None:
+    """Note what the kept weights, a copy of the trained ones, were trained on, unless a checkpoint has told."""
+    if not noted_rows(weights):
+        note_rows(weights, setup.data.train)
 
 
 def _check_batch(config: RunConfig, data: Dataset) -> None:

@@ -160,8 +160,13 @@ def test_other_data_are_evaluated_in_the_space_of_the_run(call: Call, table: Pat
     assert call("train", "gaussian", "--data", table, "--out", "run", *SMALL, *OPTIONS)[0] == 0
     lines = table.read_text().splitlines()
     (tmp_path / "other.csv").write_text("\n".join([lines[0], *lines[11:51]]))
+    status, error = call("evaluate", "run", "--data", "other.csv")
+    assert status == 2
+    assert "the model was trained on 4 of the 4 test rows of 'other.csv'" in error
+    new = [f"{float(a) + 1:.5f},{rest}" for a, _, rest in (line.partition(",") for line in lines[11:51])]
+    (tmp_path / "other.csv").write_text("\n".join([lines[0], *new]))
     assert call("evaluate", "run", "--data", "other.csv")[0] == 0
-    (tmp_path / "other.csv").write_text("\n".join([lines[0].replace("b", "w", 1), *lines[11:51]]))
+    (tmp_path / "other.csv").write_text("\n".join([lines[0].replace("b", "w", 1), *new]))
     status, error = call("evaluate", "run", "--data", "other.csv")
     assert status == 2
     assert "expected a column 'b', as in the training data" in error
