@@ -41,8 +41,8 @@ def compare(
             its runs can be continued, sampled and evaluated later.
         own: trained models or ``SVI`` steps by name; they are evaluated without training.
         show: the progress display of each training run.
-        settings: as for ``prepare``: ``out``, ``steps``, ``batch_size``, ``seeds``, ``seed``, ``data_root``,
-            ``device``, ``target``, ``categorical``, ``drop_constant``, ``drop_missing``, ``size``.
+        settings: as for ``prepare``: ``out``, ``steps``, ``batch_size``, ``seeds``, ``features``, ``seed``,
+            ``data_root``, ``device``, ``target``, ``categorical``, ``drop_constant``, ``drop_missing``, ``size``.
 
     Returns:
         The scorecard, as in ``scores.json``, and ``folder``, the folder of ``scores.json`` and ``report.html``.
@@ -70,7 +70,7 @@ def run_comparison(
     with run.lock():
         # Own models first, so that an error in one is raised before any training.
         for name, model in (own or {}).items():
-            results.add_own(name, model, sets[config.seed], config.seed)
+            results.add_own(name, model, sets[config.seed], config.seed, config.spaces(sets[config.seed]))
         for name in config.models:
             results.train(run, name, sets, show or (lambda title, steps: nullcontext()))
         return _write(run, results, sets[config.seed])
@@ -85,10 +85,10 @@ class _Results:
         self.curves: dict[str, list[dict[str, float]]] = {}
         self.options: dict[str, Any] = {}
 
-    def add_own(self, name: str, model: Any, data: Dataset, seed: int) -> None:
+    def add_own(self, name: str, model: Any, data: Dataset, seed: int, spaces: Sequence[str]) -> None:
         """Evaluate a user's trained model."""
         data = data.to(device_of(model))
-        scored = aggregate_seeds([score_model(model, data, seed)])
+        scored = aggregate_seeds([score_model(model, data, seed, spaces)])
         self.entries[name] = {"family": family(model), "about": "user's own model"} | scored
         self.shown[name] = pictures(model, data, picture_size(data), seed)
 
@@ -108,7 +108,9 @@ class _Results:
                     continue
             rows = sub.metrics()
             seconds = float(rows[-1]["seconds"]) if rows else 0.0
-            results.append(score_model(trained.model, trained.data, seed) | {"train_seconds": seconds})
+            results.append(
+                score_model(trained.model, trained.data, seed, config.spaces(trained.data)) | {"train_seconds": seconds}
+            )
             if isinstance(trained.model, Sampler):
                 n = picture_size(trained.data)
                 self.shown.setdefault(name, pictures(trained.model, trained.data, n, seed))
@@ -126,7 +128,7 @@ def _write(run: Run[ComparisonConfig], results: _Results, data: Dataset) -> dict
         "split": {part: len(getattr(data, part)) for part in ("train", "valid", "test")},
         "budget": {"steps": config.steps, "batch_size": config.batch_size, "seeds": list(config.all_seeds)},
         "models": results.entries,
-        "anchors": anchors(data, config.seed),
+        "anchors": anchors(data, config.seed, config.spaces(data)),
     }
     write_whole(run.path / "scores.json", json.dumps(card, indent=1).encode())
     real = real_pictures(data, picture_size(data))

@@ -14,13 +14,16 @@ from pyrogen.measure.evaluate import evaluate
 from pyrogen.measure.evaluate_run import evaluate_run
 from pyrogen.measure.features import Classifier, feature_scores, get_classifier
 from pyrogen.measure.fid import density_coverage, fid, inception_score, kid, precision_recall
+from pyrogen.measure.fld import fld
 from pyrogen.measure.kde import kde_score
 from pyrogen.measure.mmd import mmd2
+from pyrogen.measure.ndb import Bins, ndb
 from pyrogen.measure.reconstruction import reconstruction_score
 from pyrogen.measure.samples import in_chunks, sample_scores
 from pyrogen.measure.verdict.neighbours import nearest_neighbour
 
 __all__ = [
+    "Bins",
     "Classifier",
     "CriticBudget",
     "c2st",
@@ -29,6 +32,7 @@ __all__ = [
     "evaluate_run",
     "feature_scores",
     "fid",
+    "fld",
     "get_classifier",
     "in_chunks",
     "inception_score",
@@ -39,6 +43,7 @@ __all__ = [
     "mmd2",
     "mode_count_scores",
     "mode_scores",
+    "ndb",
     "nearest_neighbour",
     "precision_recall",
     "reconstruction_score",
