@@ -15,6 +15,8 @@ from pyrogen.random import random_rows
 
 ITERATIONS, TOLERANCE = 50, 1e-4
 """The most steps of EM, and the gain in nats per dimension below which it ends."""
+PAIRS, LEAST_NEAREST, ROWS = 4_000_000, 64, 2000
+"""Of more pairs of training data and Gaussians, EM sees the nearest Gaussians of each datum, at least 64 of them."""
 FLOOR = 1e-6
 """The least variance of a Gaussian, relative to that of the features: copies of training data would have 0."""
 BACKGROUND = 0.9
@@ -39,8 +41,12 @@ def fld(samples: Tensor, train: Tensor, test: Tensor, seed: int = 0) -> Score:
     data, so that the gap of new data is slightly negative too: the detail ``gap_floor`` is the gap of the half of which
     C is computed.
 
-    Variances are fitted by EM in place of the authors' gradient steps, and are at least 1e-6. C depends on the number
-    of Gaussians, so of more samples than half the training data as many are taken at random.
+    Variances are fitted by EM in place of the authors' gradient steps, and are at least 1e-6; of more than 4 million
+    pairs of data and Gaussians, by the nearest Gaussians of each datum. C depends on the number of Gaussians, so of
+    more samples than half the training data as many are taken at random.
+
+    Samples narrower than the data are not always penalised, and can have values below 0: of data from one Gaussian, a
+    wide Gaussian at the mean is the best. A lost mode is.
 
     Args:
         samples: features, ``(m, d)``.
@@ -79,37 +85,50 @@ def fld(samples: Tensor, train: Tensor, test: Tensor, seed: int = 0) -> Score:
 def _fit(centres: Tensor, x: Tensor) -> Tensor:
     """The variances σ_j² of Gaussians at ``centres``, ``(m,)``, by maximum likelihood of x, beside the background."""
     m, d = centres.shape
-    far = BACKGROUND**2 * (x - x.mean(0)).square().sum(1)
-    square = torch.cat([_square_distances(x, centres), far[:, None]], 1).float()
-    log_weight = torch.full((m + 1,), -log(m))
+    # Each row's squared distances to its centres and, last, to the background, whose index is m.
+    square, index, nearest = _nearest_centres(x, centres)
+    far = BACKGROUND**2 * (x - x.mean(0)).square().sum(1).float()
+    square = torch.cat([square, far[:, None]], 1)
+    index = torch.cat([index, index.new_full((len(x), 1), m)], 1)
+    log_weight = torch.full((m + 1,), -log(m), device=x.device)
     log_weight[m] = 0.0
-    variance = square.min(0).values / d
-    variance[m] = far.mean() / d
-    variance = variance.clamp_min(FLOOR)
+    variance = (torch.cat([nearest, far.mean()[None]]) / d).clamp_min(FLOOR)
     before = -torch.inf
     for _ in range(ITERATIONS):
-        total, weighted, value = torch.zeros(m + 1), torch.zeros(m + 1), 0.0
-        for part in square.split(max(1, 2**22 // m)):
-            log_joint = _log_normal(part, variance, d) + log_weight
+        total, weighted, value = torch.zeros_like(variance), torch.zeros_like(variance), 0.0
+        for part, at in zip(square.split(ROWS), index.split(ROWS), strict=True):
+            log_joint = _log_normal(part, variance[at], d) + log_weight[at]
             log_p = log_joint.logsumexp(1, keepdim=True)
-            share = (log_joint - log_p).exp()
-            total += share.sum(0)
-            weighted += (share * part).sum(0)
+            share = (log_joint - log_p).exp_()
+            total.index_add_(0, at.flatten(), share.flatten())
+            weighted.index_add_(0, at.flatten(), (share * part).flatten())
             value += float(log_p.double().sum())
         # A centre that explains no datum keeps the variance of its nearest one.
         fitted = weighted / (d * total.clamp_min(1e-30))
         variance = torch.where(total > 1e-12, fitted, variance).clamp_min(FLOOR)
-        gain, before = (value / (len(x) * d)) - before, value / (len(x) * d)
+        gain, before = value / (len(x) * d) - before, value / (len(x) * d)
         if gain < TOLERANCE:
             break
     return variance[:m].double()
 
 
+def _nearest_centres(x: Tensor, centres: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Each row's squared distances to its nearest centres and their indices, and each centre's to its nearest row."""
+    k = min(len(centres), max(LEAST_NEAREST, PAIRS // len(x)))
+    squares, indices, nearest = [], [], torch.full((len(centres),), torch.inf, device=x.device)
+    for part in x.split(ROWS):
+        square = _square_distances(part, centres).float()
+        nearest = torch.minimum(nearest, square.min(0).values)
+        values, index = square.topk(k, 1, largest=False, sorted=False)
+        squares.append(values)
+        indices.append(index)
+    return torch.cat(squares), torch.cat(indices), nearest
+
+
 def _log_density(x: Tensor, centres: Tensor, variance: Tensor) -> Tensor:
     """``log 1/m Σ_j N(x; s_j, σ_j² I)``, ``(n,)``."""
     m, d = centres.shape
-    parts = x.split(max(1, 2**22 // m))
-    squares = (_square_distances(part, centres) for part in parts)
+    squares = (_square_distances(part, centres) for part in x.split(ROWS))
     return torch.cat([_log_normal(square, variance, d).logsumexp(1) - log(m) for square in squares])
 
 
