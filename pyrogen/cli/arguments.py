@@ -53,6 +53,14 @@ Size = Annotated[
     int | None,
     typer.Option("--size", metavar="N", help="Resize image files to N x N pixels, cropping the longer side."),
 ]
+Features = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--features",
+        metavar="SPACE",
+        help="Feature space in which samples are compared: values, classifier or inception; repeatable.",
+    ),
+]
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Run folder, created by `pyrogen train`.")]
 Seed = Annotated[int, typer.Option("--seed", help=f"{SEED_HELP}.")]
 Device = Annotated[str, typer.Option("--device", help=DEVICE_HELP)]

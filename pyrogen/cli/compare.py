@@ -13,6 +13,7 @@ from pyrogen.cli.arguments import (
     Device,
     DropConstant,
     DropMissing,
+    Features,
     Json,
     Root,
     Seed,
@@ -52,13 +53,14 @@ def compare(
     drop_constant: DropConstant = None,
     drop_missing: DropMissing = None,
     size: Size = None,
+    features: Features = None,
     as_json: Json = False,
 ) -> None:
     """Train several models with the same budget and split, and write report.html and scores.json."""
     from pyrogen.comparison.config import prepare
 
     given = given_options(steps=steps, batch_size=batch_size, target=target, categorical=categorical or None, size=size)
-    given |= given_options(drop_constant=drop_constant, drop_missing=drop_missing)
+    given |= given_options(drop_constant=drop_constant, drop_missing=drop_missing, features=features or None)
     run = prepare(models or None, data, out=out, data_root=data_root, seeds=seeds, seed=seed, device=device, **given)
     run_and_show(run, as_json)
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pyrogen.cli.arguments import Folder, Json, Root, Seed, data_names
+from pyrogen.cli.arguments import Features, Folder, Json, Root, Seed, data_names
 from pyrogen.cli.tables import score_table, show
 from pyrogen.files import write_whole
 
@@ -19,13 +19,14 @@ def evaluate(
     data_root: Root = None,
     k: Annotated[int, typer.Option("--k", min=1, help="Importance samples per datum.")] = 100,
     seed: Seed = 0,
+    features: Features = None,
     as_json: Json = False,
 ) -> None:
     """Evaluate a trained model on test data and write scores.json."""
     from pyrogen.measure.evaluate_run import evaluate_run
     from pyrogen.training.run import Run
 
-    result = evaluate_run(Run.open(folder), data, data_root=data_root, k=k, seed=seed)
+    result = evaluate_run(Run.open(folder), data, data_root=data_root, k=k, seed=seed, spaces=features or ())
     write_whole(folder / "scores.json", json.dumps(result, indent=1).encode())
     if as_json:
         print(json.dumps(result))

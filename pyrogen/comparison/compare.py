@@ -46,8 +46,8 @@ def compare(
             seed. With several seeds, a model of each split in their order: ``{"mine": [model0, model1]}``; one model
             for all where no split has test data that it was trained on.
         show: the progress display of each training run.
-        settings: as for ``prepare``: ``out``, ``steps``, ``batch_size``, ``seeds``, ``seed``, ``data_root``,
-            ``device``, ``target``, ``categorical``, ``drop_constant``, ``drop_missing``, ``size``.
+        settings: as for ``prepare``: ``out``, ``steps``, ``batch_size``, ``seeds``, ``features``, ``seed``,
+            ``data_root``, ``device``, ``target``, ``categorical``, ``drop_constant``, ``drop_missing``, ``size``.
 
     Returns:
         The scorecard, as in ``scores.json``, and ``folder``, the folder of ``scores.json`` and ``report.html``.
@@ -75,7 +75,7 @@ def run_comparison(run: Run[ComparisonConfig], *, own: Own | None = None, show: 
         run.note_fingerprint(fingerprint(sets[config.seed]))
         # Own models first, so that an error in one is raised before any training.
         for name, model in (own or {}).items():
-            results.add_own(name, model, sets)
+            results.add_own(name, model, sets, config)
         for name in config.models:
             results.train(run, name, sets, show or (lambda title, steps: nullcontext()))
         return _write(run, results, sets)
@@ -90,7 +90,7 @@ class _Results:
         self.curves: dict[str, list[dict[str, float]]] = {}
         self.options: dict[str, Any] = {}
 
-    def add_own(self, name: str, own: Any, sets: Mapping[int, Dataset]) -> None:
+    def add_own(self, name: str, own: Any, sets: Mapping[int, Dataset], config: ComparisonConfig) -> None:
         """Evaluate a user's trained model, or one for each seed, on the test data of every seed."""
         n = len(sets)
         models = own if isinstance(own, list | tuple) else [own] * n
@@ -100,7 +100,7 @@ class _Results:
         for (seed, data), model in zip(sets.items(), models, strict=True):
             moved = data.to(device_of(model))
             try:
-                results.append(score_model(model, moved, seed))
+                results.append(score_model(model, moved, seed, config.spaces(data)))
             except DataError as error:
                 each = "" if n == 1 else f"; own={{{name!r}: […]}} takes a model for each seed"
                 raise DataError(f"own model {name!r}, seed {seed}: {error}{each}") from error
@@ -124,7 +124,9 @@ class _Results:
                     continue
             rows = sub.metrics()
             seconds = float(rows[-1]["seconds"]) if rows else 0.0
-            results.append(score_model(trained.model, trained.data, seed) | {"train_seconds": seconds})
+            results.append(
+                score_model(trained.model, trained.data, seed, config.spaces(trained.data)) | {"train_seconds": seconds}
+            )
             if isinstance(trained.model, Sampler):
                 n = picture_size(trained.data)
                 self.shown.setdefault(name, pictures(trained.model, trained.data, n, seed))
@@ -142,7 +144,7 @@ def _write(run: Run[ComparisonConfig], results: _Results, sets: Mapping[int, Dat
         "split": {part: len(getattr(data, part)) for part in ("train", "valid", "test")},
         "budget": {"steps": config.steps, "batch_size": config.batch_size, "seeds": list(config.all_seeds)},
         "models": results.entries,
-        "anchors": anchors(sets),
+        "anchors": anchors(sets, config.spaces(data)),
     }
     write_whole(run.path / "scores.json", json.dumps(card, indent=1).encode())
     real = real_pictures(data, picture_size(data))

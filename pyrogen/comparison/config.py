@@ -6,8 +6,10 @@ from typing import Annotated, Any
 
 from pydantic import Field, PositiveInt
 
+from pyrogen.data.dataset import Dataset
 from pyrogen.data.loading import load
 from pyrogen.data.sources.snapshot import snapshot
+from pyrogen.measure.features import check_spaces, default_spaces
 from pyrogen.training.config import Config, RunConfig, configure
 from pyrogen.training.run import Run, free_path
 from pyrogen.training.trainer import build
@@ -26,6 +28,8 @@ class ComparisonConfig(Config):
         batch_size: rows per batch.
         seeds: number of training runs per model, each with another seed and its split of the data.
         own: names of the user's own trained models.
+        features: names of feature spaces in which samples are compared with the data; by default ``values``, and
+            ``classifier`` for labelled images.
     """
 
     models: Annotated[tuple[str, ...], Field(description="names of models")] = DEFAULT_MODELS
@@ -33,12 +37,17 @@ class ComparisonConfig(Config):
     batch_size: Annotated[PositiveInt, Field(description="rows per batch")] = 128
     seeds: Annotated[PositiveInt, Field(description="training runs per model")] = 1
     own: Annotated[tuple[str, ...], Field(description="names of the user's own models")] = ()
+    features: Annotated[tuple[str, ...] | None, Field(description="names of feature spaces")] = None
 
     def run_config(self, name: str, seed: int) -> RunConfig:
         """The configuration of one training run."""
         options = {"steps": self.steps, "batch_size": self.batch_size}
         settings = {"data_root": self.data_root, "seed": seed, "device": self.device, **self.read_options}
         return configure(name, self.data, **settings, options=options)
+
+    def spaces(self, data: Dataset) -> tuple[str, ...]:
+        """The feature spaces in which samples are compared with ``data``."""
+        return default_spaces(data) if self.features is None else self.features
 
     @property
     def all_seeds(self) -> range:
@@ -62,9 +71,9 @@ def prepare(
         out: the folder for ``report.html``, ``scores.json`` and the run folders of the models; by default an unused
             name under ``runs``.
         own: the names of the trained models that are passed to ``run_comparison``.
-        settings: the other fields of ``ComparisonConfig``: ``steps``, ``batch_size``, ``seeds``, ``seed``,
-            ``data_root``, ``device``, and the options of reading ``target``, ``categorical``, ``drop_constant``,
-            ``drop_missing`` and ``size``.
+        settings: the other fields of ``ComparisonConfig``: ``steps``, ``batch_size``, ``seeds``, ``features``,
+            ``seed``, ``data_root``, ``device``, and the options of reading ``target``, ``categorical``,
+            ``drop_constant``, ``drop_missing`` and ``size``.
 
     Raises:
         UserError: if a setting, a model or the data are invalid.
@@ -81,6 +90,7 @@ def prepare(
     loaded = load(source, config.data_root, config.seed, **config.read_options)
     if settings.get("batch_size") is None:
         config = config.model_copy(update={"batch_size": min(config.batch_size, len(loaded.train))})
+    check_spaces(config.spaces(loaded), loaded)
     for name in config.models:
         build(config.run_config(name, config.seed), loaded)  # raise errors of any model before training
     default = Path("runs") / f"compare-{Path(config.data).stem}"

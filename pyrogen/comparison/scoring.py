@@ -1,6 +1,7 @@
 """The scores of one model in a comparison, and their mean over seeds."""
 
 import time
+from collections.abc import Sequence
 from statistics import mean, stdev
 from typing import Any
 
@@ -21,7 +22,7 @@ def family(model: Any) -> Family:
     return "implicit" if isinstance(model, Sampler) else "reconstruction"
 
 
-def score_model(model: Any, data: Dataset, seed: int) -> dict[str, Any]:
+def score_model(model: Any, data: Dataset, seed: int, spaces: Sequence[str] = ()) -> dict[str, Any]:
     """The scores of a model, the time to draw 1,000 samples in seconds, and its number of parameters."""
     seconds = None
     if isinstance(model, Sampler):
@@ -29,7 +30,7 @@ def score_model(model: Any, data: Dataset, seed: int) -> dict[str, Any]:
         draw_samples(model, data, 1000, seed)
         seconds = round(time.perf_counter() - began, 4)
     return {
-        "scores": {name: score.as_dict() for name, score in evaluate(model, data, seed=seed).items()},
+        "scores": {name: score.as_dict() for name, score in evaluate(model, data, seed=seed, spaces=spaces).items()},
         "sample_seconds": seconds,
         "parameters": parameter_count(model),
     }

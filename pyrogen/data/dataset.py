@@ -135,8 +135,12 @@ class Dataset:
         """Return the data set on another device."""
         return replace(self, train=self.train.to(device), valid=self.valid.to(device), test=self.test.to(device))
 
-    def with_side_information(self, side_fn: Side) -> Self:
-        """Return the data set with ``side_fn(x, y)`` in place of the labels, e.g. a partly observed image."""
+    def with_side_information(self, side_fn: Side | None) -> Self:
+        """Return the data set with ``side_fn(x, y)`` in place of the labels, e.g. a partly observed image.
+
+        Args:
+            side_fn: computes side information from data and labels; ``None`` for the labels themselves.
+        """
         splits = {name: replace(getattr(self, name), side_fn=side_fn) for name in ("train", "valid", "test")}
         return replace(self, **splits)
 

@@ -13,6 +13,8 @@ from pyrogen.measure.divergence import (
 from pyrogen.measure.evaluate import evaluate
 from pyrogen.measure.evaluate_run import evaluate_run
 from pyrogen.measure.features import Classifier, feature_scores, get_classifier
+from pyrogen.measure.features.fld import fld
+from pyrogen.measure.features.ndb import Bins, ndb
 from pyrogen.measure.fid import density_coverage, fid, inception_score, kid, precision_recall
 from pyrogen.measure.kde import kde_score
 from pyrogen.measure.mmd import mmd2
@@ -21,6 +23,7 @@ from pyrogen.measure.samples import in_chunks, sample_scores
 from pyrogen.measure.verdict import Judge, Test, Verdict, judge_samples, nearest_neighbour
 
 __all__ = [
+    "Bins",
     "Classifier",
     "CriticBudget",
     "Judge",
@@ -32,6 +35,7 @@ __all__ = [
     "evaluate_run",
     "feature_scores",
     "fid",
+    "fld",
     "get_classifier",
     "in_chunks",
     "inception_score",
@@ -43,6 +47,7 @@ __all__ = [
     "mmd2",
     "mode_count_scores",
     "mode_scores",
+    "ndb",
     "nearest_neighbour",
     "precision_recall",
     "reconstruction_score",

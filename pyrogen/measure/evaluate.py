@@ -1,5 +1,6 @@
 """Evaluate a model by every measure that its methods support."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +15,7 @@ from pyrogen.data.space import Space
 from pyrogen.data.step_arguments import explain_dtype_errors
 from pyrogen.errors import ConfigError, DataError
 from pyrogen.measure.conditional import GIVEN_PART, conditional_target
+from pyrogen.measure.features import FeatureSpace, check_spaces
 from pyrogen.measure.held_out import check_held_out, count_seen
 from pyrogen.measure.kde import kde_score
 from pyrogen.measure.likelihood import density_scores, in_user_units, mean_score, pair_scores, structure_of
@@ -29,7 +31,9 @@ KDE_SAMPLES = 10_000
 """The number of samples of a kernel-density estimate."""
 
 
-def evaluate(model: Any, data: Source, *, k: int = 100, seed: int = 0) -> dict[str, Score]:
+def evaluate(
+    model: Any, data: Source, *, k: int = 100, seed: int = 0, spaces: Sequence[FeatureSpace] = ()
+) -> dict[str, Score]:
     """Compute every score that ``model`` supports on ``data``; the model is not changed.
 
     A density has an exact log-likelihood. A Pyro pair has an exact one if it has no latent variables, else the ELBO and
@@ -46,27 +50,29 @@ def evaluate(model: Any, data: Source, *, k: int = 100, seed: int = 0) -> dict[s
             likelihood is that of model coordinates.
         k: the number of importance samples per datum.
         seed: the seed of all random draws.
+        spaces: feature spaces in which samples are compared with the data of a ``Dataset``, as for ``feature_scores``.
 
     Returns:
         The scores by name.
 
     Raises:
         DataError: if the model was trained on test rows of the data set.
-        ConfigError: if the model has none of a likelihood, ``sample`` and ``reconstruct``, or has a mass function where
-            the data set has densities (or the reverse).
+        ConfigError: for a space that the data do not have, or if the model has none of a likelihood, ``sample`` and
+            ``reconstruct``, or has a mass function where the data set has densities (or the reverse).
     """
     data = as_data(data)
     if not isinstance(data, Dataset | Split):
         raise DataError(f"expected a data set, a split, a path, a table, tensors or arrays; got a {title(data)}")
     if isinstance(data, Dataset):
         check_held_out(model, data)
+        check_spaces(spaces, data)
     test = (data.test if isinstance(data, Dataset) else data).tensors(seed)
     with torch.no_grad(), eval_mode(model), explain_dtype_errors(model, test):
         scores = likelihood_scores(model, data, k=k, seed=seed)
         if isinstance(model, Reconstructing):
             scores["reconstruction"] = reconstruction_score(drop_extra_args(model.reconstruct), *test[:2])
         if isinstance(data, Dataset) and isinstance(model, Sampler):
-            scores |= sample_scores(draw_samples(model, data, N_SAMPLES, seed), data, seed)
+            scores |= sample_scores(draw_samples(model, data, N_SAMPLES, seed), data, seed, spaces)
     seen = count_seen(model, data) / len(data) if isinstance(data, Split) else 0
     if seen:
         scores = {name: replace(s, detail={**s.detail, "seen_in_training": seen}) for name, s in scores.items()}

@@ -1,5 +1,6 @@
 """Evaluate the model of a run folder."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from pyrogen.data.datasets import names
@@ -14,7 +15,13 @@ from pyrogen.training.trainer import trained_model
 
 
 def evaluate_run(
-    run: Run[RunConfig], data: str | None = None, *, data_root: str | None = None, k: int = 100, seed: int = 0
+    run: Run[RunConfig],
+    data: str | None = None,
+    *,
+    data_root: str | None = None,
+    k: int = 100,
+    seed: int = 0,
+    spaces: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Measure the model of a run, in the form of ``evaluate --json``.
 
@@ -24,6 +31,7 @@ def evaluate_run(
         data_root: where named data sets are kept, in place of the run's own folder.
         k: importance samples for each datum.
         seed: of every random draw.
+        spaces: names of feature spaces in which samples are compared with the data.
 
     Raises:
         ConfigError: if the other data set has another shape or space.
@@ -43,7 +51,7 @@ def evaluate_run(
             )
         side_fn = dataset.test.side_fn
         dataset = (other.with_side_information(side_fn) if side_fn else other).to(pick_device(run.config.device))
-    scores = evaluate(trained.model, dataset, k=k, seed=seed)
+    scores = evaluate(trained.model, dataset, k=k, seed=seed, spaces=spaces)
     return {
         "model": run.config.model,
         "data": dataset.name,

@@ -10,6 +10,7 @@ from pyrogen.data.dataset import Dataset
 from pyrogen.errors import ConfigError
 from pyrogen.measure.c2st import c2st
 from pyrogen.measure.coverage import mode_scores
+from pyrogen.measure.features import FeatureSpace, space_scores
 from pyrogen.measure.mmd import mmd2
 from pyrogen.measure.verdict.neighbours import nearest_neighbour
 from pyrogen.nn.eval_mode import eval_mode
@@ -23,16 +24,19 @@ MIN_TEST_ROWS = 20
 """The fewest test data for two-sample tests; with fewer they have no power and are left out."""
 
 
-def sample_scores(samples: Tensor, data: Dataset, seed: int = 0) -> dict[str, Score]:
+def sample_scores(
+    samples: Tensor, data: Dataset, seed: int = 0, spaces: Sequence[FeatureSpace] = ()
+) -> dict[str, Score]:
     """Compare samples with at most as many random test data, as images in [0, 1] or as standardised vectors.
 
     Args:
         samples: ``(n, *shape)`` in model coordinates.
         data: the data set.
         seed: the seed of the tests.
+        spaces: feature spaces in which ``feature_scores`` are computed as well.
 
     Returns:
-        ``nearest_neighbour``, two-sample tests, and mode coverage if the modes are known.
+        ``nearest_neighbour``, two-sample tests, scores in feature spaces, and mode coverage if the modes are known.
 
     Raises:
         ConfigError: if a sample is not finite.
@@ -47,6 +51,7 @@ def sample_scores(samples: Tensor, data: Dataset, seed: int = 0) -> dict[str, Sc
     scores = {"nearest_neighbour": nearest_neighbour(images, train, test)}
     if min(len(images), len(test)) >= MIN_TEST_ROWS:
         scores = {"mmd2": mmd2(images, test, seed=seed), "c2st": c2st(images, test, seed=seed)} | scores
+        scores |= space_scores(samples, data, spaces, seed)
     truth: Any = data.truth
     if truth is not None and truth.modes is not None:
         scores |= mode_scores(data.space.to_user(samples), truth.modes, truth.std)
@@ -94,10 +99,19 @@ def in_chunks(
     return torch.cat(parts)
 
 
-def reference_scores(data: Dataset, seed: int = 0) -> dict[str, Score]:
-    """Score training data in place of samples: the best scores that a model can reach without copying."""
+def reference_scores(data: Dataset, seed: int = 0, spaces: Sequence[FeatureSpace] = ()) -> dict[str, Score]:
+    """Score training data in place of samples: the best scores that a model can reach without copying.
+
+    What compares samples with the training data, ``nearest_neighbour`` and the scores in feature spaces, is that of
+    test data. ``fld`` is left out: its value for real data is 0 by definition.
+    """
     x, *_ = data.train.tensors(seed)
     scores = sample_scores(random_rows(x, N_SAMPLES, seed, "anchor"), data, seed)
-    test = data.space.to_comparable(data.test.tensors(seed)[0])
+    held_out = data.test.tensors(seed)[0]
+    test = data.space.to_comparable(held_out)
     scores["nearest_neighbour"] = nearest_neighbour(test, data.space.to_comparable(x), test)
+    if len(test) >= MIN_TEST_ROWS:
+        rows = random_rows(held_out, N_SAMPLES, seed, "features")
+        of_test = space_scores(rows, data, spaces, seed)
+        scores |= {name: score for name, score in of_test.items() if name.split("@")[0] != "fld"}
     return scores

@@ -58,6 +58,24 @@ def test_a_data_set_with_further_tensors(bars, tmp_path):
     assert features.get_classifier(weighted, tmp_path, steps=20).accuracy > 0.95
 
 
+def test_labels_train_it_and_test_rows_do_not(bars, tmp_path):
+    first = features.get_classifier(bars, tmp_path, steps=20)
+    images = bars.test.x[:50]
+    other_test = replace(bars, test=replace(bars.test, x=1 - bars.test.x))
+    assert torch.equal(features.get_classifier(other_test, tmp_path / "other", steps=20)(images)[0], first(images)[0])
+    partial = bars.with_side_information(lambda x, y: x)
+    assert torch.equal(features.get_classifier(partial, tmp_path, steps=20)(images)[0], first(images)[0])
+    relabelled = replace(bars, train=replace(bars.train, y=bars.train.y.roll(1)))
+    assert not torch.equal(features.get_classifier(relabelled, tmp_path, steps=20)(images)[0], first(images)[0])
+    assert len(list(tmp_path.glob("*.safetensors"))) == 2
+
+
+def test_it_is_trained_within_evaluation_and_without_a_writable_cache(bars, tmp_path):
+    (tmp_path / "file").touch()
+    with torch.no_grad():
+        assert features.get_classifier(bars, tmp_path / "file", steps=20).accuracy > 0.95
+
+
 def test_by_default_it_is_kept_in_the_cache_of_the_user(bars, tmp_path, monkeypatch):
     monkeypatch.setattr(features, "_train", lambda *_: None)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -83,7 +101,8 @@ def test_labelled_images_of_any_size(tmp_path):
 def test_feature_scores_with_those_of_test_data(bars, tmp_path):
     classifier = features.get_classifier(bars, tmp_path, steps=20)
     copies = feature_scores(bars.test.x, bars, classifier)
-    assert copies.keys() == {"fid", "kid", "inception_score", "precision", "recall"}
+    names = {"fid", "kid", "inception_score", "precision", "recall", "density", "coverage", "fld"}
+    assert copies.keys() == names
     assert copies["fid"].value == pytest.approx(0, abs=1e-4)
     assert copies["fid"].detail["test"] == copies["fid"].value
     assert copies["inception_score"].detail["ratio"] == pytest.approx(1)

@@ -1,6 +1,18 @@
 """Feature spaces in which samples are scored."""
 
 from pyrogen.measure.features.classifier import Classifier, LeNet, get_classifier
-from pyrogen.measure.features.scores import feature_scores
+from pyrogen.measure.features.inception import Inception
+from pyrogen.measure.features.scores import feature_scores, space_scores
+from pyrogen.measure.features.spaces import FeatureSpace, check_spaces, default_spaces
 
-__all__ = ["Classifier", "LeNet", "feature_scores", "get_classifier"]
+__all__ = [
+    "Classifier",
+    "FeatureSpace",
+    "Inception",
+    "LeNet",
+    "check_spaces",
+    "default_spaces",
+    "feature_scores",
+    "get_classifier",
+    "space_scores",
+]
