@@ -15,7 +15,7 @@ from pyrogen.data.space import Space
 from pyrogen.data.step_arguments import explain_dtype_errors
 from pyrogen.errors import ConfigError, DataError
 from pyrogen.measure.conditional import GIVEN_PART, conditional_target
-from pyrogen.measure.features import FeatureSpace, check_spaces
+from pyrogen.measure.features import FeatureSpace, Reference, check_spaces
 from pyrogen.measure.held_out import check_held_out, count_seen
 from pyrogen.measure.kde import kde_score
 from pyrogen.measure.likelihood import density_scores, in_user_units, mean_score, pair_scores, structure_of
@@ -32,7 +32,7 @@ KDE_SAMPLES = 10_000
 
 
 def evaluate(
-    model: Any, data: Source, *, k: int = 100, seed: int = 0, spaces: Sequence[FeatureSpace] = ()
+    model: Any, data: Source, *, k: int = 100, seed: int = 0, spaces: Sequence[FeatureSpace | Reference] = ()
 ) -> dict[str, Score]:
     """Compute every score that ``model`` supports on ``data``; the model is not changed.
 
@@ -65,7 +65,7 @@ def evaluate(
         raise DataError(f"expected a data set, a split, a path, a table, tensors or arrays; got a {title(data)}")
     if isinstance(data, Dataset):
         check_held_out(model, data)
-        check_spaces(spaces, data)
+        check_spaces([space for space in spaces if not isinstance(space, Reference)], data)
     test = (data.test if isinstance(data, Dataset) else data).tensors(seed)
     with torch.no_grad(), eval_mode(model), explain_dtype_errors(model, test):
         scores = likelihood_scores(model, data, k=k, seed=seed)

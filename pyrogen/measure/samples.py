@@ -10,7 +10,7 @@ from pyrogen.data.dataset import Dataset
 from pyrogen.errors import ConfigError
 from pyrogen.measure.c2st import c2st
 from pyrogen.measure.coverage import mode_scores
-from pyrogen.measure.features import FeatureSpace, space_scores
+from pyrogen.measure.features import FeatureSpace, Reference, space_scores
 from pyrogen.measure.mmd import mmd2
 from pyrogen.measure.verdict.neighbours import nearest_neighbour
 from pyrogen.nn.eval_mode import eval_mode
@@ -25,7 +25,7 @@ MIN_TEST_ROWS = 20
 
 
 def sample_scores(
-    samples: Tensor, data: Dataset, seed: int = 0, spaces: Sequence[FeatureSpace] = ()
+    samples: Tensor, data: Dataset, seed: int = 0, spaces: Sequence[FeatureSpace | Reference] = ()
 ) -> dict[str, Score]:
     """Compare samples with at most as many random test data, as images in [0, 1] or as standardised vectors.
 
@@ -99,7 +99,7 @@ def in_chunks(
     return torch.cat(parts)
 
 
-def reference_scores(data: Dataset, seed: int = 0, spaces: Sequence[FeatureSpace] = ()) -> dict[str, Score]:
+def reference_scores(data: Dataset, seed: int = 0, spaces: Sequence[FeatureSpace | Reference] = ()) -> dict[str, Score]:
     """Score training data in place of samples: the best scores that a model can reach without copying.
 
     What compares samples with the training data, ``nearest_neighbour`` and the scores in feature spaces, is that of
