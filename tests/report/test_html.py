@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Callable
-from html import unescape
 from math import inf, nan
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from page_text import table, text
 
 from pyrogen.errors import RunError
 from pyrogen.report.formatting import (
@@ -22,22 +22,6 @@ from pyrogen.report.formatting import (
 from pyrogen.report.ranking import best, group_models
 
 Write = Callable[..., Path]
-
-
-def table(page: str) -> dict[str, str]:
-    """Return the rows of the scorecard as plain text by model; anchors as ``NAME (anchor)``."""
-    rows = {}
-    scores = page[page.index("</thead>") : page.index("<summary>Every score")]
-    for row in re.findall(r'<tr role="row"(?: class="anchor")?>\n<th.*?</tr>', scores, re.DOTALL):
-        name = unescape(re.search(r'class="name">(.*?)</span>', row)[1])
-        rows[name + (" (anchor)" if 'class="anchor"' in row else "")] = text(row)
-    return rows
-
-
-def text(html: str) -> str:
-    """Return the visible text: inline tags do not separate words, all others do."""
-    html = re.sub(r'<span class="(?:value|error|unit|kind[^"]*|best|whole)">|</span>|</?b>|</?em>|</?a\b[^>]*>', "", html)
-    return " ".join(unescape(re.sub(r"<[^>]*>", " ", html)).split())
 
 
 class TestPage:
@@ -64,7 +48,7 @@ class TestPage:
             "gan",
             "No result",
         ]
-        found = [page.index(f" {name} ", page.index("Scorecard ±")) for name in order]
+        found = [page.index(f" {name} ", page.index("Scorecard Numbers")) for name in order]
         assert found == sorted(found)
         assert "unreliable in high dimension and comparable neither with the values above nor between models" in page
 
@@ -90,7 +74,7 @@ class TestPage:
     ) -> None:
         rows = table(report().read_text())
         (long,) = (name for name in rows if name.startswith("a_very_long"))
-        assert rows[long].removeprefix(long).split()[:6] == ["implicit", *"–––––"]
+        assert rows[long].removeprefix(long).split()[:6] == ["implicit", *"––––", "61,322"]
         assert rows["broken"] == "broken implicit Did not finish. the loss was NaN after step 312"
         assert len(rows) == len(scorecard["models"]) + len(scorecard["anchors"])
 
