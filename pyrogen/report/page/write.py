@@ -62,33 +62,16 @@ def write_report(
         DataError: if samples of this shape cannot be plotted.
         RunError: if the file cannot be written.
     """
-    models, anchors = scorecard["models"], scorecard.get("anchors", {})
-    order = entries.in_order(models)
-    best, grouped = entries.winners(models), entries.groups(models)
+    shown = _scorecard_parts(scorecard) | _picture_parts(scorecard["models"], samples, real, curves, columns)
+    config = _ordered_config(entries.in_order(scorecard["models"]), config)
     script = files("pyrogen.report.page").joinpath("sort.js").read_text("utf-8")
     page = (
         _environment()
         .get_template("template.html")
         .render(
+            **shown,
             card=scorecard,
-            models=entries.sort_like(order, models),
-            anchors=anchors,
-            groups=grouped,
-            best=best,
-            findings=findings(models, best, order),
-            closing=closing(scorecard),
-            scales=scales.likelihood_scales(models, grouped["known"]),
-            quality=_quality_plots(models, anchors),
-            pictures=_pictures(models, entries.sort_like(order, samples), real, columns),
-            is_table=plot_kind(_drawn(real), None, columns) == "table",
-            curves=[curve(name, rows, models.get(name, {})) for name, rows in entries.sort_like(order, curves).items()],
-            logged=logged_quantities(curves),
-            others=any(entries.other_measures(one["scores"]) for one in (*models.values(), *anchors.values())),
-            own_space="pixels" if _drawn(real).dim() == 4 else "columns",
-            glossary=glossary.entries(_explained(models, anchors)),
-            config=_ordered_config(order, config),
-            seeds=len(scorecard["budget"].get("seeds", [0])),
-            scale_width=scales.WIDTH,
+            config=config,
             panel=PANEL,
             script=script,
             script_hash=b64encode(sha256(script.encode()).digest()).decode(),
@@ -97,6 +80,44 @@ def write_report(
         )
     )
     return write_whole(path, page.encode())
+
+
+def _scorecard_parts(scorecard: Mapping[str, Any]) -> dict[str, Any]:
+    """What the template shows of the scores."""
+    models, anchors = scorecard["models"], scorecard.get("anchors", {})
+    order, best, grouped = entries.in_order(models), entries.winners(models), entries.groups(models)
+    return {
+        "models": entries.sort_like(order, models),
+        "anchors": anchors,
+        "groups": grouped,
+        "best": best,
+        "findings": findings(models, best, order),
+        "closing": closing(scorecard),
+        "scales": scales.likelihood_scales(models, grouped["known"]),
+        "scale_width": scales.WIDTH,
+        "quality": _quality_plots(models, anchors),
+        "others": any(entries.other_measures(one["scores"]) for one in (*models.values(), *anchors.values())),
+        "glossary": glossary.entries(_explained(models, anchors)),
+        "seeds": len(scorecard["budget"].get("seeds", [0])),
+    }
+
+
+def _picture_parts(
+    models: entries.Models,
+    samples: Mapping[str, Tensor | Pictures],
+    real: Tensor | Pictures,
+    curves: Mapping[str, LogRows],
+    columns: Sequence[Column],
+) -> dict[str, Any]:
+    """What the template shows of samples and training."""
+    order = entries.in_order(models)
+    return {
+        "pictures": _pictures(models, entries.sort_like(order, samples), real, columns),
+        "is_table": plot_kind(_drawn(real), None, columns) == "table",
+        "own_space": "pixels" if _drawn(real).dim() == 4 else "columns",
+        "curves": [curve(name, rows, models.get(name, {})) for name, rows in entries.sort_like(order, curves).items()],
+        "logged": logged_quantities(curves),
+    }
 
 
 def _environment() -> "Environment":
