@@ -42,10 +42,13 @@ def sample(
     out: Annotated[
         str | None,
         typer.Option(
-            help="FILE.png: picture (of images, means of p(x|z) if the model provides them); FILE.csv, "
-            "FILE.parquet: rows of a table; FILE.npy: samples; FOLDER/: images as PNG files."
+            help="FILE.png: picture; FILE.csv, FILE.parquet: rows of a table; FILE.npy: samples; FOLDER/: images as "
+            "PNG files."
         ),
     ] = None,
+    means: Annotated[
+        bool, typer.Option("--means", help="Picture the means of p(x | z), without observation noise, not draws.")
+    ] = False,
 ) -> None:
     """Draw samples from a trained model."""
     from pyrogen.cli.sample_files import require_pyarrow
@@ -64,10 +67,14 @@ def sample(
         raise ConfigError(f"{trained.run.config.model} cannot sample: it only reconstructs data")
     n = n or (IMAGES_PER_CLASS if per_class and data.is_image else picture_size(data))
     labels = choose_labels(model, data.classes, n, label, per_class, seed)
-    _check_form(form, target, data.is_image, per_class)
+    _check_form(form, target, data.is_image, per_class, means)
     count = n if labels is None else len(labels)
     if form == ".png":
-        write_whole(target, _picture(trained, count, seed, labels, label is not None, n if per_class else None))
+        if data.is_image:
+            picture = _image_grid(trained, count, seed, labels, means, n if per_class else None)
+        else:
+            picture = _table_picture(trained, count, seed, labels, label is not None)
+        write_whole(target, picture)
     else:
         _write_samples(trained, target, form, count, seed, labels)
     message(f"wrote {target}")
@@ -87,7 +94,7 @@ def output_form(out: str) -> str:
     return suffix
 
 
-def _check_form(form: str, out: str, is_image: bool, per_class: bool) -> None:
+def _check_form(form: str, out: str, is_image: bool, per_class: bool, means: bool) -> None:
     if is_image and form in TABLES:
         raise ConfigError(
             f"--out {out}: the samples are images; write them to a .png, a .npy or a folder (ending in /)"
@@ -96,6 +103,8 @@ def _check_form(form: str, out: str, is_image: bool, per_class: bool) -> None:
         raise ConfigError(f"--out {out}: the samples are rows of a table; write them to a .csv, .parquet, .npy or .png")
     if form == ".png" and per_class and not is_image:
         raise ConfigError("--per-class with a .png needs images; choose one class of a table by --label")
+    if means and (form != ".png" or not is_image):
+        raise ConfigError(f"--means needs a picture of images (--out FILE.png); got --out {out}")
 
 
 def choose_labels(
@@ -154,19 +163,31 @@ def _write_samples(trained: "Trained", target: str, form: str, n: int, seed: int
         write_whole(target, csv_rows(table) if form == ".csv" else parquet_rows(table))
 
 
-def _picture(
-    trained: "Trained", n: int, seed: int, labels: "Tensor | None", one_class: bool, columns: int | None
+def _image_grid(
+    trained: "Trained", n: int, seed: int, labels: "Tensor | None", as_means: bool, columns: int | None
 ) -> bytes:
-    """A picture of ``n`` samples; of images in a grid with ``columns``, of rows of a table beside test data."""
+    """A grid of ``n`` draws, or of the means of p(x | z).
+
+    Raises:
+        ConfigError: for means of a model that has none.
+    """
     from pyrogen.report.image_grid import grid_png
-    from pyrogen.report.pictures import ROWS, pictures
+    from pyrogen.report.pictures import draws, means
+
+    images = (means if as_means else draws)(trained.model, trained.data, n, seed, labels)
+    if images is None:
+        raise ConfigError(f"--means: {trained.run.config.model} has no mean of p(x | z)")
+    return grid_png(images, columns=columns)
+
+
+def _table_picture(trained: "Trained", n: int, seed: int, labels: "Tensor | None", one_class: bool) -> bytes:
+    """A picture of ``n`` rows of a table beside test data."""
+    from pyrogen.report.pictures import ROWS, draws
     from pyrogen.report.plots import samples_png
 
     data = trained.data
-    drawn = pictures(trained.model, data, n, seed, labels)
-    if data.is_image:
-        return grid_png(drawn, columns=columns)
     x, *rest = data.test.tensors()
     if one_class and labels is not None and rest and bool((rest[0] == labels[0]).any()):
         x = x[rest[0] == labels[0]]
+    drawn = draws(trained.model, data, n, seed, labels)
     return samples_png(drawn, data.space.to_user(x[:ROWS]).cpu(), columns=data.space.columns)

@@ -5,10 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from torch import Tensor
-
 from pyrogen.comparison.anchors import anchors
 from pyrogen.comparison.config import DEFAULT_MODELS, ComparisonConfig, prepare
+from pyrogen.comparison.page import data_pictures, model_pictures
 from pyrogen.comparison.scoring import aggregate_seeds, device_of, family, score_model
 from pyrogen.data.dataset import Dataset
 from pyrogen.data.fingerprint import fingerprint
@@ -16,8 +15,8 @@ from pyrogen.errors import ConfigError, DataError
 from pyrogen.files import write_whole
 from pyrogen.protocols import Sampler
 from pyrogen.recipes import recipe
-from pyrogen.report.html import write_report
-from pyrogen.report.pictures import picture_size, pictures, real_pictures
+from pyrogen.report.page import write_report
+from pyrogen.report.pictures import Pictures
 from pyrogen.training.metric_averager import Diverged
 from pyrogen.training.run import Run
 from pyrogen.training.trainer import Watcher, build, train
@@ -86,7 +85,7 @@ class _Results:
 
     def __init__(self) -> None:
         self.entries: dict[str, dict[str, Any]] = {}
-        self.shown: dict[str, Tensor] = {}
+        self.shown: dict[str, Pictures] = {}
         self.curves: dict[str, list[dict[str, float]]] = {}
         self.options: dict[str, Any] = {}
 
@@ -105,7 +104,7 @@ class _Results:
                 each = "" if n == 1 else f"; own={{{name!r}: […]}} takes a model for each seed"
                 raise DataError(f"own model {name!r}, seed {seed}: {error}{each}") from error
             if name not in self.shown:
-                self.shown[name] = pictures(model, moved, picture_size(moved), seed)
+                self.shown[name] = model_pictures(model, moved, seed)
         self.entries[name] = {"family": family(models[0]), "about": "user's own model"} | aggregate_seeds(results)
 
     def train(self, run: Run[ComparisonConfig], name: str, sets: Mapping[int, Dataset], show: Show) -> None:
@@ -124,12 +123,11 @@ class _Results:
                     continue
             rows = sub.metrics()
             seconds = float(rows[-1]["seconds"]) if rows else 0.0
-            results.append(
-                score_model(trained.model, trained.data, seed, config.spaces(trained.data)) | {"train_seconds": seconds}
-            )
-            if isinstance(trained.model, Sampler):
-                n = picture_size(trained.data)
-                self.shown.setdefault(name, pictures(trained.model, trained.data, n, seed))
+            weights = {"step": trained.step, "rule": trained.rule}
+            scored = score_model(trained.model, trained.data, seed, config.spaces(trained.data))
+            results.append(scored | {"train_seconds": seconds, "weights": weights})
+            if isinstance(trained.model, Sampler) and name not in self.shown:
+                self.shown[name] = model_pictures(trained.model, trained.data, seed)
             self.curves.setdefault(name, rows)
         entry = recipe(name)
         self.entries[name] = {"family": entry.family, "about": entry.title} | aggregate_seeds(results)
@@ -147,8 +145,7 @@ def _write(run: Run[ComparisonConfig], results: _Results, sets: Mapping[int, Dat
         "anchors": anchors(sets, config.spaces(data)),
     }
     write_whole(run.path / "scores.json", json.dumps(card, indent=1).encode())
-    real = real_pictures(data, picture_size(data))
     settings = config.model_dump() | {"options": results.options}
     path, columns = run.path / "report.html", data.space.columns
-    write_report(path, card, results.shown, real, results.curves, settings, columns)
+    write_report(path, card, results.shown, data_pictures(data), results.curves, settings, columns)
     return {**card, "folder": str(run.path)}

@@ -68,6 +68,8 @@ def aggregate_seeds(results: list[dict[str, Any]]) -> dict[str, Any]:
                 "seeds": len(values),
             }
         entry["scores"] = scores
+        if "weights" in entry:
+            entry["weights"] = entry["weights"] | {"step": [r["weights"]["step"] for r in results]}
         if "train_seconds" in entry:
             entry["train_seconds"] = round(mean(r["train_seconds"] for r in results), 3)
     return entry

@@ -1,7 +1,7 @@
 """Formatting of numbers and names: significant digits, a typographic minus sign, units."""
 
 from collections.abc import Mapping
-from math import floor, isfinite, isinf, isnan, log10
+from math import floor, inf, isfinite, isinf, isnan, log10
 from typing import Any
 
 MISSING = "\N{EN DASH}"
@@ -28,6 +28,8 @@ SCORE_TITLES = {
     "fid": "FID",
     "kid": "KID",
     "swd": "sliced Wasserstein",
+    "ndb": "NDB",
+    "fld": "FLD",
     "reverse_kl": "reverse KL",
 }
 
@@ -51,9 +53,32 @@ def value_and_error(value: float | None, stderr: float | None = None) -> tuple[s
         return _scientific(value), _scientific(error) if error else ""
     if not error:
         return _signed(f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"), ""
-    lead = floor(log10(error))
-    decimals = min(6, max(0, -lead + (error < 2 * 10**lead)))
+    decimals = _decimals(error)
     return _signed(f"{value:,.{decimals}f}"), f"{error:,.{decimals}f}"
+
+
+def interval(score: Mapping[str, Any]) -> tuple[float, float] | None:
+    """The 95% interval of a score; ``None`` if it has none, or one that is not finite."""
+    low, high = score.get("interval") or (inf, inf)
+    return (float(low), float(high)) if isfinite(low) and isfinite(high) else None
+
+
+def value_and_margin(score: Mapping[str, Any]) -> tuple[str, str]:
+    """Format a score as its value and its 95% interval, or its standard error if it has no interval.
+
+    >>> value_and_margin({"value": 0.0117, "interval": [0.0095, 0.0142]})
+    ('0.0117', '(0.0095 to 0.0142)')
+    >>> value_and_margin({"value": 49.4271, "stderr": 0.6123})
+    ('49.4', '± 0.6')
+    """
+    limits = interval(score)
+    if limits is None or score["value"] is None or not isfinite(score["value"]):
+        value, error = value_and_error(score["value"], score.get("stderr"))
+        return value, f"± {error}" if error else ""
+    half = (limits[1] - limits[0]) / 2
+    value = value_and_error(score["value"], half)[0]
+    low, high = (value_and_error(limit, half)[0] for limit in limits)
+    return value, f"({low} to {high})"
 
 
 def format_number(value: float | None) -> str:
@@ -84,8 +109,20 @@ def format_duration(seconds: float | None) -> str:
 
 
 def score_title(name: str) -> str:
-    """Return the display name of a score."""
-    return SCORE_TITLES.get(name, name.replace("_", " "))
+    """Return the display name of a score; ``fid@classifier`` is ``FID (classifier)``."""
+    base, space = split_space(name)
+    title = SCORE_TITLES.get(base, base.replace("_", " "))
+    return f"{title} ({space})" if space else title
+
+
+def split_space(name: str) -> tuple[str, str]:
+    """Split the name of a score into the measure and the feature space, which is empty for the data's own.
+
+    >>> split_space("fid@classifier")
+    ('fid', 'classifier')
+    """
+    base, _, space = name.partition("@")
+    return base, space.replace("_", " ")
 
 
 def score_unit(score: Mapping[str, Any]) -> str:
@@ -94,8 +131,8 @@ def score_unit(score: Mapping[str, Any]) -> str:
 
 
 def score_details(score: Mapping[str, Any]) -> str:
-    """Format the details of a score besides value, error, kind, unit and note: ``n = 449, k = 100``."""
-    fixed = ("value", "stderr", "kind", "unit", "note")
+    """Format the details of a score that are not shown beside its value: ``n = 449, k = 100``."""
+    fixed = ("value", "stderr", "interval", "kind", "unit", "note", "of")
     return ", ".join(
         f"{name.replace('_', ' ')} = {_format_detail(v)}" for name, v in score.items() if name not in fixed
     )
@@ -115,6 +152,12 @@ def _format_detail(value: Any) -> str:
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_format_detail, value))}]"
     return format_number(value) if isinstance(value, float) else f"{value:,}" if type(value) is int else str(value)
+
+
+def _decimals(error: float) -> int:
+    """The decimals of an error of one significant digit, or two if the first is a 1."""
+    lead = floor(log10(error))
+    return min(6, max(0, -lead + (error < 2 * 10**lead)))
 
 
 def _scientific(value: float) -> str:

@@ -4,6 +4,7 @@ import io
 from math import ceil, sqrt
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 
@@ -11,6 +12,7 @@ from pyrogen.errors import DataError
 from pyrogen.files import Target, write_optional
 
 GAP = 2  # pixels between the images of a grid
+PAIR_GAP = 12  # pixels between rows of pairs
 MIN_SIDE = 40  # minimum length of an image's longer side, in pixels
 GAP_COLOUR = (112, 117, 128)
 MISSING_COLOUR = (140, 118, 168)  # violet: a hue that no grey image holds
@@ -21,7 +23,13 @@ def image_scale(height: int, width: int) -> int:
     return max(1, ceil(MIN_SIDE / max(height, width)))
 
 
-def grid_png(images: Tensor, path: Target = None, columns: int | None = None, scale: int | None = None) -> bytes:
+def grid_png(
+    images: Tensor,
+    path: Target = None,
+    columns: int | None = None,
+    scale: int | None = None,
+    beneath: Tensor | None = None,
+) -> bytes:
     """Draw a grid of images, row by row, without interpolation.
 
     Args:
@@ -30,6 +38,7 @@ def grid_png(images: Tensor, path: Target = None, columns: int | None = None, sc
         path: the file to write the PNG to, optional.
         columns: images per row; by default about as many as rows.
         scale: screen pixels per image pixel; by default such that images have at least 40 pixels.
+        beneath: ``(n, c, h, w)``, an image for each, drawn beneath it; rows of pairs have a wider gap.
 
     Returns:
         The bytes of the PNG.
@@ -45,15 +54,21 @@ def grid_png(images: Tensor, path: Target = None, columns: int | None = None, sc
     n, _, height, width = images.shape
     scale = image_scale(height, width) if scale is None else scale
     columns = min(n, columns or ceil(sqrt(n)))
-    pixels = images.detach().float().cpu()
+    rows = [images] if beneath is None else [images, beneath]
+    together = len(rows)
+    wide = 0 if beneath is None else PAIR_GAP - GAP
+    pixels = torch.cat(rows).detach().float().cpu()
     grey_levels = (pixels.nan_to_num(nan=0.0).clamp(0, 1) * 255).round().byte()
     tiles = grey_levels.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).numpy().copy()
     tiles[pixels.isnan().any(1).numpy()] = MISSING_COLOUR
     tiles = tiles.repeat(scale, axis=1).repeat(scale, axis=2)
     cell_height, cell_width = height * scale + GAP, width * scale + GAP
-    sheet = np.full((ceil(n / columns) * cell_height - GAP, columns * cell_width - GAP, 3), GAP_COLOUR, dtype=np.uint8)
-    for i, tile in enumerate(tiles):
-        top, left = i // columns * cell_height, i % columns * cell_width
+    block = together * cell_height + wide
+    shape = (ceil(n / columns) * block - GAP - wide, columns * cell_width - GAP, 3)
+    sheet = np.full(shape, GAP_COLOUR, dtype=np.uint8)
+    for k, tile in enumerate(tiles):
+        row, i = divmod(k, n)
+        top, left = i // columns * block + row * cell_height, i % columns * cell_width
         sheet[top : top + height * scale, left : left + width * scale] = tile
     buffer = io.BytesIO()
     Image.fromarray(sheet).save(buffer, format="PNG", optimize=True)

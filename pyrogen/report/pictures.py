@@ -1,5 +1,6 @@
 """Samples of a model as pictures, or as rows of a table."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,6 +16,21 @@ IMAGES, ROWS = 64, 2000
 """How many images, or rows of a table, are drawn for a picture."""
 
 
+@dataclass(frozen=True)
+class Pictures:
+    """What a page shows of one model, or of real data; each ``(n, *event)``, images in [0, 1].
+
+    Args:
+        drawn: samples, as they are measured.
+        means: E[x | z] of the same latent draws, for a model that has them.
+        nearest: the training image nearest to each sample.
+    """
+
+    drawn: Tensor
+    means: Tensor | None = None
+    nearest: Tensor | None = None
+
+
 def picture_size(data: Dataset) -> int:
     """The number of samples that a picture of this data shows."""
     return IMAGES if data.is_image else ROWS
@@ -25,11 +41,11 @@ def real_pictures(data: Dataset, n: int) -> Tensor:
     return data.space.to_user(data.test.tensors()[0][:n]).cpu()
 
 
-def pictures(model: Any, data: Dataset, n: int, seed: int, y: Tensor | None = None) -> Tensor:
+def draws(model: Any, data: Dataset, n: int, seed: int, y: Tensor | None = None) -> Tensor:
     """``n`` samples as images in [0, 1], or as rows of a table in the user's units.
 
-    Images are means of p(x | z) where the model has them, without observation noise; rows are samples. A model that
-    cannot sample shows its reconstructions of test data.
+    They are drawn as measures draw them: x ~ p(x | z) with its observation noise. A model that cannot sample shows its
+    reconstructions of test data.
 
     Args:
         model: a sampler or an autoencoder.
@@ -38,14 +54,27 @@ def pictures(model: Any, data: Dataset, n: int, seed: int, y: Tensor | None = No
         seed: of the draws.
         y: side information with one row or ``n``.
     """
+    if isinstance(model, Sampler):
+        return data.space.to_user(_call(model, "sample", data, n, seed, y)).cpu()
     with scoped_seed(derive(seed, "samples")), torch.no_grad(), eval_mode(model):
-        if y is None:
-            y = data.side_information(n, seed)
-        mean = getattr(model, "sample_mean", None) if data.is_image else None
-        if mean is None and isinstance(model, Sampler):
-            return data.space.to_user(drop_extra_args(model.sample)(n, y)).cpu()
-        if mean is None:
-            x: Tensor = model.reconstruct(data.test.tensors()[0][:n]).cpu()
-        else:
-            x = drop_extra_args(mean)(n, y).cpu()
-        return x.clamp(0, 1) if data.is_image and data.space.support in ("unit", "binary") else data.space.to_user(x)
+        return _in_units(model.reconstruct(data.test.tensors()[0][:n]), data)
+
+
+def means(model: Any, data: Dataset, n: int, seed: int, y: Tensor | None = None) -> Tensor | None:
+    """E[x | z] for the latent draws of ``draws``, which has the same arguments; ``None`` if the model has no means."""
+    if not callable(getattr(model, "sample_mean", None)):
+        return None
+    return _in_units(_call(model, "sample_mean", data, n, seed, y), data)
+
+
+def _call(model: Any, method: str, data: Dataset, n: int, seed: int, y: Tensor | None) -> Tensor:
+    with scoped_seed(derive(seed, "samples")), torch.no_grad(), eval_mode(model):
+        given = data.side_information(n, seed) if y is None else y
+        drawn: Tensor = drop_extra_args(getattr(model, method))(n, given)
+        return drawn
+
+
+def _in_units(x: Tensor, data: Dataset) -> Tensor:
+    """Values between grey levels as they are, all others as ``to_user`` returns them."""
+    between = data.is_image and data.space.support in ("unit", "binary")
+    return x.cpu().clamp(0, 1) if between else data.space.to_user(x).cpu()

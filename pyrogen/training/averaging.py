@@ -16,29 +16,39 @@ class BestWeights(Generic[Network]):
 
     Args:
         module: the network in training.
+
+    Attributes:
+        score: the lowest validation score.
+        step: the step of that score; 0 before the first finite one, ``None`` if a checkpoint did not say.
     """
 
     def __init__(self, module: Network) -> None:
         self.module = copy.deepcopy(module)
         self.score = float("inf")
+        self.step: int | None = 0
 
-    def judge(self, module: nn.Module, score: float) -> None:
-        """Copy the weights of ``module`` if its score is the lowest so far."""
+    @property
+    def rule(self) -> str:
+        """Why these weights are used."""
+        return "initial weights, as no validation loss was finite" if self.step == 0 else "lowest validation loss"
+
+    def judge(self, module: nn.Module, score: float, t: int) -> None:
+        """Copy the weights of ``module``, those of step ``t``, if their score is the lowest so far."""
         if score < self.score:
-            self.score = score
+            self.score, self.step = score, t
             self.module.load_state_dict(module.state_dict())
 
     def update(self, module: nn.Module) -> None:
         """No-op: the weights are selected by ``judge``."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the best weights and their score."""
-        return {"weights": self.module.state_dict(), "score": self.score}
+        """Return the best weights, their score and their step."""
+        return {"weights": self.module.state_dict(), "score": self.score, "step": self.step}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what ``state_dict`` returned."""
         self.module.load_state_dict(state["weights"])
-        self.score = state["score"]
+        self.score, self.step = state["score"], state.get("step")  # version 0.1 stored no step
 
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
@@ -76,13 +86,24 @@ class ExponentialMovingAverage(Generic[Network]):
 
     def __init__(self, module: Network, decay: float) -> None:
         self.average = AveragedModel(module, multi_avg_fn=ema(decay))
+        self.decay = decay
+
+    @property
+    def step(self) -> int:
+        """The last step of the average."""
+        return int(self.average.n_averaged)
+
+    @property
+    def rule(self) -> str:
+        """Why these weights are used."""
+        return f"average of weights, with decay {self.decay:g}"
 
     @property
     def module(self) -> Network:
         """The network with averaged parameters and current buffers."""
         return cast(Network, self.average.module)
 
-    def judge(self, module: nn.Module, score: float) -> None:
+    def judge(self, module: nn.Module, score: float, t: int) -> None:
         """No-op: an average ignores validation scores."""
 
     @torch.no_grad()

@@ -14,7 +14,7 @@ from pyrogen.data.step_arguments import select_arguments
 from pyrogen.errors import DataWarning
 from pyrogen.random import derive, scoped_seed
 from pyrogen.recipes import TrainingSetup, recipe
-from pyrogen.report.pictures import picture_size, pictures, real_pictures
+from pyrogen.report.pictures import draws, picture_size, real_pictures
 from pyrogen.report.plots import curves_png, samples_png
 from pyrogen.training.averaging import BestWeights, ExponentialMovingAverage
 from pyrogen.training.config import RunConfig
@@ -49,12 +49,16 @@ class Trained:
         data: the data set it was trained on.
         run: its run folder.
         t: the number of training steps.
+        step: the step of the weights; ``None`` if a checkpoint of version 0.1 does not say.
+        rule: why these weights were taken: ``lowest validation loss`` or ``average of weights, …``.
     """
 
     model: Any
     data: Dataset
     run: Run[RunConfig]
     t: int
+    step: int | None
+    rule: str
 
 
 def build(config: RunConfig, data: Dataset | None = None) -> TrainingSetup:
@@ -112,7 +116,7 @@ def train(run: Run[RunConfig], watch: Watcher | None = None, setup: TrainingSetu
             if setup.average is None and _validates(t, steps):
                 with averager.paused():
                     validation["valid_loss"] = _validate(setup, config.seed)
-                    weights.judge(setup.model, validation["valid_loss"])
+                    weights.judge(setup.model, validation["valid_loss"], t)
             if t % every == 0 or t == steps:
                 row = averager.close(t, batch_size) | validation
                 with averager.paused():
@@ -130,7 +134,7 @@ def train(run: Run[RunConfig], watch: Watcher | None = None, setup: TrainingSetu
                     curves_png(run.metrics(), run.path / "curves.png")
             if signals:
                 raise Interrupted(signals[0])
-    return Trained(weights.module, setup.data, run, steps)
+    return Trained(weights.module, setup.data, run, steps, weights.step, weights.rule)
 
 
 def trained_model(run: Run[RunConfig]) -> Trained:
@@ -143,7 +147,7 @@ def trained_model(run: Run[RunConfig]) -> Trained:
     weights = _selection(setup)
     t = checkpoint.restore(run.path, kept=weights)
     _note_rows(weights, setup)
-    return Trained(weights.module, setup.data, run, t)
+    return Trained(weights.module, setup.data, run, t, weights.step, weights.rule)
 
 
 def _note_rows(weights: Any, setup: TrainingSetup) -> None:
@@ -186,5 +190,5 @@ def _draw(run: Run[RunConfig], setup: TrainingSetup, model: nn.Module, t: int) -
     folder = run.path / "samples"
     folder.mkdir(exist_ok=True)
     n, data = picture_size(setup.data), setup.data
-    drawn = pictures(model, data, n, run.config.seed)
+    drawn = draws(model, data, n, run.config.seed)
     samples_png(drawn, real_pictures(data, n), folder / f"{t:08d}.png", columns=data.space.columns)

@@ -115,6 +115,8 @@ def test_compare_writes_one_scorecard(pyrogen, tmp_path):
     assert "log_likelihood" not in card["models"]["gan"]["scores"]
     for entry in card["models"].values():
         assert {"scores", "train_seconds", "parameters", "sample_seconds"} <= entry.keys()
+    assert card["models"]["gan"]["weights"] == {"step": 40, "rule": "average of weights, with decay 0.998"}
+    assert card["models"]["gaussian"]["weights"]["rule"] == "lowest validation loss"
     assert set(card["anchors"]) == {"train", "gaussian"}
     page = (tmp_path / "c" / "report.html").read_text()
     assert "gaussian" in page
@@ -126,7 +128,9 @@ def test_compare_writes_one_scorecard(pyrogen, tmp_path):
 
 def test_compare_over_seeds_has_the_error_over_seeds(pyrogen, tmp_path):
     _, out, _ = pyrogen("compare", "gaussian", "--seeds", 2, "--out", tmp_path / "c", "--json", *SMALL)
-    score = json.loads(out)["models"]["gaussian"]["scores"]["log_likelihood"]
+    entry = json.loads(out)["models"]["gaussian"]
+    assert len(entry["weights"]["step"]) == 2
+    score = entry["scores"]["log_likelihood"]
     assert score["seeds"] == 2
     assert score["stderr"] > 0
 

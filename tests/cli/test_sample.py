@@ -19,6 +19,7 @@ from pyrogen.data.columns import Column
 from pyrogen.data.table import ReadOptions, table_data
 from pyrogen.errors import ConfigError, RunError
 from pyrogen.files import whole_folder
+from pyrogen.report import grid_png
 
 SMALL = ("--steps", 30, "--batch-size", 32)
 DRAWS = np.random.default_rng(0)
@@ -220,6 +221,19 @@ class TestImages:
         assert len(array) == n
         known = array[:5, :, 4:, :4]
         assert np.array_equal(known, array[-5:, :, 4:, :4])
+
+    def test_pictures_are_draws_and_means_on_demand(self, pyrogen, tmp_path):
+        """The picture of a VAE is what measures judge: its pixels are on grey levels, as samples are."""
+        pyrogen("train", "vae", "--out", "run", *SMALL, *flags("vae"))
+        assert pyrogen("sample", "run", "--n", 4, "--out", "draws.npy")[0] == 0
+        assert pyrogen("sample", "run", "--n", 4, "--out", "draws.png")[0] == 0
+        assert pyrogen("sample", "run", "--n", 4, "--means", "--out", "means.png")[0] == 0
+        drawn = torch.from_numpy(np.load(tmp_path / "draws.npy")).float()
+        assert (tmp_path / "draws.png").read_bytes() == grid_png(drawn)
+        assert (tmp_path / "means.png").read_bytes() != grid_png(drawn)
+        assert "--means needs a picture" in pyrogen("sample", "run", "--means", "--out", "x.npy")[1]
+        pyrogen("train", "gan", "--out", "other", *SMALL, *flags("gan"))
+        assert "gan has no mean" in pyrogen("sample", "other", "--means", "--out", "x.png")[1]
 
 
 class TestRequests:

@@ -66,6 +66,58 @@ def scorecard() -> dict[str, Any]:
     }
 
 
+MEASURES = ("fid", "kid", "precision", "recall", "density", "coverage", "swd", "ndb", "fld")
+KINDS = ("copies", "off the data", "misses part of the data", "narrow")
+
+
+def verdict(*found: str) -> dict[str, Any]:
+    """What tests of samples found, with their p-values."""
+    p_values = {kind: 0.001 if kind in found else 0.4 for kind in KINDS}
+    tests = [
+        {
+            "kind": kind,
+            "name": f"test of {kind}",
+            "space": "pixels",
+            "value": 0.1,
+            "p_value": p,
+            "detail": "1,000 samples",
+        }
+        for kind, p in p_values.items()
+    ]
+    return {
+        "found": list(found),
+        "sentence": f"{found[0]}, p = 0.001" if found else "none of these found",
+        "p_values": p_values,
+        "limits": "450 samples show copies from a share of 3% on",
+        "tests": tests,
+    }
+
+
+@pytest.fixture
+def full_card(scorecard: dict[str, Any]) -> dict[str, Any]:
+    """A scorecard with intervals, verdicts, measures of features, a conditional likelihood and paired differences."""
+    models = {name: scorecard["models"][name] for name in ("gaussian", "vae", "gan")}
+    for name, model in models.items():
+        model["weights"] = {"step": 1850, "rule": "lowest validation loss"}
+        model["verdict"] = verdict(*{"gaussian": ["off the data", "narrow"], "gan": ["copies"]}.get(name, []))
+        for score in model["scores"].values():
+            half = 2.1 * (score["stderr"] or 0.1 * score["value"])
+            score["interval"] = [score["value"] - half, score["value"] + half]
+        for measure in MEASURES:
+            for space in ("", "@classifier"):
+                score = Score(0.5, 0.0, "statistic", "share", {"interval": [0.42, 0.58], "n": 450})
+                model["scores"][measure + space] = score.as_dict()
+    del models["gan"]["scores"]["log_likelihood"]
+    given = Score(70.5, 0.5, "exact", "nats", {"of": "log p(x | y)"}).as_dict()
+    models["program"] = {"family": "explicit", "scores": {"log_likelihood": given} | judged(0.004, 0.7, 1.0)}
+    pair = {"models": ["vae", "gaussian"], "difference": 11.8, "stderr": 0.4, "p_value": 1e-9, "adjusted_p_value": 2e-9}
+    comparisons = {
+        "log_likelihood": [pair],
+        "mmd2": [pair | {"difference": -0.016, "stderr": 0.01, "adjusted_p_value": 0.2}],
+    }
+    return scorecard | {"models": models, "comparisons": comparisons}
+
+
 @pytest.fixture(scope="session")
 def digits() -> Tensor:
     """Handwritten digits, ``(1797, 1, 8, 8)`` in [0, 1]."""

@@ -84,7 +84,7 @@ def test_nothing_is_clipped_or_blurred(report: Callable[..., Path], visit: Calla
     assert page.evaluate(OVERFLOWING) == []
     assert page.evaluate(CLIPPED) == []
     images = page.evaluate(IMAGES)
-    assert len(images) == 6
+    assert len(images) == 8
     for kind, complete, natural, shown in images:
         assert complete
         assert natural > 0
@@ -162,5 +162,70 @@ def test_it_is_accessible_without_javascript(report: Callable[..., Path], visit:
     assert cards.get_by_role("columnheader", name="C2ST").count() == 1
     assert cards.get_by_role("rowheader", name="vae").count() == 1
     row = cards.get_by_role("row").filter(has_text="LOWER BOUND")
-    assert row.get_by_role("cell").count() == 6
-    assert page.get_by_role("img", name="Samples of vae").count() == 1
+    assert row.get_by_role("cell").count() == 5
+    assert cards.get_by_role("button").count() == 0
+    assert page.get_by_role("img", name="vae: samples").count() == 1
+
+
+NAMES = (
+    """() => [...document.querySelectorAll(".scores tbody:not(.anchors) tr:not(.group) .name")].map(e => e.innerText)"""
+)
+
+
+def test_the_scorecard_can_be_sorted(report: Callable[..., Path], full_card: Any, visit: Callable[..., Any]) -> None:
+    """By keyboard or click; a third time restores the order. Likelihoods that are not comparable stay apart."""
+    page = visit(report(scorecard=full_card), 1200)
+    head = page.get_by_role("columnheader", name="MMD²").first
+    given = page.evaluate(NAMES)
+    assert given == ["vae", "gaussian", "program", "gan"]
+    head.get_by_role("button").focus()
+    page.keyboard.press("Enter")
+    assert page.evaluate(NAMES) == ["gan", "program", "vae", "gaussian"]
+    assert head.get_attribute("aria-sort") == "ascending"
+    assert not page.get_by_text("Likelihood not known").is_visible()
+    assert page.locator(".anchors .group").is_visible()
+    page.keyboard.press("Enter")
+    assert page.evaluate(NAMES) == ["gaussian", "vae", "program", "gan"]
+    assert head.get_attribute("aria-sort") == "descending"
+    page.keyboard.press("Enter")
+    assert page.evaluate(NAMES) == given
+    assert head.get_attribute("aria-sort") is None
+    page.get_by_role("columnheader", name="Log-likelihood").get_by_role("button").click()
+    assert page.evaluate(NAMES) == given
+    page.get_by_role("columnheader", name="Log-likelihood").get_by_role("button").click()
+    assert page.evaluate(NAMES) == ["gaussian", "vae", "program", "gan"]
+    assert page.get_by_text("Likelihood not known").is_visible()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_full_scorecard_fits(
+    report: Callable[..., Path], full_card: Any, visit: Callable[..., Any], width: int
+) -> None:
+    """With verdicts, intervals, measures of two spaces and paired differences; sorted, too."""
+    page = visit(report(scorecard=full_card), width)
+    for _ in range(2):
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert page.evaluate(OVERFLOWING) == []
+        assert page.evaluate(CLIPPED) == []
+        page.get_by_role("button", name="C2ST").click()
+
+
+def test_a_number_opens_what_it_is(report: Callable[..., Path], visit: Callable[..., Any]) -> None:
+    page = visit(report(), 1200)
+    page.get_by_role("link", name="0.0048").first.click()
+    assert page.url.endswith("#about-mmd2")
+    box = page.locator("#about-mmd2").bounding_box()
+    assert 0 <= box["y"] < 900
+    assert "maximum mean discrepancy" in page.locator("#about-mmd2").inner_text()
+
+
+def test_the_first_printed_page_holds_the_first_model(
+    report: Callable[..., Path], full_card: Any, visit: Callable[..., Any]
+) -> None:
+    """On A4 with margins of 14 mm, 688 by 1017 pixels."""
+    page = visit(report(scorecard=full_card), 688)
+    page.emulate_media(media="print")
+    first = page.locator(".scores tbody tr:not(.group)").first.bounding_box()
+    assert first["y"] + first["height"] < 1017
+    assert page.evaluate("""() => [...document.querySelectorAll("section")]
+        .every(e => getComputedStyle(e).breakBefore == "auto")""")

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from pyrogen.training.averaging import ExponentialMovingAverage, ema
+from pyrogen.training.averaging import BestWeights, ExponentialMovingAverage, ema
 
 
 def averaged(values, decay):
@@ -48,3 +48,21 @@ def test_it_is_one_of_torchs_averages():
     average.update_parameters(net)
     average.update_parameters(net)
     assert torch.equal(average.module.weight, net.weight)
+
+
+def test_the_step_and_the_rule_of_the_weights_are_known_and_stored():
+    net = nn.Linear(1, 1)
+    best, average = BestWeights(net), ExponentialMovingAverage(net, 0.9)
+    assert (best.step, best.rule) == (0, "initial weights, as no validation loss was finite")
+    for t, score in enumerate([float("nan"), 3.0, 1.0, 2.0], 1):
+        average.update(net)
+        for weights in (best, average):
+            weights.judge(net, score, t)
+    assert (best.step, best.rule) == (3, "lowest validation loss")
+    assert (average.step, average.rule) == (4, "average of weights, with decay 0.9")
+    for weights, again in ((best, BestWeights(net)), (average, ExponentialMovingAverage(net, 0.9))):
+        again.load_state_dict(weights.state_dict())
+        assert (again.step, again.rule) == (weights.step, weights.rule)
+    old = {name: value for name, value in best.state_dict().items() if name != "step"}  # as version 0.1 wrote it
+    best.load_state_dict(old)
+    assert (best.step, best.rule) == (None, "lowest validation loss")

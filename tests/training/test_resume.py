@@ -15,7 +15,7 @@ from forked import CONTEXT
 from safetensors.torch import load_file
 
 from pyrogen.errors import RunError
-from pyrogen.training import build, configure, train
+from pyrogen.training import build, configure, train, trained_model
 from pyrogen.training.checkpoint import newest
 from pyrogen.training.metric_averager import Diverged
 from pyrogen.training.run import Run
@@ -117,6 +117,16 @@ def test_resume_of_a_finished_run_changes_nothing(untouched):
     before = weights(path)
     finish(path)
     assert all(torch.equal(v, before[k]) for k, v in weights(path).items())
+
+
+@pytest.mark.parametrize("model", ["vae", "wgan"])
+def test_the_step_of_the_weights_survives(model, untouched):
+    """That of the lowest validation loss, or the last of an average, also in another process."""
+    run = Run.open(untouched(model))
+    losses = {row["t"]: row["valid_loss"] for row in run.metrics() if "valid_loss" in row}
+    trained = trained_model(run)
+    assert trained.step == (min(losses, key=losses.get) if losses else STEPS)
+    assert trained.rule.startswith("lowest validation loss" if model == "vae" else "average of weights")
 
 
 def test_a_damaged_newest_checkpoint_costs_only_its_own_steps(untouched, tmp_path):
