@@ -9,11 +9,12 @@ from torch import Tensor
 
 from pyrogen.comparison.anchors import anchors
 from pyrogen.comparison.config import DEFAULT_MODELS, ComparisonConfig, prepare
+from pyrogen.comparison.paired import paired_differences
 from pyrogen.comparison.scoring import aggregate_seeds, device_of, family, score_model
 from pyrogen.data.dataset import Dataset
 from pyrogen.errors import ConfigError
 from pyrogen.files import write_whole
-from pyrogen.protocols import Sampler
+from pyrogen.protocols import Sampler, Score
 from pyrogen.recipes import recipe
 from pyrogen.report.html import write_report
 from pyrogen.report.pictures import picture_size, pictures, real_pictures
@@ -81,6 +82,7 @@ class _Results:
 
     def __init__(self) -> None:
         self.entries: dict[str, dict[str, Any]] = {}
+        self.measured: dict[str, list[dict[str, Score]]] = {}
         self.shown: dict[str, Tensor] = {}
         self.curves: dict[str, list[dict[str, float]]] = {}
         self.options: dict[str, Any] = {}
@@ -88,13 +90,13 @@ class _Results:
     def add_own(self, name: str, model: Any, data: Dataset, seed: int) -> None:
         """Evaluate a user's trained model."""
         data = data.to(device_of(model))
-        scored = aggregate_seeds([score_model(model, data, seed)])
-        self.entries[name] = {"family": family(model), "about": "user's own model"} | scored
+        self._add(name, {"family": family(model), "about": "user's own model"}, [score_model(model, data, seed)])
         self.shown[name] = pictures(model, data, picture_size(data), seed)
 
     def train(self, run: Run[ComparisonConfig], name: str, sets: Mapping[int, Dataset], show: Show) -> None:
         """Train a recipe once per seed, on the data set of the seed, and evaluate each model."""
-        config, results = run.config, []
+        config = run.config
+        results: list[dict[str, Any]] = []
         for seed in config.all_seeds:
             single = config.seeds == 1
             path = run.path / (name if single else f"{name}-seed{seed}")
@@ -114,7 +116,13 @@ class _Results:
                 self.shown.setdefault(name, pictures(trained.model, trained.data, n, seed))
             self.curves.setdefault(name, rows)
         entry = recipe(name)
-        self.entries[name] = {"family": entry.family, "about": entry.title} | aggregate_seeds(results)
+        self._add(name, {"family": entry.family, "about": entry.title}, results)
+
+    def _add(self, name: str, about: dict[str, Any], results: list[dict[str, Any]]) -> None:
+        """Add the scores of each seed, and their aggregate."""
+        self.entries[name] = about | aggregate_seeds(results)
+        if "error" not in self.entries[name]:
+            self.measured[name] = [result["scores"] for result in results]
 
 
 def _write(run: Run[ComparisonConfig], results: _Results, data: Dataset) -> dict[str, Any]:
@@ -126,6 +134,7 @@ def _write(run: Run[ComparisonConfig], results: _Results, data: Dataset) -> dict
         "split": {part: len(getattr(data, part)) for part in ("train", "valid", "test")},
         "budget": {"steps": config.steps, "batch_size": config.batch_size, "seeds": list(config.all_seeds)},
         "models": results.entries,
+        "comparisons": paired_differences(results.measured),
         "anchors": anchors(data, config.seed),
     }
     write_whole(run.path / "scores.json", json.dumps(card, indent=1).encode())

@@ -22,14 +22,14 @@ def family(model: Any) -> Family:
 
 
 def score_model(model: Any, data: Dataset, seed: int) -> dict[str, Any]:
-    """The scores of a model, the time to draw 1,000 samples in seconds, and its number of parameters."""
+    """The scores of a model by name, the time to draw 1,000 samples in seconds, and its number of parameters."""
     seconds = None
     if isinstance(model, Sampler):
         began = time.perf_counter()
         draw_samples(model, data, 1000, seed)
         seconds = round(time.perf_counter() - began, 4)
     return {
-        "scores": {name: score.as_dict() for name, score in evaluate(model, data, seed=seed).items()},
+        "scores": evaluate(model, data, seed=seed),
         "sample_seconds": seconds,
         "parameters": parameter_count(model),
     }
@@ -51,21 +51,23 @@ def parameter_count(model: Any) -> int:
 
 
 def aggregate_seeds(results: list[dict[str, Any]]) -> dict[str, Any]:
-    """Aggregate the entries of several seeds: the mean of each score and its standard error."""
+    """Aggregate the entries of several seeds: the mean of each score, its standard error and 95% interval.
+
+    The interval is that of Student's t distribution, as the seeds are few.
+    """
     failed = [r["error"] for r in results if "error" in r]
     if failed:
         return {"error": failed[0], "scores": {}}
     entry = dict(results[0])
+    entry["scores"] = {name: score.as_dict() for name, score in entry["scores"].items()}
     if len(results) > 1:
-        scores = {}
+        from scipy.stats import t
+
+        quantile = float(t.ppf(0.975, len(results) - 1))
         for name, score in entry["scores"].items():
-            values = [r["scores"][name]["value"] for r in results]
-            scores[name] = {
-                **score,
-                "value": mean(values),
-                "stderr": stdev(values) / len(values) ** 0.5,
-                "seeds": len(values),
-            }
-        entry["scores"] = scores
+            values = [r["scores"][name].value for r in results]
+            centre, error = mean(values), stdev(values) / len(values) ** 0.5
+            interval = [centre - quantile * error, centre + quantile * error]
+            score |= {"value": centre, "stderr": error, "interval": interval, "seeds": len(values)}
         entry["train_seconds"] = round(mean(r["train_seconds"] for r in results), 3)
     return entry

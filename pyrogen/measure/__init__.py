@@ -14,6 +14,7 @@ from pyrogen.measure.evaluate import evaluate
 from pyrogen.measure.evaluate_run import evaluate_run
 from pyrogen.measure.features import Classifier, feature_scores, get_classifier
 from pyrogen.measure.fid import density_coverage, fid, inception_score, kid, precision_recall
+from pyrogen.measure.intervals import paired_difference
 from pyrogen.measure.kde import kde_score
 from pyrogen.measure.mmd import mmd2
 from pyrogen.measure.reconstruction import reconstruction_score
@@ -40,6 +41,7 @@ __all__ = [
     "mode_count_scores",
     "mode_scores",
     "nearest_neighbour",
+    "paired_difference",
     "precision_recall",
     "reconstruction_score",
     "sample_scores",

@@ -62,15 +62,18 @@ def write_report(
     models = scorecard["models"]
     is_table = plot_kind(real, None, columns) == "table"
     grouped = group_models(models)
-    anchors = scorecard.get("anchors", {})
+    anchors, comparisons = scorecard.get("anchors", {}), scorecard.get("comparisons", {})
     template = _environment().get_template("template.html")
     page = template.render(
         card=scorecard,
         models=models,
         anchors=anchors,
         groups=grouped,
-        best={name: best({m: models[m]["scores"] for m in models}, name) for name in _names(models.values())},
-        findings=_findings(models, grouped["failed"]),
+        best={
+            name: best({m: models[m]["scores"] for m in models}, name, comparisons.get(name))
+            for name in _names(models.values())
+        },
+        findings=_findings(models, grouped["failed"], comparisons),
         scales=_likelihood_scales(models, grouped["known"]),
         pictures=[
             *([] if is_table else [_picture(real, None, columns)]),
@@ -127,7 +130,9 @@ def _names(models: Iterable[Mapping[str, Any]]) -> list[str]:
     return list(dict.fromkeys(name for model in models for name in model["scores"]))
 
 
-def _findings(models: Mapping[str, Any], failed: list[str]) -> list[tuple[str, str, str]]:
+def _findings(
+    models: Mapping[str, Any], failed: list[str], comparisons: Mapping[str, Any]
+) -> list[tuple[str, str, str]]:
     """Return the main results as ``(question, models, value)``, where at least two models are comparable."""
     scores = {name: model["scores"] for name, model in models.items()}
     questions = {
@@ -137,14 +142,14 @@ def _findings(models: Mapping[str, Any], failed: list[str]) -> list[tuple[str, s
     }
     findings = []
     for name, question in questions.items():
-        winners = [model for model in models if model in best(scores, name)]
+        winners = [model for model in models if model in best(scores, name, comparisons.get(name))]
         if winners:
             first = scores[winners[0]][name]
             value, error = formatting.value_and_error(first["value"], first.get("stderr"))
             kind = {"exact": "exactly ", "lower_bound": "at least "}.get(first["kind"], "")
             note = f"{kind}{value}{f' ± {error}' if error else ''} {formatting.score_unit(first)}"
             if len(winners) > 1:
-                note = f"{winners[0]}: {note}; the others are within two standard errors"
+                note = f"{winners[0]}: {note}; the others are not significantly different"
             findings.append((question, ", ".join(winners), note))
     if failed:
         findings.append(("Did not finish", ", ".join(failed), "see the scorecard for the reason"))
