@@ -26,6 +26,8 @@ Array = NDArray[np.float64]
 Classify = Callable[[Array, Array, Array], Array]
 """``classify(x, label, unseen) -> (n,)``: how surely rows are of class 1, above 0 if more surely than not."""
 
+TREES = 100
+"""The number of extremely randomised trees."""
 NETWORK_STEPS = 150
 """Training steps of the network, in batches of 64."""
 
@@ -127,10 +129,10 @@ def _p_values(ranks: tuple[list[Array], ...], labels: list[Array], permutations:
 
 
 def _trees(x: Array, label: Array, unseen: Array, *, seed: int) -> Array:
-    """The log-odds, up to a monotone map, of 200 extremely randomised trees."""
+    """The log-odds, up to a monotone map, of extremely randomised trees."""
     from sklearn.ensemble import ExtraTreesClassifier
 
-    classifier = ExtraTreesClassifier(200, min_samples_leaf=2, random_state=seed).fit(x, label)
+    classifier = ExtraTreesClassifier(TREES, min_samples_leaf=2, random_state=seed).fit(x, label)
     found: Array = classifier.predict_proba(unseen)[:, 1] - 0.5
     return found
 
