@@ -6,6 +6,8 @@ Lopez-Paz and Oquab, "Revisiting classifier two-sample tests", ICLR 2017.
 
 from collections.abc import Callable
 from functools import partial
+from math import exp, pi
+from statistics import NormalDist
 
 import numpy as np
 import torch
@@ -48,7 +50,7 @@ def c2st(samples: Tensor, real: Tensor, folds: int = 5, permutations: int = 999,
         seed: the seed of rows, folds, classifiers and permutations.
 
     Returns:
-        The accuracy of the trees. In the detail: ``null``, the 95% interval of chance accuracy, ``½ ± 1.96 √(¼ / n)``;
+        The accuracy of the trees, with an interval that counts how folds depend on each other. In the detail: ``null``, the 95% interval of chance accuracy, ``½ ± 1.96 √(¼ / n)``;
         ``network_accuracy``; ``trees_p_value`` and ``network_p_value`` of each classifier, and the ``p_value`` of the
         better of the two, which counts that two were tried.
 
@@ -75,9 +77,25 @@ def c2st(samples: Tensor, real: Tensor, folds: int = 5, permutations: int = 999,
         "network_accuracy": float(correct[1].mean()),
         "network_p_value": p_values[2],
     }
-    error = (accuracy * (1 - accuracy) / (2 * n)) ** 0.5
+    effective = 2 * n / _fold_dependence(accuracy)
+    error = (accuracy * (1 - accuracy) / effective) ** 0.5
     of_real = torch.from_numpy(correct[0][n:] / 2.0)
-    return Score(accuracy, error, "statistic", "accuracy", detail, wilson(accuracy, 2 * n), of_real)
+    return Score(accuracy, error, "statistic", "accuracy", detail, wilson(accuracy, effective), of_real)
+
+
+def _fold_dependence(accuracy: float) -> float:
+    """How much larger the variance of a cross-validated accuracy p is than that of independent rows.
+
+        1 + (2 / π) exp(-z²) / 4 p (1 - p),   Φ(z) = p
+
+    Each row is a test of what the others taught and teaches them, so that rows i and j are right together. For scores
+    ``Σ_j y_j K_ij + noise`` the label of j turns the sign of row i with a weight of ``√(2/π) exp(-z²/2) K_ij / ‖K_i‖``;
+    the product of both weights, summed over j, is the second term.
+    """
+    if accuracy in (0.0, 1.0):
+        return 1.0
+    z = NormalDist().inv_cdf(accuracy)
+    return 1 + 2 / pi * exp(-(z**2)) / (4 * accuracy * (1 - accuracy))
 
 
 def _held_out(

@@ -59,7 +59,7 @@ def fid(samples: Tensor, real: Tensor) -> Score:
     n, m = len(p), len(q)
     jackknife = float(first.var() / n + second.var() / m)
     interaction = pairs_p / (2 * n**2) + pairs_q / (2 * m**2) + (pairs_p * pairs_q) ** 0.5 / (n * m)
-    error = corrected_variance(jackknife, interaction) ** 0.5
+    error = corrected_variance(jackknife, interaction, floor=0.65) ** 0.5
     limits = (max(value - NORMAL_QUANTILE * error, 0.0), value + NORMAL_QUANTILE * error)
     return Score(value, error, "statistic", "fid", {"n": n, "reference": m}, limits, second)
 

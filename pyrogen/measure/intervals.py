@@ -64,18 +64,19 @@ def wilson(share: float, n: float) -> tuple[float, float]:
     return (0.0 if share == 0 else low), (1.0 if share == 1 else high)
 
 
-def corrected_variance(first: float, second: float) -> float:
+def corrected_variance(first: float, second: float, floor: float) -> float:
     """The variance of a statistic of degree two from its jackknife.
 
     By Hoeffding's decomposition ``σ² = ζ₁ + ζ₂``, while the jackknife estimates ``ζ₁ + 2 ζ₂`` (Efron and Stein, "The
-    jackknife estimate of variance", 1981). Where the two sets have one distribution, ζ₁ is 0: the estimate stays above
-    0.65 ζ₂.
+    jackknife estimate of variance", 1981). Where the two sets have one distribution, ζ₁ is 0, and the difference of two
+    estimates would often be far below ζ₂: it is not let fall below a share of it.
 
     Args:
         first: the jackknife's estimate, or that of the influence functions.
         second: an estimate of ζ₂.
+        floor: the least share of ζ₂, chosen by measured coverage (``docs/scripts/intervals.py``).
     """
-    return max(first - second, 0.65 * second)
+    return max(first - second, floor * second)
 
 
 def paired_difference(a: Score, b: Score) -> Score:

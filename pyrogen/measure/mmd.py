@@ -54,4 +54,5 @@ def mmd2_error(kernel: Tensor, n: int) -> tuple[float, Tensor]:
     """
     values = mmd2_pseudo_values(kernel, n)
     jackknife = sum(float(v.var() / len(v)) for v in values)
-    return corrected_variance(jackknife, float(mmd2_interaction_variance(kernel, n))) ** 0.5, values[1]
+    variance = corrected_variance(jackknife, float(mmd2_interaction_variance(kernel, n)), floor=0.5)
+    return variance**0.5, values[1]

@@ -1,6 +1,7 @@
 """The classifier two-sample test between chance and certainty."""
 
 from importlib import import_module
+from math import pi
 
 import numpy as np
 import pytest
@@ -25,6 +26,9 @@ def test_c2st_between_chance_and_certainty():
     shifted = c2st(points(n, 1, 2, 2, seed=1) + 0.7, real)
     assert null.value + half < shifted.value < 1
     assert shifted.kind == "statistic"
+    chance = (1 + 2 / pi) * 0.25 / (2 * n)  # each fold teaches the others
+    assert null.stderr == pytest.approx(chance**0.5, rel=0.02)
+    assert null.interval[0] < 0.5 < null.interval[1]
     assert max(shifted.detail[p] for p in ("p_value", "trees_p_value", "network_p_value")) < 0.01
 
 

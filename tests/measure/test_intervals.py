@@ -37,8 +37,8 @@ def test_wilson_of_known_shares():
 
 
 def test_the_corrected_variance():
-    assert corrected_variance(5.0, 1.0) == 4.0
-    assert corrected_variance(1.2, 1.0) == 0.65
+    assert corrected_variance(5.0, 1.0, 0.65) == 4.0
+    assert corrected_variance(1.2, 1.0, 0.65) == 0.65
 
 
 def test_halves_of_means():
