@@ -116,6 +116,10 @@ class Step(Stateful, Protocol):
         ...
 
 
+NORMAL_QUANTILE = 1.959964
+"""Of the standard normal at 97.5%: 95% lie within as many deviations."""
+
+
 @dataclass(frozen=True)
 class Score:
     """A measured value with its standard error, kind and unit.
@@ -126,6 +130,10 @@ class Score:
         kind: ``exact``, ``lower_bound``, ``upper_bound``, ``estimate`` or ``statistic``.
         unit: ``nats``, ``bits/dim``, ``accuracy``, …
         detail: further values needed to interpret the number: ``n``, ``k``, a bandwidth, a p-value, a note.
+        limits: the ends of the 95% interval, where it is not the value and 1.96 standard errors on either side.
+        values: what the test data contribute, ``(q,)``: a log-likelihood for each datum, or others whose mean has the
+            part of the error that is due to the test data. Scores of two models on the same test data are paired by
+            them.
     """
 
     value: float
@@ -133,11 +141,22 @@ class Score:
     kind: Kind
     unit: str
     detail: Mapping[str, Any] = field(default_factory=dict)
+    limits: tuple[float, float] | None = field(default=None, repr=False, compare=False)
+    values: Tensor | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The 95% interval, ``(low, high)`` in the unit of the value; ``None`` if the score has no error."""
+        if self.limits is not None or not self.stderr:
+            return self.limits
+        return self.value - NORMAL_QUANTILE * self.stderr, self.value + NORMAL_QUANTILE * self.stderr
 
     def __str__(self) -> str:
         error = f" ± {self.stderr:.3g}" if self.stderr else ""
         return f"{self.value:.4g}{error} {self.unit} ({self.kind.replace('_', ' ')})"
 
     def as_dict(self) -> dict[str, Any]:
-        """A JSON object of the four fixed fields and the details."""
-        return {"value": self.value, "stderr": self.stderr, "kind": self.kind, "unit": self.unit, **self.detail}
+        """A JSON object of value, error, kind and unit, the ``interval`` if there is one, and the details."""
+        fixed: dict[str, Any] = {"value": self.value, "stderr": self.stderr, "kind": self.kind, "unit": self.unit}
+        interval = {} if self.interval is None else {"interval": list(self.interval)}
+        return fixed | interval | dict(self.detail)

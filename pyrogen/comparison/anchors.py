@@ -1,47 +1,49 @@
 """Reference rows that calibrate the scores of a comparison: the best possible value and a baseline."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
-from pyrogen.comparison.scoring import aggregate_seeds
-from pyrogen.data.dataset import Dataset
+from pyrogen.comparison.scoring import Scorer, aggregate_seeds
 from pyrogen.explicit.gaussian import Gaussian
 from pyrogen.measure.evaluate import evaluate
-from pyrogen.measure.samples import reference_scores, sample_scores
-from pyrogen.protocols import Score
-from pyrogen.random import derive, scoped_seed
+from pyrogen.measure.samples import N_SAMPLES, draw_samples, reference_scores, sample_scores
+from pyrogen.random import derive, random_rows, scoped_seed
 from pyrogen.recipes.densities import covariance_form
 
 
-def anchors(sets: Mapping[int, Dataset], spaces: Sequence[str] = ()) -> dict[str, Any]:
+def anchors(scorers: Mapping[int, Scorer]) -> dict[str, Any]:
     """The scores of training data used as samples, and of a Gaussian fitted in closed form.
 
     Args:
-        sets: the data set of each seed; scores of several are their mean, with the standard error over seeds.
-        spaces: feature spaces in which samples are scored.
+        scorers: of each seed; scores of several seeds are their mean, with the standard error over seeds.
     """
-    each = [(_training_data(data, seed, spaces), _gaussian(data, seed, spaces)) for seed, data in sets.items()]
+    each = [(_training_data(scorer), _gaussian(scorer)) for scorer in scorers.values()]
     train, gaussian = (aggregate_seeds(list(results)) for results in zip(*each, strict=True))
     return {"train": train, "gaussian": gaussian}
 
 
-def _training_data(data: Dataset, seed: int, spaces: Sequence[str]) -> dict[str, Any]:
-    return _entry("training data used as samples: the best possible value", reference_scores(data, seed, spaces))
+def _training_data(scorer: Scorer) -> dict[str, Any]:
+    data, seed = scorer.data, scorer.seed
+    return {
+        "about": "training data used as samples: the best possible value",
+        "scores": reference_scores(data, seed, scorer.references),
+        "verdict": scorer.verdict(random_rows(data.train.tensors(seed)[0], N_SAMPLES, seed, "anchor")),
+    }
 
 
-def _gaussian(data: Dataset, seed: int, spaces: Sequence[str]) -> dict[str, Any]:
+def _gaussian(scorer: Scorer) -> dict[str, Any]:
+    data, seed = scorer.data, scorer.seed
     x, *_ = data.train.tensors(seed)
     covariance = covariance_form("auto", len(x), data.dims)
     baseline = Gaussian.from_data(x, covariance, jitter=1e-6)
     if data.space.probability == "density":
-        scores = evaluate(baseline, data, seed=seed, spaces=spaces)
+        samples = draw_samples(baseline, data, N_SAMPLES, seed)
+        scores = evaluate(baseline, data, seed=seed, spaces=scorer.references)
     else:
         with scoped_seed(derive(seed, "anchor")), torch.no_grad():
-            scores = sample_scores(baseline.sample(1000), data, seed, spaces)
-    return _entry(f"Gaussian with {covariance} covariance in closed form: the baseline", scores)
-
-
-def _entry(about: str, scores: Mapping[str, Score]) -> dict[str, Any]:
-    return {"about": about, "scores": {name: score.as_dict() for name, score in scores.items()}}
+            samples = baseline.sample(N_SAMPLES)
+        scores = sample_scores(samples, data, seed, scorer.references)
+    about = f"Gaussian with {covariance} covariance in closed form: the baseline"
+    return {"about": about, "scores": scores, "verdict": scorer.verdict(samples)}

@@ -8,15 +8,16 @@ from typing import Any
 from pyrogen.comparison.anchors import anchors
 from pyrogen.comparison.config import DEFAULT_MODELS, ComparisonConfig, prepare
 from pyrogen.comparison.page import data_pictures, model_pictures
-from pyrogen.comparison.scoring import aggregate_seeds, device_of, family, score_model
-from pyrogen.data.dataset import Dataset
+from pyrogen.comparison.paired import paired_differences
+from pyrogen.comparison.scoring import Scorer, aggregate_seeds, device_of, family
 from pyrogen.data.fingerprint import fingerprint
 from pyrogen.errors import ConfigError, DataError
 from pyrogen.files import write_whole
-from pyrogen.protocols import Sampler
+from pyrogen.protocols import Sampler, Score
 from pyrogen.recipes import recipe
 from pyrogen.report.page import write_report
 from pyrogen.report.pictures import Pictures
+from pyrogen.training.device import pick_device
 from pyrogen.training.metric_averager import Diverged
 from pyrogen.training.run import Run
 from pyrogen.training.trainer import Watcher, build, train
@@ -72,12 +73,14 @@ def run_comparison(run: Run[ComparisonConfig], *, own: Own | None = None, show: 
     results = _Results()
     with run.lock():
         run.note_fingerprint(fingerprint(sets[config.seed]))
+        device = pick_device(config.device)
+        scorers = {seed: Scorer(data.to(device), seed, config.spaces(data)) for seed, data in sets.items()}
         # Own models first, so that an error in one is raised before any training.
         for name, model in (own or {}).items():
-            results.add_own(name, model, sets, config)
+            results.add_own(name, model, scorers)
         for name in config.models:
-            results.train(run, name, sets, show or (lambda title, steps: nullcontext()))
-        return _write(run, results, sets)
+            results.train(run, name, scorers, show or (lambda title, steps: nullcontext()))
+        return _write(run, results, scorers)
 
 
 class _Results:
@@ -85,31 +88,33 @@ class _Results:
 
     def __init__(self) -> None:
         self.entries: dict[str, dict[str, Any]] = {}
+        self.measured: dict[str, list[dict[str, Score]]] = {}
         self.shown: dict[str, Pictures] = {}
         self.curves: dict[str, list[dict[str, float]]] = {}
         self.options: dict[str, Any] = {}
 
-    def add_own(self, name: str, own: Any, sets: Mapping[int, Dataset], config: ComparisonConfig) -> None:
+    def add_own(self, name: str, own: Any, scorers: Mapping[int, Scorer]) -> None:
         """Evaluate a user's trained model, or one for each seed, on the test data of every seed."""
-        n = len(sets)
+        n = len(scorers)
         models = own if isinstance(own, list | tuple) else [own] * n
         if len(models) != n:
             raise ConfigError(f"own model {name!r}: expected one model for each of {n} seeds, got {len(models)}")
         results = []
-        for (seed, data), model in zip(sets.items(), models, strict=True):
-            moved = data.to(device_of(model))
+        for (seed, scorer), model in zip(scorers.items(), models, strict=True):
+            moved = scorer.data.to(device_of(model))
             try:
-                results.append(score_model(model, moved, seed, config.spaces(data)))
+                results.append(scorer(model, moved))
             except DataError as error:
                 each = "" if n == 1 else f"; own={{{name!r}: […]}} takes a model for each seed"
                 raise DataError(f"own model {name!r}, seed {seed}: {error}{each}") from error
             if name not in self.shown:
                 self.shown[name] = model_pictures(model, moved, seed)
-        self.entries[name] = {"family": family(models[0]), "about": "user's own model"} | aggregate_seeds(results)
+        self._add(name, {"family": family(models[0]), "about": "user's own model"}, results)
 
-    def train(self, run: Run[ComparisonConfig], name: str, sets: Mapping[int, Dataset], show: Show) -> None:
+    def train(self, run: Run[ComparisonConfig], name: str, scorers: Mapping[int, Scorer], show: Show) -> None:
         """Train a recipe once per seed, on the data set of the seed, and evaluate each model."""
-        config, results = run.config, []
+        config = run.config
+        results: list[dict[str, Any]] = []
         for seed in config.all_seeds:
             single = config.seeds == 1
             path = run.path / (name if single else f"{name}-seed{seed}")
@@ -117,32 +122,39 @@ class _Results:
             self.options[name] = sub.config.options
             with show(name if single else f"{name}, seed {seed}", config.steps) as watch:
                 try:
-                    trained = train(sub, watch, build(sub.config, sets[seed]))
+                    trained = train(sub, watch, build(sub.config, scorers[seed].data))
                 except Diverged as error:
                     results.append({"error": str(error)})
                     continue
             rows = sub.metrics()
             seconds = float(rows[-1]["seconds"]) if rows else 0.0
             weights = {"step": trained.step, "rule": trained.rule}
-            scored = score_model(trained.model, trained.data, seed, config.spaces(trained.data))
+            scored = scorers[seed](trained.model, trained.data)
             results.append(scored | {"train_seconds": seconds, "weights": weights})
             if isinstance(trained.model, Sampler) and name not in self.shown:
                 self.shown[name] = model_pictures(trained.model, trained.data, seed)
             self.curves.setdefault(name, rows)
         entry = recipe(name)
-        self.entries[name] = {"family": entry.family, "about": entry.title} | aggregate_seeds(results)
+        self._add(name, {"family": entry.family, "about": entry.title}, results)
+
+    def _add(self, name: str, about: dict[str, Any], results: list[dict[str, Any]]) -> None:
+        """Add the scores of each seed, and their aggregate."""
+        self.entries[name] = about | aggregate_seeds(results)
+        if "error" not in self.entries[name]:
+            self.measured[name] = [result["scores"] for result in results]
 
 
-def _write(run: Run[ComparisonConfig], results: _Results, sets: Mapping[int, Dataset]) -> dict[str, Any]:
+def _write(run: Run[ComparisonConfig], results: _Results, scorers: Mapping[int, Scorer]) -> dict[str, Any]:
     """Write ``scores.json`` and ``report.html``; return the scorecard."""
-    config, data = run.config, sets[run.config.seed]
+    config, data = run.config, scorers[run.config.seed].data
     card = {
         "data": config.data,
         "space": str(data.space),
         "split": {part: len(getattr(data, part)) for part in ("train", "valid", "test")},
         "budget": {"steps": config.steps, "batch_size": config.batch_size, "seeds": list(config.all_seeds)},
         "models": results.entries,
-        "anchors": anchors(sets, config.spaces(data)),
+        "comparisons": paired_differences(results.measured),
+        "anchors": anchors(scorers),
     }
     write_whole(run.path / "scores.json", json.dumps(card, indent=1).encode())
     settings = config.model_dump() | {"options": results.options}

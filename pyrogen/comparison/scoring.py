@@ -10,9 +10,51 @@ from torch import Tensor, nn
 
 from pyrogen.data.dataset import Dataset
 from pyrogen.measure.evaluate import evaluate
-from pyrogen.measure.samples import draw_samples
+from pyrogen.measure.features import Reference
+from pyrogen.measure.samples import N_SAMPLES, draw_samples
+from pyrogen.measure.verdict import FAULTS, Judge
+from pyrogen.measure.verdict.judge import FEWEST
 from pyrogen.protocols import Density, Pair, Sampler
 from pyrogen.recipes.registry import Family
+
+
+class Scorer:
+    """Scores models on one data set; what depends on the data alone is computed once.
+
+    Args:
+        data: the data set.
+        seed: of every random draw.
+        spaces: feature spaces in which samples are scored; in those of networks, copies are sought too.
+    """
+
+    def __init__(self, data: Dataset, seed: int, spaces: Sequence[str] = ()) -> None:
+        self.data, self.seed = data, seed
+        self.references = [Reference(data, space, seed) for space in spaces]
+        networks = {one.name: one.embed for one in self.references if one.bins is None}
+        enough = min(len(data.train), len(data.valid) + len(data.test)) >= FEWEST
+        self.judge = Judge.of(data, features=networks, seed=seed) if enough else None
+
+    def __call__(self, model: Any, data: Dataset | None = None) -> dict[str, Any]:
+        """The scores of a model, the verdict on its samples, seconds for 1,000 of them, and its number of parameters.
+
+        Args:
+            model: an object with methods of ``pyrogen.protocols``.
+            data: the data set in the form that the model was trained on, with other side information or on another
+                device.
+        """
+        data = data or self.data
+        scores = evaluate(model, data, seed=self.seed, spaces=self.references)
+        seconds, verdict = None, None
+        if isinstance(model, Sampler):
+            began = time.perf_counter()
+            samples = draw_samples(model, data, N_SAMPLES, self.seed)
+            seconds = round(time.perf_counter() - began, 4)
+            verdict = self.verdict(samples)
+        return {"scores": scores, "verdict": verdict, "sample_seconds": seconds, "parameters": parameter_count(model)}
+
+    def verdict(self, samples: Tensor) -> dict[str, Any] | None:
+        """The verdict on samples in model coordinates; ``None`` for fewer data than it needs."""
+        return None if self.judge is None else self.judge(self.data.space.to_comparable(samples)).as_dict()
 
 
 def family(model: Any) -> Family:
@@ -20,20 +62,6 @@ def family(model: Any) -> Family:
     if isinstance(model, Density | Pair):
         return "explicit"
     return "implicit" if isinstance(model, Sampler) else "reconstruction"
-
-
-def score_model(model: Any, data: Dataset, seed: int, spaces: Sequence[str] = ()) -> dict[str, Any]:
-    """The scores of a model, the time to draw 1,000 samples in seconds, and its number of parameters."""
-    seconds = None
-    if isinstance(model, Sampler):
-        began = time.perf_counter()
-        draw_samples(model, data, 1000, seed)
-        seconds = round(time.perf_counter() - began, 4)
-    return {
-        "scores": {name: score.as_dict() for name, score in evaluate(model, data, seed=seed, spaces=spaces).items()},
-        "sample_seconds": seconds,
-        "parameters": parameter_count(model),
-    }
 
 
 def device_of(model: Any) -> torch.device:
@@ -52,24 +80,39 @@ def parameter_count(model: Any) -> int:
 
 
 def aggregate_seeds(results: list[dict[str, Any]]) -> dict[str, Any]:
-    """Aggregate the entries of several seeds: the mean of each score and its standard error."""
+    """Aggregate the entries of several seeds: the mean of each score, its standard error and 95% interval.
+
+    The interval is that of Student's t distribution, as the seeds are few.
+    """
     failed = [r["error"] for r in results if "error" in r]
     if failed:
         return {"error": failed[0], "scores": {}}
     entry = dict(results[0])
+    entry["scores"] = {name: score.as_dict() for name, score in entry["scores"].items()}
     if len(results) > 1:
-        scores = {}
+        from scipy.stats import t
+
+        quantile = float(t.ppf(0.975, len(results) - 1))
         for name, score in entry["scores"].items():
-            values = [r["scores"][name]["value"] for r in results]
-            scores[name] = {
-                **score,
-                "value": mean(values),
-                "stderr": stdev(values) / len(values) ** 0.5,
-                "seeds": len(values),
-            }
-        entry["scores"] = scores
+            values = [r["scores"][name].value for r in results]
+            centre, error = mean(values), stdev(values) / len(values) ** 0.5
+            interval = [centre - quantile * error, centre + quantile * error]
+            score |= {"value": centre, "stderr": error, "interval": interval, "seeds": len(values)}
         if "weights" in entry:
             entry["weights"] = entry["weights"] | {"step": [r["weights"]["step"] for r in results]}
         if "train_seconds" in entry:
             entry["train_seconds"] = round(mean(r["train_seconds"] for r in results), 3)
+        if entry.get("verdict"):
+            entry["verdict"] = _aggregate_verdicts([r["verdict"] for r in results])
     return entry
+
+
+def _aggregate_verdicts(verdicts: list[dict[str, Any]]) -> dict[str, Any]:
+    """The faults found on any seed, and on how many; the p-values are the least, corrected for the number of seeds."""
+    n = len(verdicts)
+    counts = {fault: sum(fault in verdict["found"] for verdict in verdicts) for fault in FAULTS}
+    found = [fault for fault in FAULTS if counts[fault]]
+    sentence = "; ".join(f"{fault} (on {counts[fault]} of {n} seeds)" for fault in found)
+    p_values = {fault: min(1.0, n * min(verdict["p_values"][fault] for verdict in verdicts)) for fault in FAULTS}
+    none = f"on each of {n} seeds, {verdicts[0]['sentence']}"
+    return verdicts[0] | {"found": found, "sentence": sentence or none, "p_values": p_values}

@@ -4,12 +4,21 @@ Features come from a classifier of the same data (``pyrogen.measure.features``) 
 values are comparable only for the same classifier, and should be read beside the score of real data.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from pyrogen.data.checks import check_sets
+from pyrogen.measure.intervals import Halves, corrected_variance, halves, wilson
+from pyrogen.measure.mmd import mmd2_error
 from pyrogen.nn.mmd import polynomial_kernel, unbiased_mmd2
-from pyrogen.protocols import Score
+from pyrogen.protocols import NORMAL_QUANTILE, Score
+
+INTERACTING = 100
+"""The most rows whose pairs give the interaction of the Fréchet distance."""
+KID_BLOCK = 1000
+"""The most rows of a block of KID."""
 
 
 def frechet_distance(mean_p: Tensor, cov_p: Tensor, mean_q: Tensor, cov_q: Tensor) -> float:
@@ -30,7 +39,9 @@ def fid(samples: Tensor, real: Tensor) -> Score:
     """The Fréchet distance of two Gaussians fitted to features; lower is better.
 
     Biased upwards by about ``1/n``: compare at one n. Heusel et al., "GANs trained by a two time-scale update rule
-    converge to a local Nash equilibrium", NeurIPS 2017.
+    converge to a local Nash equilibrium", NeurIPS 2017. The standard error is that of the influence functions (see
+    ``frechet_potential``), corrected for pairs of rows; the interval covers the mean of the score at these n, its bias
+    included.
 
     Args:
         samples, real: features, ``(n, d)`` and ``(m, d)``, at least two rows each.
@@ -41,26 +52,72 @@ def fid(samples: Tensor, real: Tensor) -> Score:
     check_sets("fid", 2, samples=samples, real=real)
     centre = real.double().mean(0)
     p, q = samples.double() - centre, real.double() - centre
-    cov_p, cov_q = (torch.atleast_2d(f.T.cov()) for f in (p, q))  # of one feature ``cov`` gives a number
-    value = frechet_distance(p.mean(0), cov_p, q.mean(0), cov_q)
-    return Score(value, 0.0, "statistic", "fid", {"n": len(p), "reference": len(q)})
+    (mean_p, cov_p), (mean_q, cov_q) = ((f.mean(0), torch.atleast_2d(f.T.cov())) for f in (p, q))
+    value = frechet_distance(mean_p, cov_p, mean_q, cov_q)
+    first, pairs_p = frechet_potential(p - mean_p, cov_p, cov_q, mean_p - mean_q)
+    second, pairs_q = frechet_potential(q - mean_q, cov_q, cov_p, mean_q - mean_p)
+    n, m = len(p), len(q)
+    jackknife = float(first.var() / n + second.var() / m)
+    interaction = pairs_p / (2 * n**2) + pairs_q / (2 * m**2) + (pairs_p * pairs_q) ** 0.5 / (n * m)
+    error = corrected_variance(jackknife, interaction, floor=0.65) ** 0.5
+    limits = (max(value - NORMAL_QUANTILE * error, 0.0), value + NORMAL_QUANTILE * error)
+    return Score(value, error, "statistic", "fid", {"n": n, "reference": m}, limits, second)
+
+
+def frechet_potential(u: Tensor, cov_p: Tensor, cov_q: Tensor, shift: Tensor) -> tuple[Tensor, float]:
+    """The influence of each row of p on the Fréchet distance to q, and the mean square of that of pairs of rows.
+
+        φ(u) = uᵀ (I - A) u + 2 (m_p - m_q)ᵀ u,   A = C_p^-½ (C_p^½ C_q C_p^½)^½ C_p^-½
+
+    the Kantorovich potential of the optimal transport between the two Gaussians. With w the rows in the eigenbasis of
+    ``B = (C_p^½ C_q C_p^½)^½`` after whitening, β its eigenvalues and ``g_ab = β_a β_b / (β_a + β_b)``, the second
+    derivative in the direction of two rows is ``2 uᵀv + Σ_ab g_ab (w_a w_b - δ_ab)(w'_a w'_b - δ_ab)``.
+
+    Args:
+        u: rows of p less their mean, ``(n, d)``.
+        cov_p, cov_q: ``(d, d)``.
+        shift: m_p - m_q.
+    """
+    variance, axes = torch.linalg.eigh(cov_p)
+    kept = variance > 1e-10 * variance[-1].clamp_min(1e-300)
+    variance, axes = variance[kept], axes[:, kept]
+    half = axes * variance.sqrt()
+    eigenvalues, turn = torch.linalg.eigh(half.T @ cov_q @ half)
+    beta = eigenvalues.clamp_min(0).sqrt()
+    w = u @ (axes / variance.sqrt()) @ turn
+    influence = u.square().sum(1) - w.square() @ beta + 2 * u @ shift
+    u, w = u[:INTERACTING], w[:INTERACTING]
+    g = beta[:, None] * beta / (beta[:, None] + beta).clamp_min(1e-300)
+    square = torch.stack([((row * w) @ g * (row * w)).sum(1) for row in w])
+    alone = w.square() @ g.diagonal()
+    pairs = square - alone[:, None] - alone + g.trace() + 2 * u @ u.T
+    return influence, float(pairs[~torch.eye(len(u), dtype=torch.bool, device=u.device)].square().mean())
 
 
 def kid(samples: Tensor, real: Tensor) -> Score:
     """The unbiased MMD² of features under the kernel ``(fᵀg / d + 1)³``; lower is better, about 0 for real data.
 
-    Bińkowski et al., "Demystifying MMD GANs", ICLR 2018. The standard error is that of the mean over 10 blocks.
+    Of more than 1,000 rows it is the mean over blocks of at most 1,000, as published; of fewer, that of all rows.
+    Bińkowski et al., "Demystifying MMD GANs", ICLR 2018. The standard error is that of ``mmd2``.
 
     Args:
-        samples, real: features, ``(n, d)`` and ``(m, d)``, at least 20 rows each, in random order.
+        samples, real: features, ``(n, d)`` and ``(m, d)``, at least three rows each, in random order.
 
     Raises:
         DataError: for too few rows, different shapes, or values that are not finite.
     """
-    check_sets("kid", 20, samples=samples, real=real)
-    pairs = zip(samples.double().tensor_split(10), real.double().tensor_split(10), strict=True)
-    blocks = torch.stack([unbiased_mmd2(polynomial_kernel(torch.cat([p, q])), len(p)) for p, q in pairs])
-    return Score(float(blocks.mean()), float(blocks.std() / 10**0.5), "estimate", "mmd2", {"n": len(samples)})
+    check_sets("kid", 3, samples=samples, real=real)
+    blocks = max(min(-(-max(len(samples), len(real)) // KID_BLOCK), min(len(samples), len(real)) // 20), 1)
+    values, variance, contributions = [], 0.0, []
+    pairs = zip(samples.double().tensor_split(blocks), real.double().tensor_split(blocks), strict=True)
+    for p, q in pairs:
+        kernel = polynomial_kernel(torch.cat([p, q]))
+        error, of_real = mmd2_error(kernel, len(p))
+        values.append(float(unbiased_mmd2(kernel, len(p))))
+        variance += (error / blocks) ** 2
+        contributions.append(of_real)
+    detail = {"n": len(samples)}
+    return Score(sum(values) / blocks, variance**0.5, "estimate", "mmd2", detail, values=torch.cat(contributions))
 
 
 def inception_score(log_prob: Tensor) -> Score:
@@ -97,10 +154,19 @@ def precision_recall(samples: Tensor, real: Tensor, k: int = 3) -> dict[str, Sco
         DataError: for too few rows, different shapes, or values that are not finite.
     """
     check_sets("precision and recall", k + 1, samples=samples, real=real)
-    between = torch.cdist(samples, real)
-    inside = (between <= _neighbour_radius(real, k)).any(1).double()
-    reached = (_neighbour_radius(samples, k) >= between.T).any(1).double()
-    return {"precision": _share(inside, k=k), "recall": _share(reached, k=k)}
+    among_samples, among_real, between = (torch.cdist(a, b) for a, b in _pairs(samples, real))
+
+    def shares(i: Tensor, j: Tensor) -> Tensor:
+        of_samples, of_real = _radius(among_samples[i][:, i], k), _radius(among_real[j][:, j], k)
+        distance = between[i][:, j]
+        inside = (distance <= of_real).any(1), (distance <= of_samples[:, None]).any(0)
+        return torch.stack([rows.double().mean() for rows in inside])
+
+    (precision, recall), spread = _with_halves(shares, samples, real, k)
+    return {
+        "precision": _share(float(precision), spread, 0, len(samples), k=k),
+        "recall": _share(float(recall), spread, 1, len(real), k=k),
+    }
 
 
 def density_coverage(samples: Tensor, real: Tensor, k: int = 5) -> dict[str, Score]:
@@ -121,17 +187,63 @@ def density_coverage(samples: Tensor, real: Tensor, k: int = 5) -> dict[str, Sco
         DataError: for too few rows, different shapes, or values that are not finite.
     """
     check_sets("density and coverage", k + 1, samples=samples, real=real)
-    inside = torch.cdist(real, samples) <= _neighbour_radius(real, k)[:, None]
-    n, m = inside.shape
+    among_real, between = torch.cdist(real, real), torch.cdist(samples, real)
+
+    def values(i: Tensor, j: Tensor) -> Tensor:
+        inside = between[i][:, j] <= _radius(among_real[j][:, j], k)
+        return torch.stack([inside.double().mean() * (len(j) / k), inside.any(0).double().mean()])
+
+    (density, coverage), spread = _with_halves(values, samples, real, k)
+    n, m = len(real), len(samples)
     expected = 1 - float(torch.tensor([(n - i) / (n + m - i) for i in range(1, k + 1)]).prod())
-    density, coverage = inside.double().sum(0) / k, inside.any(1).double()
-    return {"density": _share(density, k=k, floor=1.0), "coverage": _share(coverage, k=k, floor=expected)}
+    return {
+        "density": _density(float(density), spread, m, k=k, floor=1.0),
+        "coverage": _share(float(coverage), spread, 1, n, k=k, floor=expected),
+    }
 
 
-def _share(values: Tensor, **detail: float) -> Score:
-    """The mean over rows, with its standard error."""
-    error = float(values.std() / len(values) ** 0.5)
-    return Score(float(values.mean()), error, "statistic", "share", {"n": len(values), **detail})
+def _pairs(samples: Tensor, real: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
+    return (samples, samples), (real, real), (samples, real)
+
+
+def _with_halves(
+    statistics: Callable[[Tensor, Tensor], Tensor], samples: Tensor, real: Tensor, k: int
+) -> tuple[Tensor, Halves | None]:
+    """Statistics of all rows, and of halves of them unless these have too few neighbours."""
+    n, m = len(samples), len(real)
+    enough = min(n, m) // 2 > k
+    return statistics(torch.arange(n), torch.arange(m)), halves(statistics, n, m) if enough else None
+
+
+def _share(value: float, spread: Halves | None, index: int, n: int, **detail: float) -> Score:
+    """A share of n rows, with the interval of as many independent rows as have the spread of halves."""
+    effective, scale, contrasts = float(n), 0.0, None
+    if spread is not None:
+        mean, variance = float(spread.mean[index]), float(spread.variance[index])
+        if variance and 0 < mean < 1:
+            effective = 2 * mean * (1 - mean) / variance
+            scale = (value * (1 - value) / (mean * (1 - mean))) ** 0.5
+        contrasts = _contributions(spread, index, scale)
+    error = (value * (1 - value) / effective) ** 0.5
+    return Score(value, error, "statistic", "share", {"n": n, **detail}, wilson(value, effective), contrasts)
+
+
+def _density(value: float, spread: Halves | None, n: int, **detail: float) -> Score:
+    """A mean of counts: its variance grows as the mean, so that its root has an interval of constant width."""
+    error, contrasts = 0.0, None
+    if spread is not None and (mean := float(spread.mean[0])):
+        error = float(spread.variance[0] * value / mean / 2) ** 0.5
+        contrasts = _contributions(spread, 0, (value / mean) ** 0.5)
+    half = NORMAL_QUANTILE * error / (2 * value**0.5) if value else 0.0
+    low, high = (max(value**0.5 + sign * half, 0.0) ** 2 for sign in (-1, 1))
+    limits = (low, max(high, 3.7 / n))  # of n rows none was inside: Poisson's interval
+    return Score(value, error, "statistic", "share", {"n": n, **detail}, limits, contrasts)
+
+
+def _contributions(spread: Halves, index: int, scale: float) -> Tensor:
+    """What halves of the data contribute, as values whose mean has the error that is due to the data."""
+    contrasts = spread.contrasts[:, index]
+    return contrasts * (scale / 2 * len(contrasts) ** 0.5)
 
 
 def _root(matrix: Tensor) -> Tensor:
@@ -139,5 +251,6 @@ def _root(matrix: Tensor) -> Tensor:
     return (vectors * values.clamp_min(0).sqrt()) @ vectors.T
 
 
-def _neighbour_radius(points: Tensor, k: int) -> Tensor:
-    return torch.cdist(points, points).kthvalue(k + 1).values  # the first is the point itself
+def _radius(distances: Tensor, k: int) -> Tensor:
+    """The distance of each row to the k-th nearest other one, given all distances, ``(n, n)``."""
+    return distances.topk(k + 1, largest=False).values[:, k]  # the first is the row itself

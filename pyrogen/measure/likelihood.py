@@ -128,10 +128,10 @@ def structure_of(pair: Pair, x: Tensor, *rest: Tensor) -> PairStructure:
 
 
 def mean_score(values: Tensor, kind: Any, unit: str = "nats", **detail: Any) -> Score:
-    """Return the mean over data as a score, with the standard error of the mean."""
-    n = len(values)
-    stderr = float(values.double().std() / n**0.5) if n > 1 else 0.0
-    return Score(float(values.double().mean()), stderr, kind, unit, {"n": n, **detail})
+    """Return the mean over data as a score, with the standard error of the mean and the values themselves."""
+    n, values = len(values), values.detach().double()
+    stderr = float(values.std() / n**0.5) if n > 1 else 0.0
+    return Score(float(values.mean()), stderr, kind, unit, {"n": n, **detail}, values=values)
 
 
 def in_user_units(scores: Mapping[str, Score], space: Space, hidden: Tensor | None = None) -> dict[str, Score]:

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from pyrogen.data.checks import check_sets
-from pyrogen.nn.mmd import gaussian_kernel, mmd2_standard_error, unbiased_mmd2
+from pyrogen.measure.intervals import corrected_variance
+from pyrogen.nn.mmd import gaussian_kernel, mmd2_interaction_variance, mmd2_pseudo_values, unbiased_mmd2
 from pyrogen.protocols import Score
 from pyrogen.random import generator
 
@@ -17,8 +18,8 @@ def mmd2(samples: Tensor, real: Tensor, permutations: int = 500, seed: int = 0) 
 
     A Gaussian kernel averaged over half, once and twice the median distance of the data; the p-value is the
     share of permutations of the pooled rows with an MMD² at least as large (the observed one counted in). The standard
-    error is that of the jackknife, which holds for different distributions too, where the spread under permutations is
-    several times too small.
+    error is that of the jackknife, corrected for pairs of rows (``corrected_variance``), which holds for different
+    distributions too, where the spread under permutations is several times too small.
 
     Args:
         samples, real: ``(n, *event)`` and ``(m, *event)``, at least three each.
@@ -40,5 +41,18 @@ def mmd2(samples: Tensor, real: Tensor, permutations: int = 500, seed: int = 0) 
     observed, null = values[0], values[1:]
     p_value = float((1 + (null >= observed).sum()) / (permutations + 1))
     detail = {"p_value": p_value, "n": min(len(samples), len(real)), "bandwidth": float(median)}
-    error = float(mmd2_standard_error(kernel, len(samples)))
-    return Score(float(observed), error, "estimate", "mmd2", detail)
+    error, contributions = mmd2_error(kernel, len(samples))
+    return Score(float(observed), error, "estimate", "mmd2", detail, values=contributions)
+
+
+def mmd2_error(kernel: Tensor, n: int) -> tuple[float, Tensor]:
+    """The standard error of ``unbiased_mmd2``, and what the rows of the second sample contribute, ``(m,)``.
+
+    Args:
+        kernel: of the rows of both samples together, ``(n + m, n + m)``.
+        n: the number of rows of the first sample, at least three, as of the second.
+    """
+    values = mmd2_pseudo_values(kernel, n)
+    jackknife = sum(float(v.var() / len(v)) for v in values)
+    variance = corrected_variance(jackknife, float(mmd2_interaction_variance(kernel, n)), floor=0.5)
+    return variance**0.5, values[1]

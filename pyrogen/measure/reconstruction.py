@@ -23,4 +23,4 @@ def reconstruction_score(reconstruct: Callable[..., Tensor], x: Tensor, *rest: T
     parts = zip(*(t.split(rows) for t in (x, *rest)), strict=True)
     errors = torch.cat([(reconstruct(*part) - part[0]).square().flatten(1).mean(1) for part in parts]).double()
     stderr = float(errors.std() / len(errors) ** 0.5) if len(errors) > 1 else 0.0
-    return Score(float(errors.mean()), stderr, "statistic", "mse", {"n": len(errors)})
+    return Score(float(errors.mean()), stderr, "statistic", "mse", {"n": len(errors)}, values=errors)

@@ -54,12 +54,12 @@ def unbiased_mmd2(kernel: Tensor, first: int | Tensor) -> Tensor:
     return within_first + within_second - 2 * (from_first * in_second).sum(1) / (n * m)
 
 
-def mmd2_standard_error(kernel: Tensor, n: int) -> Tensor:
-    """The standard error of ``unbiased_mmd2`` by the jackknife, off the null hypothesis and on it.
+def mmd2_pseudo_values(kernel: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """What each row contributes to ``unbiased_mmd2``, by the jackknife: ``(n,)`` and ``(m,)``, of mean zero.
 
-        σ² = Σ_samples (n_s - 1) / n_s Σ_i (θ_{-i} - mean θ_{-i})²
+        ψ_i = -(n_s - 1) (θ_{-i} - mean θ_{-i}),   σ² = Σ_samples var(ψ) / n_s
 
-    with θ_{-i} the estimate without row i of that sample. Efron and Stein, "The jackknife estimate of variance", 1981.
+    with θ_{-i} the estimate without row i, of a sample of n_s rows.
 
     Args:
         kernel: as for ``unbiased_mmd2``.
@@ -69,8 +69,35 @@ def mmd2_standard_error(kernel: Tensor, n: int) -> Tensor:
     m = len(kernel) - n
     within = (off[:n, :n].sum(1), off[n:, n:].sum(1))
     cross = (off[:n, n:].sum(1), off[n:, :n].sum(1))
-    variance = kernel.new_zeros(())
+    values = []
     for (rows, between), (k, other) in zip(zip(within, cross, strict=True), ((n, m), (m, n)), strict=True):
         left_out = (rows.sum() - 2 * rows) / ((k - 1) * (k - 2)) - 2 * (between.sum() - between) / ((k - 1) * other)
-        variance = variance + (k - 1) * left_out.var(correction=0)
-    return variance.sqrt()
+        values.append(-(k - 1) * (left_out - left_out.mean()))
+    return values[0], values[1]
+
+
+def mmd2_interaction_variance(kernel: Tensor, n: int) -> Tensor:
+    """The variance of ``unbiased_mmd2`` that is due to pairs of rows, ζ₂ of Hoeffding's decomposition.
+
+        ζ₂ = 2 E k_p(x, x')² / n(n-1) + 2 E k_q(s, s')² / m(m-1) + 4 E k_pq(x, s)² / nm
+
+    with kernels from which the means over each of their rows are subtracted. Where both samples have one distribution,
+    this is the whole variance.
+
+    Args:
+        kernel: as for ``unbiased_mmd2``.
+        n: the number of rows of the first sample, at least three, as of the second.
+    """
+    m = len(kernel) - n
+
+    within_first = 2 * _centred_square(kernel[:n, :n], within=True) / (n * (n - 1))
+    within_second = 2 * _centred_square(kernel[n:, n:], within=True) / (m * (m - 1))
+    return within_first + within_second + 4 * _centred_square(kernel[:n, n:], within=False) / (n * m)
+
+
+def _centred_square(block: Tensor, *, within: bool) -> Tensor:
+    """The mean square of a kernel between two sets, centred in both; ``within`` one set without its diagonal."""
+    if within:
+        others = (block.sum(1) - block.diagonal()) / (len(block) - 1)
+        block = block - torch.diag(block.diagonal() - others)
+    return (block - block.mean(0) - block.mean(1, keepdim=True) + block.mean()).square().mean()

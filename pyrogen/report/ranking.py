@@ -4,7 +4,7 @@ A likelihood is ranked only if it is one of x, and exact or a conservative bound
 Estimates of likelihoods are never ranked, nor are likelihoods given y.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import inf, isfinite, sqrt
 from typing import Any
 
@@ -12,12 +12,18 @@ Scores = Mapping[str, Mapping[str, Any]]
 
 LIKELIHOODS = ("log_likelihood", "elbo", "iwae", "ais", "kde")
 COMPARABLE_BOUND = {"bits_per_dim": "upper_bound", **dict.fromkeys(LIKELIHOODS, "lower_bound")}
-HIGHER_IS_BETTER = frozenset({*LIKELIHOODS, "precision", "recall", "density", "coverage", "modes", "high_quality"})
-UNRANKED = frozenset({"nearest_neighbour"})  # small values indicate copying, large ones unrealistic samples
+HIGHER_IS_BETTER = frozenset(
+    {*LIKELIHOODS, "precision", "recall", "density", "coverage", "inception_score", "modes", "high_quality"}
+)
+SIGNIFICANT = 0.05
+"""The largest adjusted p-value of a difference between two models that is taken for real."""
+UNRANKED = frozenset({"nearest_neighbour", "swd", "ndb"})
+"""Scores that do not order models: of copies the distance is small, and the others have no sampling error."""
 
 
 def ranking_value(name: str, score: Mapping[str, Any] | None) -> float:
     """Return a score as a number for which lower is better; ``inf`` if it is not comparable."""
+    name = name.partition("@")[0]  # of the same score in another feature space
     if score is None or name in UNRANKED or not is_number(score["value"]):
         return inf
     if name in COMPARABLE_BOUND and is_conditional(score):
@@ -31,22 +37,34 @@ def ranking_value(name: str, score: Mapping[str, Any] | None) -> float:
     return -value if name in HIGHER_IS_BETTER else value
 
 
-def best(models: Mapping[str, Scores], name: str) -> set[str]:
-    """Return the models with the best score ``name``, and those within two standard errors of it.
+def best(models: Mapping[str, Scores], name: str, comparisons: Sequence[Mapping[str, Any]] | None = None) -> set[str]:
+    """Return the model with the best score ``name``, and those whose score is not significantly different.
 
     The set is empty if fewer than two models are comparable.
+
+    Args:
+        models: the scores of each model.
+        name: of the score.
+        comparisons: paired differences of this score, as in ``scores.json``: a model is different from the best one if
+            their ``adjusted_p_value`` is at most .05. Pairs that are not among them differ if their values are more
+            than two standard errors apart, those of independent values.
     """
     ranked = {model: ranking_value(name, scores.get(name)) for model, scores in models.items()}
     ranked = {model: value for model, value in ranked.items() if isfinite(value)}
     if len(ranked) < 2:
         return set()
     winner = min(ranked, key=lambda model: ranked[model])
+    paired = {frozenset(entry["models"]): entry["adjusted_p_value"] for entry in comparisons or ()}
 
-    def tolerance(model: str) -> float:
-        errors = [models[one][name].get("stderr") or 0.0 for one in {model, winner}]
-        return 2 * sqrt(sum(error**2 for error in errors if isfinite(error)))
+    def is_different(model: str) -> bool:
+        if ranked[model] == ranked[winner]:
+            return False
+        if (p_value := paired.get(frozenset({model, winner}))) is not None:
+            return bool(p_value <= SIGNIFICANT)
+        errors = [models[one][name].get("stderr") or 0.0 for one in (model, winner)]
+        return ranked[model] - ranked[winner] > 2 * sqrt(sum(error**2 for error in errors if isfinite(error)))
 
-    return {model for model, value in ranked.items() if value - ranked[winner] <= tolerance(model)}
+    return {model for model in ranked if not is_different(model)}
 
 
 def group_models(models: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
@@ -70,9 +88,9 @@ def group_models(models: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]
     return groups
 
 
-def is_conditional(score: Mapping[str, Any]) -> bool:
+def is_conditional(score: Mapping[str, Any] | None) -> bool:
     """Whether a likelihood is one of x given y, or of a part of x: not comparable with log p(x)."""
-    return "of" in score
+    return score is not None and "of" in score
 
 
 def is_number(value: Any) -> bool:

@@ -1,5 +1,6 @@
 """Measures of a few points, by hand or by plain loops: value, standard error, kind, unit and detail."""
 
+from importlib import import_module
 from math import exp, log
 
 import pytest
@@ -26,17 +27,37 @@ def approx(score):
 
 
 def test_fid_on_the_line():
-    """Means 1 and 4; variances 1 and 4 with n - 1 in the denominator."""
+    """Means 1 and 4; variances 1 and 4 with n - 1 in the denominator.
+
+    The influence of a row at distance u from its mean is u² (1 - s_q / s_p) + 2 (m_p - m_q) u.
+    """
     p, q = torch.tensor([[0.0], [1.0], [2.0]]), torch.tensor([[2.0], [4.0], [4.0], [6.0]])
     variance = 8 / 3
-    assert fid(p, q) == approx(Score(9 + (1 - variance**0.5) ** 2, 0.0, "statistic", "fid", {"n": 3, "reference": 4}))
+    score = fid(p, q)
+    assert score == approx(
+        Score(9 + (1 - variance**0.5) ** 2, score.stderr, "statistic", "fid", {"n": 3, "reference": 4})
+    )
+    u = q[:, 0].double() - 4
+    assert torch.allclose(score.values, u.square() * (1 - variance**-0.5) + 6 * u)
+    assert score.interval == pytest.approx(
+        (max(score.value - 1.96 * score.stderr, 0), score.value + 1.96 * score.stderr), rel=1e-4
+    )
 
 
 def test_kid_by_loops():
     samples, real = points(40, 3), points(60, 3, seed=1)
-    values = torch.tensor([kid_block(p, q) for p, q in zip(samples.chunk(10), real.chunk(10), strict=True)])
-    stderr = float(values.std() / 10**0.5)
-    assert kid(samples, real) == approx(Score(float(values.mean()), stderr, "estimate", "mmd2", {"n": 40}))
+    score = kid(samples, real)
+    assert score == approx(Score(kid_block(samples, real), score.stderr, "estimate", "mmd2", {"n": 40}))
+
+
+def test_kid_of_many_rows_is_the_mean_over_blocks(monkeypatch):
+    monkeypatch.setattr(import_module("pyrogen.measure.fid"), "KID_BLOCK", 20)
+    samples, real = points(40, 3), points(60, 3, seed=1)
+    blocks = [kid(p, q) for p, q in zip(samples.tensor_split(2), real.tensor_split(2), strict=True)]
+    score = kid(samples, real)
+    assert score.value == pytest.approx(sum(block.value for block in blocks) / 2)
+    assert score.stderr == pytest.approx(sum(block.stderr**2 for block in blocks) ** 0.5 / 2)
+    assert len(score.values) == 60
 
 
 def kid_block(p, q):
@@ -68,7 +89,7 @@ def test_precision_and_recall_on_the_line(k, precision, recall):
     samples = torch.tensor([[-0.5], [-2.5], [-4.5]])
     found = precision_recall(samples, real, k)
     for name, share, n in (("precision", precision, 3), ("recall", recall, 4)):
-        stderr = (share * (1 - share) / (n - 1)) ** 0.5
+        stderr = (share * (1 - share) / n) ** 0.5
         assert found[name] == approx(Score(share, stderr, "statistic", "share", {"k": k, "n": n}))
 
 
@@ -85,13 +106,15 @@ def test_c2st_is_that_of_scikit_learn():
     samples, real = points(25, 2) + 0.8, points(20, 2, seed=1)
     taken = [random_rows(samples, 20, 3, "c2st", "samples"), random_rows(real, 20, 3, "c2st", "real")]
     x, label = torch.cat(taken).numpy(), torch.arange(2).repeat_interleave(20).numpy()
-    trees = ExtraTreesClassifier(200, min_samples_leaf=2, random_state=3)
+    trees = ExtraTreesClassifier(100, min_samples_leaf=2, random_state=3)
     splits = StratifiedKFold(5, shuffle=True, random_state=3)
-    share = float((cross_val_predict(trees, x, label, cv=splits) == label).mean())
+    found = cross_val_predict(trees, x, label, cv=splits)
+    share = float((found == label).mean())
     half = 1.96 * (0.25 / 40) ** 0.5
-    detail = {"null": pytest.approx([0.5 - half, 0.5 + half]), "n": 40}
-    expected = Score(share, (share * (1 - share) / 40) ** 0.5, "statistic", "accuracy", detail)
-    assert c2st(samples, real, seed=3) == approx(expected)
+    score = c2st(samples, real, seed=3)
+    assert (score.value, score.kind, score.unit) == (share, "statistic", "accuracy")
+    assert score.detail["null"] == pytest.approx([0.5 - half, 0.5 + half])
+    assert (score.detail["n"], 2 * float(score.values.sum())) == (40, share * 40 - float((found == label)[:20].sum()))
 
 
 def test_coverage_of_five_points():

@@ -299,6 +299,7 @@ def test_mean_score():
         "stderr": score.stderr,
         "kind": "estimate",
         "unit": "bits/dim",
+        "interval": list(score.interval),
         "n": 3,
         "k": 3,
     }

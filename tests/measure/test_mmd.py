@@ -9,7 +9,13 @@ from helpers import points
 
 from pyrogen.data.toy import ring
 from pyrogen.measure.mmd import mmd2
-from pyrogen.nn.mmd import gaussian_kernel, mmd2_standard_error, polynomial_kernel, unbiased_mmd2
+from pyrogen.nn.mmd import (
+    gaussian_kernel,
+    mmd2_interaction_variance,
+    mmd2_pseudo_values,
+    polynomial_kernel,
+    unbiased_mmd2,
+)
 
 
 def naive_mmd2(samples, real):
@@ -39,14 +45,24 @@ def test_mmd_agrees_with_loops(n, m, event):
     assert (score.kind, score.detail["n"]) == ("estimate", min(n, m))
 
 
-def test_the_standard_error_is_that_of_leaving_rows_out():
+def test_pseudo_values_are_those_of_leaving_rows_out():
     n, m = 7, 9
     kernel = gaussian_kernel(points(n + m, 2).double(), [0.7, 2.0])
     rows = torch.arange(n + m)
     without = [rows[rows != i] for i in rows]
     left_out = torch.stack([unbiased_mmd2(kernel[k][:, k], n - (i < n)) for i, k in enumerate(without)])
     parts = [(len(v) - 1) / len(v) * (v - v.mean()).square().sum() for v in (left_out[:n], left_out[n:])]
-    assert float(mmd2_standard_error(kernel, n)) == pytest.approx(float(sum(parts).sqrt()), rel=1e-9)
+    values = mmd2_pseudo_values(kernel, n)
+    assert sum(float(v.var() / len(v)) for v in values) == pytest.approx(float(sum(parts)), rel=1e-9)
+    assert torch.allclose(values[1], -(m - 1) * (left_out[n:] - left_out[n:].mean()))
+
+
+def test_pairs_of_rows_are_the_whole_variance_of_equal_distributions():
+    kernels = [gaussian_kernel(points(70, 4, seed=i).double(), [1.0, 3.0]) for i in range(300)]
+    values = torch.stack([unbiased_mmd2(kernel, 30) for kernel in kernels])
+    expected = torch.stack([mmd2_interaction_variance(kernel, 30) for kernel in kernels])
+    assert float(expected.mean().sqrt()) == pytest.approx(float(values.std()), rel=0.15)
+    assert float(expected.std() / expected.mean()) < 0.3
 
 
 def test_intervals_of_different_distributions_cover():

@@ -26,7 +26,7 @@ TWO = {
     "mmd2": (mmd2, 3),
     "c2st": (c2st, 5),
     "fid": (fid, 2),
-    "kid": (kid, 20),
+    "kid": (kid, 3),
     "precision and recall": (precision_recall, 4),
     "nearest_neighbour": (lambda x, y: nearest_neighbour(x, y, y), 1),
     "a critic": (lambda x, y: js_by_critic(x, y, BUDGET), 4),
@@ -79,8 +79,8 @@ def test_critics_are_not_misled_by_sorted_rows():
     assert abs(w1_by_critic(rows, normal(800, seed=1), BUDGET).value) < 0.5
 
 
-@pytest.mark.parametrize("n", [20, 22, 25, 28, 31])
-def test_kid_has_blocks_of_at_least_two(n):
+@pytest.mark.parametrize("n", [3, 20, 22, 25])
+def test_kid_of_few_rows(n):
     score = kid(normal(n), normal(40, seed=1))
     assert torch.isfinite(torch.tensor([score.value, score.stderr])).all()
 

@@ -207,6 +207,16 @@ class TestRanking:
         assert self.winners("fid", first=first, near=near, far=far, lost=self.score(nan)) == {"first", "near"}
         assert not self.winners("fid", alone=first, lost=self.score(None), gone=self.score(inf))
 
+    def test_paired_comparisons_decide_where_there_are_any(self) -> None:
+        models = {name: {"fid": self.score(value, stderr=0.1)} for name, value in (("a", 1.0), ("b", 1.1), ("c", 2.0))}
+
+        def entry(pair: str, p_value: float) -> dict[str, Any]:
+            return {"models": list(pair), "adjusted_p_value": p_value}
+
+        assert best(models, "fid") == {"a", "b"}
+        assert best(models, "fid", [entry("ab", 0.04), entry("ca", 0.06)]) == {"a", "c"}
+        assert best(models, "fid", [entry("cb", 0.5)]) == {"a", "b"}  # pairs without the winner decide nothing
+
     def test_groups(self, scorecard: dict[str, Any]) -> None:
         found = group_models(scorecard["models"])
         assert found["known"] == ["sandwich", "vae", "gaussian", "diverged"]

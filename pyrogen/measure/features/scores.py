@@ -46,9 +46,13 @@ class Reference:
     def _shuffled(self, x: Tensor, name: str) -> tuple[Tensor, Tensor | None]:
         return self.features(self.data.space.to_comparable(random_rows(x, len(x), self.seed, name)))
 
+    def embed(self, x: Tensor) -> Tensor:
+        """Features of data in comparable form, ``(n, d)``, on the CPU."""
+        return self.features(x.to(self.data.train.device))[0].detach().cpu()
+
     def scores(self, samples: Tensor) -> dict[str, Score]:
         """The scores of samples, as ``feature_scores`` describes them."""
-        of_samples, log_p = self._shuffled(samples, "samples")
+        of_samples, log_p = self._shuffled(samples.to(self.data.train.device), "samples")
         found, n = self._scores(of_samples, log_p), min(len(samples), len(self.test))
         as_many = found if len(samples) == n else self._scores(of_samples[:n], None if log_p is None else log_p[:n])
         if n not in self._test_scores:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pyrogen.measure.intervals import holm
 from pyrogen.measure.verdict.hypothesis import FAULTS, Fault, Test
 
 ALPHA = 0.01
@@ -29,11 +30,7 @@ class Verdict:
         """The p-value of each fault: Bonferroni's over its tests, then Holm's over the faults."""
         deciding = {fault: [t.p_value for t in self.tests if t.fault == fault and t.decides] for fault in FAULTS}
         raw = {fault: min(1.0, len(ps) * min(ps)) for fault, ps in deciding.items()}
-        corrected, largest = {}, 0.0
-        for rank, fault in enumerate(sorted(raw, key=lambda fault: raw[fault])):
-            largest = max(largest, min(1.0, (len(raw) - rank) * raw[fault]))
-            corrected[fault] = largest
-        return {fault: corrected[fault] for fault in FAULTS}
+        return dict(zip(raw, holm(list(raw.values())), strict=True))
 
     @property
     def found(self) -> tuple[Fault, ...]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pyrogen.report.formatting import split_space
-from pyrogen.report.ranking import LIKELIHOODS, best, group_models
+from pyrogen.report.ranking import best, group_models, is_conditional
 
 Models = Mapping[str, Mapping[str, Any]]
 
@@ -24,9 +24,9 @@ def groups(models: Models) -> dict[str, list[str]]:
     The concatenation of the groups is the order of the models on the whole page.
     """
     grouped = group_models(models)
-    conditional = [name for name in grouped["known"] if _is_conditional(models[name]["scores"]["log_likelihood"])]
-    known = [name for name in grouped["known"] if name not in conditional]
-    return {"known": known, "conditional": conditional, "unknown": grouped["unknown"], "failed": grouped["failed"]}
+    conditional = [name for name in grouped["unknown"] if is_conditional(models[name]["scores"].get("log_likelihood"))]
+    unknown = [name for name in grouped["unknown"] if name not in conditional]
+    return {"known": grouped["known"], "conditional": conditional, "unknown": unknown, "failed": grouped["failed"]}
 
 
 def in_order(models: Models) -> list[str]:
@@ -39,13 +39,10 @@ def sort_like(order: Iterable[str], mapping: Mapping[str, Any]) -> dict[str, Any
     return {name: mapping[name] for name in dict.fromkeys([*order, *mapping]) if name in mapping}
 
 
-def winners(models: Models) -> dict[str, set[str]]:
-    """The best models by score, among comparable values: no conditional likelihood competes with log p(x)."""
-    comparable = {
-        name: {key: score for key, score in model["scores"].items() if not _is_conditional(score)}
-        for name, model in models.items()
-    }
-    return {name: best(comparable, name) for name in score_names(models.values())}
+def winners(models: Models, comparisons: Mapping[str, Any]) -> dict[str, set[str]]:
+    """The best models by score, and those that do not differ from it."""
+    scores = {name: model["scores"] for name, model in models.items()}
+    return {name: best(scores, name, comparisons.get(name)) for name in score_names(models.values())}
 
 
 def score_names(models: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -66,13 +63,3 @@ def other_measures(scores: Mapping[str, Any]) -> list[tuple[str, list[str], int]
         kept = kept[:MOST] or names[:MOST]
         shown.append((space, kept, len(names) - len(kept)))
     return shown
-
-
-def _is_conditional(score: Mapping[str, Any]) -> bool:
-    """Whether a likelihood is not of x alone, and so not comparable with log p(x)."""
-    return score.get("of", "log p(x)") != "log p(x)"
-
-
-def is_conditional(name: str, score: Mapping[str, Any]) -> bool:
-    """Whether a score is a likelihood of another quantity than x, such as log p(x | y)."""
-    return name in (*LIKELIHOODS, "bits_per_dim") and _is_conditional(score)

@@ -85,7 +85,8 @@ def write_report(
 def _scorecard_parts(scorecard: Mapping[str, Any]) -> dict[str, Any]:
     """What the template shows of the scores."""
     models, anchors = scorecard["models"], scorecard.get("anchors", {})
-    order, best, grouped = entries.in_order(models), entries.winners(models), entries.groups(models)
+    comparisons = scorecard.get("comparisons", {})
+    order, best, grouped = entries.in_order(models), entries.winners(models, comparisons), entries.groups(models)
     return {
         "models": entries.sort_like(order, models),
         "anchors": anchors,
