@@ -248,7 +248,10 @@ def test_moments() -> None:
 
 def test_the_page_shows_tables_with_their_names_and_moments(report) -> None:
     page = report(samples={"vae": people(200, 1), "gan": people(200, 2)}, real=people(200), columns=PEOPLE).read_text()
-    assert re.findall(r'alt="([^"]*)"', page)[:2] == ["Samples of vae, 200 of them", "Samples of gan, 200 of them"]
+    assert re.findall(r'alt="([^"]*)"', page)[2:4] == [
+        "vae: samples, as judged, 200 of them",
+        "gan: samples, as judged, 200 of them",
+    ]
     rows = [unescape(" ".join(re.sub("<[^>]*>", " ", row).split())) for row in re.findall("<tr.*?</tr>", page, re.S)]
     assert [row.split()[0] for row in rows].count("age") == 2
     assert len([row for row in rows if row.startswith("occupation: office ")]) == 2
