@@ -95,7 +95,7 @@ def score_unit(score: Mapping[str, Any]) -> str:
 
 def score_details(score: Mapping[str, Any]) -> str:
     """Format the details of a score besides value, error, kind, unit and note: ``n = 449, k = 100``."""
-    fixed = ("value", "stderr", "kind", "unit", "note")
+    fixed = ("value", "stderr", "kind", "unit", "interval", "note")
     return ", ".join(
         f"{name.replace('_', ' ')} = {_format_detail(v)}" for name, v in score.items() if name not in fixed
     )
