@@ -5,9 +5,9 @@ import torch
 from scipy.stats import ttest_rel
 
 from pyrogen.comparison.paired import paired_differences
-from pyrogen.measure.intervals import holm
 from pyrogen.comparison.scoring import aggregate_seeds
 from pyrogen.errors import ConfigError
+from pyrogen.measure.intervals import holm
 from pyrogen.measure.likelihood import mean_score
 from pyrogen.protocols import Score
 

@@ -50,9 +50,10 @@ def c2st(samples: Tensor, real: Tensor, folds: int = 5, permutations: int = 999,
         seed: the seed of rows, folds, classifiers and permutations.
 
     Returns:
-        The accuracy of the trees, with an interval that counts how folds depend on each other. In the detail: ``null``, the 95% interval of chance accuracy, ``½ ± 1.96 √(¼ / n)``;
-        ``network_accuracy``; ``trees_p_value`` and ``network_p_value`` of each classifier, and the ``p_value`` of the
-        better of the two, which counts that two were tried.
+        The accuracy of the trees, with an interval that counts how folds depend on each other. In the detail: ``null``,
+        the 95% interval of chance accuracy, ``½ ± 1.96 √((1 + 2 / π) / 4n)``; ``network_accuracy``; ``trees_p_value``
+        and ``network_p_value`` of each classifier, and the ``p_value`` of the better of the two, which counts that two
+        were tried.
 
     Raises:
         DataError: for too few rows, different shapes, or values that are not finite.
@@ -68,7 +69,7 @@ def c2st(samples: Tensor, real: Tensor, folds: int = 5, permutations: int = 999,
     classifiers = (partial(_trees, seed=seed), partial(_network, seed=derive(seed, "c2st")))
     correct, ranks = zip(*(_held_out(classify, x, label, tests, seed) for classify in classifiers), strict=True)
     p_values = _p_values(ranks, [label[test] for test in tests[folds // 2 :]], permutations, seed)
-    accuracy, half = float(correct[0].mean()), 1.96 * (0.25 / (2 * n)) ** 0.5
+    accuracy, half = float(correct[0].mean()), 1.96 * (_fold_dependence(0.5) / (8 * n)) ** 0.5
     detail = {
         "p_value": p_values[0],
         "null": [0.5 - half, 0.5 + half],

@@ -14,7 +14,7 @@ from pyrogen.measure.c2st import c2st
 def test_c2st_between_chance_and_certainty():
     n, real = 120, points(120, 1, 2, 2)
     null = c2st(points(n, 1, 2, 2, seed=1), real)
-    half = 1.96 * (0.25 / (2 * n)) ** 0.5
+    half = 1.96 * ((1 + 2 / pi) * 0.25 / (2 * n)) ** 0.5
     assert null.detail["null"] == pytest.approx([0.5 - half, 0.5 + half])
     assert null.detail["n"] == 2 * n
     assert null.detail["p_value"] > 0.05

@@ -1,7 +1,7 @@
 """Measures of a few points, by hand or by plain loops: value, standard error, kind, unit and detail."""
 
 from importlib import import_module
-from math import exp, log
+from math import exp, log, pi
 
 import pytest
 import torch
@@ -110,7 +110,7 @@ def test_c2st_is_that_of_scikit_learn():
     splits = StratifiedKFold(5, shuffle=True, random_state=3)
     found = cross_val_predict(trees, x, label, cv=splits)
     share = float((found == label).mean())
-    half = 1.96 * (0.25 / 40) ** 0.5
+    half = 1.96 * ((1 + 2 / pi) * 0.25 / 40) ** 0.5
     score = c2st(samples, real, seed=3)
     assert (score.value, score.kind, score.unit) == (share, "statistic", "accuracy")
     assert score.detail["null"] == pytest.approx([0.5 - half, 0.5 + half])

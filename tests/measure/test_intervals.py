@@ -82,18 +82,18 @@ def test_pairs_are_the_whole_variance_of_the_distance_of_equal_distributions():
 @pytest.mark.parametrize("shift", [0.0, 0.7])
 def test_shares_cover_the_mean_over_redraws(shift):
     scores = []
-    for i in range(120):
+    for i in range(60):
         samples, real = points(120, 4, seed=i) + shift, points(150, 4, seed=1000 + i)
         scores.append(precision_recall(samples, real) | density_coverage(samples, real))
     for name in scores[0]:
         mean = sum(score[name].value for score in scores) / len(scores)
         low, high = torch.tensor([score[name].interval for score in scores]).T
-        assert float(((low <= mean) & (mean <= high)).double().mean()) >= 0.88, name
+        assert float(((low <= mean) & (mean <= high)).double().mean()) >= 0.85, name
         assert float(low.min()) >= 0
         assert float(high.max()) <= (inf if name == "density" else 1)
         spread = torch.tensor([score[name].value for score in scores]).std()
         assert float(torch.tensor([score[name].stderr for score in scores]).mean()) == pytest.approx(
-            float(spread), rel=0.3
+            float(spread), rel=0.4
         )
 
 
@@ -139,15 +139,15 @@ def test_samples_of_two_models_against_the_same_data(name):
         "precision": lambda s, x: precision_recall(s, x)["precision"],
     }
     differences, alone = [], []
-    for i in range(100):
+    for i in range(60):
         real = points(100, 4, seed=i)
-        a, b = (measure[name](scale * points(400, 4, seed=s + i), real) for scale, s in ((1.5, 1000), (1.6, 2000)))
+        a, b = (measure[name](scale * points(250, 4, seed=s + i), real) for scale, s in ((1.5, 1000), (1.6, 2000)))
         differences.append(paired_difference(a, b))
         alone.append(paired_difference(replace(a, values=None), b).stderr)
     spread = float(torch.tensor([difference.value for difference in differences]).std())
-    reported = sum(difference.stderr for difference in differences) / 100
-    assert reported == pytest.approx(spread, rel=0.3)
-    assert reported < 0.9 * sum(alone) / 100
+    reported = sum(difference.stderr for difference in differences) / 60
+    assert reported == pytest.approx(spread, rel=0.35)
+    assert reported < 0.95 * sum(alone) / 60
 
 
 def test_evaluated_models_are_paired():
