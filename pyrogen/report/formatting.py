@@ -54,7 +54,7 @@ def value_and_error(value: float | None, stderr: float | None = None) -> tuple[s
     if not error:
         return _signed(f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"), ""
     decimals = _decimals(error)
-    return _signed(f"{value:,.{decimals}f}"), f"{error:,.{decimals}f}"
+    return _signed(f"{value:,.{decimals}f}") if value else "0", f"{error:,.{decimals}f}"
 
 
 def interval(score: Mapping[str, Any]) -> tuple[float, float] | None:
@@ -132,7 +132,7 @@ def score_unit(score: Mapping[str, Any]) -> str:
 
 def score_details(score: Mapping[str, Any]) -> str:
     """Format the details of a score that are not shown beside its value: ``n = 449, k = 100``."""
-    fixed = ("value", "stderr", "interval", "kind", "unit", "note", "of")
+    fixed = ("value", "stderr", "interval", "kind", "unit", "note", "of", "space")
     return ", ".join(
         f"{name.replace('_', ' ')} = {_format_detail(v)}" for name, v in score.items() if name not in fixed
     )

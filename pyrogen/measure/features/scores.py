@@ -107,6 +107,8 @@ def space_scores(
 ) -> dict[str, Score]:
     """``feature_scores`` in several spaces: ``name`` in the usual space of a score, ``name@space`` in another.
 
+    The detail ``space`` names it.
+
     Args:
         samples, data, seed: as for ``feature_scores``.
         spaces: names of spaces, callables, or references to this data set.
@@ -116,5 +118,6 @@ def space_scores(
         reference = space if isinstance(space, Reference) else Reference(data, space, seed)
         for name, score in reference.scores(samples).items():
             usual = reference.name == USUAL_SPACE.get(name, "values")
-            found[name if usual else f"{name}@{reference.name}"] = score
+            in_space = replace(score, detail={**score.detail, "space": reference.name})
+            found[name if usual else f"{name}@{reference.name}"] = in_space
     return found

@@ -41,22 +41,28 @@ class Verdict:
         return tuple(fault for fault, p in self.p_values.items() if p <= ALPHA)
 
     @property
+    def lacking(self) -> list[str]:
+        """The names of classes that hold less than half of their share of samples."""
+        return sorted({name for test in self.tests for name in test.detail.get("lacking", ())})
+
+    @property
     def sentence(self) -> str:
         """One line."""
         if not self.found:
             n = f"{self.sizes['samples']:,} samples and {self.sizes['held']:,} held-out data"
             return f"none found of {', '.join(FAULTS[:-1])}, {FAULTS[-1]}, with {n}"
-        lacking = sorted({name for test in self.tests for name in test.detail.get("lacking", ())})
-        classes = f": {'class' if len(lacking) == 1 else 'classes'} {', '.join(lacking)}" if lacking else ""
+        noun = "class" if len(self.lacking) == 1 else "classes"
+        classes = f": {noun} {', '.join(self.lacking)}" if self.lacking else ""
         texts = {fault: f"p {_p_text(self.p_values[fault])}" for fault in self.found}
         names = {fault: fault + (classes if fault == "misses part of the data" else "") for fault in self.found}
         return "; ".join(f"{names[fault]} ({text})" for fault, text in texts.items())
 
     def as_dict(self) -> dict[str, Any]:
-        """A JSON object: ``found``, ``sentence``, ``p_values``, ``limits``, ``sizes`` and ``tests``."""
+        """A JSON object: ``found``, ``sentence``, ``lacking``, ``p_values``, ``limits``, ``sizes`` and ``tests``."""
         return {
             "found": list(self.found),
             "sentence": self.sentence,
+            "lacking": self.lacking,
             "p_values": self.p_values,
             "limits": self.limits,
             "sizes": dict(self.sizes),

@@ -51,11 +51,14 @@ def score_names(models: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def other_measures(scores: Mapping[str, Any]) -> list[tuple[str, list[str], int]]:
-    """The measures without a column, by feature space: its name, the names shown, and how many more there are."""
+    """The measures without a column, by feature space: its name, the names shown, and how many more there are.
+
+    The space is the detail ``space`` of a score, or what its name has after ``@``; empty for scores that have neither.
+    """
     spaces: dict[str, list[str]] = {}
     for name in scores:
         if name not in (*MAIN, *SECONDARY, "nearest_neighbour"):
-            spaces.setdefault(split_space(name)[1], []).append(name)
+            spaces.setdefault(scores[name].get("space", split_space(name)[1]), []).append(name)
     shown = []
     for space, names in spaces.items():
         headline = [name for name in names if split_space(name)[0] in HEADLINE]

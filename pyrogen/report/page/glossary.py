@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pyrogen.report.formatting import score_title, split_space
 
 _OVER_DATA = "from the standard error of the mean over test data"
-_REDRAWS = "from resampled rows of samples and data"
+_REDRAWS = "of the mean over redraws of as many samples and data, "
+_JACKKNIFE = _REDRAWS + "from leaving out one row at a time"
+_HALVES = _REDRAWS + "from the spread of random halves of both sets"
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ ENTRIES = {
         "the share of random relabellings of samples and data that are at least as far apart.",
         "0; it may be slightly negative",
         "Differences of overall shape. It hardly sees fine detail, faults in few samples or copies of training data.",
-        _REDRAWS,
+        _JACKKNIFE,
     ),
     "c2st": Entry(
         "The accuracy on held-out rows of a classifier trained to tell samples from test data. The shaded band holds "
@@ -72,11 +74,12 @@ ENTRIES = {
         "½, inside the band",
         "Any difference that the classifier can learn. One wrong detail, such as background noise, suffices for an "
         "accuracy near 1, which then says nothing of the rest; copies of training data are not noticed.",
-        "from the number of rows judged",
+        "from the number of rows, and from how much the folds of the cross-validation share",
     ),
     "verdict": Entry(
-        "Tests of copies of training data, of samples off the data, of parts of the data that are missed, and of "
-        "samples of too little variety, each against held-out data. The kinds found are named, the main one first.",
+        "Tests of copies of training data, of samples off the data, of samples that repeat each other (narrow), and of "
+        "parts of the data that are missed, each against held-out data. The kinds found are named, the main one first, "
+        "where the p-value, corrected for all tests, is at most .01.",
         "none of these found",
         "Which kind of fault a model has. “None of these found” means that tests of this size saw none: smaller faults "
         "and other kinds remain possible.",
@@ -91,48 +94,49 @@ ENTRIES = {
         "The Fréchet distance: the squared distance of the means of features plus a distance of their covariances.",
         "0; compare it with that of the training data, as it grows when samples are few",
         "Differences of mean and covariance of features, and no others; copies of training data score best.",
-        _REDRAWS,
+        _REDRAWS + "from what each row contributes (its influence)",
     ),
     "kid": Entry(
         "The squared maximum mean discrepancy of features with a cubic polynomial kernel.",
         "0; it may be slightly negative",
         "Much as FID, but without its bias for few samples. Copies of training data score best.",
-        _REDRAWS,
+        _JACKKNIFE,
     ),
     "inception_score": Entry(
         "The exponential of the mean divergence between the classes predicted of one sample and of all samples.",
         "higher, up to the number of classes",
         "Whether samples are of clear and even classes. It sees neither variety within a class nor copies.",
+        "from the standard error over samples",
     ),
     "precision": Entry(
         "The share of samples that lie in the neighbourhood of a datum, as far as its k-th neighbour.",
         "that of the training data",
         "Whether samples are realistic. One good sample, repeated, is precise; outliers among the data inflate it.",
-        _REDRAWS,
+        _HALVES,
     ),
     "recall": Entry(
         "The share of data that lie in the neighbourhood of a sample, as far as its k-th neighbour.",
         "that of the training data",
         "Whether the samples reach all data. A few samples far off inflate it.",
-        _REDRAWS,
+        _HALVES,
     ),
     "density": Entry(
         "The mean number of data whose neighbourhoods hold a sample, divided by k.",
         "that of the training data; samples of too little variety exceed it",
         "Whether samples are realistic; less affected by outliers than precision.",
-        _REDRAWS,
+        _HALVES,
     ),
     "coverage": Entry(
         "The share of data whose neighbourhood, as far as their k-th neighbour, holds a sample.",
         "that of the training data",
         "Whether parts of the data are missed. Copies of training data cover the data well.",
-        _REDRAWS,
+        _HALVES,
     ),
     "swd": Entry(
         "The sliced Wasserstein distance: the mean over random directions of the distance of sorted projections.",
         "that of the training data",
         "Differences of shape along single directions, in the units of the data. It hardly sees rare faults.",
-        _REDRAWS,
+        "over directions only, not over redraws",
     ),
     "ndb": Entry(
         "The number of statistically different bins: clusters of training data that hold another share of samples.",
@@ -143,8 +147,9 @@ ENTRIES = {
         "The feature likelihood divergence: minus the log-density of test data under a mixture of Gaussians centred "
         "at samples, whose widths are fitted to training data.",
         "lower",
-        "Quality, variety and copying in one number; the generalisation gap in its details is positive for copies.",
-        _REDRAWS,
+        "Quality, lost modes and copying in one number: of copies, the gap in its details is far below 0. Narrower "
+        "samples than data are not always penalised.",
+        _OVER_DATA,
     ),
     "modes": Entry(
         "The number of known modes that samples reach.", "all of them", "Missing modes, not the shape of each."

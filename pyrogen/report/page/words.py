@@ -110,11 +110,13 @@ def _samples(models: Models) -> list[str]:
 
 
 def _verdicts(models: Models) -> list[str]:
-    if not any(model.get("verdict") for model in models.values()):
+    verdicts = [model["verdict"] for model in models.values() if model.get("verdict")]
+    if not verdicts:
         return []
+    limits = verdicts[0].get("limits")
     return [
-        "A verdict names the kinds of fault that its tests found; where none was found, faults too small for samples "
-        "of this size, or of another kind, remain possible."
+        "A verdict names the kinds of fault that its tests found; faults too small for samples of this size, or of "
+        f"another kind, remain possible{f': {limits}' if limits else ''}."
     ]
 
 
