@@ -2,6 +2,9 @@
 
     OMP_NUM_THREADS=1 python docs/scripts/power.py --data digits --trials 100
     OMP_NUM_THREADS=1 python docs/scripts/power.py --data mnist --trials 100 --sizes 3000 1500 1000
+    OMP_NUM_THREADS=1 python docs/scripts/power.py --data digits --trials 400 --null
+
+With ``--null``, no fault is planted, and the share of p-values of at most .05 is printed for each test.
 
 In each trial, disjoint random rows of the data set serve as training data, held-out data and samples of a perfect
 model; faults are planted in these samples.
@@ -73,6 +76,19 @@ def planted(x: Tensor, y: Tensor, train: Tensor, draws: torch.Generator) -> dict
     }
 
 
+def print_false_alarms(args: argparse.Namespace, images: Tensor, labels: Tensor, classes: tuple[str, ...]) -> None:
+    """Print how often each test has a p-value of at most .05 of samples without a fault."""
+    alarms: Counter[str] = Counter()
+    for trial in range(args.trials):
+        draws = torch.Generator().manual_seed(args.seed + trial)
+        rows = torch.randperm(len(images), generator=draws)[: sum(args.sizes)].split(list(args.sizes))
+        judge = Judge(images[rows[0]], images[rows[1]], labels=labels[rows[0]], classes=classes, seed=trial)
+        alarms.update({f"{t.name}, {t.space}": t.p_value <= 0.05 for t in judge(images[rows[2]]).tests})
+    print("| Test | p ≤ .05 |\n|---|---|")
+    for name, count in alarms.items():
+        print(f"| {name} | {count / args.trials:.1%} |")
+
+
 def main() -> None:
     """Measure and print a Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -81,10 +97,14 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=100)
     parser.add_argument("--sizes", type=int, nargs=3, default=(700, 500, 597), metavar=("TRAIN", "HELD", "SAMPLES"))
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--null", action="store_true", help="false alarms of each test instead")
     args = parser.parse_args()
     data = pyrogen.load(args.data, args.data_root)
     parts = [split.tensors() for split in (data.train, data.valid, data.test)]
     images, labels = (torch.cat([part[i] for part in parts]) for i in (0, 1))
+    if args.null:
+        print_false_alarms(args, images, labels, data.classes)
+        return
     right: Counter[str] = Counter()
     named: dict[str, Counter[str]] = {}
     faults: dict[str, str] = {}
