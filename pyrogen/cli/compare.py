@@ -22,7 +22,7 @@ from pyrogen.cli.arguments import (
     model_names,
 )
 from pyrogen.cli.console import given_options, interrupted, message
-from pyrogen.cli.tables import scorecard_table, show
+from pyrogen.cli.tables import scorecard_table, show, verdict_table
 
 if TYPE_CHECKING:
     from pyrogen.comparison.config import ComparisonConfig
@@ -79,4 +79,6 @@ def run_and_show(run: "Run[ComparisonConfig]", as_json: bool) -> None:
         print(json.dumps({name: value for name, value in card.items() if name != "folder"}))
     else:
         show(scorecard_table(card))
+        if any(entry.get("verdict") for entry in card["models"].values()):
+            show(verdict_table(card))
     message(f"report: {run.path / 'report.html'}")

@@ -34,6 +34,15 @@ def scorecard_table(card: Mapping[str, Any]) -> Table:
     return table
 
 
+def verdict_table(card: Mapping[str, Any]) -> Table:
+    """The verdict on the samples of each model that has one."""
+    table = borderless_table("model", "verdict on its samples")
+    for name, entry in card["models"].items():
+        if entry.get("verdict"):
+            table.add_row(name, entry["verdict"]["sentence"])
+    return table
+
+
 def borderless_table(*columns: str) -> Table:
     """A table without borders, for lists of names."""
     return Table(*columns, box=None, pad_edge=False)

@@ -140,7 +140,7 @@ def inception_score(log_prob: Tensor) -> Score:
     return Score(float(value), float(error), "statistic", "classes", {"n": len(log_prob)})
 
 
-def precision_recall(samples: Tensor, real: Tensor, k: int = 3) -> dict[str, Score]:
+def precision_recall(samples: Tensor, real: Tensor, k: int = 3, *, errors: bool = True) -> dict[str, Score]:
     """The share of samples inside the data manifold (precision) and of data inside the sample manifold (recall).
 
     A manifold is estimated by balls around all points, with the distance to the k-th nearest neighbour as radius.
@@ -149,6 +149,7 @@ def precision_recall(samples: Tensor, real: Tensor, k: int = 3) -> dict[str, Sco
     Args:
         samples, real: features, ``(n, d)`` and ``(m, d)``, more than k rows each.
         k: the neighbour that determines the radius.
+        errors: whether the scores get intervals, from halves of the rows, which take most of the time.
 
     Raises:
         DataError: for too few rows, different shapes, or values that are not finite.
@@ -162,14 +163,14 @@ def precision_recall(samples: Tensor, real: Tensor, k: int = 3) -> dict[str, Sco
         inside = (distance <= of_real).any(1), (distance <= of_samples[:, None]).any(0)
         return torch.stack([rows.double().mean() for rows in inside])
 
-    (precision, recall), spread = _with_halves(shares, samples, real, k)
+    (precision, recall), spread = _with_halves(shares, samples, real, k, errors)
     return {
         "precision": _share(float(precision), spread, 0, len(samples), k=k),
         "recall": _share(float(recall), spread, 1, len(real), k=k),
     }
 
 
-def density_coverage(samples: Tensor, real: Tensor, k: int = 5) -> dict[str, Score]:
+def density_coverage(samples: Tensor, real: Tensor, k: int = 5, *, errors: bool = True) -> dict[str, Score]:
     """How often samples lie in the balls around data (density), and the share of balls that hold a sample (coverage).
 
         density = 1 / (k m) Σ_j Σ_i [s_j ∈ B(x_i)],   coverage = 1 / n Σ_i [some s_j ∈ B(x_i)]
@@ -182,6 +183,7 @@ def density_coverage(samples: Tensor, real: Tensor, k: int = 5) -> dict[str, Sco
     Args:
         samples, real: features, ``(m, d)`` and ``(n, d)``, more than k rows each.
         k: the neighbour that determines the radius.
+        errors: whether the scores get intervals, from halves of the rows, which take most of the time.
 
     Raises:
         DataError: for too few rows, different shapes, or values that are not finite.
@@ -193,7 +195,7 @@ def density_coverage(samples: Tensor, real: Tensor, k: int = 5) -> dict[str, Sco
         inside = between[i][:, j] <= _radius(among_real[j][:, j], k)
         return torch.stack([inside.double().mean() * (len(j) / k), inside.any(0).double().mean()])
 
-    (density, coverage), spread = _with_halves(values, samples, real, k)
+    (density, coverage), spread = _with_halves(values, samples, real, k, errors)
     n, m = len(real), len(samples)
     expected = 1 - float(torch.tensor([(n - i) / (n + m - i) for i in range(1, k + 1)]).prod())
     return {
@@ -207,11 +209,11 @@ def _pairs(samples: Tensor, real: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
 
 
 def _with_halves(
-    statistics: Callable[[Tensor, Tensor], Tensor], samples: Tensor, real: Tensor, k: int
+    statistics: Callable[[Tensor, Tensor], Tensor], samples: Tensor, real: Tensor, k: int, errors: bool
 ) -> tuple[Tensor, Halves | None]:
-    """Statistics of all rows, and of halves of them unless these have too few neighbours."""
+    """Statistics of all rows, and, for their errors, of halves of them unless these have too few neighbours."""
     n, m = len(samples), len(real)
-    enough = min(n, m) // 2 > k
+    enough = errors and min(n, m) // 2 > k
     return statistics(torch.arange(n), torch.arange(m)), halves(statistics, n, m) if enough else None
 
 

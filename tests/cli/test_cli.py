@@ -118,12 +118,18 @@ def test_compare_writes_one_scorecard(pyrogen, tmp_path):
     assert card["models"]["gan"]["weights"] == {"step": 40, "rule": "average of weights, with decay 0.998"}
     assert card["models"]["gaussian"]["weights"]["rule"] == "lowest validation loss"
     assert set(card["anchors"]) == {"train", "gaussian"}
+    assert card["anchors"]["train"]["verdict"]["found"] == ["copies"]
+    assert "off the data" in card["models"]["gan"]["verdict"]["found"]
+    assert {"fid", "precision@classifier", "coverage"} <= card["models"]["gan"]["scores"].keys()
+    assert card["comparisons"]["mmd2"][0]["models"] == ["gaussian", "gan"]
     page = (tmp_path / "c" / "report.html").read_text()
     assert "gaussian" in page
     assert "http" not in page.replace("http-equiv", "")
     status, out, _ = pyrogen("resume", tmp_path / "c")  # all is trained: it only measures and writes again
     assert status == 0
     assert "gaussian" in out
+    assert "verdict on its samples" in out
+    assert "off the data (p < .001)" in out
 
 
 def test_compare_over_seeds_has_the_error_over_seeds(pyrogen, tmp_path):
@@ -133,6 +139,7 @@ def test_compare_over_seeds_has_the_error_over_seeds(pyrogen, tmp_path):
     score = entry["scores"]["log_likelihood"]
     assert score["seeds"] == 2
     assert score["stderr"] > 0
+    assert "off the data (on 2 of 2 seeds)" in entry["verdict"]["sentence"]
 
 
 def test_settings_from_a_file_and_before_it(pyrogen, tmp_path):

@@ -53,7 +53,7 @@ class Reference:
     def scores(self, samples: Tensor) -> dict[str, Score]:
         """The scores of samples, as ``feature_scores`` describes them."""
         of_samples, log_p = self._shuffled(samples.to(self.data.train.device), "samples")
-        found, n = self._scores(of_samples, log_p), min(len(samples), len(self.test))
+        found, n = self._scores(of_samples, log_p, errors=True), min(len(samples), len(self.test))
         as_many = found if len(samples) == n else self._scores(of_samples[:n], None if log_p is None else log_p[:n])
         if n not in self._test_scores:
             of_test = None if self.of_test is None else self.of_test[:n]
@@ -66,11 +66,11 @@ class Reference:
             return found
         return found | {"fld": fld(of_samples, self.train, self.test[:n], self.seed)}
 
-    def _scores(self, rows: Tensor, log_prob: Tensor | None) -> dict[str, Score]:
+    def _scores(self, rows: Tensor, log_prob: Tensor | None, *, errors: bool = False) -> dict[str, Score]:
         """The scores of one set against training data, both in random order."""
         as_many = self.train[: len(rows)]
         few, few_train = rows[:MANIFOLD_ROWS], as_many[:MANIFOLD_ROWS]
-        shared = precision_recall(few, few_train) | density_coverage(few, few_train)
+        shared = precision_recall(few, few_train, errors=errors) | density_coverage(few, few_train, errors=errors)
         if self.bins is not None:
             swd = sliced_wasserstein(rows, as_many, seed=self.seed)
             return shared | {"swd": swd, "ndb": ndb(rows, self.bins, seed=self.seed)}
