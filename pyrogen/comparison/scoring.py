@@ -1,6 +1,7 @@
 """The scores of one model in a comparison, and their mean over seeds."""
 
 import time
+from math import inf
 from statistics import mean, stdev
 from typing import Any
 
@@ -12,6 +13,10 @@ from pyrogen.measure.evaluate import evaluate
 from pyrogen.measure.samples import draw_samples
 from pyrogen.protocols import Density, Pair, Sampler
 from pyrogen.recipes.registry import Family
+
+
+BOUNDS = {"share": (0.0, 1.0), "accuracy": (0.0, 1.0), "fid": (0.0, inf), "density": (0.0, inf)}
+"""The values that a score of a unit can have, which its interval does not leave."""
 
 
 def family(model: Any) -> Family:
@@ -67,7 +72,8 @@ def aggregate_seeds(results: list[dict[str, Any]]) -> dict[str, Any]:
         for name, score in entry["scores"].items():
             values = [r["scores"][name].value for r in results]
             centre, error = mean(values), stdev(values) / len(values) ** 0.5
-            interval = [centre - quantile * error, centre + quantile * error]
+            low, high = BOUNDS.get(score["unit"], (-inf, inf))
+            interval = [max(centre - quantile * error, low), min(centre + quantile * error, high)]
             score |= {"value": centre, "stderr": error, "interval": interval, "seeds": len(values)}
         entry["train_seconds"] = round(mean(r["train_seconds"] for r in results), 3)
     return entry
