@@ -14,7 +14,6 @@ from pyrogen.measure.samples import draw_samples
 from pyrogen.protocols import Density, Pair, Sampler
 from pyrogen.recipes.registry import Family
 
-
 BOUNDS = {"share": (0.0, 1.0), "accuracy": (0.0, 1.0), "fid": (0.0, inf), "density": (0.0, inf)}
 """The values that a score of a unit can have, which its interval does not leave."""
 
