@@ -67,4 +67,6 @@ def test_the_mean_over_seeds_has_the_interval_of_students_t():
     assert (score["value"], score["seeds"]) == (3.0, 3)
     assert score["stderr"] == pytest.approx((7 / 3) ** 0.5)
     assert score["interval"] == pytest.approx([3 - 4.30265 * score["stderr"], 3 + 4.30265 * score["stderr"]], rel=1e-5)
+    shares = [{"scores": {"s": Score(v, 0.1, "statistic", "share")}, "train_seconds": 1.0} for v in (0.1, 0.9)]
+    assert aggregate_seeds(shares)["scores"]["s"]["interval"] == [0, 1]
     assert aggregate_seeds(results[:1])["scores"]["s"]["interval"][0] == pytest.approx(1 - 0.196, abs=1e-4)

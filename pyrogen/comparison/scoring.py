@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from math import inf
 from statistics import mean, stdev
 from typing import Any
 
@@ -16,6 +17,9 @@ from pyrogen.measure.verdict import FAULTS, Judge
 from pyrogen.measure.verdict.judge import FEWEST
 from pyrogen.protocols import Density, Pair, Sampler
 from pyrogen.recipes.registry import Family
+
+BOUNDS = {"share": (0.0, 1.0), "accuracy": (0.0, 1.0), "fid": (0.0, inf), "density": (0.0, inf)}
+"""The values that a score of a unit can have, which its interval does not leave."""
 
 
 class Scorer:
@@ -96,7 +100,8 @@ def aggregate_seeds(results: list[dict[str, Any]]) -> dict[str, Any]:
         for name, score in entry["scores"].items():
             values = [r["scores"][name].value for r in results]
             centre, error = mean(values), stdev(values) / len(values) ** 0.5
-            interval = [centre - quantile * error, centre + quantile * error]
+            low, high = BOUNDS.get(score["unit"], (-inf, inf))
+            interval = [max(centre - quantile * error, low), min(centre + quantile * error, high)]
             score |= {"value": centre, "stderr": error, "interval": interval, "seeds": len(values)}
         if "weights" in entry:
             entry["weights"] = entry["weights"] | {"step": [r["weights"]["step"] for r in results]}

@@ -239,7 +239,7 @@ def _density(value: float, spread: Halves | None, n: int, **detail: float) -> Sc
     half = NORMAL_QUANTILE * error / (2 * value**0.5) if value else 0.0
     low, high = (max(value**0.5 + sign * half, 0.0) ** 2 for sign in (-1, 1))
     limits = (low, max(high, 3.7 / n))  # of n rows none was inside: Poisson's interval
-    return Score(value, error, "statistic", "share", {"n": n, **detail}, limits, contrasts)
+    return Score(value, error, "statistic", "density", {"n": n, **detail}, limits, contrasts)
 
 
 def _contributions(spread: Halves, index: int, scale: float) -> Tensor:
