@@ -89,6 +89,8 @@ def verdict(*found: str) -> dict[str, Any]:
         "sentence": f"{found[0]}, p = 0.001" if found else "none of these found",
         "p_values": p_values,
         "limits": "450 samples show copies from a share of 3% on",
+        "sizes": {"samples": 450, "train": 1168, "held": 629},
+        "lacking": [],
         "tests": tests,
     }
 
@@ -105,9 +107,9 @@ def full_card(scorecard: dict[str, Any]) -> dict[str, Any]:
             score["interval"] = [score["value"] - half, score["value"] + half]
         for measure in MEASURES:
             for space in ("", "@classifier"):
-                score = Score(0.5, 0.0, "statistic", "share", {"interval": [0.42, 0.58], "n": 450})
+                detail = {"interval": [0.42, 0.58], "n": 450, "space": space.removeprefix("@") or "values"}
+                score = Score(0.5, 0.0, "statistic", "share", detail)
                 model["scores"][measure + space] = score.as_dict()
-    del models["gan"]["scores"]["log_likelihood"]
     given = Score(70.5, 0.5, "exact", "nats", {"of": "log p(x | y)"}).as_dict()
     models["program"] = {"family": "explicit", "scores": {"log_likelihood": given} | judged(0.004, 0.7, 1.0)}
     pair = {"models": ["vae", "gaussian"], "difference": 11.8, "stderr": 0.4, "p_value": 1e-9, "adjusted_p_value": 2e-9}

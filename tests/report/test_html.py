@@ -33,7 +33,7 @@ class TestPage:
         assert "2.71 (2.67 to 2.75) bits/dim ≤ UPPER BOUND" in rows["vae"]
         assert "ELBO 57.3 (55.9 to 58.7) nats ≥ LOWER BOUND" in rows["vae"]
         assert "≤ UPPER BOUND 99.9" in rows["sandwich"]
-        assert "≈ ESTIMATE 321 (317 to 325) nats a kernel-density estimate misleads" in rows["gan"]
+        assert "– KDE 321 (317 to 325) nats ≈ ESTIMATE" in rows["gan"]
         assert "EXACT not a number nats" in rows["diverged"]
 
     def test_estimates_are_listed_separately_with_a_warning(self, report: Write) -> None:
