@@ -61,6 +61,15 @@ def test_a_few_copies_are_found_and_equal_rows_are_no_evidence():
     assert Pool(grid[0], grid[1], "values").tests(grid[2])[1].p_value == 1
 
 
+def test_a_repeated_sample_counts_once_among_the_nearest():
+    train, held = torch.zeros(60, 1), torch.arange(1.0, 61.0)[:, None]
+    samples = torch.cat([torch.full((20, 1), 0.5), torch.arange(100.0, 120.0)[:, None]])
+    once = torch.arange(40) >= 19
+    all_of_them, distinct_ones = (Pool(train, held, "values").tests(samples, mask)[1] for mask in (None, once))
+    assert all_of_them.p_value < 1e-6
+    assert distinct_ones.p_value == pytest.approx(21 / 81)
+
+
 def test_nearer_than_held_is_the_probability_of_a_first_run():
     train, held = torch.zeros(60, 1), torch.arange(1.0, 61.0)[:, None]
     samples = torch.cat([torch.full((2, 1), 0.5), torch.full((38, 1), 100.0)])

@@ -65,10 +65,16 @@ class Pool:
         values, index, to_training = (torch.cat(found) for found in zip(*parts, strict=True))
         return values, index, to_training
 
-    def tests(self, samples: Tensor) -> tuple[Test, Test]:
-        """Test whether samples have too many training data as neighbours, and whether they are too near to them."""
+    def tests(self, samples: Tensor, once: Tensor | None = None) -> tuple[Test, Test]:
+        """Test whether samples have too many training data as neighbours, and whether they are too near to them.
+
+        Args:
+            samples: ``(n, *event)``.
+            once: which samples the second test counts, ``bool (n,)``, so that a repeated one counts once; all by
+                default. The first is exact for repeated samples, too.
+        """
         distance, index, to_training = self.search(samples)
-        return self._membership(distance, index[:, 0]), self._nearer(to_training)
+        return self._membership(distance, index[:, 0]), self._nearer(to_training if once is None else to_training[once])
 
     def _membership(self, distance: Tensor, nearest: Tensor) -> Test:
         """The test of the module's description."""

@@ -21,9 +21,9 @@ from pyrogen.random import random_rows
 FEWEST = 50
 """The fewest samples and held-out data; with fewer, no test has power."""
 MOST_TRAINING, MOST_HELD, MOST_SAMPLES = 5000, 2000, 2000
-"""The most rows of all tests but those of copying, whose power grows with all training data."""
+"""The most rows of each set."""
 MOST_POOLED = 20_000, 10_000
-"""The most training and held-out data of the tests of copying."""
+"""The most training and held-out data of the tests of copying, whose power grows with them."""
 Embedding = Callable[[Tensor], Tensor]
 """A map to a feature space, ``(n, *event) -> (n, d)``, on the CPU."""
 
@@ -92,30 +92,28 @@ class Judge:
         return cls(train, torch.cat(held), labels=labels, classes=data.classes, features=features, seed=seed)
 
     def __call__(self, samples: Tensor) -> Verdict:
-        """Judge samples of a model, ``(n, *event)``, at least 50.
+        """Judge samples of a model, ``(n, *event)``, at least 50; of more than 2,000, as many at random.
 
         Raises:
             DataError: for fewer samples, another shape than the data, or values that are not finite.
         """
         check_sets("the verdict", FEWEST, held=self.held, samples=samples)
-        samples = samples.detach().float().cpu()
-        copying = [test for pool, embed in self.pools for test in pool.tests(embed(samples))]
-        some = random_rows(samples, MOST_SAMPLES, self.seed, "verdict", "samples")
+        some = random_rows(samples.detach().float().cpu(), MOST_SAMPLES, self.seed, "verdict", "samples")
         found = nearest(some, self.train, NEIGHBOURS)
         cells = [self._cells(self.clusters, found[1])]
         if self.labels is not None and len(self.classes) > 1:
             cells.append(self._cells(self.labels, found[1], self.classes))
         once = distinct(some, self.held)
         tests = (
-            *copying,
+            *(test for pool, embed in self.pools for test in pool.tests(embed(some), once)),
             c_t(found[0][:, 0], self.of_held[0][:, 0], cells[0], self.space, self.seed),
             separable(some[once], self.held, cells[0].of_samples(once), self.space, self.seed),
             stray(outlyingness(found[0][once], found[1][once], self.scale), self.outlyingness, self.space),
             repeated(some, self.held, cells[0], self.space, self.seed),
             *(missing(partition, self.space, self.seed) for partition in cells),
         )
-        sizes = {"samples": len(samples), **self.sizes}
-        return Verdict(tests, self._limits(tests, cells[-1], len(samples)), sizes)
+        sizes = {"samples": len(some), **self.sizes}
+        return Verdict(tests, self._limits(tests, cells[-1], len(some)), sizes)
 
     def _cells(self, of_train: Tensor, found: Tensor, names: tuple[str, ...] = ()) -> Cells:
         """The partition by the cell of each training datum."""
