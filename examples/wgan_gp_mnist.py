@@ -64,8 +64,8 @@ def main() -> None:
             pyrogen.save(args.out, t=t, model=wgan, step=step, average=average)
 
     for name, score in feature_scores(in_chunks(average.module, samples), data, classifier).items():
-        of_test, ratio = score.detail["test"], score.detail["ratio"]
-        print(f"{name}: {score.value:.4g} ± {score.stderr:.2g}; of test data {of_test:.4g}, ratio {ratio:.3f}")
+        of_test = f"; of test data {score.detail['test']:.4g}" if "test" in score.detail else ""
+        print(f"{name}: {score.value:.4g} ± {score.stderr:.2g}{of_test}")
     print(f"pictures and checkpoints: {args.out}")
 
 
