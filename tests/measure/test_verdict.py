@@ -47,7 +47,7 @@ def test_membership_has_uniform_p_values_without_copying_whatever_the_model(monk
         train, held, samples = (x[:, :2].round() for x in (train, held, samples))  # equal rows on both sides
         grid.append(Pool(train, held, "values", trial).tests(samples)[0].p_value)
     assert uniform(exact)
-    assert uniform(few)
+    assert uniform(few, low=0)
     assert uniform(narrow)
     assert uniform(grid)
 
@@ -154,7 +154,7 @@ def faulty(name):
         "ten images": ((NARROW, MISSES), x[torch.arange(n) % 10]),
         "a tenth copied": ((COPIES,), torch.cat([copy[:59], x[59:]])),
         "all copied": ((COPIES,), copy),
-        "copies with noise": ((COPIES, OFF), copy + 0.2 * torch.randn(x.shape, generator=draws)),
+        "copies with noise": ((COPIES, OFF), (copy + 0.2 * torch.randn(x.shape, generator=draws)).clamp(0, 1)),
         "copies of less contrast": ((COPIES, OFF, NARROW), 0.7 * copy + 0.15),
         "moved copies": ((COPIES, OFF, MISSES), torch.nn.functional.pad(copy, (1, 0))[..., :-1]),
     }[name]
