@@ -34,7 +34,7 @@ def test_excess_and_deficit_are_binomial_tails(factor):
     assert deficit(5, 100, 0, 200, factor) == 1
 
 
-def test_membership_has_uniform_p_values_without_copying_whatever_the_model(monkeypatch):
+def test_false_alarms_without_copying_are_at_most_as_frequent_as_they_say_whatever_the_model(monkeypatch):
     monkeypatch.setattr("pyrogen.measure.verdict.copying.PERMUTATIONS", 500)
     exact, few, narrow, grid = [], [], [], []
     for trial in range(300):
@@ -46,10 +46,8 @@ def test_membership_has_uniform_p_values_without_copying_whatever_the_model(monk
         narrow.append(pool.tests(0.3 * samples)[0].p_value)
         train, held, samples = (x[:, :2].round() for x in (train, held, samples))  # equal rows on both sides
         grid.append(Pool(train, held, "values", trial).tests(samples)[0].p_value)
-    assert uniform(exact)
-    assert uniform(few, low=0)
-    assert uniform(narrow)
-    assert uniform(grid)
+    for p_values in (exact, few, narrow, grid):  # of ten close samples at times, so at most as often as they say
+        assert uniform(p_values, low=0, high=0.07)
 
 
 def test_a_few_copies_are_found_and_equal_rows_are_no_evidence():
