@@ -79,6 +79,7 @@ def run_and_show(run: "Run[ComparisonConfig]", as_json: bool) -> None:
         print(json.dumps({name: value for name, value in card.items() if name != "folder"}))
     else:
         show(scorecard_table(card))
-        if any(entry.get("verdict") for entry in card["models"].values()):
-            show(verdict_table(card))
+        verdicts = verdict_table(card)
+        if verdicts.row_count:
+            show(verdicts)
     message(f"report: {run.path / 'report.html'}")

@@ -2,14 +2,11 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from pyrogen.data.dataset import Dataset
+from pyrogen.measure.verdict.neighbours import nearest
 from pyrogen.report.pictures import Pictures, draws, means, picture_size, real_pictures
-
-_ROWS = 5000
-"""How many training images are compared at a time, to bound the memory."""
 
 
 def model_pictures(model: Any, data: Dataset, seed: int) -> Pictures:
@@ -29,12 +26,5 @@ def data_pictures(data: Dataset) -> Pictures:
 
 def nearest_images(images: Tensor, data: Dataset) -> Tensor:
     """The training image nearest to each image, by the Euclidean distance of pixels: ``(n, c, h, w)`` in [0, 1]."""
-    least = torch.full((len(images),), torch.inf)
-    nearest = torch.zeros_like(images)
-    for part in data.train.tensors()[0].split(_ROWS):
-        train = data.space.to_user(part).cpu().to(images.dtype)
-        distance, index = torch.cdist(images.flatten(1), train.flatten(1)).min(1)
-        closer = distance < least
-        least = torch.where(closer, distance, least)
-        nearest[closer] = train[index[closer]]
-    return nearest
+    train = data.space.to_user(data.train.tensors()[0]).cpu().to(images.dtype)
+    return train[nearest(images, train)[1][:, 0]]

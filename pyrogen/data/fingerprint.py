@@ -8,6 +8,7 @@ Keys are those of stored rows, before noise: two dequantisations of one image ha
 """
 
 import hashlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,14 +51,15 @@ def row_keys(x: Tensor | MemoryMapped) -> Keys:
     return _mix(keys + np.frombuffer(digest, np.uint64))
 
 
-def fingerprint(data: "Dataset") -> str:
+def fingerprint(data: "Dataset", parts: Sequence[str] = ("train", "valid", "test")) -> str:
     """The fingerprint of a data set, 16 hexadecimal digits: equal for equal rows and labels in an equal split.
 
     Args:
         data: the data set; its noise and the coordinates in which models see it do not count.
+        parts: the splits that count.
     """
     digest = hashlib.blake2b(digest_size=8)
-    for split in (data.train, data.valid, data.test):
+    for split in (getattr(data, part) for part in parts):
         digest.update(len(split).to_bytes(8))
         digest.update(split.row_keys.tobytes())
         if split.y is not None:

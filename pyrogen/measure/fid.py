@@ -155,7 +155,8 @@ def precision_recall(samples: Tensor, real: Tensor, k: int = 3, *, errors: bool 
         DataError: for too few rows, different shapes, or values that are not finite.
     """
     check_sets("precision and recall", k + 1, samples=samples, real=real)
-    among_samples, among_real, between = (torch.cdist(a, b) for a, b in _pairs(samples, real))
+    among_samples, among_real = torch.cdist(samples, samples), torch.cdist(real, real)
+    between = torch.cdist(samples, real)
 
     def shares(i: Tensor, j: Tensor) -> Tensor:
         of_samples, of_real = _radius(among_samples[i][:, i], k), _radius(among_real[j][:, j], k)
@@ -202,10 +203,6 @@ def density_coverage(samples: Tensor, real: Tensor, k: int = 5, *, errors: bool 
         "density": _density(float(density), spread, m, k=k, floor=1.0),
         "coverage": _share(float(coverage), spread, 1, n, k=k, floor=expected),
     }
-
-
-def _pairs(samples: Tensor, real: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
-    return (samples, samples), (real, real), (samples, real)
 
 
 def _with_halves(

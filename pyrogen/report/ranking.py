@@ -68,29 +68,34 @@ def best(models: Mapping[str, Scores], name: str, comparisons: Sequence[Mapping[
 
 
 def group_models(models: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
-    """Group the models by ``known`` likelihood, ``unknown`` likelihood, and ``failed``, best first.
+    """Group the models by ``known`` log p(x), ``conditional`` likelihood, ``unknown`` likelihood and ``failed``.
 
-    Models with an exact value or a bound are ordered by likelihood, those with at most an estimate by the distance of
-    their samples from the data.
+    The concatenation of the groups, each best first, is the order of the models on the whole page. Models with an exact
+    value or a bound are ordered by likelihood, others by the distance of their samples from the data.
     """
-    groups: dict[str, list[str]] = {"known": [], "unknown": [], "failed": []}
+    groups: dict[str, list[str]] = {"known": [], "conditional": [], "unknown": [], "failed": []}
     for name, model in models.items():
         score = model["scores"].get("log_likelihood", {})
-        known = score.get("kind") in ("exact", "lower_bound", "upper_bound") and not is_conditional(score)
-        groups["failed" if model.get("error") else "known" if known else "unknown"].append(name)
+        known = score.get("kind") in ("exact", "lower_bound", "upper_bound")
+        likelihood = "conditional" if is_conditional(score) else "known" if known else "unknown"
+        groups["failed" if model.get("error") else likelihood].append(name)
 
-    def likelihood(name: str) -> float:
+    def by_likelihood(name: str) -> float:
         value = models[name]["scores"]["log_likelihood"]["value"]
         return -value if is_number(value) else inf
 
-    groups["known"].sort(key=likelihood)
-    groups["unknown"].sort(key=lambda name: [ranking_value(s, models[name]["scores"].get(s)) for s in ("mmd2", "c2st")])
+    def by_samples(name: str) -> list[float]:
+        return [ranking_value(score, models[name]["scores"].get(score)) for score in ("mmd2", "c2st")]
+
+    groups["known"].sort(key=by_likelihood)
+    for group in ("conditional", "unknown"):
+        groups[group].sort(key=by_samples)
     return groups
 
 
-def is_conditional(score: Mapping[str, Any] | None) -> bool:
+def is_conditional(score: Mapping[str, Any]) -> bool:
     """Whether a likelihood is one of x given y, or of a part of x: not comparable with log p(x)."""
-    return score is not None and "of" in score
+    return "of" in score
 
 
 def is_number(value: Any) -> bool:

@@ -21,6 +21,7 @@ from torch.optim import Adam
 from torch.optim.lr_scheduler import OneCycleLR
 
 from pyrogen.data.dataset import Dataset
+from pyrogen.data.fingerprint import fingerprint
 from pyrogen.errors import ConfigError, RunError
 from pyrogen.files import write_whole
 from pyrogen.nn.conv import image_shape
@@ -105,7 +106,9 @@ def get_classifier(
     steps = steps or min(STEPS, EPOCHS * (len(data.train) // batch_size))
     home = cache or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "pyrogen").expanduser()
     name = re.sub(r"[^\w.-]+", "_", Path(data.name).name)
-    path = home / f"lenet-{name}-{_fingerprint(data)}-{steps}.safetensors"
+    trained_on = fingerprint(data, ["train"]) + repr(data.classes)
+    rows = hashlib.blake2b(trained_on.encode(), digest_size=8).hexdigest()
+    path = home / f"lenet-{name}-{rows}-{steps}.safetensors"
     with scoped_seed(derive(0, "classifier")):
         net = LeNet(data.shape, len(data.classes))
         cached = _restore(net, path)
@@ -121,15 +124,6 @@ def get_classifier(
     x, y, *_ = data.test.tensors()
     _, log_prob = classifier(data.space.to_comparable(x))
     return Classifier(net, float((log_prob.argmax(1).cpu() == y.cpu()).float().mean()))
-
-
-def _fingerprint(data: Dataset) -> str:
-    """A hash of the training rows and their labels."""
-    digest = hashlib.blake2b(repr(data.classes).encode(), digest_size=8)
-    for part in (data.train.x[data.train.sample_index], data.train.y):
-        if isinstance(part, Tensor):
-            digest.update(part.cpu().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _restore(net: LeNet, path: Path) -> bool:

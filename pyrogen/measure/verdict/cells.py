@@ -13,6 +13,8 @@ from torch import Tensor
 CELLS = 20
 """How many clusters, at most; fewer for few data, with at least ``PER_CELL`` in the mean."""
 PER_CELL = 20
+FEWEST = 20
+"""The fewest rows of a balanced choice that are tested."""
 
 
 @dataclass(frozen=True)

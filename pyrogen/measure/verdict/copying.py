@@ -25,8 +25,8 @@ NEIGHBOURS = 5
 """How many neighbours a sample's nearest one is compared with."""
 FEWEST = 10
 """The fewest samples in a part of the order, and in a cell of the C_T test."""
-MOST_HELD = 2000
-"""The most held-out data whose distance to all training data is computed."""
+MOST_REAL = 2000
+"""The most real data that samples are compared with: of held-out data their distances, of all how close they are."""
 CLOSE = 0.05
 """Samples are close whose first neighbour is nearer, beside the next ones, than that of 5% of real data."""
 DIMENSIONS = 64
@@ -48,8 +48,8 @@ class Pool:
         self.is_training = order < len(train)
         self.sizes = len(train), len(held)
         self.space, self.seed = space, seed
-        self.of_held = self.search(random_rows(held, MOST_HELD, seed, "pool"))[2]
-        real = random_rows(torch.cat([train, held]), MOST_HELD, seed, "real")
+        self.of_held = self.search(random_rows(held, MOST_REAL, seed, "pool"))[2]
+        real = random_rows(torch.cat([train, held]), MOST_REAL, seed, "real")
         self.closeness = _ratio(self.search(real, NEIGHBOURS + 1)[0][:, 1:]).quantile(CLOSE)  # each without itself
 
     def embed(self, x: Tensor) -> Tensor:

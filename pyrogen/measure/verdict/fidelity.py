@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from pyrogen.measure.verdict.cells import Cells
+from pyrogen.measure.verdict.cells import FEWEST, Cells
 from pyrogen.measure.verdict.hypothesis import Test, excess, halves
 from pyrogen.random import derive
 
@@ -18,7 +18,6 @@ FACTOR = 4.0
 STRAY_FACTOR = 1.5
 STRAY_RANKS = (0.0, 0.003, 0.01)
 TREES = 100
-FEWEST = 20
 
 
 def separable(samples: Tensor, held: Tensor, cells: Cells, space: str, seed: int = 0) -> Test:

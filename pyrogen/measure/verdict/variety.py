@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyrogen.measure.verdict.cells import Cells
+from pyrogen.measure.verdict.cells import FEWEST, Cells
 from pyrogen.measure.verdict.hypothesis import Test, deficit, excess, halves
 from pyrogen.measure.verdict.neighbours import nearest
 from pyrogen.random import derive
@@ -13,7 +13,6 @@ FACTOR = 2.0
 """Samples are narrow if they have more than this many times the near pairs of data, and miss what they show less than
 1 / ``FACTOR`` as often as data do."""
 NEAR = 0.05
-FEWEST = 20
 
 
 def repeated(samples: Tensor, held: Tensor, cells: Cells, space: str, seed: int = 0) -> Test:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pyrogen.report.formatting import split_space
-from pyrogen.report.ranking import best, group_models, is_conditional
+from pyrogen.report.ranking import best, group_models
 
 Models = Mapping[str, Mapping[str, Any]]
 
@@ -18,20 +18,9 @@ MOST = 5
 """The most other measures of a feature space that are all shown in the scorecard."""
 
 
-def groups(models: Models) -> dict[str, list[str]]:
-    """The models by ``known`` log p(x), ``conditional`` likelihood, ``unknown`` likelihood and ``failed``, best first.
-
-    The concatenation of the groups is the order of the models on the whole page.
-    """
-    grouped = group_models(models)
-    conditional = [name for name in grouped["unknown"] if is_conditional(models[name]["scores"].get("log_likelihood"))]
-    unknown = [name for name in grouped["unknown"] if name not in conditional]
-    return {"known": grouped["known"], "conditional": conditional, "unknown": unknown, "failed": grouped["failed"]}
-
-
 def in_order(models: Models) -> list[str]:
     """The names of the models in the order of the scorecard."""
-    return [name for group in groups(models).values() for name in group]
+    return [name for group in group_models(models).values() for name in group]
 
 
 def sort_like(order: Iterable[str], mapping: Mapping[str, Any]) -> dict[str, Any]:

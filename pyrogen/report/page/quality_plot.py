@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from math import floor, log10
 from typing import TYPE_CHECKING, Any
 
+from pyrogen.protocols import NORMAL_QUANTILE
 from pyrogen.report.axis_labels import short_name
 from pyrogen.report.canvas import MUTED, PANEL, REAL, TEXT, canvas
 from pyrogen.report.formatting import format_number
-from pyrogen.report.page.entries import Models, groups
+from pyrogen.report.page.entries import Models
 from pyrogen.report.page.labels import Labels
 from pyrogen.report.page.scales import limits, robust_range
-from pyrogen.report.ranking import is_number
+from pyrogen.report.ranking import group_models, is_number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 HEIGHT = 330
 COLOURS = {"exact": "#0b6a57", "lower_bound": "#1d5bb8", "upper_bound": "#7a3d9c", "none": "#8a4f00"}
 AXES = {"mmd2": "MMD² (0 is best)", "c2st": "C2ST accuracy (½ is best)"}
-_ERRORS = 1.96  # standard errors in half a 95% interval
 _SPAN = (0.0, 1.0)
 
 
@@ -64,7 +64,7 @@ def quality_svg(models: Models, anchors: Models, measure: str) -> str | None:
             main.xaxis.set_major_formatter(lambda v, _: format_number(v))
             main.locator_params(axis="x", nbins=4)
         if strip is not None:
-            conditional = bool(groups(models)["conditional"])
+            conditional = bool(group_models(models)["conditional"])
             strip.set(xlim=_SPAN, xticks=[], xlabel="no log p(x)" if conditional else "no likelihood")
             strip.set_facecolor("#f4f5f7")
         figure.draw_without_rendering()
@@ -83,7 +83,7 @@ def quality_svg(models: Models, anchors: Models, measure: str) -> str | None:
 
 
 def _points(models: Models, measure: str) -> list[_Point]:
-    grouped = groups(models)
+    grouped = group_models(models)
     names = [n for group in grouped.values() for n in group if is_number(_value(models[n]["scores"].get(measure)))]
     known = [n for n in names if n in grouped["known"] and is_number(models[n]["scores"]["log_likelihood"]["value"])]
     rest = [name for name in names if name not in known]
@@ -92,11 +92,11 @@ def _points(models: Models, measure: str) -> list[_Point]:
         scores = models[name]["scores"]
         if name in known:
             likelihood = scores["log_likelihood"]
-            kind, x, x_limits = likelihood["kind"], likelihood["value"], limits(likelihood, _ERRORS)
+            kind, x, x_limits = likelihood["kind"], likelihood["value"], limits(likelihood, NORMAL_QUANTILE)
         else:
             kind, x, x_limits = "none", (rest.index(name) + 0.5) / len(rest), _SPAN
         y = scores[measure]["value"]
-        points.append(_Point(name, kind, x, x_limits, y, limits(scores[measure], _ERRORS)))
+        points.append(_Point(name, kind, x, x_limits, y, limits(scores[measure], NORMAL_QUANTILE)))
     return points
 
 
@@ -106,7 +106,7 @@ def _value(score: Mapping[str, Any] | None) -> float | None:
 
 def _scale_y(axes: "Axes", points: list[_Point], real: Mapping[str, Any] | None, measure: str) -> None:
     """A linear axis for an accuracy; for MMD² one that is linear near 0 and logarithmic beyond."""
-    all_limits = [p.y_limits for p in points] + ([limits(real, _ERRORS)] if real else [])
+    all_limits = [p.y_limits for p in points] + ([limits(real, NORMAL_QUANTILE)] if real else [])
     low, high = min(least for least, _ in all_limits), max(most for _, most in all_limits)
     if measure == "c2st":
         low, high = min(low, 0.45), min(max(high, 0.6), 1.0)
@@ -158,7 +158,7 @@ def _draw(axes: Any, p: _Point, labels: Labels) -> None:
 
 def _draw_real(stack: list[Any], real: Mapping[str, Any], labels: Labels) -> None:
     """The band of real data over all axes, and its label."""
-    low, high = limits(real, _ERRORS)
+    low, high = limits(real, NORMAL_QUANTILE)
     for axes in stack:
         axes.axhspan(low, high, color=REAL, alpha=0.28, linewidth=0)
         axes.axhline(real["value"], color=MUTED, linewidth=1)

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from statistics import median
 from typing import Any
 
+from pyrogen.protocols import NORMAL_QUANTILE
 from pyrogen.report import formatting
-from pyrogen.report.page.entries import Models, groups
+from pyrogen.report.page.entries import Models
 from pyrogen.report.page.scales import limits
-from pyrogen.report.ranking import is_number, ranking_value
+from pyrogen.report.ranking import group_models, is_number, ranking_value
 
 _QUESTIONS = {
     "log_likelihood": "Highest likelihood, exact or bound",
@@ -64,7 +65,7 @@ def _rows(scores: Mapping[str, Any]) -> int:
 
 
 def _likelihoods(models: Models) -> list[str]:
-    grouped = groups(models)
+    grouped = group_models(models)
     kinds: dict[str, list[str]] = {}
     for name in grouped["known"]:
         kinds.setdefault(models[name]["scores"]["log_likelihood"]["kind"], []).append(name)
@@ -92,7 +93,7 @@ def _likelihoods(models: Models) -> list[str]:
 
 def _samples(models: Models) -> list[str]:
     scores = [model["scores"]["mmd2"] for model in models.values() if _rows(model["scores"])]
-    halves = [(high - low) / 2 for low, high in (limits(s, 1.96) for s in scores if is_number(s["value"]))]
+    halves = [(high - low) / 2 for low, high in (limits(s, NORMAL_QUANTILE) for s in scores if is_number(s["value"]))]
     halves = [half for half in halves if half > 0]
     sentences = []
     if halves:

@@ -23,7 +23,7 @@ from pyrogen.report.page.quality_plot import AXES, quality_svg
 from pyrogen.report.page.words import closing, findings
 from pyrogen.report.pictures import Pictures
 from pyrogen.report.plots import plot_kind
-from pyrogen.report.ranking import is_number
+from pyrogen.report.ranking import group_models, is_number
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -86,7 +86,7 @@ def _scorecard_parts(scorecard: Mapping[str, Any]) -> dict[str, Any]:
     """What the template shows of the scores."""
     models, anchors = scorecard["models"], scorecard.get("anchors", {})
     comparisons = scorecard.get("comparisons", {})
-    order, best, grouped = entries.in_order(models), entries.winners(models, comparisons), entries.groups(models)
+    order, best, grouped = entries.in_order(models), entries.winners(models, comparisons), group_models(models)
     return {
         "models": entries.sort_like(order, models),
         "anchors": anchors,
