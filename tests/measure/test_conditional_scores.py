@@ -139,4 +139,5 @@ def test_likelihoods_given_y_are_not_ranked():
     assert best(scores, "log_likelihood") == {"x"}
     groups = group_models({name: {"scores": entry} for name, entry in scores.items()})
     assert groups["known"] == ["x", "far"]
-    assert groups["unknown"] == ["given"]
+    assert groups["conditional"] == ["given"]
+    assert groups["unknown"] == []

@@ -63,14 +63,16 @@ def _region(a: np.ndarray, b: np.ndarray, seed: int) -> tuple[Any, float]:
     return trees, float(levels[len(levels) - 1 - int(np.argmin(p_values[::-1]))])
 
 
-def stray(of_samples: Tensor, of_data: Tensor, space: str) -> Test:
+def stray(of_samples: Tensor, of_data: Tensor, name: str, space: str) -> Test:
     """Test for samples farther from the data than real data are: a few outliers, or all of them.
 
     Samples beyond all real data, beyond all but 3 in 1,000 and beyond all but 1% are counted. The value is the share
     beyond all real data.
 
     Args:
-        of_samples, of_data: outlyingness of samples and of real data, ``(n,)`` and ``(m,)``.
+        of_samples, of_data: how far samples and real data lie from the training data, ``(n,)`` and ``(m,)``: the mean
+            distance to the nearest, or its outlyingness.
+        name: of the test.
         space: the name of the space.
     """
     real = of_data.sort(descending=True).values
@@ -78,13 +80,14 @@ def stray(of_samples: Tensor, of_data: Tensor, space: str) -> Test:
     ranks = sorted({int(share * m) for share in STRAY_RANKS})
     p_values = [excess(int((of_samples > real[rank]).sum()), n, rank, m, STRAY_FACTOR) for rank in ranks]
     share = float((of_samples > real[0]).float().mean())
-    return Test("off the data", "far from data", space, share, min(1.0, len(ranks) * min(p_values)))
+    return Test("off the data", name, space, share, min(1.0, len(ranks) * min(p_values)))
 
 
 def outlyingness(distance: Tensor, index: Tensor, scale: Tensor) -> Tensor:
     """The mean distance to the nearest training data, divided by the same mean of those.
 
-    So it does not depend on the density of the data there.
+    So it does not depend on the density of the data there, and finds outliers between dense regions. It does not find
+    those whose nearest training data are outliers themselves, as noise in hundreds of dimensions; distance does.
 
     Args:
         distance, index: of the nearest training data, ``(n, k)``.

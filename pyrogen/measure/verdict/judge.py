@@ -67,7 +67,9 @@ class Judge:
         self.neighbours = nearest(self.train, self.train, NEIGHBOURS, itself=True)
         self.of_held = nearest(self.held, self.train, NEIGHBOURS)
         self.scale = self.neighbours[0].mean(1)
-        self.outlyingness = torch.cat([outlyingness(*found, self.scale) for found in (self.of_held, self.neighbours)])
+        real = self.of_held, self.neighbours
+        self.distance = torch.cat([distance.mean(1) for distance, _ in real])
+        self.outlyingness = torch.cat([outlyingness(*found, self.scale) for found in real])
         a, b = (random_rows(x, n, seed, "verdict", "pool") for x, n in zip((train, held), MOST_POOLED, strict=True))
         self.pools: list[tuple[Pool, Embedding]] = [(Pool(a, b, self.space, seed), lambda x: x)]
         if self.space == "pixels":
@@ -104,11 +106,13 @@ class Judge:
         if self.labels is not None and len(self.classes) > 1:
             cells.append(self._cells(self.labels, found[1], self.classes))
         once = distinct(some, self.held)
+        distance, index = found[0][once], found[1][once]
         tests = (
             *(test for pool, embed in self.pools for test in pool.tests(embed(some), once)),
             c_t(found[0][:, 0], self.of_held[0][:, 0], cells[0], self.space, self.seed),
             separable(some[once], self.held, cells[0].of_samples(once), self.space, self.seed),
-            stray(outlyingness(found[0][once], found[1][once], self.scale), self.outlyingness, self.space),
+            stray(distance.mean(1), self.distance, "far from data", self.space),
+            stray(outlyingness(distance, index, self.scale), self.outlyingness, "far for its region", self.space),
             repeated(some, self.held, cells[0], self.space, self.seed),
             *(missing(partition, self.space, self.seed) for partition in cells),
         )
