@@ -1,14 +1,22 @@
-"""Atomic writing of files and folders: a reader never sees a partially written one."""
+"""Files and folders that a reader never sees partially written, and text that carries its own checksum."""
 
+import hashlib
+import json
 import os
 import shutil
-from collections.abc import Iterator
+import stat
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from pyrogen.errors import RunError
 
 Target = str | os.PathLike[str] | None
+
+LARGEST_TEXT = 64 << 20
+"""The most bytes that ``read_regular`` reads; no file of text that pyrogen writes is nearly as large."""
+_SEAL = "# sha256 "
 
 
 def write_whole(path: str | os.PathLike[str], data: bytes) -> Path:
@@ -65,3 +73,56 @@ def whole_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         if isinstance(error, OSError):
             raise RunError(f"cannot write {path}: {error.strerror or error}") from error
         raise
+
+
+def read_regular(path: str | os.PathLike[str], most: int = LARGEST_TEXT) -> bytes:
+    """The content of a regular file of at most ``most`` bytes; a FIFO or a device is refused before it is read.
+
+    Raises:
+        RunError: if it is missing, not a regular file, too large or cannot be read.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # does not wait for the writer of a FIFO
+        try:
+            found = os.fstat(handle)
+            if not stat.S_ISREG(found.st_mode):
+                raise RunError(f"cannot read {path}: not a regular file")
+            if found.st_size > most:
+                raise RunError(f"cannot read {path}: {found.st_size:,} bytes, at most {most:,} expected")
+            with os.fdopen(handle, "rb", closefd=False) as file:
+                return file.read(most)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise RunError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def seal_lines(text: str) -> str:
+    """Append the SHA-256 of ``text`` as a last line, a comment in TOML."""
+    text = text.rstrip("\n") + "\n"
+    return f"{text}{_SEAL}{_digest(text)}\n"
+
+
+def unseal_lines(sealed: str) -> str | None:
+    """What ``seal_lines`` was given; ``None`` if the last line is no checksum, or one of another text."""
+    text, mark, digest = sealed.rpartition(_SEAL)
+    return text if mark and digest == f"{_digest(text)}\n" else None
+
+
+def seal_json(value: Mapping[str, Any]) -> str:
+    """A JSON object with the SHA-256 of its canonical form as ``sha256``, its last key."""
+    return json.dumps({**value, "sha256": _digest(json.dumps(value, sort_keys=True))}, indent=1)
+
+
+def unseal_json(sealed: bytes | str) -> dict[str, Any] | None:
+    """What ``seal_json`` was given; ``None`` if the text is no such object, or its checksum is another."""
+    try:
+        value = json.loads(sealed)
+        digest = value.pop("sha256")
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
+        return None
+    return value if digest == _digest(json.dumps(value, sort_keys=True)) else None
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

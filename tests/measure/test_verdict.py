@@ -91,7 +91,7 @@ def test_p_values_of_strays_and_of_missing_parts_are_small_at_most_as_often_as_t
     for trial in range(200):
         rng = np.random.default_rng(trial)
         of_samples, of_data = (torch.as_tensor(rng.exponential(size=n)) for n in (200, 400))
-        strays.append(stray(of_samples, of_data, "values").p_value)
+        strays.append(stray(of_samples, of_data, "far from data", "values").p_value)
         rows = [torch.as_tensor(rng.integers(0, 10, n)) for n in (200, 150, 250)]
         losses.append(missing(Cells(10, *rows), "values", trial).p_value)
     assert uniform(strays, low=0, high=0.05)
