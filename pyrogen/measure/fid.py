@@ -20,8 +20,10 @@ INTERACTING = 100
 KID_BLOCK = 1000
 """The most rows of a block of KID."""
 SHARE_OF_HALVES = 0.6
-"""The variance of a density, in that of halves: above ½, as balls of all rows overlap more than those of half of them. By
-measured coverage (``docs/scripts/intervals.py``)."""
+"""The variance of a density, in that of halves; above ½, as balls of all rows overlap more than those of half of them.
+
+By measured coverage (``docs/scripts/intervals.py``).
+"""
 
 
 def frechet_distance(mean_p: Tensor, cov_p: Tensor, mean_q: Tensor, cov_q: Tensor) -> float:
