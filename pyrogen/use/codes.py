@@ -58,14 +58,18 @@ def decode(model: Any, z: Tensor, y: Tensor | None = None, *, like: Tensor | Non
     Raises:
         ConfigError: if the model has no decoder; or for a bare pair without ``like``.
     """
+    return _by_rows(model, decoder(model, y, like), 0, z, y)
+
+
+def decoder(model: Any, y: Tensor | None = None, like: Tensor | None = None) -> Callable[..., Tensor]:
+    """The decoder of a model as a differentiable function ``(z, y) -> E[x | z]``; arguments as for ``decode``."""
     for name in ("decode", "generator"):
         if callable(getattr(model, name, None)):
-            return _by_rows(model, drop_extra_args(getattr(model, name)), 0, z, y)
+            return drop_extra_args(getattr(model, name))
     if _is_pair(model):
         if like is None:
             raise ConfigError("decoding by a bare Pyro pair needs some data as `like`, of which the shape is taken")
-        program = LatentProgram(model, like[:1], *(() if y is None else (y[:1],)))
-        return _by_rows(model, program.mean, 0, z, y)
+        return LatentProgram(model, like[:1], *(() if y is None else (y[:1],))).mean
     raise ConfigError(f"a {type(model).__name__} has no decoder: it has neither decode, generator nor a Pyro model")
 
 
