@@ -7,6 +7,7 @@ import shutil
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -75,26 +76,37 @@ def whole_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise
 
 
-def read_regular(path: str | os.PathLike[str], most: int = LARGEST_TEXT) -> bytes:
-    """The content of a regular file of at most ``most`` bytes; a FIFO or a device is refused before it is read.
+@contextmanager
+def open_regular(path: str | os.PathLike[str]) -> Iterator[BufferedReader]:
+    """Open a regular file for reading; a FIFO or a device is refused before it is read.
 
     Raises:
-        RunError: if it is missing, not a regular file, too large or cannot be read.
+        RunError: if it is missing, not a regular file or cannot be read.
     """
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # does not wait for the writer of a FIFO
         try:
-            found = os.fstat(handle)
-            if not stat.S_ISREG(found.st_mode):
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
                 raise RunError(f"cannot read {path}: not a regular file")
-            if found.st_size > most:
-                raise RunError(f"cannot read {path}: {found.st_size:,} bytes, at most {most:,} expected")
             with os.fdopen(handle, "rb", closefd=False) as file:
-                return file.read(most)
+                yield file
         finally:
             os.close(handle)
     except OSError as error:
         raise RunError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def read_regular(path: str | os.PathLike[str], most: int = LARGEST_TEXT) -> bytes:
+    """The content of a regular file of at most ``most`` bytes.
+
+    Raises:
+        RunError: if it is missing, not a regular file, too large or cannot be read.
+    """
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > most:
+            raise RunError(f"cannot read {path}: {size:,} bytes, at most {most:,} expected")
+        return file.read(most)
 
 
 def seal_lines(text: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from rich.console import Console
 
-from pyrogen.errors import DataWarning
+from pyrogen.errors import DataWarning, RunWarning
 
 err = Console(stderr=True)
 
@@ -26,13 +26,13 @@ def interrupted(folder: Path, signum: int) -> NoReturn:
 
 
 @contextmanager
-def data_warnings() -> Iterator[None]:
-    """Print every ``DataWarning`` once, as one line on standard error."""
+def user_warnings() -> Iterator[None]:
+    """Print every warning about data or a run once, as one line on standard error."""
     shown: set[str] = set()
     show = warnings.showwarning
 
     def print_once(text: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-        if not issubclass(category, DataWarning):
+        if not issubclass(category, DataWarning | RunWarning):
             show(text, category, *where, **more)
         elif str(text) not in shown:
             shown.add(str(text))
@@ -40,6 +40,7 @@ def data_warnings() -> Iterator[None]:
 
     with warnings.catch_warnings():
         warnings.simplefilter("always", DataWarning)
+        warnings.simplefilter("always", RunWarning)
         warnings.showwarning = print_once  # type: ignore[assignment]
         yield
 

@@ -33,7 +33,7 @@ for _command in (
 def main() -> None:
     """Run a command; a ``UserError`` gives exit status 2 and one message, Ctrl-C status 130."""
     try:
-        with console.data_warnings():
+        with console.user_warnings():
             app()
     except UserError as error:
         console.message(f"pyrogen: {error}", style="red")
