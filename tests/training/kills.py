@@ -16,7 +16,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from pyrogen.training.checkpoint import MANIFEST, is_whole, newest, restore, save
+from pyrogen.training.checkpoint import is_whole, newest, restore, save
+from pyrogen.training.checkpoint.manifest import read_manifest
 
 TIMES = {
     "same": lambda i: 50,
@@ -55,7 +56,7 @@ def look(folder, t_of):
     assert t == t_of(thing.i), f"t = {t} at save {thing.i}"
     path = newest(folder)
     assert is_whole(path)
-    return thing.i, json.loads((path / MANIFEST).read_text())["write"]
+    return thing.i, read_manifest(path).write
 
 
 def fork(work):

@@ -91,7 +91,7 @@ def restore(folder: str | Path, **parts: Stateful) -> int:
     path, (manifest, contents) = _newest(folder, _read)
     for part, stateful in parts.items():
         if part not in contents.states:
-            raise RunError(f"{path} does not contain {part!r}; it contains {', '.join(contents.states)}")
+            raise RunError(f"{path} does not contain {part!r}; it contains {', '.join(map(repr, contents.states))}")
         try:
             stateful.load_state_dict(contents.states[part])
         except Exception as error:  # as many kinds as there are parts

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from pyrogen.data.fingerprint import Keys
-from pyrogen.errors import RunError
+from pyrogen.errors import DataError, RunError
 from pyrogen.files import LARGEST_TEXT, read_regular
 from pyrogen.protocols import Stateful
 from pyrogen.torch_file import read_torch_file
@@ -100,7 +100,7 @@ def read(path: Path, manifest: Manifest) -> Contents:
         Damaged: if they are not what ``collect`` makes.
     """
     try:
-        weights = load_file(path / WEIGHTS)
+        weights = _load(path / WEIGHTS)
         for name, other in manifest.aliases.items():
             if name in weights or other not in weights:
                 raise Damaged(f"the weight {name!r} is to be {other!r}, which {WEIGHTS} does not hold")
@@ -108,12 +108,14 @@ def read(path: Path, manifest: Manifest) -> Contents:
         return _read_0_1(path, weights) if manifest.format == 1 else _read(path, weights)
     except (Damaged, MemoryError):
         raise
+    except DataError as error:
+        raise Damaged(str(error)) from error
     except Exception as error:  # files with their checksums that are no checkpoint: somebody made them
-        raise Damaged(f"its contents are not those of a checkpoint ({type(error).__name__})") from error
+        raise Damaged(f"its contents are not those of a checkpoint: {type(error).__name__}") from error
 
 
 def _read(path: Path, weights: dict[str, Tensor]) -> Contents:
-    tensors, tree = load_file(path / TENSORS), json.loads(read_regular(path / STATE))
+    tensors, tree = _load(path / TENSORS), json.loads(read_regular(path / STATE))
     by_part = {part: _of_part(weights, part) for part in tree["parts"]}
     states = {part: decode(state, tensors, by_part) for part, state in tree["parts"].items()}
     return Contents(states, {part: decode(keys, tensors, by_part) for part, keys in tree["seen"].items()})
@@ -128,6 +130,11 @@ def _read_0_1(path: Path, weights: dict[str, Tensor]) -> Contents:
         named = _of_part(weights, part)
         states[part] = named if rest is None else {"weights": named, **rest} if named else rest
     return Contents(states, seen)
+
+
+def _load(file: Path) -> dict[str, Tensor]:
+    """The tensors of a file, copied to aligned memory: the order in which torch sums values depends on their address."""
+    return {name: tensor.clone() for name, tensor in load_file(file).items()}
 
 
 def _of_part(weights: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:

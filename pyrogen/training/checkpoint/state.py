@@ -119,11 +119,11 @@ class Encoder:
         if not values.is_contiguous() and values.permute(order).is_contiguous():
             found["order"] = order
             values = values.permute(order)
-        values = values.contiguous()
+        values = values.clone(memory_format=torch.contiguous_format)
         if values.dtype not in STORED_DTYPES:
             found |= {"dtype": str(values.dtype).removeprefix("torch."), "shape": list(values.shape)}
             values = values.reshape(-1).view(torch.uint8)
-        self.tensors[found["name"]] = values.clone()
+        self.tensors[found["name"]] = values
         self._known[place] = tensor, found  # the tensor is kept, so that no other one gets its address
         return found
 
