@@ -27,9 +27,9 @@ from pyrogen.files import open_regular
 
 LARGEST_PICKLE, MOST_OPERATIONS = 8 << 20, 1_000_000
 """The most bytes and operations of a pickle; a tensor takes about 150 bytes and 30 operations, its values none."""
-DEEPEST, MOST_VALUES = 100, 2_000_000
+DEEPEST, MOST_VALUES = 100, 500_000
 """How deep containers are nested at most, and how many values they hold, those that occur twice counted twice."""
-_LEGACY = 0x1950A86A20F9469CFC6C  # what the first pickle of the older form holds
+_LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # the first pickle of the older form, a magic number
 
 
 class _RefusedError(Exception):
@@ -84,7 +84,7 @@ def read_torch_file(path: str | PathLike[str]) -> Any:
         with open_regular(path) as file:
             size = file.seek(0, io.SEEK_END)
             file.seek(0)
-            found = _read_zip(file, size) if file.read(4) == b"PK\3\4" else _read_legacy(file, size)
+            found = (_read_zip if file.read(4) == b"PK\3\4" else _read_legacy)(file, size)
         _check_extent(found)
         return found
     except (_RefusedError, RunError) as error:
@@ -124,12 +124,11 @@ def _read_legacy(file: BinaryIO, size: int) -> Any:
     file.seek(0)
     pickles = io.BytesIO(file.read(LARGEST_PICKLE))
     storages = _Storages(size, lambda key, content: None)  # filled below
-    try:
-        magic, _, system = (_interpret(pickles, storages) for _ in range(3))
-    except ValueError:  # no pickle
-        magic = None
-    if magic != _LEGACY or not system["little_endian"]:
-        raise _RefusedError("neither a zip archive nor the older, little-endian form")
+    if pickles.read(len(_LEGACY)) != _LEGACY:
+        raise _RefusedError("neither a zip archive nor the older form")
+    _interpret(pickles, storages)  # a version that never changed
+    if not _interpret(pickles, storages)["little_endian"]:
+        raise _RefusedError("its byte order is not little-endian")
     found, keys = _interpret(pickles, storages), _interpret(pickles, storages)
     if sorted(keys) != sorted(storages.content):
         raise _RefusedError("its storages are not those of its tensors")

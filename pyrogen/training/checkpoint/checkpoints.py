@@ -66,7 +66,7 @@ def _write(folder: Path, t: int, stored: Stored) -> Path:
         clear(folder)
         with new_folder(folder) as new:
             stored.write(new)
-            write = 1 + max([order[0] for order in map(_order, found(folder))], default=0)
+            write = 1 + max([manifest.write for _, manifest in _listed(folder)[0]], default=0)
             write_manifest(new, t, write, stored.aliases)
             for path in (*new.iterdir(), new):
                 flush(path)
@@ -74,7 +74,8 @@ def _write(folder: Path, t: int, stored: Stored) -> Path:
         flush(folder)
     except (OSError, SafetensorError, RuntimeError, UnicodeError) as error:
         raise RunError(f"cannot write a checkpoint into {folder}: {getattr(error, 'strerror', 0) or error}") from error
-    others = sorted((path for path in found(folder) if path != target), key=_order)
+    readable, damaged = _listed(folder)
+    others = [path for path in (*damaged, *(path for path, _ in readable)) if path != target]
     for old in others[: max(len(others) + 1 - KEEP, 0)]:
         remove(old)
     return target
@@ -88,7 +89,7 @@ def restore(folder: str | Path, **parts: Stateful) -> int:
     Raises:
         RunError: if there is no valid checkpoint, if it does not fit the parts, or if the newest is of a later format.
     """
-    path, (manifest, contents) = _newest(folder, _read)
+    path, manifest, contents = _newest(folder, _read)
     for part, stateful in parts.items():
         if part not in contents.states:
             raise RunError(f"{path} does not contain {part!r}; it contains {', '.join(map(repr, contents.states))}")
@@ -107,44 +108,39 @@ def newest(folder: str | Path) -> Path:
     Raises:
         RunError: if there is none; the message names damaged ones. If one is of a later format.
     """
-    return _newest(folder, _checked)[0]
+    return _newest(folder, check_files)[0]
 
 
 def is_whole(path: Path) -> bool:
     """Whether every file of a checkpoint has the checksum of its manifest."""
     try:
-        _checked(path)
+        check_files(path, read_manifest(path))
     except Damaged:
         return False
     return True
 
 
-def _checked(path: Path) -> Manifest:
-    manifest = read_manifest(path)
+def _read(path: Path, manifest: Manifest) -> Contents:
     check_files(path, manifest)
-    return manifest
+    return read(path, manifest)
 
 
-def _read(path: Path) -> tuple[Manifest, Contents]:
-    manifest = _checked(path)
-    return manifest, read(path, manifest)
-
-
-def _newest(folder: str | Path, use: Callable[[Path], T]) -> tuple[Path, T]:
-    """The checkpoint written last that ``use`` does not find damaged, and what ``use`` returns of it."""
+def _newest(folder: str | Path, use: Callable[[Path, Manifest], T]) -> tuple[Path, Manifest, T]:
+    """The checkpoint written last that ``use`` does not find damaged, its manifest, and what ``use`` returns."""
     while True:
-        present, damaged = found(folder), dict[Path, str]()
-        for path in sorted(present, key=_order, reverse=True):
+        present = found(folder)
+        readable, damaged = _listed(folder)
+        for path, manifest in reversed(readable):
             try:
-                used = use(path)
+                used = use(path, manifest)
             except Damaged as error:
                 if path.exists():  # else a run that goes on has just removed it
                     damaged[path] = str(error)
                 continue
             if damaged:
                 warnings.warn(f"{folder}: {_named(damaged)}; {path.name} is used", RunWarning, stacklevel=3)
-            return path, used
-        if present == found(folder):
+            return path, manifest, used
+        if present == found(folder):  # else it has written others
             names = f": {_named(damaged)}" if damaged else ""
             raise RunError(f"no valid checkpoint in {folder}{names}")
 
@@ -153,10 +149,14 @@ def _named(damaged: dict[Path, str]) -> str:
     return ", ".join(f"{path.name} is damaged ({reason})" for path, reason in damaged.items())
 
 
-def _order(path: Path) -> tuple[int, int, str]:
-    """The sort key of the order of writing; a checkpoint without a readable manifest comes first."""
-    try:
-        manifest = read_manifest(path)
-    except Damaged:
-        return -1, 0, path.name
-    return manifest.write, manifest.t, path.name
+def _listed(folder: str | Path) -> tuple[list[tuple[Path, Manifest]], dict[Path, str]]:
+    """The checkpoints with their manifests in the order of writing; and those without a readable one, and why."""
+    readable: list[tuple[Path, Manifest]] = []
+    damaged: dict[Path, str] = {}
+    for path in found(folder):
+        try:
+            readable.append((path, read_manifest(path)))
+        except Damaged as error:
+            if path.exists():
+                damaged[path] = str(error)
+    return sorted(readable, key=lambda item: (item[1].write, item[1].t, item[0].name)), damaged

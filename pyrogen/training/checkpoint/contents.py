@@ -133,7 +133,7 @@ def _read_0_1(path: Path, weights: dict[str, Tensor]) -> Contents:
 
 
 def _load(file: Path) -> dict[str, Tensor]:
-    """The tensors of a file, copied to aligned memory: the order in which torch sums values depends on their address."""
+    """The tensors of a file, in aligned memory: in which order torch sums values depends on their address."""
     return {name: tensor.clone() for name, tensor in load_file(file).items()}
 
 
