@@ -145,7 +145,7 @@ def killed(folder, *options):
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     for times, found in result.items():
-        assert found["lost"] == found["calls"]["lost"] == 0, (times, found, done.stderr)
+        assert found["lost"] == found["stays"] == found["calls"]["lost"] == 0, (times, found, done.stderr)
         assert found["calls"]["left"] == ["check", "check"]
         assert found["calls"]["points"] > 10
     return result
