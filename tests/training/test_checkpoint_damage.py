@@ -87,10 +87,7 @@ def test_every_flip_and_every_truncation_is_noticed(run, name):
         flipped = bytearray(whole)
         flipped[at] ^= 1 << at % 8
         file.write_bytes(flipped)
-        if name != MANIFEST:
-            assert_falls_back(run, f"{name} does not have its checksum")
-        elif restored(run)[0] == 2:  # the checksum is of what the text says: a space may be another one
-            assert json.loads(flipped) == json.loads(whole)
+        assert_falls_back(run, f"{name} does not have its checksum")
         file.write_bytes(whole[:at])
         assert_falls_back(run, name)
     file.write_bytes(whole + b"\0")
