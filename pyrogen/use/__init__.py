@@ -3,5 +3,21 @@
 from pyrogen.use.altering import alter, mean_code
 from pyrogen.use.codes import decode, encode, reconstruct
 from pyrogen.use.interpolation import Interpolation, interpolate
+from pyrogen.use.operators import Downsample, Grey, Mask, Noise
+from pyrogen.use.restoration import Restoration, restore
 
-__all__ = ["Interpolation", "alter", "decode", "encode", "interpolate", "mean_code", "reconstruct"]
+__all__ = [
+    "Downsample",
+    "Grey",
+    "Interpolation",
+    "Mask",
+    "Noise",
+    "Restoration",
+    "alter",
+    "decode",
+    "encode",
+    "interpolate",
+    "mean_code",
+    "reconstruct",
+    "restore",
+]
