@@ -4,6 +4,7 @@ from pyrogen.use.altering import alter, mean_code
 from pyrogen.use.codes import decode, encode, reconstruct
 from pyrogen.use.interpolation import Interpolation, interpolate
 from pyrogen.use.operators import Downsample, Grey, Mask, Noise
+from pyrogen.use.outliers import Outliers, conformal_p_values, default_scores, find_outliers
 from pyrogen.use.restoration import Restoration, restore
 
 __all__ = [
@@ -12,10 +13,14 @@ __all__ = [
     "Interpolation",
     "Mask",
     "Noise",
+    "Outliers",
     "Restoration",
     "alter",
+    "conformal_p_values",
     "decode",
+    "default_scores",
     "encode",
+    "find_outliers",
     "interpolate",
     "mean_code",
     "reconstruct",
