@@ -127,9 +127,7 @@ def default_scores(model: Any, data: Dataset) -> list[str]:
     }
     found = [name for name, has in able.items() if has]
     if not found:
-        raise ConfigError(
-            f"a {type(model).__name__} has no likelihood, codes, reconstruction or critic"
-        )
+        raise ConfigError(f"a {type(model).__name__} has no likelihood, codes, reconstruction or critic")
     return found
 
 
