@@ -5,7 +5,7 @@
 Global latent variables, outside the data plate, keep the values of one draw from the guide.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -52,6 +52,62 @@ class LatentSite:
     def unflatten(self, z: Tensor) -> Tensor:
         """The inverse of ``flatten``."""
         return z.reshape(len(z), *self.shape).movedim(0, self.dim)
+
+
+class Observation:
+    """A distribution of data as one of single values in the shape of the data.
+
+    Args:
+        fn: the distribution of an observed site.
+        dim: of the data plate in a value of it, negative.
+        shape: of the data, ``(n, *event)``.
+    """
+
+    def __init__(self, fn: Any, dim: int, shape: Sequence[int]) -> None:
+        while hasattr(fn, "reinterpreted_batch_ndims"):
+            fn = fn.base_dist
+        self.fn, self.dim, self.shape = fn, dim, tuple(shape)
+
+    @property
+    def mean(self) -> Tensor:
+        """E[x], ``(n, *event)``."""
+        return self._shaped(self._moment("mean"))
+
+    @property
+    def variance(self) -> Tensor:
+        """The variance of every value, ``(n, *event)``."""
+        return self._shaped(self._moment("variance"))
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """The log-probability of every value in nats, ``(n, *event)``.
+
+        Raises:
+            ConfigError: if the values of a datum are dependent.
+        """
+        if self.fn.event_shape:
+            raise ConfigError(f"the values of a datum are dependent given z: they are one {type(self.fn).__name__}")
+        return self._shaped(self.fn.log_prob(x.reshape(len(x), *self._other).movedim(0, self.dim)))
+
+    def sample(self) -> Tensor:
+        """Draw x, ``(n, *event)``."""
+        return self._shaped(self.fn.sample())
+
+    @property
+    def _other(self) -> tuple[int, ...]:
+        """The shape of a value without its data dimension."""
+        whole = list((*self.fn.batch_shape, *self.fn.event_shape))
+        del whole[self.dim]
+        return tuple(whole)
+
+    def _shaped(self, value: Tensor) -> Tensor:
+        return value.movedim(self.dim, 0).reshape(self.shape)
+
+    def _moment(self, name: str) -> Tensor:
+        try:
+            moment: Tensor = getattr(self.fn, name)
+        except NotImplementedError:
+            raise ConfigError(f"the observed {type(self.fn).__name__} has no {name}") from None
+        return moment
 
 
 class LatentProgram:
@@ -102,7 +158,7 @@ class LatentProgram:
 
     def draw(self, n: int, *rest: Tensor) -> Tensor:
         """Draw z ~ p(z), ``(n, size)``."""
-        joint = poutine.trace(poutine.uncondition(self._conditioned({}))).get_trace(self._like(n), *rest)
+        joint = poutine.trace(self._conditioned({})).get_trace(self._like(n), *rest)
         return torch.cat([site.flatten(joint.nodes[site.name]["value"]) for site in self.sites], 1)
 
     def mean(self, z: Tensor, *rest: Tensor) -> Tensor:
@@ -111,33 +167,38 @@ class LatentProgram:
         Raises:
             ConfigError: if there is not one observed site, or its distribution has no mean.
         """
+        return self.joint(z, *rest)[1].mean
+
+    def joint(self, z: Tensor, *rest: Tensor) -> tuple[Tensor, Observation]:
+        """Log p(z) in nats, ``(n,)``, and the distribution p(x | z).
+
+        Raises:
+            ConfigError: if there is not one observed site.
+        """
         joint = poutine.trace(self._conditioned(self.split(z))).get_trace(self._like(len(z)), *rest)
+        names = {site.name for site in self.sites}
         site = self._observed(joint)
-        try:
-            mean: Tensor = site["fn"].mean
-        except NotImplementedError:
-            raise ConfigError(f"site {site['name']!r}: a {type(site['fn']).__name__} has no mean") from None
         dim = data_dim(site, self._structure.data)
-        assert dim is not None
-        mean = mean.movedim(dim - len(site["fn"].event_shape), 0)
-        return mean.reshape(len(z), *self._event)
+        assert dim is not None  # ``pair_structure`` has checked it
+        observation = Observation(site["fn"], dim - len(site["fn"].event_shape), (len(z), *self._event))
+        return self._row_sum(joint, lambda found: found["name"] in names, z), observation
 
     def log_joint(self, z: Tensor, x: Tensor, *rest: Tensor) -> tuple[Tensor, Tensor]:
         """``(log p(z), log p(x | z))`` in nats, each ``(n,)``; differentiable in z."""
         joint = poutine.trace(self._conditioned(self.split(z))).get_trace(x, *rest)
         names = {site.name for site in self.sites}
-        prior, likelihood = z.new_zeros(len(z)), z.new_zeros(len(z))
+        prior = self._row_sum(joint, lambda site: site["name"] in names, z)
+        return prior, self._row_sum(joint, lambda site: site["name"] not in names, z)
+
+    def _row_sum(self, joint: poutine.Trace, chosen: Callable[[Site], bool], z: Tensor) -> Tensor:
+        """Sum the log-probabilities of sites in the data plate per row, ``(n,)``."""
+        total = z.new_zeros(len(z))
         for site in sample_sites(joint):
             dim = data_dim(site, self._structure.data)
-            if dim is None:
-                continue
-            term = scale_and_mask(log_prob(site), 1.0, site["mask"])
-            total = sum_plates(term, dim, self._structure.depth).flatten()
-            if site["name"] in names:
-                prior = prior + total
-            else:
-                likelihood = likelihood + total
-        return prior, likelihood
+            if dim is not None and chosen(site):
+                term = scale_and_mask(log_prob(site), 1.0, site["mask"])
+                total = total + sum_plates(term, dim, self._structure.depth).flatten()
+        return total
 
     def constrain(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """Map unconstrained coordinates to z, with ``log |dz / du|``, ``(n,)``.
@@ -154,7 +215,7 @@ class LatentProgram:
             mapped = transform(value)
             if mapped.shape != value.shape:
                 raise ConfigError(f"site {site.name!r}: values on a {type(site.support).__name__} are not supported")
-            log_det = log_det + transform.log_abs_det_jacobian(value, mapped).flatten(1).sum(1)
+            log_det = log_det + transform.log_abs_det_jacobian(value, mapped).reshape(len(u), -1).sum(1)
             parts.append(mapped.flatten(1))
         return torch.cat(parts, 1), log_det
 

@@ -38,11 +38,11 @@ def encode(model: Any, x: Tensor, y: Tensor | None = None, *, draw: bool = False
     """
     if draw and _is_pair(model):
         program = LatentProgram(model, x, *(() if y is None else (y,)))
-        return _by_rows(model, lambda *rows: program.encode(*rows, draw=True), seed, x, y)
+        return by_rows(model, lambda *rows: program.encode(*rows, draw=True), seed, x, y)
     if callable(getattr(model, "encode", None)):
-        return _by_rows(model, drop_extra_args(model.encode), seed, x, y)
+        return by_rows(model, drop_extra_args(model.encode), seed, x, y)
     if _is_pair(model):
-        return _by_rows(model, LatentProgram(model, x, *(() if y is None else (y,))).encode, seed, x, y)
+        return by_rows(model, LatentProgram(model, x, *(() if y is None else (y,))).encode, seed, x, y)
     raise ConfigError(f"a {type(model).__name__} has no codes: it has neither encode(x, y) nor a Pyro guide")
 
 
@@ -58,7 +58,7 @@ def decode(model: Any, z: Tensor, y: Tensor | None = None, *, like: Tensor | Non
     Raises:
         ConfigError: if the model has no decoder; or for a bare pair without ``like``.
     """
-    return _by_rows(model, decoder(model, y, like), 0, z, y)
+    return by_rows(model, decoder(model, y, like), 0, z, y)
 
 
 def decoder(model: Any, y: Tensor | None = None, like: Tensor | None = None) -> Callable[..., Tensor]:
@@ -87,7 +87,7 @@ def reconstruct(model: Any, x: Tensor, y: Tensor | None = None, *, draw: bool = 
         ConfigError: if the model has no encoder or no decoder.
     """
     if isinstance(model, Reconstructing) and not draw:
-        return _by_rows(model, drop_extra_args(model.reconstruct), seed, x, y)
+        return by_rows(model, drop_extra_args(model.reconstruct), seed, x, y)
     return decode(model, encode(model, x, y, draw=draw, seed=seed), y, like=x)
 
 
@@ -97,7 +97,7 @@ def _is_pair(model: Any) -> bool:
 
 
 @torch.no_grad()
-def _by_rows(model: Any, function: Callable[..., Tensor], seed: int, first: Tensor, y: Tensor | None) -> Tensor:
+def by_rows(model: Any, function: Callable[..., Tensor], seed: int, first: Tensor, y: Tensor | None) -> Tensor:
     """Call a function in evaluation mode on at most ``ROWS`` rows at a time."""
     if not len(first):
         raise ConfigError("expected at least one row, got none")
