@@ -1,11 +1,11 @@
-"""Messages on standard error, and the exit of an interrupted command."""
+"""Messages on standard error, and the exit of an interrupted run."""
 
 import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from rich.console import Console
 
@@ -19,10 +19,17 @@ def message(text: str, style: str | None = None) -> None:
     err.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
-def interrupted(folder: Path, signum: int) -> NoReturn:
-    """Print how to continue and exit; called after a signal, when the checkpoint is written."""
-    message(f"stopped; continue with `pyrogen resume {folder}`")
-    sys.exit(128 + signum)
+@contextmanager
+def resumable(folder: Path) -> Iterator[None]:
+    """Print how to continue the run in ``folder`` when a signal ends it, and exit with status 128 + signal."""
+    from pyrogen.training.signals import Interrupted, interruptible
+
+    try:
+        with interruptible():
+            yield
+    except Interrupted as stop:
+        message(f"stopped; continue with `pyrogen resume {folder}`")
+        sys.exit(128 + stop.signum)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import sys
 import typer
 
 from pyrogen.cli import compare, console, evaluate, lists, sample, train
+from pyrogen.cli.streams import standard_streams
 from pyrogen.errors import UserError
 
 app = typer.Typer(
@@ -31,12 +32,16 @@ for _command in (
 
 
 def main() -> None:
-    """Run a command; a ``UserError`` gives exit status 2 and one message, Ctrl-C status 130."""
-    try:
-        with console.user_warnings():
-            app()
-    except UserError as error:
-        console.message(f"pyrogen: {error}", style="red")
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(128 + signal.SIGINT)
+    """Run a command; a ``UserError`` gives exit status 2 and one message, Ctrl-C status 130.
+
+    ``docs/reliability.md`` lists all statuses.
+    """
+    with standard_streams():
+        try:
+            with console.user_warnings():
+                app()
+        except UserError as error:
+            console.message(f"pyrogen: {error}", style="red")
+            sys.exit(2)
+        except KeyboardInterrupt:
+            sys.exit(128 + signal.SIGINT)

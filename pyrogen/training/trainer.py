@@ -12,6 +12,7 @@ from pyrogen.data.dataset import Dataset
 from pyrogen.data.fingerprint import fingerprint
 from pyrogen.data.step_arguments import select_arguments
 from pyrogen.errors import DataWarning
+from pyrogen.files import make_folder
 from pyrogen.random import derive, scoped_seed
 from pyrogen.recipes import TrainingSetup, recipe
 from pyrogen.report.pictures import draws, picture_size, real_pictures
@@ -92,7 +93,7 @@ def train(run: Run[RunConfig], watch: Watcher | None = None, setup: TrainingSetu
 
     Raises:
         Diverged: when the loss is not finite; the newest checkpoint precedes the divergence.
-        Interrupted: on SIGINT or SIGTERM, after a checkpoint.
+        Interrupted: on SIGINT, SIGTERM or SIGHUP, after a checkpoint.
         UserError: if the data or an option cannot be used.
     """
     config = run.config
@@ -126,15 +127,17 @@ def train(run: Run[RunConfig], watch: Watcher | None = None, setup: TrainingSetu
                         watch(row)
                     monitor.after(row)
             with averager.paused():
-                if _due(t, steps, CHECKPOINTS) or signals:
-                    check_weights(setup.model, t)
-                    checkpoint.save(run.path, t=t, **parts)
                 if _due(t, steps, PICTURES):
                     _draw(run, setup, weights.module, t)
                 if _due(t, steps, CURVES):
                     curves_png(run.metrics(), run.path / "curves.png")
-            if signals:
-                raise Interrupted(signals[0])
+                stop = [*signals]  # a signal from here on ends the next step
+                if _due(t, steps, CHECKPOINTS) or stop:  # last, so that a run goes on after all that step t writes
+                    check_weights(setup.model, t)
+                    run.check_present()
+                    checkpoint.save(run.path, t=t, **parts)
+            if stop:
+                raise Interrupted(stop[0])
     return Trained(weights.module, setup.data, run, steps, weights.step, weights.rule)
 
 
@@ -188,8 +191,7 @@ def _validate(setup: TrainingSetup, seed: int) -> float:
 
 
 def _draw(run: Run[RunConfig], setup: TrainingSetup, model: nn.Module, t: int) -> None:
-    folder = run.path / "samples"
-    folder.mkdir(exist_ok=True)
+    folder = make_folder(run.path / "samples")
     n, data = picture_size(setup.data), setup.data
     drawn = draws(model, data, n, run.config.seed)
     samples_png(drawn, real_pictures(data, n), folder / f"{t:08d}.png", columns=data.space.columns)

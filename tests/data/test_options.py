@@ -13,8 +13,8 @@ import torch
 import pyrogen
 from pyrogen.cli import main
 from pyrogen.comparison.compare import run_comparison
-from pyrogen.comparison.config import ComparisonConfig
-from pyrogen.errors import ConfigError, DataError
+from pyrogen.comparison.config import ComparisonConfig, prepare
+from pyrogen.errors import ConfigError, DataError, RunError
 from pyrogen.measure.evaluate_run import evaluate_run
 from pyrogen.training.config import RunConfig
 from pyrogen.training.run import Run
@@ -144,6 +144,22 @@ def test_a_comparison_stores_data_in_memory(kind: str, tmp_path: Path) -> None:
     name = run.config.models[0]
     assert again["models"][name]["scores"] == card["models"][name]["scores"]
     assert evaluate_run(Run.open(tmp_path / "c" / name))["n"] == 6
+
+
+def test_a_comparison_that_was_stopped_while_it_was_made(tmp_path: Path) -> None:
+    source, out = DRAWS.random((60, 2)), tmp_path / "c"
+    for steps in (2, 3):
+        run = prepare(["gaussian"], source, out=out, steps=steps, batch_size=16)
+        file = out / "data.npz"
+        assert (run.config.steps, file.exists()) == (steps, True)
+        file.unlink()  # as if the process had died before it was written
+    (out / "notes.txt").write_text("mine")
+    with pytest.raises(RunError, match="already holds a run"):
+        prepare(["gaussian"], source, out=out)
+    (out / "notes.txt").unlink()
+    run = prepare(["gaussian"], source, out=out, steps=2, batch_size=16)
+    (out / "gaussian").mkdir()  # without a configuration
+    assert "scores" in run_comparison(run)["models"]["gaussian"]
 
 
 def test_nothing_is_stored_if_data_or_a_model_are_refused(tmp_path: Path) -> None:
