@@ -128,12 +128,7 @@ class _Results:
                     results.append({"error": str(error)})
                     continue
             rows = sub.metrics()
-<<<<<<< HEAD
             seconds = float(rows[-1].get("seconds", 0)) if rows else 0.0
-            weights = {"step": trained.step, "rule": trained.rule}
-=======
-            seconds = float(rows[-1]["seconds"]) if rows else 0.0
->>>>>>> 6a69fd5 (Runs hold a sealed description of their data, from which models are rebuilt; pyrogen.open)
             scored = scorers[seed](trained.model, trained.data)
             results.append(scored | {"train_seconds": seconds, "weights": dict(trained.weights)})
             if isinstance(trained.model, Sampler) and name not in self.shown:

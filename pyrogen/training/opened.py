@@ -120,11 +120,11 @@ class Opened:
         try:
             data = config.load_data()
         except DataError as error:
-            raise DataError(f"{self.path} was trained on data that cannot be loaded: {error}") from error
+            text = f"the data of {self.path} cannot be loaded: {error}; other data can take their place (--data)"
+            raise DataError(text) from error
         if data.description != self.description or config.fingerprint not in (None, fingerprint(data)):
             raise DataError(
-                f"{config.data!r} is no longer what {self.path} was trained on, {self.description.rows} rows: "
-                "take it as other data (--data)"
+                f"{config.data} has changed since {self.path} was trained on it: it can be taken as other data (--data)"
             )
         return self._as_trained(data)
 

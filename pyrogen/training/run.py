@@ -17,16 +17,9 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, Generic, TypeVar, overload
 
-<<<<<<< HEAD
+from pyrogen.data.dataset import Description
 from pyrogen.errors import RunError, RunWarning
 from pyrogen.files import append_line, clear_parts, read_regular, seal_json, unseal_json, write_error, write_whole
-=======
-from filelock import FileLock, Timeout
-
-from pyrogen.data.dataset import Description
-from pyrogen.errors import RunError
-from pyrogen.files import read_regular, seal_json, unseal_json, write_whole
->>>>>>> 6a69fd5 (Runs hold a sealed description of their data, from which models are rebuilt; pyrogen.open)
 from pyrogen.training.config import Config, RunConfig
 
 CONFIG, DATA, METRICS, LOCK = "config.toml", "data.json", "metrics.jsonl", ".lock"
@@ -121,12 +114,11 @@ class Run(Generic[C]):
             self.config = self.config.model_copy(update={"fingerprint": fingerprint})
             write_whole(self.path / CONFIG, self.config.to_toml().encode())
 
-<<<<<<< HEAD
     def check_present(self) -> None:
         """Raise ``RunError`` if the folder was removed or renamed since: nothing is written into a new one."""
         if not (self.path / CONFIG).exists():
             raise RunError(f"cannot write into {self.path}: the run folder was removed or renamed")
-=======
+
     def describe_data(self, data: Description, chosen: Mapping[str, Any]) -> None:
         """Write ``data.json``, unless it is there.
 
@@ -152,14 +144,15 @@ class Run(Generic[C]):
             return None
         form = unseal_json(read_regular(path, LARGEST_DATA))
         if form is None:
-            raise RunError(f"{path} is damaged: restore it, or delete it to describe the data anew from their source")
+            raise RunError(
+                f"{path} is damaged: restore it, or delete it if the data are at hand, which are then described anew"
+            )
         if form.get("version") != DATA_VERSION:
             raise RunError(f"{path} has version {form.get('version')}; this pyrogen reads version {DATA_VERSION}")
         try:
             return Description.from_json(form["data"]), dict(form["chosen"])
         except (KeyError, TypeError, ValueError) as error:
             raise RunError(f"{path} is not a description of data as pyrogen writes it") from error
->>>>>>> 6a69fd5 (Runs hold a sealed description of their data, from which models are rebuilt; pyrogen.open)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
