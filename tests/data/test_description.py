@@ -45,7 +45,8 @@ def equal(x: torch.Tensor | None, y: torch.Tensor | None) -> bool:
 
 @given(st.lists(columns, max_size=4).map(tuple), st.lists(numbers, min_size=1, max_size=6))
 def test_the_form_in_json_is_exact(found, values):
-    space = Space("real", columns=found).standardised(torch.tensor(values).double(), torch.tensor(EXTREMES).double())
+    location, scale = (torch.tensor(part, dtype=torch.float64) for part in (values, EXTREMES))
+    space = Space("real", columns=found).standardised(location, scale)
     description = Description("näme", (len(values),), space, (3, 2, 1), ("a", 'b"'), (2, 1), 4)
     assert same(Description.from_json(json.loads(json.dumps(description.to_json()))), description)
 
