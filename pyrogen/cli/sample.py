@@ -80,10 +80,9 @@ def sample(
     completes, table_picture = known.test.side_fn is not None, form == ".png" and not known.is_image
     if data is not None and not (completes or table_picture):
         raise ConfigError(f"--data {data}: these samples need no data")
-    if data is not None:
-        given = opened.load(data)
-    else:
-        given = opened.data if completes else known
+    given = known if data is None else opened.load(data)
+    if completes and data is None:
+        given = opened.data
     if table_picture:
         write_whole(target, _table_picture(opened, given, count, seed, labels, label is not None))
     elif form == ".png":

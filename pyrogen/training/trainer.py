@@ -51,6 +51,7 @@ class Trained:
         model: the network with the weights that its run ended with.
         step: the step that trained it; its weights are those of the last step.
         data: the data set it was trained on, or that set without its rows.
+        run: its run folder.
         t: the number of training steps.
         weights: the ``step`` of the model's weights (``None`` if a checkpoint of version 0.1 does not say) and the
             ``rule`` by which they were taken, ``lowest validation loss`` or ``average of weights, …``.
@@ -59,6 +60,7 @@ class Trained:
     model: Any
     step: Step
     data: Dataset
+    run: Run[RunConfig]
     t: int
     weights: Mapping[str, Any]
 
@@ -142,7 +144,7 @@ def train(run: Run[RunConfig], watch: Watcher | None = None, setup: TrainingSetu
                     checkpoint.save(run.path, t=t, **parts)
             if stop:
                 raise Interrupted(stop[0])
-    return _trained(setup, weights, steps)
+    return _trained(run, setup, weights, steps)
 
 
 def restored(run: Run[RunConfig]) -> Trained:
@@ -168,11 +170,11 @@ def restored(run: Run[RunConfig]) -> Trained:
     t = checkpoint.restore(run.path, model=setup.model, step=setup.step, kept=weights)
     if setup.data.has_rows:
         _note_rows(weights, setup)
-    return _trained(setup, weights, t)
+    return _trained(run, setup, weights, t)
 
 
-def _trained(setup: TrainingSetup, kept: Any, t: int) -> Trained:
-    return Trained(kept.module, setup.step, setup.data, t, {"step": kept.step, "rule": kept.rule})
+def _trained(run: Run[RunConfig], setup: TrainingSetup, kept: Any, t: int) -> Trained:
+    return Trained(kept.module, setup.step, setup.data, run, t, {"step": kept.step, "rule": kept.rule})
 
 
 def _note_rows(weights: Any, setup: TrainingSetup) -> None:
