@@ -129,9 +129,8 @@ class _Results:
                     continue
             rows = sub.metrics()
             seconds = float(rows[-1].get("seconds", 0)) if rows else 0.0
-            weights = {"step": trained.step, "rule": trained.rule}
             scored = scorers[seed](trained.model, trained.data)
-            results.append(scored | {"train_seconds": seconds, "weights": weights})
+            results.append(scored | {"train_seconds": seconds, "weights": dict(trained.weights)})
             if isinstance(trained.model, Sampler) and name not in self.shown:
                 self.shown[name] = model_pictures(trained.model, trained.data, seed)
             self.curves.setdefault(name, rows)

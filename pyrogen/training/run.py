@@ -1,7 +1,8 @@
 """The run folder: the configuration of a run and its results.
 
 config.toml   enough to repeat the run        checkpoint-*/   see ``checkpoint``
-metrics.jsonl one object per logged step      samples/*.png, curves.png, scores.json
+data.json     the data without their rows     samples/*.png, curves.png, scores.json
+metrics.jsonl one object per logged step
 """
 
 import errno
@@ -16,11 +17,16 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, Generic, TypeVar, overload
 
+from pyrogen.data.dataset import Description
 from pyrogen.errors import RunError, RunWarning
 from pyrogen.files import append_line, clear_parts, read_regular, seal_json, unseal_json, write_error, write_whole
 from pyrogen.training.config import Config, RunConfig
 
-CONFIG, METRICS, LOCK = "config.toml", "metrics.jsonl", ".lock"
+CONFIG, DATA, METRICS, LOCK = "config.toml", "data.json", "metrics.jsonl", ".lock"
+DATA_VERSION = 1
+"""The version of the form of ``data.json``."""
+LARGEST_DATA = 1 << 30
+"""The most bytes of ``data.json`` that are read: some hundred for each column of a table."""
 
 _NO_LOCKS = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK, errno.EINVAL}
 _RESUMED = "resumed_after"  # the key of a row that voids the rows before it of later steps
@@ -112,6 +118,41 @@ class Run(Generic[C]):
         """Raise ``RunError`` if the folder was removed or renamed since: nothing is written into a new one."""
         if not (self.path / CONFIG).exists():
             raise RunError(f"cannot write into {self.path}: the run folder was removed or renamed")
+
+    def describe_data(self, data: Description, chosen: Mapping[str, Any]) -> None:
+        """Write ``data.json``, unless it is there.
+
+        Args:
+            data: the description of the data that the model is trained on.
+            chosen: the values of options that the recipe has chosen by the rows.
+
+        Raises:
+            RunError: if the folder cannot be written.
+        """
+        if not (self.path / DATA).exists():
+            form = {"version": DATA_VERSION, "data": data.to_json(), "chosen": dict(chosen)}
+            write_whole(self.path / DATA, seal_json(form).encode())
+
+    def described_data(self) -> tuple[Description, dict[str, Any]] | None:
+        """What ``describe_data`` was given; ``None`` if there is no ``data.json``, as in version 0.1.
+
+        Raises:
+            RunError: if it is damaged, or of a later version.
+        """
+        path = self.path / DATA
+        if not path.exists():
+            return None
+        form = unseal_json(read_regular(path, LARGEST_DATA))
+        if form is None:
+            raise RunError(
+                f"{path} is damaged: restore it, or delete it if the data are at hand, which are then described anew"
+            )
+        if form.get("version") != DATA_VERSION:
+            raise RunError(f"{path} has version {form.get('version')}; this pyrogen reads version {DATA_VERSION}")
+        try:
+            return Description.from_json(form["data"]), dict(form["chosen"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise RunError(f"{path} is not a description of data as pyrogen writes it") from error
 
     @contextmanager
     def lock(self) -> Iterator[None]:

@@ -174,7 +174,7 @@ def config(folder: str, steps: int) -> dict:
 def test_a_model_trains_and_is_evaluated(tmp_path, monkeypatch):
     monkeypatch.setattr(memmap, "DISK_THRESHOLD", 0)
     result = train(Run.create(tmp_path / "run", config(save(tmp_path / "images", PICTURES["colour"]), 9)))
-    assert evaluate_run(result.run, k=2)["n"] == 4
+    assert evaluate_run(pyrogen.open(result.run.path), k=2)["n"] == 4
     assert active_children() == []
 
 
