@@ -60,15 +60,12 @@ def sample(
     ] = None,
 ) -> None:
     """Draw samples from a trained model."""
-    from pyrogen.cli.sample_files import require_pyarrow
     from pyrogen.protocols import Sampler
     from pyrogen.report.pictures import picture_size
     from pyrogen.training.opened import open
 
     target = out or str(folder / "samples.png")
     form = output_form(target)
-    if form == ".parquet":
-        require_pyarrow()
     opened = open(folder)
     model, known = opened.model, opened.without_rows
     if not isinstance(model, Sampler):
@@ -77,12 +74,8 @@ def sample(
     labels = choose_labels(model, known.classes, n, label, per_class, seed)
     _check_form(form, target, known.is_image, per_class, means)
     count = n if labels is None else len(labels)
-    completes, table_picture = known.test.side_fn is not None, form == ".png" and not known.is_image
-    if data is not None and not (completes or table_picture):
-        raise ConfigError(f"--data {data}: these samples need no data")
-    given = known if data is None else opened.load(data)
-    if completes and data is None:
-        given = opened.data
+    table_picture = form == ".png" and not known.is_image
+    given = _given_data(opened, data, table_picture)
     if table_picture:
         write_whole(target, _table_picture(opened, given, count, seed, labels, label is not None))
     elif form == ".png":
@@ -92,17 +85,36 @@ def sample(
     message(f"wrote {target}")
 
 
+def _given_data(opened: "Opened", data: str | None, table_picture: bool) -> "Dataset":
+    """The data that samples are completed from, or shown beside.
+
+    Raises:
+        ConfigError: if data are given and neither is the case.
+    """
+    known = opened.without_rows
+    completes = known.test.side_fn is not None
+    if data is not None:
+        if not (completes or table_picture):
+            raise ConfigError(f"--data {data}: these samples need no data")
+        return opened.load(data)
+    return opened.data if completes else known
+
+
 def output_form(out: str) -> str:
     """The form of the output: one of ``SUFFIXES``, or ``folder``.
 
     Raises:
-        ConfigError: for another suffix.
+        ConfigError: for another suffix, or for Parquet without pyarrow.
     """
+    from pyrogen.cli.sample_files import require_pyarrow
+
     if out.endswith(("/", os.sep)) or Path(out).is_dir():
         return "folder"
     suffix = Path(out).suffix.lower()
     if suffix not in SUFFIXES:
         raise ConfigError(f"--out must end in {', '.join(SUFFIXES)} or, for a folder of images, in /; got {out!r}")
+    if suffix == ".parquet":
+        require_pyarrow()
     return suffix
 
 
