@@ -1,5 +1,6 @@
 """Files and folders that a reader never sees partially written, and text that carries its own checksum."""
 
+import errno
 import hashlib
 import json
 import os
@@ -8,7 +9,7 @@ import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from pyrogen.errors import RunError
 
@@ -75,6 +76,19 @@ def whole_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise
 
 
+def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+    """Open a regular file for reading; a FIFO or a device is refused without waiting for it or reading it.
+
+    Raises:
+        OSError: if it is missing, not a regular file, or cannot be read.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # does not wait for the writer of a FIFO
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
+    return os.fdopen(handle, "rb")
+
+
 def read_regular(path: str | os.PathLike[str], most: int = LARGEST_TEXT) -> bytes:
     """The content of a regular file of at most ``most`` bytes; a FIFO or a device is refused before it is read.
 
@@ -82,17 +96,11 @@ def read_regular(path: str | os.PathLike[str], most: int = LARGEST_TEXT) -> byte
         RunError: if it is missing, not a regular file, too large or cannot be read.
     """
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # does not wait for the writer of a FIFO
-        try:
-            found = os.fstat(handle)
-            if not stat.S_ISREG(found.st_mode):
-                raise RunError(f"cannot read {path}: not a regular file")
-            if found.st_size > most:
-                raise RunError(f"cannot read {path}: {found.st_size:,} bytes, at most {most:,} expected")
-            with os.fdopen(handle, "rb", closefd=False) as file:
-                return file.read(most)
-        finally:
-            os.close(handle)
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > most:
+                raise RunError(f"cannot read {path}: {size:,} bytes, at most {most:,} expected")
+            return file.read(most)
     except OSError as error:
         raise RunError(f"cannot read {path}: {error.strerror or error}") from error
 

@@ -1,21 +1,23 @@
 """Tables in files: CSV, Parquet and Arrow (Feather)."""
 
+import codecs
 import re
 from contextlib import suppress
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from pyrogen.data.columns import is_number
-from pyrogen.data.sources.arrow import arrow_columns, one_line, require_pyarrow
+from pyrogen.data.sources.arrow import arrow_columns, require_pyarrow
 from pyrogen.data.space import Space
 from pyrogen.data.table import RawData, ReadOptions, only_images, table_data
+from pyrogen.data.untrusted import MOST_COLUMNS, check_expansion, check_holes, check_memory, reading
 from pyrogen.errors import DataError
+from pyrogen.files import open_regular
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".arrow", ".feather")
 """The suffixes of files that hold a table."""
 
-_HEAD = 100
+_HEAD = 1 << 20  # bytes that are looked at to tell the delimiter
 _DECIMAL_COMMA = re.compile(r"(^|;)\s*-?\d+,\d+\s*(;|$)", re.MULTILINE)
 
 
@@ -35,19 +37,13 @@ def from_table_file(path: Path, options: ReadOptions, space: Space | None = None
     """
     where, suffix = str(path), path.suffix.lower()
     pa = require_pyarrow(where)
-    try:
+    with reading(where, f"a {suffix} file"):
+        check_holes(path, where)
+        check_memory(path.stat().st_size, where)
         if suffix in (".csv", ".tsv"):
             table = _read_csv(pa, path)
-        elif suffix == ".parquet":
-            import pyarrow.parquet
-
-            table = pyarrow.parquet.read_table(path)
         else:
-            table = _read_arrow(pa, path)
-    except OSError as error:  # some errors of pyarrow are OSErrors
-        raise DataError(f"{where}: expected a {suffix} file: {error.strerror or one_line(error)}") from error
-    except pa.ArrowException as error:
-        raise DataError(f"{where}: expected a {suffix} file: {one_line(error)}") from error
+            table = _read_parquet(path) if suffix == ".parquet" else _read_arrow(pa, path)
     return frame_data(table, where, options, space)
 
 
@@ -56,6 +52,21 @@ def frame_data(table: Any, where: str, options: ReadOptions, space: Space | None
     only_images(options, where)
     columns, categorical = arrow_columns(table, where)
     return table_data(columns, where, options.with_categorical(categorical), space)
+
+
+def _read_parquet(path: Path) -> Any:
+    """A Parquet file, whose declared sizes are checked before its columns are read."""
+    import pyarrow.parquet
+
+    with open_regular(path) as source, pyarrow.parquet.ParquetFile(source) as file:
+        declared = file.metadata
+        if declared.num_columns > MOST_COLUMNS:
+            raise DataError(f"{path}: expected at most {MOST_COLUMNS:,} columns, got {declared.num_columns:,}")
+        groups = [declared.row_group(i).total_byte_size for i in range(declared.num_row_groups)]
+        unpacked = max(8 * declared.num_rows * declared.num_columns, sum(groups))
+        check_expansion(path.stat().st_size, unpacked, str(path))
+        check_memory(unpacked, str(path))
+        return file.read()
 
 
 def _read_arrow(pa: Any, path: Path) -> Any:
@@ -102,10 +113,10 @@ def _read_csv(pa: Any, path: Path) -> Any:
 
 def _head(path: Path) -> str:
     """The first lines of a text file, without carriage returns."""
-    with path.open("rb") as file:
-        start = b"".join(islice(file, _HEAD))
+    with open_regular(path) as file:
+        start = file.read(_HEAD)
     try:
-        head = start.decode("utf-8-sig")
+        head = codecs.getincrementaldecoder("utf-8-sig")().decode(start)  # the last character may be cut
     except UnicodeDecodeError:
         raise _not_utf8(path) from None
     if not head.strip():
