@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-
 _MOST_NAMED, _MOST_COMPARED = 100, 5000
 
 
@@ -28,7 +27,7 @@ class ConfigError(UserError):
 
 
 def printable(text: str) -> str:
-    """Return a text in one line, with control, format and other characters that cannot be printed as their escapes.
+    r"""Return a text in one line, with control, format and other characters that cannot be printed as their escapes.
 
     A terminal obeys control characters and reorders text at bidirectional ones; an encoder rejects lone surrogates, of
     which names that are not UTF-8 consist.

@@ -28,6 +28,7 @@ def sample(
         typer.Option(
             "--n",
             min=1,
+            max=10**9,
             help="Number of samples, of each class with --per-class; by default 64 images "
             f"({IMAGES_PER_CLASS} of each class) or 2,000 rows.",
         ),
@@ -52,6 +53,7 @@ def sample(
 ) -> None:
     """Draw samples from a trained model."""
     from pyrogen.cli.sample_files import require_pyarrow
+    from pyrogen.data.untrusted import memory_excess
     from pyrogen.protocols import Sampler
     from pyrogen.report.pictures import picture_size
     from pyrogen.training.run import Run
@@ -69,6 +71,8 @@ def sample(
     labels = choose_labels(model, data.classes, n, label, per_class, seed)
     _check_form(form, target, data.is_image, per_class, means)
     count = n if labels is None else len(labels)
+    if excess := memory_excess(3 * 4 * count * data.dims):  # the parts of float32, the whole, and what is written
+        raise ConfigError(f"{count:,} samples: {excess}")
     if form == ".png":
         if data.is_image:
             picture = _image_grid(trained, count, seed, labels, means, n if per_class else None)

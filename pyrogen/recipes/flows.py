@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 from torch import nn
 
 from pyrogen.data.dataset import Dataset
@@ -13,7 +13,15 @@ from pyrogen.explicit.mixture_likelihood import MixtureLikelihood
 from pyrogen.explicit.spline import Spline
 from pyrogen.explicit.transforms import Affine, Logit, Standardise
 from pyrogen.nn.conditions import feature_count
-from pyrogen.recipes.options import BaseComponents, BatchSize, LabelCondition, LearningRate, Steps, Widths
+from pyrogen.recipes.options import (
+    BaseComponents,
+    BatchSize,
+    Count,
+    LabelCondition,
+    LearningRate,
+    Steps,
+    Widths,
+)
 from pyrogen.recipes.registry import register
 from pyrogen.recipes.setup import TrainingSetup, label_condition, require_images, svi
 
@@ -22,7 +30,7 @@ from pyrogen.recipes.setup import TrainingSetup, label_condition, require_images
 def realnvp(
     data: Dataset,
     *,
-    layers: Annotated[PositiveInt, Field(description="coupling layers; for `conv`, of each mask at each scale")] = 6,
+    layers: Annotated[Count, Field(description="coupling layers; for `conv`, of each mask at each scale")] = 6,
     hidden: Annotated[
         Widths,
         Field(description="widths of each layer's network; for `conv`, channels of its residual blocks, one per width"),
@@ -50,7 +58,7 @@ def realnvp(
 def maf(
     data: Dataset,
     *,
-    layers: Annotated[PositiveInt, Field(description="autoregressive layers")] = 5,
+    layers: Annotated[Count, Field(description="autoregressive layers")] = 5,
     hidden: Annotated[Widths, Field(description="widths of each masked network")] = (128, 128),
     components: BaseComponents = 10,
     condition: LabelCondition = "none",
@@ -68,7 +76,7 @@ def maf(
 def spline(
     data: Dataset,
     *,
-    layers: Annotated[PositiveInt, Field(description="spline layers")] = 1,
+    layers: Annotated[Count, Field(description="spline layers")] = 1,
     hidden: Annotated[Widths, Field(description="widths of each layer's network")] = (128, 128),
     bins: Annotated[int, Field(ge=2, description="bins of each spline")] = 64,
     form: Annotated[

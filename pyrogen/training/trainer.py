@@ -21,6 +21,7 @@ from pyrogen.training.config import RunConfig
 from pyrogen.training.device import pick_device
 from pyrogen.training.diagnostics import DiagnosticMonitor
 from pyrogen.training.loop import fit
+from pyrogen.training.memory import MemoryLimit, check_training
 from pyrogen.training.metric_averager import MetricAverager, check_weights
 from pyrogen.training.run import Run
 from pyrogen.training.seen import note_rows, noted_rows
@@ -74,8 +75,9 @@ def build(config: RunConfig, data: Dataset | None = None) -> TrainingSetup:
     device = pick_device(config.device)
     data = data or config.load_data()
     _check_batch(config, data)
-    with scoped_seed(derive(config.seed, "init")):
+    with scoped_seed(derive(config.seed, "init")), MemoryLimit():
         setup = recipe(config.model)(data, **config.options)
+    check_training(setup.model)
     setup.model.to(device)
     if hasattr(setup.step, "compile") and setup.step.compile is None:
         setup.step.compile = config.compile
