@@ -53,7 +53,7 @@ def sample(
 ) -> None:
     """Draw samples from a trained model."""
     from pyrogen.cli.sample_files import require_pyarrow
-    from pyrogen.data.untrusted import memory_excess
+    from pyrogen.data.sources.untrusted import memory_excess
     from pyrogen.protocols import Sampler
     from pyrogen.report.pictures import picture_size
     from pyrogen.training.run import Run
@@ -145,7 +145,7 @@ def class_number(label: str, classes: tuple[str, ...]) -> int:
     """The number of a class that is given by its name or, if no class has this name, its number."""
     if label in classes:
         return classes.index(label)
-    if label.isdecimal() and int(label) < len(classes):
+    if label.isdecimal() and len(label) < 10 and int(label) < len(classes):
         return int(label)
     raise unknown("class", label, classes)
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from pyrogen.data.untrusted import memory_excess
+from pyrogen.data.sources.untrusted import memory_excess
 from pyrogen.errors import ConfigError
 
 _FACTORY = re.compile(r"aten::(new_)?(empty|zeros|ones|full|rand|randn|randint|eye)\b")

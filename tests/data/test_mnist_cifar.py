@@ -75,7 +75,7 @@ def test_existing_files_are_read_and_the_root_is_not_written(fashion: Path, no_d
         (b"<html>not found</html>", "header 3c 68"),
         (idx(np.zeros(10)), "(10000,)"),
         (idx(np.zeros(10_000))[:-1], "expected 10000 values, got 9999"),
-        (idx(np.zeros(10_000)) + b"x", "expected 10000 values, got 10001"),
+        (idx(np.zeros(10_000)) + b"x", "expected 10000 values, got more"),
         (idx(np.full(10_000, 10)), "expected labels from 0 to 9, got 10"),
     ],
 )

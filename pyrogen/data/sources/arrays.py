@@ -20,9 +20,9 @@ from pyrogen.data.checks import check_finite
 from pyrogen.data.columns import array_names
 from pyrogen.data.memmap import MemoryMapped, min_max, open_memmap
 from pyrogen.data.sources.grey_levels import check_on_disk, image_rows
+from pyrogen.data.sources.untrusted import MOST_COLUMNS, check_expansion, check_holes, check_memory, reading
 from pyrogen.data.space import Space, real_space
 from pyrogen.data.table import DEFAULTS, RawData, ReadOptions, encode_labels, only_images, only_tables, table_data
-from pyrogen.data.untrusted import MOST_COLUMNS, check_expansion, check_holes, check_memory, reading
 from pyrogen.errors import DataError
 from pyrogen.files import open_regular
 

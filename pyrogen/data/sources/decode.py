@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from pyrogen.data.untrusted import check_expansion
+from pyrogen.data.sources.untrusted import check_expansion
 from pyrogen.errors import DataError
 
 T = TypeVar("T")

@@ -5,7 +5,7 @@ import io
 from pathlib import PurePosixPath
 
 from pyrogen.data.sources.stores import Store
-from pyrogen.data.untrusted import reading
+from pyrogen.data.sources.untrusted import reading
 from pyrogen.errors import DataError
 from pyrogen.files import LARGEST_TEXT
 

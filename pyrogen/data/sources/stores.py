@@ -7,7 +7,7 @@ from typing import IO, NamedTuple, Protocol
 from zipfile import ZipFile
 
 from pyrogen.data.sources.decode import SUFFIXES, Files
-from pyrogen.data.untrusted import reading
+from pyrogen.data.sources.untrusted import reading
 from pyrogen.errors import DataError
 from pyrogen.files import open_regular
 

@@ -2,15 +2,14 @@
 
 import codecs
 import re
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from pyrogen.data.columns import is_number
-from pyrogen.data.sources.arrow import arrow_columns, require_pyarrow
+from pyrogen.data.sources.arrow import arrow_columns, require_pyarrow, unpacked_bytes
+from pyrogen.data.sources.untrusted import MOST_COLUMNS, check_expansion, check_holes, check_memory, reading
 from pyrogen.data.space import Space
 from pyrogen.data.table import RawData, ReadOptions, only_images, table_data
-from pyrogen.data.untrusted import MOST_COLUMNS, check_expansion, check_holes, check_memory, reading
 from pyrogen.errors import DataError
 from pyrogen.files import open_regular
 
@@ -18,6 +17,7 @@ SUFFIXES = (".csv", ".tsv", ".parquet", ".arrow", ".feather")
 """The suffixes of files that hold a table."""
 
 _HEAD = 1 << 20  # bytes that are looked at to tell the delimiter
+_SHOWN = 200  # characters of a header in a message
 _DECIMAL_COMMA = re.compile(r"(^|;)\s*-?\d+,\d+\s*(;|$)", re.MULTILINE)
 
 
@@ -44,6 +44,7 @@ def from_table_file(path: Path, options: ReadOptions, space: Space | None = None
             table = _read_csv(pa, path)
         else:
             table = _read_parquet(path) if suffix == ".parquet" else _read_arrow(pa, path)
+            table.validate(full=True)  # offsets and codes that point outside would be followed
     return frame_data(table, where, options, space)
 
 
@@ -70,12 +71,22 @@ def _read_parquet(path: Path) -> Any:
 
 
 def _read_arrow(pa: Any, path: Path) -> Any:
-    """An Arrow file, also of the first version of Feather, or a stream, as ``datasets`` of Hugging Face writes them."""
-    import pyarrow.feather
+    """An Arrow file, also of the first version of Feather, or a stream, as ``datasets`` of Hugging Face writes them.
 
-    with suppress(pa.ArrowInvalid):
-        return pyarrow.feather.read_table(path)
-    with pa.OSFile(str(path)) as file:
+    A file is read as the stream that it holds: the list of batches at its end could name others than were checked.
+    """
+    with pa.memory_map(str(path)) as file:
+        start = file.read(8)
+        if start[:4] == b"FEA1":
+            import pyarrow.feather
+
+            return pyarrow.feather.read_table(path)
+        first = len(start) if start[:6] == b"ARROW1" else 0
+        file.seek(first)
+        unpacked = sum(map(unpacked_bytes, pa.ipc.MessageReader.open_stream(file)))
+        check_expansion(path.stat().st_size, unpacked, str(path))
+        check_memory(unpacked, str(path))
+        file.seek(first)
         return pa.ipc.open_stream(file).read_all()
 
 
@@ -87,9 +98,9 @@ def _read_csv(pa: Any, path: Path) -> Any:
     header, _, body = head.partition("\n")
     delimiter = max(",;\t|", key=header.count)
     if not body.strip():
-        raise DataError(f"{path}: expected rows below the header {header}, found none")
+        raise DataError(f"{path}: expected rows below the header {header[:_SHOWN]}, found none")
     if all(is_number(cell.strip(' "')) for cell in header.split(delimiter)):
-        raise DataError(f"{path}: expected a header with the names of the columns, got numbers, {header}")
+        raise DataError(f"{path}: expected a header with the names of the columns, got numbers, {header[:_SHOWN]}")
     comma = delimiter == ";" and _DECIMAL_COMMA.search(body)
     wrong: list[Any] = []
 
