@@ -90,7 +90,7 @@ def output_form(out: str) -> str:
     Raises:
         ConfigError: for another suffix.
     """
-    if out.endswith(("/", os.sep)) or Path(out).is_dir():
+    if out.endswith(("/", os.sep)) or os.path.isdir(out):
         return "folder"
     suffix = Path(out).suffix.lower()
     if suffix not in SUFFIXES:

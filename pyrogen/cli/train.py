@@ -1,5 +1,6 @@
 """``pyrogen train`` and ``pyrogen resume``."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -98,7 +99,7 @@ def resume(folder: Folder) -> None:
     from pyrogen.training.config import read_toml
     from pyrogen.training.run import CONFIG, Run
 
-    if (folder / CONFIG).is_file() and "models" in read_toml(folder / CONFIG):
+    if os.path.isfile(folder / CONFIG) and "models" in read_toml(folder / CONFIG):
         run_and_show(Run.open(folder, ComparisonConfig), as_json=False)
     else:
         _train(Run.open(folder))

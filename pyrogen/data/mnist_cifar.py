@@ -5,6 +5,7 @@ be read-only, and rejects a ``.gz`` file that was compressed again.
 """
 
 import gzip
+import os
 import sys
 import warnings
 import zlib
@@ -68,7 +69,7 @@ def read_cifar10(root: Path) -> Parts:
 
     folder = root / _CIFAR10_FOLDER
     files = [name for name, *_ in (*CIFAR10.train_list, *CIFAR10.test_list)] + [CIFAR10.meta["filename"]]
-    if not all((folder / name).is_file() for name in files):
+    if not all(os.path.isfile(folder / name) for name in files):
         _download("CIFAR10", root, _CIFAR10_FOLDER, files)
     parts = []
     with warnings.catch_warnings():
@@ -84,7 +85,7 @@ def read_cifar10(root: Path) -> Parts:
 
 
 def _find(raw: Path, name: str) -> Path | None:
-    return next((file for file in (raw / name, raw / f"{name}.gz") if file.is_file()), None)
+    return next((file for file in (raw / name, raw / f"{name}.gz") if os.path.isfile(file)), None)
 
 
 def _download(name: str, root: Path, folder: str, files: Sequence[str]) -> None:

@@ -5,6 +5,7 @@ metrics.jsonl one object per logged step      samples/*.png, curves.png, scores.
 """
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,7 +76,7 @@ class Run(Generic[C]):
             ConfigError: if its configuration has a fault.
         """
         path = Path(path)
-        if not (path / CONFIG).is_file():
+        if not os.path.isfile(path / CONFIG):  # unlike that of Path, without an error for a name that is too long
             raise RunError(f"{path} is not a run folder: {CONFIG} is missing")
         return Run(path, schema.read(path / CONFIG))
 
@@ -135,7 +136,7 @@ def free_path(base: str | Path) -> Path:
     """``base`` if nothing is there, else ``base-2``, ``base-3``, ….."""
     base = Path(base)
     n, path = 1, base
-    while path.exists():
+    while os.path.exists(path):
         n += 1
         path = base.with_name(f"{base.name}-{n}")
     return path

@@ -47,12 +47,12 @@ def from_folder(path: str | Path, options: ReadOptions = DEFAULTS) -> RawData:
     Raises:
         DataError: naming a file or folder that is missing, empty, unreadable or of a different size.
     """
-    return _image_data(FolderStore(Path(path).expanduser()), options)
+    return _image_data(FolderStore(os.path.expanduser(path)), options)
 
 
 def from_zip(path: str | Path, options: ReadOptions = DEFAULTS) -> RawData:
     """Read a zip file of images, which has the structure of a folder; nothing is unpacked to disk."""
-    return _image_data(ZipStore(Path(path).expanduser()), options)
+    return _image_data(ZipStore(os.path.expanduser(path)), options)
 
 
 def _image_data(store: Store, options: ReadOptions) -> RawData:

@@ -107,7 +107,7 @@ class ZipStore:
         self._archive: ZipFile | None = None
         self._pid = 0
         with reading(str(path), "a zip file of images"):
-            infos = self._zip().infolist()
+            infos = [info for info in self._zip().infolist() if info.filename]
         self._names = [info.filename for info in infos if not info.is_dir()]
         self._folders = [info.filename.rstrip("/") for info in infos if info.is_dir()]
         for name in (*self._names, *self._folders):

@@ -94,6 +94,7 @@ def _read_csv(pa: Any, path: Path) -> Any:
     """A CSV file as a ``pyarrow.Table``."""
     import pyarrow.csv
 
+    _check_utf8(path)
     head = _head(path)
     header, _, body = head.partition("\n")
     delimiter = max(",;\t|", key=header.count)
@@ -117,27 +118,34 @@ def _read_csv(pa: Any, path: Path) -> Any:
         number = "" if row.number is None else f"row {row.number - 1}: "
         columns = f"expected {row.expected_columns} columns as in the header, got {row.actual_columns}"
         raise DataError(f"{path}: {number}{columns}: {row.text[:40]!r}")
-    if any(pa.types.is_binary(field.type) for field in table.schema):
-        raise _not_utf8(path)
     return table
 
 
 def _head(path: Path) -> str:
     """The first lines of a text file, without carriage returns."""
     with open_regular(path) as file:
-        start = file.read(_HEAD)
-    try:
-        head = codecs.getincrementaldecoder("utf-8-sig")().decode(start)  # the last character may be cut
-    except UnicodeDecodeError:
-        raise _not_utf8(path) from None
+        # The last character may be cut.
+        head = codecs.getincrementaldecoder("utf-8-sig")().decode(file.read(_HEAD))
     if not head.strip():
         raise DataError(f"{path}: expected a table with a header, got an empty file")
     return head.replace("\r\n", "\n").replace("\r", "\n")
 
 
+def _check_utf8(path: Path) -> None:
+    """Raise, with the first row that is wrong, unless a file is UTF-8 text: pyarrow prints some errors itself."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    with open_regular(path) as file:
+        try:
+            while chunk := file.read(_HEAD):
+                decoder.decode(chunk)
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            raise _not_utf8(path) from None
+
+
 def _not_utf8(path: Path) -> DataError:
     """The error that names the first row which is not UTF-8 text."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         for number, line in enumerate(file):
             try:
                 line.decode()
