@@ -14,6 +14,7 @@ from pyrogen.explicit.spline import Spline
 from pyrogen.explicit.transforms import Affine, Logit, Standardise
 from pyrogen.nn.conditions import feature_count
 from pyrogen.recipes.options import (
+    LARGEST,
     BaseComponents,
     BatchSize,
     Count,
@@ -78,7 +79,7 @@ def spline(
     *,
     layers: Annotated[Count, Field(description="spline layers")] = 1,
     hidden: Annotated[Widths, Field(description="widths of each layer's network")] = (128, 128),
-    bins: Annotated[int, Field(ge=2, description="bins of each spline")] = 64,
+    bins: Annotated[int, Field(ge=2, le=LARGEST, description="bins of each spline")] = 64,
     form: Annotated[
         Literal["autoregressive", "coupling"], Field(description="autoregressive or coupling layers")
     ] = "autoregressive",

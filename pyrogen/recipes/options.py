@@ -45,7 +45,7 @@ NonNegativeCount = Annotated[int, Field(ge=0, le=DEEPEST)]
 # Beyond them, float32 overflows.
 Positive = Annotated[float, Field(gt=0, le=1e9)]
 NonNegative = Annotated[float, Field(ge=0, le=1e9)]
-Integers = Annotated[tuple[Size, ...], BeforeValidator(_split), Field(max_length=DEEPEST)]
+Integers = Annotated[tuple[Size, ...], Field(max_length=DEEPEST), BeforeValidator(_split)]
 Widths = Annotated[Integers, Field(min_length=1)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
 

@@ -20,6 +20,7 @@ from pyrogen.data.dataset import Dataset
 from pyrogen.data.loading import load
 from pyrogen.data.table import ReadOptions
 from pyrogen.errors import ConfigError, RunError
+from pyrogen.files import read_regular
 from pyrogen.recipes import recipe
 from pyrogen.recipes.options import faults
 from pyrogen.training.device import pick_device
@@ -147,7 +148,8 @@ def read_toml(path: Path) -> dict[str, Any]:
     Raises:
         RunError: if it cannot be read.
     """
+    content = read_regular(path)
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise RunError(f"cannot read {path}: {error}") from error
+        return tomllib.loads(content.decode())
+    except (ValueError, RecursionError) as error:
+        raise RunError(f"cannot read {path}: {error or 'nested too deeply'}") from error

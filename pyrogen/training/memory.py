@@ -34,7 +34,8 @@ class MemoryLimit(TorchDispatchMode):
         """Compare the size of what a function returns with the memory, and call it."""
         kwargs = kwargs or {}
         if _FACTORY.match(func._schema.name):
-            sizes = next((part for part in args if isinstance(part, list | tuple)), args[:2])
+            numbers = args[:2] if len(args) > 1 else 2 * args  # of eye(n) or eye(n, m)
+            sizes = next((part for part in args if isinstance(part, list | tuple)), numbers)
             dtype = kwargs.get("dtype") or torch.get_default_dtype()
             _check(prod(n for n in sizes if isinstance(n, int)) * dtype.itemsize)
         elif not func._schema.is_mutable:

@@ -59,7 +59,8 @@ def _read_parquet(path: Path) -> Any:
     """A Parquet file, whose declared sizes are checked before its columns are read."""
     import pyarrow.parquet
 
-    with open_regular(path) as source, pyarrow.parquet.ParquetFile(source) as file:
+    # By its path: pyarrow's threads, which read ahead, may outlive a file of Python, and end the process.
+    with pyarrow.parquet.ParquetFile(str(path)) as file:
         declared = file.metadata
         if declared.num_columns > MOST_COLUMNS:
             raise DataError(f"{path}: expected at most {MOST_COLUMNS:,} columns, got {declared.num_columns:,}")
