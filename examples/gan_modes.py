@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 import torch
 
 import pyrogen
@@ -67,7 +68,7 @@ def train_and_score(toy: str, row: str, seed: int, smoke: bool, out: Path) -> di
     assert isinstance(average.module, pyrogen.Sampler)
     samples = data.space.to_user(average.module.sample(SAMPLES))
     if seed == 0:
-        torch.save(samples, out / f"{toy}-{row}.pt")
+        np.save(out / f"{toy}-{row}.npy", samples.numpy())
     scores = mode_scores(samples, data.truth.modes, data.truth.std)
     return {name: score.value for name, score in scores.items()} | {"seconds": round(seconds, 1)}
 
@@ -89,9 +90,9 @@ def draw(out: Path, rows: list[str]) -> None:
         data = pyrogen.load(toy)
         limit = 1.4 * float(data.truth.modes.max())
         real = data.space.to_user(data.test.x[:SAMPLES])
-        panels = [("data", real), *((row, torch.load(out / f"{toy}-{row}.pt")) for row in rows)]
+        panels = [("data", real.numpy()), *((row, np.load(out / f"{toy}-{row}.npy")) for row in rows)]
         for panel, (title, x) in zip(line, panels, strict=True):
-            panel.hist2d(*x.T.numpy(), bins=120, range=[[-limit, limit]] * 2, cmap="magma_r", vmax=8)
+            panel.hist2d(*x.T, bins=120, range=[[-limit, limit]] * 2, cmap="magma_r", vmax=8)
             panel.set(xticks=[], yticks=[], aspect="equal", title=title)
     figure.tight_layout()
     figure.savefig(out / "modes.png", dpi=110)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         steps,
         testing,
         training,
+        use,
     )
     from pyrogen.comparison.compare import compare
     from pyrogen.data.loading import load
@@ -75,13 +76,14 @@ __all__ = [
     "steps",
     "testing",
     "training",
+    "use",
 ]
 
 ROOMS = (
     *("nn", "data"),
     *("implicit", "reconstruction", "explicit", "hybrid"),
     *("pyro_tools", "compile", "objectives", "steps"),
-    *("report", "recipes", "training", "measure", "comparison", "cli"),
+    *("report", "recipes", "training", "measure", "use", "comparison", "cli"),
     *("testing", "bench"),
 )
 """The subpackages in order of dependency: each imports only from those before it and from the top-level modules."""

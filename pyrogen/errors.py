@@ -22,6 +22,10 @@ class RunError(UserError):
     """Invalid run folder: missing, not writable, in use, or without a valid checkpoint."""
 
 
+class RunWarning(UserWarning):
+    """A run folder that can be used, but of which a part was damaged."""
+
+
 class ConfigError(UserError):
     """Invalid name or setting: unknown, or in conflict with others."""
 

@@ -8,8 +8,9 @@ import shutil
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from pyrogen.errors import RunError
 
@@ -76,7 +77,7 @@ def whole_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise
 
 
-def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+def regular_file(path: str | os.PathLike[str]) -> BufferedReader:
     """Open a regular file for reading; a FIFO or a device is refused without waiting for it or reading it.
 
     Raises:
@@ -89,20 +90,31 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     return os.fdopen(handle, "rb")
 
 
+@contextmanager
+def open_regular(path: str | os.PathLike[str]) -> Iterator[BufferedReader]:
+    """Read a regular file inside; errors of the system are those of a run.
+
+    Raises:
+        RunError: if it is missing, not a regular file or cannot be read.
+    """
+    try:
+        with regular_file(path) as file:
+            yield file
+    except OSError as error:
+        raise RunError(f"cannot read {path}: {error.strerror or error}") from error
+
+
 def read_regular(path: str | os.PathLike[str], most: int = LARGEST_TEXT) -> bytes:
-    """The content of a regular file of at most ``most`` bytes; a FIFO or a device is refused before it is read.
+    """The content of a regular file of at most ``most`` bytes.
 
     Raises:
         RunError: if it is missing, not a regular file, too large or cannot be read.
     """
-    try:
-        with open_regular(path) as file:
-            size = os.fstat(file.fileno()).st_size
-            if size > most:
-                raise RunError(f"cannot read {path}: {size:,} bytes, at most {most:,} expected")
-            return file.read(most)
-    except OSError as error:
-        raise RunError(f"cannot read {path}: {error.strerror or error}") from error
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > most:
+            raise RunError(f"cannot read {path}: {size:,} bytes, at most {most:,} expected")
+        return file.read(most)
 
 
 def seal_lines(text: str) -> str:

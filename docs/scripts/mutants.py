@@ -45,7 +45,10 @@ TESTS = {
     "objectives": "objectives steps",
     "measure": "measure explicit/test_frequencies.py",
     "steps": "steps objectives/test_elbo.py training/test_checkpoint.py pyro_tools",
-    "training/checkpoint": "training/test_checkpoint.py training/test_run.py training/test_loop.py steps/test_state.py",
+    "training/checkpoint": (
+        "training/test_checkpoint.py training/test_checkpoint_state.py training/test_checkpoint_damage.py "
+        "training/test_golden.py steps/test_state.py"
+    ),
     "hybrid": "hybrid",
     "recipes": "recipes hybrid test_readme.py::test_generated_tables_are_those_of_the_registry",
     "data": "data training/test_loop.py test_float64.py explicit/test_cvae.py",

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
-from pyrogen.errors import DataWarning, printable
+from pyrogen.errors import DataWarning, RunWarning, printable
 
 LONGEST = 4000
 """The most characters of a message; a name in a user's file can be longer."""
@@ -49,12 +49,12 @@ def interrupted(folder: Path, signum: int) -> NoReturn:
 
 
 @contextmanager
-def data_warnings() -> Iterator[None]:
-    """Print every ``DataWarning`` once, as one line on standard error; other warnings with their place."""
+def user_warnings() -> Iterator[None]:
+    """Print every warning about data or a run once, as one line on standard error; other warnings with their place."""
     shown: set[str] = set()
 
     def print_once(text: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-        if not issubclass(category, DataWarning):
+        if not issubclass(category, DataWarning | RunWarning):
             for line in warnings.formatwarning(text, category, *where[:2]).splitlines():
                 message(line)
         elif str(text) not in shown:
@@ -63,6 +63,7 @@ def data_warnings() -> Iterator[None]:
 
     with warnings.catch_warnings():
         warnings.simplefilter("always", DataWarning)
+        warnings.simplefilter("always", RunWarning)
         warnings.showwarning = print_once  # type: ignore[assignment]
         yield
 

@@ -33,7 +33,7 @@ for _command in (
 def main() -> None:
     """Run a command; a user's error gives exit status 2 and one message, Ctrl-C status 130."""
     try:
-        with console.data_warnings():
+        with console.user_warnings():
             sys.exit(app(standalone_mode=False))
     except typer.TyperException as error:
         if error.format_message():  # else help was printed

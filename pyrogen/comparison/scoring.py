@@ -2,8 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from math import inf
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
 import torch
@@ -12,14 +11,12 @@ from torch import Tensor, nn
 from pyrogen.data.dataset import Dataset
 from pyrogen.measure.evaluate import evaluate
 from pyrogen.measure.features import Reference
+from pyrogen.measure.intervals import over_seeds
 from pyrogen.measure.samples import N_SAMPLES, draw_samples
 from pyrogen.measure.verdict import FAULTS, Judge
 from pyrogen.measure.verdict.judge import FEWEST
 from pyrogen.protocols import Density, Pair, Sampler
 from pyrogen.recipes.registry import Family
-
-BOUNDS = {"share": (0.0, 1.0), "accuracy": (0.0, 1.0), "fid": (0.0, inf), "density": (0.0, inf)}
-"""The values that a score of a unit can have, which its interval does not leave."""
 
 
 class Scorer:
@@ -94,15 +91,10 @@ def aggregate_seeds(results: list[dict[str, Any]]) -> dict[str, Any]:
     entry = dict(results[0])
     entry["scores"] = {name: score.as_dict() for name, score in entry["scores"].items()}
     if len(results) > 1:
-        from scipy.stats import t
-
-        quantile = float(t.ppf(0.975, len(results) - 1))
         for name, score in entry["scores"].items():
             values = [r["scores"][name].value for r in results]
-            centre, error = mean(values), stdev(values) / len(values) ** 0.5
-            low, high = BOUNDS.get(score["unit"], (-inf, inf))
-            interval = [max(centre - quantile * error, low), min(centre + quantile * error, high)]
-            score |= {"value": centre, "stderr": error, "interval": interval, "seeds": len(values)}
+            centre, error, interval = over_seeds(values, score["unit"])
+            score |= {"value": centre, "stderr": error, "interval": list(interval), "seeds": len(values)}
         if "weights" in entry:
             entry["weights"] = entry["weights"] | {"step": [r["weights"]["step"] for r in results]}
         if "train_seconds" in entry:

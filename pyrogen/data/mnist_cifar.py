@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from pyrogen.errors import DataError
-from pyrogen.files import open_regular, write_whole
+from pyrogen.files import regular_file, write_whole
 
 Parts = list[tuple[Tensor, Tensor]]
 """Images ``uint8 (n, c, h, w)`` and labels ``long (n,)`` of the training and the test files."""
@@ -117,7 +117,7 @@ def _idx(raw: Path, name: str, shape: tuple[int, ...]) -> Tensor:
     if file is None:
         raise DataError(f"{raw / name}: expected this file, plain or .gz, found neither")
     try:
-        with open_regular(file) as packed:
+        with regular_file(file) as packed:
             stream = gzip.GzipFile(fileobj=packed) if file.suffix == ".gz" else packed
             content = stream.read(start + prod(shape) + 1)  # a packed file could unpack to more than the memory
     except (OSError, EOFError, zlib.error) as error:

@@ -3,6 +3,7 @@
 p(x) = Π_i p(x_i | x_1 … x_{i-1})    or, given side information y,    p(x | y) = Π_i p(x_i | x_1 … x_{i-1}, y)
 """
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from math import prod
 from typing import Any
@@ -62,6 +63,39 @@ class AutoregressiveDensity(TractableDensity):
         log_prob: Tensor = each.log_prob(value.view(each.batch_shape)).flatten(1).sum(1)
         return log_prob - self.scale.log().sum() if self.standardises else log_prob
 
+    @abstractmethod
+    def _fill(self, x: Tensor, y: Tensor | None) -> Tensor:
+        """Draw the values of ``x`` that are NaN, each given all before it."""
+
+    def in_order(self, x: Tensor) -> Tensor:
+        """The values of data in the order of the conditionals, ``(n, d)``."""
+        return x.flatten(1)
+
+    def _draw(self, n: int, y: Tensor | None) -> Tensor:
+        return self._fill(self.mean.new_full((n, *self.shape), torch.nan), y)
+
+    @torch.no_grad()
+    def complete(self, x: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Draw missing values, each given all values before it, ``(n, *shape)``, and their log importance weights.
+
+        Where every missing value comes after all observed ones, the weights of a datum are equal and the draw is one
+        from p(missing | observed). Otherwise observed values had no influence on the missing ones before them, and
+
+            log w = Σ_{i observed} log p(x_i | x_1 … x_{i-1})
+
+        corrects for it: draws resampled in proportion to w are from p(missing | observed) as their number grows.
+
+        Args:
+            x: data with NaN where values are missing, ``(n, *shape)``.
+            y: side information of a conditional density, 1 or ``n`` rows.
+        """
+        missing = x.isnan()
+        x = self._fill(x, self.side(len(x), y))
+        value = (x - self.mean) / self.scale if self.standardises else x
+        each = self.conditionals(x, y)
+        log_prob: Tensor = each.log_prob(value.view(each.batch_shape)).view(x.shape)
+        return x, log_prob.masked_fill(missing, 0.0).flatten(1).sum(1)
+
 
 class MADE(AutoregressiveDensity):
     """An autoregressive MLP over the flattened data.
@@ -93,12 +127,14 @@ class MADE(AutoregressiveDensity):
         nn.init.zeros_(network.head.bias)
         super().__init__(shape, likelihood, network, mean, scale, condition)
 
-    def _draw(self, n: int, y: Tensor | None) -> Tensor:
-        """Draw the values in order, one pass of the network for each of the d values."""
+    def _fill(self, x: Tensor, y: Tensor | None) -> Tensor:
+        """Draw the values in order, one pass of the network for each that is missing."""
         c = self.condition_features(y)
         mean, scale = self.mean.flatten(), self.scale.flatten()
-        x = mean.repeat(n, 1)
-        for i in range(len(mean)):
+        missing = x.flatten(1).isnan()
+        x = torch.where(missing, mean, x.flatten(1))
+        for i in missing.any(0).nonzero().flatten().tolist():
             drawn = self.likelihood(self.network.at((x - mean) / scale, i, c)).sample()[:, 0, 0]
-            x[:, i] = mean[i] + scale[i] * drawn if self.standardises else drawn
-        return x.view(n, *self.shape)
+            drawn = mean[i] + scale[i] * drawn if self.standardises else drawn
+            x[:, i] = torch.where(missing[:, i], drawn, x[:, i])
+        return x.view(len(x), *self.shape)

@@ -170,15 +170,17 @@ class PixelCNN(AutoregressiveDensity):
         network = GatedStack(channels, width, layers, kernel, likelihood.outputs, context)
         super().__init__(shape, likelihood, network, mean, scale, condition)
 
-    def _draw(self, n: int, y: Tensor | None) -> Tensor:
-        """Draw the values in order, one pass of the network for each."""
-        given = self.condition_features(y)
-        channels, high, wide = self.shape
-        x = self.mean.repeat(n, 1, 1, 1)
-        for i in range(high):
-            for j in range(wide):
-                for c in range(channels):
-                    h = self.network.at((x - self.mean) / self.scale, i, j, given)
-                    drawn = self.likelihood(h).sample()[:, c, 0, 0]
-                    x[:, c, i, j] = self.mean[c, i, j] + self.scale[c, i, j] * drawn if self.standardises else drawn
+    def in_order(self, x: Tensor) -> Tensor:
+        """The values of data in the order of the conditionals, the channels of a pixel last, ``(n, d)``."""
+        return x.movedim(1, -1).flatten(1)
+
+    def _fill(self, x: Tensor, y: Tensor | None) -> Tensor:
+        """Draw the values in order, one pass of the network for each that is missing."""
+        given, missing = self.condition_features(y), x.isnan()
+        x = torch.where(missing, self.mean, x)
+        for c, i, j in sorted(missing.any(0).nonzero().tolist(), key=lambda place: (*place[1:], place[0])):
+            h = self.network.at((x - self.mean) / self.scale, i, j, given)
+            drawn = self.likelihood(h).sample()[:, c, 0, 0]
+            drawn = self.mean[c, i, j] + self.scale[c, i, j] * drawn if self.standardises else drawn
+            x[:, c, i, j] = torch.where(missing[:, c, i, j], drawn, x[:, c, i, j])
         return x

@@ -68,6 +68,10 @@ class PPCA(TractableDensity):
         """E[x | z] = W z + μ, ``(batch, *shape)``."""
         return (z @ self.weight.T + self.mean).view(len(z), *self.shape)
 
+    def observation_dist(self, z: Tensor, y: Tensor | None = None) -> Any:
+        """p(x | z) = N(W z + μ, σ² I) of single values, batch shape ``(batch, *shape)``."""
+        return dist.Normal(self.decode(z), self.log_sigma.exp(), validate_args=False)
+
     @classmethod
     def from_data(cls, x: Tensor, latent: int) -> Self:
         """Fit by maximum likelihood in closed form.

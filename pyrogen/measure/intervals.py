@@ -6,7 +6,8 @@ bias at those numbers, as of the Fréchet distance, is part of that mean.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import erfc, sqrt
+from math import erfc, inf, sqrt
+from statistics import mean, stdev
 
 import torch
 from torch import Tensor
@@ -77,6 +78,25 @@ def corrected_variance(first: float, second: float, floor: float) -> float:
         floor: the least share of ζ₂, chosen by measured coverage (``docs/scripts/intervals.py``).
     """
     return max(first - second, floor * second)
+
+
+BOUNDS = {"share": (0.0, 1.0), "accuracy": (0.0, 1.0), "fid": (0.0, inf), "density": (0.0, inf)}
+"""The values that a score of a unit can have, which its interval does not leave."""
+
+
+def over_seeds(values: Sequence[float], unit: str) -> tuple[float, float, tuple[float, float]]:
+    """Mean, standard error of the mean and 95% interval of Student's t distribution, as seeds are few.
+
+    Args:
+        values: one for each seed, at least two.
+        unit: of the values, which bounds their interval.
+    """
+    from scipy.stats import t
+
+    centre, error = mean(values), stdev(values) / len(values) ** 0.5
+    half = float(t.ppf(0.975, len(values) - 1)) * error
+    low, high = BOUNDS.get(unit, (-inf, inf))
+    return centre, error, (max(centre - half, low), min(centre + half, high))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -67,7 +66,7 @@ def errors_as_assertions(what: str = "") -> Iterator[None]:
     """Convert user errors of the library to failed checks."""
     try:
         yield
-    except (UserError, UnpicklingError) as error:
+    except UserError as error:
         raise AssertionError(f"{what}{error}") from error
 
 

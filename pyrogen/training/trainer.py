@@ -104,6 +104,7 @@ def train(run: Run[RunConfig], watch: Watcher | None = None, setup: TrainingSetu
     parts: dict[str, Any] = {"model": setup.model, "step": setup.step, "kept": weights, "window": averager}
     with run.lock(), graceful_shutdown() as signals:
         run.note_fingerprint(fingerprint(setup.data))
+        checkpoint.clear(run.path, locked=True)
         start = checkpoint.restore(run.path, **parts) if checkpoint.found(run.path) else 0
         _note_rows(weights, setup)
         run.rewind(start)

@@ -119,7 +119,7 @@ def test_everything_is_printed_by_the_one_console():
 
 
 def test_warnings_are_shown_by_their_escapes(monkeypatch, capsys):
-    with console.data_warnings():
+    with console.user_warnings():
         warnings.simplefilter("always")
         warnings.warn(f"Glyph 27 ({EVIL}) missing", UserWarning, stacklevel=1)
     err = capsys.readouterr().err

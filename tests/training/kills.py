@@ -16,7 +16,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from pyrogen.training.checkpoint import MANIFEST, is_whole, newest, restore, save
+from pyrogen.training.checkpoint import clear, is_whole, newest, restore, save
+from pyrogen.training.checkpoint.manifest import read_manifest
 
 TIMES = {
     "same": lambda i: 50,
@@ -55,7 +56,7 @@ def look(folder, t_of):
     assert t == t_of(thing.i), f"t = {t} at save {thing.i}"
     path = newest(folder)
     assert is_whole(path)
-    return thing.i, json.loads((path / MANIFEST).read_text())["write"]
+    return thing.i, read_manifest(path).write
 
 
 def fork(work):
@@ -79,14 +80,20 @@ def saves(folder, start, t_of, pipe):
         os.write(pipe, thing.i.to_bytes(8, "little"))
 
 
+def leftovers(folder):
+    """What a dead process left beside the checkpoints."""
+    return {path.name.rpartition("-")[0] for path in folder.glob(".*-*")}
+
+
 def kill_at_random(folder, kills, t_of, low, high, draws):
     """After each of ``kills`` deaths: nothing that was told of as saved is gone, and nothing is torn."""
-    last = write = lost = 0
+    last = write = lost = left = stays = 0
     for _ in range(kills):
         reader, writer = os.pipe()
         pid = fork(lambda: saves(folder, last, t_of, writer))  # noqa: B023
         os.close(writer)
         select.select([reader], [], [], 60)  # ready: the first save is done
+        stays += len([name for name in leftovers(folder) if not name.endswith(f"-{pid}")])
         time.sleep(draws.uniform(low, high))
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
@@ -95,6 +102,7 @@ def kill_at_random(folder, kills, t_of, low, high, draws):
             told += piece
         os.close(reader)
         done = int.from_bytes(told[-8:], "little")
+        left += len(leftovers(folder))
         try:
             i, w = look(folder, t_of)
             assert done <= i <= done + 1, f"save {done} was done, and save {i} is restored"
@@ -104,7 +112,9 @@ def kill_at_random(folder, kills, t_of, low, high, draws):
             lost += 1
             print(f"lost: {error!r}", file=sys.stderr)
             last = max(last, done)
-    return {"kills": kills, "saves": last, "lost": lost}
+    clear(folder, locked=True)  # as a run that is continued does
+    stays += len(leftovers(folder))
+    return {"kills": kills, "saves": last, "lost": lost, "left": left, "stays": stays}
 
 
 def die_at_every_call(folder, t_of):

@@ -1,6 +1,7 @@
 """A run survives anything: kill -9, Ctrl-C, SIGTERM; the finished weights are those of a run that was never touched."""
 
 import json
+import os
 import random
 import shutil
 import signal
@@ -130,10 +131,19 @@ def test_the_step_of_the_weights_survives(model, untouched):
 
 
 def test_a_damaged_newest_checkpoint_costs_only_its_own_steps(untouched, tmp_path):
-    shutil.copytree(untouched("vae"), tmp_path / "run")
-    (newest(tmp_path / "run") / "state.pt").write_bytes(b"broken")
-    finish(tmp_path / "run")
-    assert_same_run(untouched("vae"), tmp_path / "run")
+    out = shutil.copytree(untouched("vae"), tmp_path / "run")
+    broken = newest(out)
+    (broken / "state.json").write_bytes(b"broken")
+    for left in (f".new-{os.getppid()}-0", f".old-{broken.name}-1-1"):
+        shutil.copytree(broken, out / left)
+    command = [sys.executable, "-W", "error", "-m", "pyrogen", "resume", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if "is damaged" in line]
+    reason = f"{broken.name} is damaged (state.json does not have its checksum); checkpoint-00000228 is used"
+    assert line == f"pyrogen: warning: {out}: {reason}"
+    assert_same_run(untouched("vae"), out)
+    assert not list(out.glob(".new-*")) + list(out.glob(".old-*"))
 
 
 def test_folder_in_use_is_refused(tmp_path):

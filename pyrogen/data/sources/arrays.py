@@ -24,7 +24,7 @@ from pyrogen.data.sources.untrusted import MOST_COLUMNS, check_expansion, check_
 from pyrogen.data.space import Space, real_space
 from pyrogen.data.table import DEFAULTS, RawData, ReadOptions, encode_labels, only_images, only_tables, table_data
 from pyrogen.errors import DataError
-from pyrogen.files import open_regular
+from pyrogen.files import regular_file
 
 EXPECTED = "vectors (n, d) or images (n, h, w), (n, c, h, w) or (n, h, w, c) with 1 or 3 channels"
 """The shapes of arrays, for messages."""
@@ -50,7 +50,7 @@ def from_array(path: str | Path, options: ReadOptions = DEFAULTS, space: Space |
     where = str(file)
     with reading(where, "numbers saved by numpy.save or numpy.savez"):
         check_holes(file, where)
-        with open_regular(file) as stream:
+        with regular_file(file) as stream:
             size = os.fstat(stream.fileno()).st_size
             if stream.read(2) == b"PK":
                 x, y = _from_npz(stream, size, where)

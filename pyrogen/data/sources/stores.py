@@ -9,7 +9,7 @@ from zipfile import ZipFile
 from pyrogen.data.sources.decode import SUFFIXES, Files
 from pyrogen.data.sources.untrusted import reading
 from pyrogen.errors import DataError
-from pyrogen.files import open_regular
+from pyrogen.files import regular_file
 
 _DEEPEST = 6  # levels of folders that are searched; links may form loops
 
@@ -51,7 +51,7 @@ class FolderStore:
 
     def open(self, name: str) -> IO[bytes]:
         """Open a file for reading."""
-        return open_regular(f"{self._root}/{name}")
+        return regular_file(f"{self._root}/{name}")
 
     def size(self, name: str) -> int:
         """The size of a file in bytes."""

@@ -11,7 +11,7 @@ from pyrogen.data.sources.untrusted import MOST_COLUMNS, check_expansion, check_
 from pyrogen.data.space import Space
 from pyrogen.data.table import RawData, ReadOptions, only_images, table_data
 from pyrogen.errors import DataError
-from pyrogen.files import open_regular
+from pyrogen.files import regular_file
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".arrow", ".feather")
 """The suffixes of files that hold a table."""
@@ -124,7 +124,7 @@ def _read_csv(pa: Any, path: Path) -> Any:
 
 def _head(path: Path) -> str:
     """The first lines of a text file, without carriage returns."""
-    with open_regular(path) as file:
+    with regular_file(path) as file:
         # The last character may be cut.
         head = codecs.getincrementaldecoder("utf-8-sig")().decode(file.read(_HEAD))
     if not head.strip():
@@ -135,7 +135,7 @@ def _head(path: Path) -> str:
 def _check_utf8(path: Path) -> None:
     """Raise, with the first row that is wrong, unless a file is UTF-8 text: pyarrow prints some errors itself."""
     decoder = codecs.getincrementaldecoder("utf-8")()
-    with open_regular(path) as file:
+    with regular_file(path) as file:
         try:
             while chunk := file.read(_HEAD):
                 decoder.decode(chunk)
@@ -146,7 +146,7 @@ def _check_utf8(path: Path) -> None:
 
 def _not_utf8(path: Path) -> DataError:
     """The error that names the first row which is not UTF-8 text."""
-    with open_regular(path) as file:
+    with regular_file(path) as file:
         for number, line in enumerate(file):
             try:
                 line.decode()

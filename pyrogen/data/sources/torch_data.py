@@ -1,10 +1,8 @@
 """Data of torch: tensors in memory or in a ``.pt`` file, and map-style data sets."""
 
-import pickle
 from collections.abc import Mapping, Sequence, Sized
 from pathlib import Path
 from typing import Any, NamedTuple
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -14,9 +12,9 @@ from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
 
 from pyrogen.data.sources.arrays import x_and_y
-from pyrogen.data.sources.arrow import one_line
 from pyrogen.data.sources.decode import read_pixels
 from pyrogen.errors import DataError
+from pyrogen.torch_file import read_torch_file
 
 
 class Arrays(NamedTuple):
@@ -56,19 +54,12 @@ def from_memory(source: Any, where: str) -> Arrays:
 
 
 def from_torch_file(path: Path) -> Arrays:
-    """A ``.pt`` file of a tensor, ``(x, y)`` or ``{"x": x, "y": y}``; nothing else is read, since it can execute code.
+    """A ``.pt`` file of a tensor, ``(x, y)`` or ``{"x": x, "y": y}``; it is read as data, without unpickling.
 
     Raises:
         DataError: naming the file, and what it holds instead.
     """
-    expected = f"{path}: expected tensors saved by torch.save"
-    try:
-        saved = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise DataError(f"{expected}, x, (x, y) or a dict of x and y; got objects, which can execute code") from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, BadZipFile) as error:
-        reason = getattr(error, "strerror", None) or one_line(error)
-        raise DataError(f"{expected}: {reason}") from error
+    saved = read_torch_file(path)
     if isinstance(saved, Mapping):
         x, y = x_and_y(saved, str(path), "a tensor")
         saved = x if y is None else (x, y)

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from pyrogen.errors import ConfigError
 from pyrogen.nn.eval_mode import eval_mode
+from pyrogen.torch_file import read_torch_file
 
 FILE = "inception_v3_google-0cc3c7bd.pth"
 """The name that torchvision gives to the weights."""
@@ -41,8 +42,8 @@ class Inception:
         file = weights_file(path)
         self.net = Inception3(init_weights=False)
         try:
-            self.net.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
-        except Exception as error:  # a damaged file fails in many ways
+            self.net.load_state_dict(read_torch_file(file))
+        except Exception as error:  # what is no state of this network fails in many ways
             raise ConfigError(f"{file}: expected the weights of torchvision's Inception-v3; {error}") from error
         self.net.fc = nn.Identity()
         self.net.to(device)

@@ -1,0 +1,40 @@
+"""Uses of a trained model, one file each: codes, compression, restoration, outliers and others."""
+
+from pyrogen.use.altering import alter, mean_code
+from pyrogen.use.augmentation import augment, classification_accuracy, first_per_class
+from pyrogen.use.codes import decode, encode, reconstruct
+from pyrogen.use.debiasing import debiasing_weights, evenness
+from pyrogen.use.interpolation import Interpolation, interpolate
+from pyrogen.use.operators import Downsample, Grey, Mask, Noise
+from pyrogen.use.outliers import Outliers, conformal_p_values, default_scores, find_outliers
+from pyrogen.use.representation import Probe, cluster, cluster_scores, probe
+from pyrogen.use.restoration import Restoration, restore
+
+__all__ = [
+    "Downsample",
+    "Grey",
+    "Interpolation",
+    "Mask",
+    "Noise",
+    "Outliers",
+    "Probe",
+    "Restoration",
+    "alter",
+    "augment",
+    "classification_accuracy",
+    "cluster",
+    "cluster_scores",
+    "conformal_p_values",
+    "debiasing_weights",
+    "decode",
+    "default_scores",
+    "encode",
+    "evenness",
+    "find_outliers",
+    "first_per_class",
+    "interpolate",
+    "mean_code",
+    "probe",
+    "reconstruct",
+    "restore",
+]
