@@ -164,7 +164,7 @@ def archive(rng: random.Random, folder: Path) -> Path:
 def tensors(rng: random.Random, folder: Path) -> Path:
     """A tensor, or two."""
     x = torch.from_numpy(np.random.default_rng(rng.getrandbits(32)).random((12, 3)))
-    torch.save(rng.choice((x, (x, torch.arange(12) % 2), {"x": x})), folder / "a.pt")
+    torch.save(rng.choice((x, (x, torch.arange(12) % 2), {"x": x})), folder / "a.pt")  # noqa: TID251
     return folder / "a.pt"
 
 
