@@ -73,7 +73,7 @@ def main() -> None:
         pins, output = Path(folder, "pins.txt"), Path(folder, "answer.json")
         pins.write_text("".join(f"{name}=={published}\n" for name, published in wanted.items()))
         command = [sys.executable, "-m", "pip_audit", "--requirement", str(pins), "--no-deps", "--disable-pip"]
-        command += ["--service", given.service, "--format", "json", "--output", str(output)]
+        command += ["--vulnerability-service", given.service, "--format", "json", "--output", str(output)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if not output.exists():
             last = (done.stderr.strip().splitlines() or ["no output"])[-1]
