@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from pyrogen.steps.svi import SVI
     from pyrogen.training.checkpoint import restore, save
     from pyrogen.training.loop import EarlyStopping, fit
+    from pyrogen.training.opened import open
 
 __version__ = "0.1.0"
 __all__ = [
@@ -67,6 +68,7 @@ __all__ = [
     "measure",
     "nn",
     "objectives",
+    "open",
     "pyro_tools",
     "recipes",
     "reconstruction",
@@ -96,6 +98,7 @@ _HOMES = {
     "evaluate": "measure.evaluate",
     "fit": "training.loop",
     "load": "data.loading",
+    "open": "training.opened",
     "restore": "training.checkpoint",
     "save": "training.checkpoint",
 }

@@ -23,7 +23,7 @@ class RunError(UserError):
 
 
 class RunWarning(UserWarning):
-    """A run folder that can be used, but of which a part was damaged."""
+    """A run folder that can be used, but of which a part was damaged, or which cannot be protected."""
 
 
 class ConfigError(UserError):

@@ -76,7 +76,7 @@ LIBRARIES = (
         "safetensors.torch",
         "typer",
     ),
-    *("rich.table", "jinja2", "filelock", "coverage", "torch._dynamo", "PIL.Image"),
+    *("rich.table", "jinja2", "coverage", "torch._dynamo", "PIL.Image"),
 )
 """Imported once, before the first fork; what of them is missing is left to the tests."""
 

@@ -20,6 +20,7 @@ from pyrogen.bench.plot import bench_png
 from pyrogen.bench.workloads import PAIRS, WORKLOADS
 from pyrogen.compile.decompositions import processor
 from pyrogen.errors import UserError
+from pyrogen.files import write_whole
 from pyrogen.training.malloc import retain_heap
 
 BATCH_SIZES = {"vae": (64, 256, 1024)}
@@ -76,7 +77,7 @@ def update_results(file: Path, measured: list[Row]) -> None:
     new = {key(row) for row in measured}
     rows = json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
     rows = [row for row in rows if key(row) not in new] + measured
-    file.write_text(json.dumps(rows, indent=1), encoding="utf-8")
+    write_whole(file, json.dumps(rows, indent=1).encode())
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -21,7 +21,7 @@ from pyrogen.cli.arguments import (
     Target,
     model_names,
 )
-from pyrogen.cli.console import given_options, interrupted, message
+from pyrogen.cli.console import given_options, message, resumable
 from pyrogen.cli.tables import scorecard_table, show, verdict_table
 
 if TYPE_CHECKING:
@@ -69,12 +69,9 @@ def run_and_show(run: "Run[ComparisonConfig]", as_json: bool) -> None:
     """Run or continue a comparison, and print its scorecard."""
     from pyrogen.cli.progress import progress_display
     from pyrogen.comparison.compare import run_comparison
-    from pyrogen.training.signals import Interrupted
 
-    try:
+    with resumable(run.path):
         card = run_comparison(run, show=lambda title, steps: progress_display(title, steps, console.err))
-    except Interrupted as stop:
-        interrupted(run.path, stop.signum)
     if as_json:
         print(json.dumps({name: value for name, value in card.items() if name != "folder"}))
     else:

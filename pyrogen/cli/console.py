@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
@@ -42,10 +42,17 @@ def message(text: str, style: str | None = None) -> None:
     err.print(line + "…" * (len(text) > LONGEST), style=style, soft_wrap=True)
 
 
-def interrupted(folder: Path, signum: int) -> NoReturn:
-    """Print how to continue and exit; called after a signal, when the checkpoint is written."""
-    message(f"stopped; continue with `pyrogen resume {folder}`")
-    sys.exit(128 + signum)
+@contextmanager
+def resumable(folder: Path) -> Iterator[None]:
+    """Print how to continue the run in ``folder`` when a signal ends it, and exit with status 128 + signal."""
+    from pyrogen.training.signals import Interrupted, interruptible
+
+    try:
+        with interruptible():
+            yield
+    except Interrupted as stop:
+        message(f"stopped; continue with `pyrogen resume {folder}`")
+        sys.exit(128 + stop.signum)
 
 
 @contextmanager

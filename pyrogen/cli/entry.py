@@ -6,6 +6,7 @@ import sys
 import typer
 
 from pyrogen.cli import compare, console, evaluate, lists, sample, train
+from pyrogen.cli.streams import standard_streams
 from pyrogen.errors import UserError
 
 app = typer.Typer(
@@ -31,16 +32,20 @@ for _command in (
 
 
 def main() -> None:
-    """Run a command; a user's error gives exit status 2 and one message, Ctrl-C status 130."""
-    try:
-        with console.user_warnings():
-            sys.exit(app(standalone_mode=False))
-    except typer.TyperException as error:
-        if error.format_message():  # else help was printed
-            console.message(f"pyrogen: {error.format_message()}", style="red")
-        sys.exit(error.exit_code)
-    except UserError as error:
-        console.message(f"pyrogen: {error}", style="red")
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(128 + signal.SIGINT)
+    """Run a command; a user's error gives exit status 2 and one message, Ctrl-C status 130.
+
+    ``docs/reliability.md`` lists all statuses.
+    """
+    with standard_streams():
+        try:
+            with console.user_warnings():
+                sys.exit(app(standalone_mode=False))
+        except typer.TyperException as error:
+            if error.format_message():  # else help was printed
+                console.message(f"pyrogen: {error.format_message()}", style="red")
+            sys.exit(error.exit_code)
+        except UserError as error:
+            console.message(f"pyrogen: {error}", style="red")
+            sys.exit(2)
+        except KeyboardInterrupt:
+            sys.exit(128 + signal.SIGINT)

@@ -24,9 +24,10 @@ def evaluate(
 ) -> None:
     """Evaluate a trained model on test data and write scores.json."""
     from pyrogen.measure.evaluate_run import evaluate_run
-    from pyrogen.training.run import Run
+    from pyrogen.training.opened import open
 
-    result = evaluate_run(Run.open(folder), data, data_root=data_root, k=k, seed=seed, spaces=features or ())
+    opened = open(folder, data_root=data_root)
+    result = evaluate_run(opened, data, k=k, seed=seed, spaces=features or ())
     write_whole(folder / "scores.json", json.dumps(result, indent=1).encode())
     if as_json:
         print(json.dumps(result))

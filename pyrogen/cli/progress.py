@@ -34,6 +34,7 @@ def progress_display(title: str, steps: int, console: Console) -> Iterator[Watch
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console) as bar:
+        console.show_cursor()  # a process that is killed cannot show it again
         task = bar.add_task(title, total=steps, logs="")
         yield lambda row: bar.update(task, completed=row["t"], logs=_summary(row))
 

@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pyrogen.cli.arguments import Folder, Seed
+from pyrogen.cli.arguments import Folder, Seed, data_names
 from pyrogen.cli.console import message
-from pyrogen.errors import ConfigError, unknown
+from pyrogen.errors import ConfigError, DataError, unknown
 from pyrogen.files import write_whole
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pyrogen.training.trainer import Trained
+    from pyrogen.data.dataset import Dataset
+    from pyrogen.training.opened import Opened
 
 SUFFIXES = (".png", ".npy", ".csv", ".parquet")
 TABLES = (".csv", ".parquet")
@@ -50,37 +51,48 @@ def sample(
     means: Annotated[
         bool, typer.Option("--means", help="Picture the means of p(x | z), without observation noise, not draws.")
     ] = False,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data",
+            help="Other test data than the run's, whose images are completed, or which a table's picture shows.",
+            autocompletion=data_names,
+        ),
+    ] = None,
 ) -> None:
     """Draw samples from a trained model."""
     from pyrogen.cli.sample_files import require_pyarrow
     from pyrogen.data.sources.untrusted import memory_excess
     from pyrogen.protocols import Sampler
     from pyrogen.report.pictures import picture_size
-    from pyrogen.training.run import Run
-    from pyrogen.training.trainer import trained_model
+    from pyrogen.training.opened import open
 
     target = out or str(folder / "samples.png")
     form = output_form(target)
     if form == ".parquet":
         require_pyarrow()
-    trained = trained_model(Run.open(folder))
-    data, model = trained.data, trained.model
+    opened = open(folder)
+    model, known = opened.model, opened.without_rows
     if not isinstance(model, Sampler):
-        raise ConfigError(f"{trained.run.config.model} cannot sample: it only reconstructs data")
-    n = n or (IMAGES_PER_CLASS if per_class and data.is_image else picture_size(data))
-    labels = choose_labels(model, data.classes, n, label, per_class, seed)
-    _check_form(form, target, data.is_image, per_class, means)
+        raise ConfigError(f"{opened.config.model} cannot sample: it only reconstructs data")
+    n = n or (IMAGES_PER_CLASS if per_class and known.is_image else picture_size(known))
+    labels = choose_labels(model, known.classes, n, label, per_class, seed)
+    _check_form(form, target, known.is_image, per_class, means)
     count = n if labels is None else len(labels)
-    if excess := memory_excess(3 * 4 * count * data.dims):  # the parts of float32, the whole, and what is written
+    if excess := memory_excess(3 * 4 * count * known.dims):  # the parts of float32, the whole, and what is written
         raise ConfigError(f"{count:,} samples: {excess}")
-    if form == ".png":
-        if data.is_image:
-            picture = _image_grid(trained, count, seed, labels, means, n if per_class else None)
-        else:
-            picture = _table_picture(trained, count, seed, labels, label is not None)
-        write_whole(target, picture)
+    completes, table_picture = known.test.side_fn is not None, form == ".png" and not known.is_image
+    if data is not None and not (completes or table_picture):
+        raise ConfigError(f"--data {data}: these samples need no data")
+    given = known if data is None else opened.load(data)
+    if completes and data is None:
+        given = opened.data
+    if table_picture:
+        write_whole(target, _table_picture(opened, given, count, seed, labels, label is not None))
+    elif form == ".png":
+        write_whole(target, _image_grid(opened, given, count, seed, labels, means, n if per_class else None))
     else:
-        _write_samples(trained, target, form, count, seed, labels)
+        _write_samples(opened, given, target, form, count, seed, labels)
     message(f"wrote {target}")
 
 
@@ -150,25 +162,26 @@ def class_number(label: str, classes: tuple[str, ...]) -> int:
     raise unknown("class", label, classes)
 
 
-def _write_samples(trained: "Trained", target: str, form: str, n: int, seed: int, labels: "Tensor | None") -> None:
+def _write_samples(
+    opened: "Opened", data: "Dataset", target: str, form: str, n: int, seed: int, labels: "Tensor | None"
+) -> None:
     """Write ``n`` samples in the user's units."""
     from pyrogen.cli.sample_files import csv_rows, npy_array, parquet_rows, user_columns, write_images
     from pyrogen.measure.samples import draw_samples
 
-    data = trained.data
-    samples = data.space.to_user(draw_samples(trained.model, data, n, seed, labels)).cpu()
+    samples = data.space.to_user(draw_samples(opened.model, data, n, seed, labels)).cpu()
     if form == "folder":
         write_images(Path(target), samples, labels, data.classes)
     elif form == ".npy":
         write_whole(target, npy_array(samples))
     else:
-        name = trained.run.config.target or "label"
+        name = opened.config.target or "label"
         table = user_columns(samples, data.space.columns, labels, data.classes, name)
         write_whole(target, csv_rows(table) if form == ".csv" else parquet_rows(table))
 
 
 def _image_grid(
-    trained: "Trained", n: int, seed: int, labels: "Tensor | None", as_means: bool, columns: int | None
+    opened: "Opened", data: "Dataset", n: int, seed: int, labels: "Tensor | None", as_means: bool, columns: int | None
 ) -> bytes:
     """A grid of ``n`` draws, or of the means of p(x | z).
 
@@ -178,20 +191,26 @@ def _image_grid(
     from pyrogen.report.image_grid import grid_png
     from pyrogen.report.pictures import draws, means
 
-    images = (means if as_means else draws)(trained.model, trained.data, n, seed, labels)
+    images = (means if as_means else draws)(opened.model, data, n, seed, labels)
     if images is None:
-        raise ConfigError(f"--means: {trained.run.config.model} has no mean of p(x | z)")
+        raise ConfigError(f"--means: {opened.config.model} has no mean of p(x | z)")
     return grid_png(images, columns=columns)
 
 
-def _table_picture(trained: "Trained", n: int, seed: int, labels: "Tensor | None", one_class: bool) -> bytes:
-    """A picture of ``n`` rows of a table beside test data."""
+def _table_picture(
+    opened: "Opened", data: "Dataset", n: int, seed: int, labels: "Tensor | None", one_class: bool
+) -> bytes:
+    """A picture of ``n`` rows of a table, beside test data if they are at hand."""
     from pyrogen.report.pictures import ROWS, draws
     from pyrogen.report.plots import samples_png
 
-    data = trained.data
-    x, *rest = data.test.tensors()
-    if one_class and labels is not None and rest and bool((rest[0] == labels[0]).any()):
-        x = x[rest[0] == labels[0]]
-    drawn = draws(trained.model, data, n, seed, labels)
-    return samples_png(drawn, data.space.to_user(x[:ROWS]).cpu(), columns=data.space.columns)
+    reference = None
+    try:
+        x, *rest = (data if data.has_rows else opened.data).test.tensors()
+        if one_class and labels is not None and rest and bool((rest[0] == labels[0]).any()):
+            x = x[rest[0] == labels[0]]
+        reference = data.space.to_user(x[:ROWS]).cpu()
+    except DataError as error:
+        message(f"the picture has no test data: {error}")
+    drawn = draws(opened.model, data, n, seed, labels)
+    return samples_png(drawn, reference, columns=data.space.columns)

@@ -103,12 +103,13 @@ def write_images(folder: Path, images: Tensor, labels: Tensor | None, classes: S
     """
     names = [folder_name(name) for name in classes]
     digits = max(5, len(str(len(images) - 1)))
-    with whole_folder(folder) as part:
+    pictures = [image_png(image) for image in images]
+    with whole_folder(folder, sum(map(len, pictures))) as part:
         places = [part] * len(images) if labels is None else [part / names[i] for i in labels.tolist()]
         for place in set(places):
             place.mkdir(exist_ok=True)
-        for i, (image, place) in enumerate(zip(images, places, strict=True)):
-            (place / f"{i:0{digits}}.png").write_bytes(image_png(image))
+        for i, (picture, place) in enumerate(zip(pictures, places, strict=True)):
+            (place / f"{i:0{digits}}.png").write_bytes(picture)
 
 
 def folder_name(name: str) -> str:

@@ -23,7 +23,7 @@ from pyrogen.cli.arguments import (
     parse_pairs,
 )
 from pyrogen.cli.compare import run_and_show
-from pyrogen.cli.console import given_options, interrupted, message
+from pyrogen.cli.console import given_options, message, resumable
 from pyrogen.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def train(
 
     wanted = read_toml(config) if config else {}
     wanted.pop("fingerprint", None)  # of the data of another run
-    options = {**wanted.get("options", {}), **parse_pairs(set_ or [])}
+    options = _options(wanted, config) | parse_pairs(set_ or [])
     options |= given_options(steps=steps, batch_size=batch_size, lr=lr)
     wanted |= given_options(
         model=model, data=data, data_root=data_root, seed=seed, device=device, precision=precision, compile=compile
@@ -93,13 +93,21 @@ def train(
     _train(Run.create(out or free_path(default), checked), setup)
 
 
+def _options(wanted: dict[str, Any], config: Path | None) -> dict[str, Any]:
+    """The options of the model in a file of settings."""
+    options: Any = wanted.get("options", {})
+    if not isinstance(options, dict):
+        raise ConfigError(f"options in {config} must be a table; got {options!r}")
+    return options
+
+
 def resume(folder: Folder) -> None:
     """Continue a run (or a comparison) from its newest valid checkpoint."""
     from pyrogen.comparison.config import ComparisonConfig
     from pyrogen.training.config import read_toml
     from pyrogen.training.run import CONFIG, Run
 
-    if os.path.isfile(folder / CONFIG) and "models" in read_toml(folder / CONFIG):
+    if os.path.exists(folder / CONFIG) and "models" in read_toml(folder / CONFIG, sealed=True):
         run_and_show(Run.open(folder, ComparisonConfig), as_json=False)
     else:
         _train(Run.open(folder))
@@ -107,14 +115,10 @@ def resume(folder: Folder) -> None:
 
 def _train(run: "Run[RunConfig]", setup: Any = None) -> None:
     from pyrogen.cli.progress import progress_display
-    from pyrogen.training.signals import Interrupted
     from pyrogen.training.trainer import train as train_run
 
     title = f"{run.config.model} on {run.config.data}"
     message(f"{title} → {run.path}")
-    try:
-        with progress_display(title, run.config.options["steps"], console.err) as watch:
-            train_run(run, watch, setup)
-    except Interrupted as stop:
-        interrupted(run.path, stop.signum)
+    with resumable(run.path), progress_display(title, run.config.options["steps"], console.err) as watch:
+        train_run(run, watch, setup)
     message(f"done: `pyrogen evaluate {run.path}`, `pyrogen sample {run.path}`")

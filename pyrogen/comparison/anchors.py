@@ -36,7 +36,7 @@ def _training_data(scorer: Scorer) -> dict[str, Any]:
 def _gaussian(scorer: Scorer) -> dict[str, Any]:
     data, seed = scorer.data, scorer.seed
     x, *_ = data.train.tensors(seed)
-    covariance = covariance_form("auto", len(x), data.dims)
+    covariance = covariance_form("auto", data)
     baseline = Gaussian.from_data(x, covariance, jitter=1e-6)
     if data.space.probability == "density":
         samples = draw_samples(baseline, data, N_SAMPLES, seed)

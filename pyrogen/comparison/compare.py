@@ -19,7 +19,7 @@ from pyrogen.report.page import write_report
 from pyrogen.report.pictures import Pictures
 from pyrogen.training.device import pick_device
 from pyrogen.training.metric_averager import Diverged
-from pyrogen.training.run import Run
+from pyrogen.training.run import CONFIG, Run
 from pyrogen.training.trainer import Watcher, build, train
 
 Own = Mapping[str, Sampler | Sequence[Sampler]]
@@ -118,7 +118,8 @@ class _Results:
         for seed in config.all_seeds:
             single = config.seeds == 1
             path = run.path / (name if single else f"{name}-seed{seed}")
-            sub = Run.open(path) if path.exists() else Run.create(path, config.run_config(name, seed))
+            made = (path / CONFIG).exists()  # else a process died before it had made the run
+            sub = Run.open(path) if made else Run.create(path, config.run_config(name, seed))
             self.options[name] = sub.config.options
             with show(name if single else f"{name}, seed {seed}", config.steps) as watch:
                 try:
@@ -127,10 +128,9 @@ class _Results:
                     results.append({"error": str(error)})
                     continue
             rows = sub.metrics()
-            seconds = float(rows[-1]["seconds"]) if rows else 0.0
-            weights = {"step": trained.step, "rule": trained.rule}
+            seconds = float(rows[-1].get("seconds", 0)) if rows else 0.0
             scored = scorers[seed](trained.model, trained.data)
-            results.append(scored | {"train_seconds": seconds, "weights": weights})
+            results.append(scored | {"train_seconds": seconds, "weights": dict(trained.weights)})
             if isinstance(trained.model, Sampler) and name not in self.shown:
                 self.shown[name] = model_pictures(trained.model, trained.data, seed)
             self.curves.setdefault(name, rows)

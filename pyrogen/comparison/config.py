@@ -9,10 +9,11 @@ from pydantic import Field
 from pyrogen.data.dataset import Dataset
 from pyrogen.data.loading import load
 from pyrogen.data.sources.snapshot import snapshot
+from pyrogen.files import clear_parts
 from pyrogen.measure.features import check_spaces, default_spaces
 from pyrogen.recipes.options import BatchSize, Count, Steps
 from pyrogen.training.config import Config, RunConfig, configure
-from pyrogen.training.run import Run, free_path
+from pyrogen.training.run import CONFIG, LOCK, Run, free_path
 from pyrogen.training.trainer import build
 
 MEMORY = "memory"
@@ -99,6 +100,17 @@ def prepare(
     if stored is None:
         return Run.create(path, config)
     file = (path / stored.file_name).absolute()
+    _clear_half_made(path, file)
     run = Run.create(path, config.model_copy(update={"data": str(file)}))
     stored.save(file)
     return run
+
+
+def _clear_half_made(path: Path, file: Path) -> None:
+    """Remove the configuration of a comparison in ``path`` that was stopped before it had stored its data."""
+    if not (path / CONFIG).exists() or file.exists():
+        return
+    clear_parts(path, file.name)
+    names = {entry.name for entry in path.iterdir()}
+    if names <= {CONFIG, LOCK} and Path(ComparisonConfig.read(path / CONFIG).data).name == file.name:
+        (path / CONFIG).unlink()

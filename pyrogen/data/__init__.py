@@ -2,7 +2,7 @@
 
 from pyrogen.data.batches import batches
 from pyrogen.data.columns import Column
-from pyrogen.data.dataset import Dataset, Split
+from pyrogen.data.dataset import Dataset, Description, Split
 from pyrogen.data.datasets import Entry, names
 from pyrogen.data.loading import load
 from pyrogen.data.noise import Binarise, Dequantise, ReadColumns
@@ -18,6 +18,7 @@ __all__ = [
     "Column",
     "Dataset",
     "Dequantise",
+    "Description",
     "Entry",
     "RawData",
     "ReadColumns",

@@ -17,7 +17,7 @@ from torch.utils.data import Dataset as TorchDataset
 from pyrogen.data.checks import check_batch_size
 from pyrogen.data.dataset import Dataset, Split
 from pyrogen.data.loading import Rows, as_data
-from pyrogen.data.memmap import MemoryMapped
+from pyrogen.data.memmap import MemoryMapped, NoRows
 from pyrogen.data.sources.image_files import ImageFiles
 from pyrogen.data.sources.prefetch import default_workers, prefetch
 from pyrogen.data.step_arguments import Batch, move_to_device
@@ -108,10 +108,10 @@ def _order(split: Split, batch_size: int, seed: int, start: int) -> Iterator[Ten
 
 
 def _stored_rows(
-    x: Tensor | MemoryMapped, order: Iterator[Tensor], workers: int | None
+    x: Tensor | MemoryMapped | NoRows, order: Iterator[Tensor], workers: int | None
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield each index with the rows stored there."""
-    if isinstance(x, Tensor):
+    if not isinstance(x, MemoryMapped):
         return ((index, x[index]) for index in order)
     if workers is None:
         workers = default_workers() if isinstance(x.array, ImageFiles) else 0

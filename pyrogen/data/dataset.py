@@ -1,4 +1,7 @@
-"""A data set: three splits, the shape of a datum, class names, and the space in which likelihoods are compared."""
+"""A data set: three splits, the shape of a datum, class names, and the space in which likelihoods are compared.
+
+Its description is all of this but the rows, and has one form in JSON: a model is built from either.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -7,10 +10,11 @@ from math import prod
 from typing import Any, Self
 
 import torch
+from pydantic import NonNegativeInt, PositiveInt, TypeAdapter
 from torch import Tensor
 
 from pyrogen.data.fingerprint import Keys, row_keys
-from pyrogen.data.memmap import MemoryMapped
+from pyrogen.data.memmap import MemoryMapped, NoRows
 from pyrogen.data.space import Space
 from pyrogen.data.toy import ToyDensity
 from pyrogen.errors import DataError
@@ -23,7 +27,7 @@ Side = Callable[[Tensor, Tensor | None], Tensor | None]
 
 @dataclass(frozen=True)
 class Split:
-    """Rows stored as one tensor, so that a batch is a single gather, or on disk.
+    """Rows stored as one tensor, so that a batch is a single gather, or on disk, or not at hand.
 
     Args:
         x: the stored rows, ``(n, *event)``: ``uint8`` grey levels, or floats that are the data.
@@ -38,7 +42,7 @@ class Split:
         DataError: if a tensor in ``more`` has a different number of rows.
     """
 
-    x: Tensor | MemoryMapped
+    x: Tensor | MemoryMapped | NoRows
     y: Tensor | None = None
     noise: Noise | None = None
     side_fn: Side | None = None
@@ -100,6 +104,45 @@ class Split:
 
 
 @dataclass(frozen=True)
+class Description:
+    """What a data set is without its rows: all that is needed to build a model for it, and to read its samples.
+
+    Args:
+        name: the name the data set was loaded by.
+        shape: the shape of one datum.
+        space: its space, with the coordinates in which models see it.
+        rows: the number of rows of ``train``, ``valid`` and ``test``.
+        classes: the class names by label; empty where there are no labels.
+        label_counts: the number of training rows of each class; empty where there are no labels.
+        attributes: the length of y, if it is a vector; 0 if it is a label or absent.
+    """
+
+    name: str
+    shape: tuple[PositiveInt, ...]
+    space: Space
+    rows: tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt]
+    classes: tuple[str, ...] = ()
+    label_counts: tuple[NonNegativeInt, ...] = ()
+    attributes: NonNegativeInt = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object; floats keep all their digits, and what has its default is left out."""
+        return _JSON.dump_python(self, mode="json", exclude_defaults=True)
+
+    @classmethod
+    def from_json(cls, value: Any) -> "Description":
+        """The inverse of ``to_json``.
+
+        Raises:
+            ValueError: if it is not the form of a description.
+        """
+        return _JSON.validate_python(value)
+
+
+_JSON = TypeAdapter(Description)
+
+
+@dataclass(frozen=True)
 class Dataset:
     """A data set with three splits, as ``pyrogen.data.load`` returns it.
 
@@ -110,6 +153,7 @@ class Dataset:
         classes: the class names by label; empty where there are no labels.
         space: the space in which likelihoods on this data are compared.
         truth: the true density, known for toy data (``log_prob``, ``entropy``, ``modes``).
+        known: its description, where the rows are not at hand.
     """
 
     name: str
@@ -120,6 +164,29 @@ class Dataset:
     space: Space
     classes: tuple[str, ...] = ()
     truth: ToyDensity | Any = None  # Any stands for None: who loads a toy density knows that it has one
+    known: Description | None = field(default=None, repr=False)
+
+    @classmethod
+    def without_rows(cls, known: Description) -> "Dataset":
+        """The data set of a description: it has everything but rows, and reading them raises ``DataError``."""
+        train, valid, test = (Split(NoRows((n, *known.shape), known.name), space=known.space) for n in known.rows)
+        return cls(known.name, train, valid, test, known.shape, known.space, known.classes, known=known)
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether rows can be read."""
+        return self.known is None
+
+    @cached_property
+    def description(self) -> Description:
+        """What the data set is without its rows."""
+        if self.known is not None:
+            return self.known
+        y, rows = self.train.y, (len(self.train), len(self.valid), len(self.test))
+        labels = y if y is not None and y.ndim == 1 and self.classes else torch.zeros(0, dtype=torch.long)
+        counts = torch.bincount(labels, minlength=len(self.classes)).tolist() if len(labels) else []
+        attributes = y.shape[1] if y is not None and y.ndim == 2 else 0
+        return Description(self.name, self.shape, self.space, rows, self.classes, tuple(counts), attributes)
 
     @property
     def dims(self) -> int:

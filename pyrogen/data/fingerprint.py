@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pyrogen.data.memmap import MemoryMapped
+from pyrogen.data.memmap import MemoryMapped, NoRows
 
 if TYPE_CHECKING:
     from pyrogen.data.dataset import Dataset
@@ -30,7 +30,7 @@ _SHIFTS = np.uint64(30), np.uint64(27), np.uint64(31)
 _WORDS = 2**15  # words at a time, which stay in the cache
 
 
-def row_keys(x: Tensor | MemoryMapped) -> Keys:
+def row_keys(x: Tensor | MemoryMapped | NoRows) -> Keys:
     """The key of each row.
 
     Bytes (``uint8``) are taken as they are, other numbers by value whatever their dtype. Rows on disk are not read: a
@@ -40,7 +40,7 @@ def row_keys(x: Tensor | MemoryMapped) -> Keys:
         x: the stored rows, ``(n, *event)``.
     """
     if not isinstance(x, MemoryMapped):
-        return _keys_of(x.detach().cpu())
+        return _keys_of(x[:].detach().cpu())
     files: Any = getattr(x.array, "files", None)
     whole = np.arange(len(x.array))[:, None] if files is None else files.view(np.uint8).reshape(len(files), -1)
     ends = np.ascontiguousarray(x.array[np.array([0, len(x.array) - 1])])

@@ -1,4 +1,4 @@
-"""Rows that stay on disk and are read when a batch needs them."""
+"""Rows that are not in memory: they stay on disk and are read when a batch needs them, or are not at hand."""
 
 from math import prod
 from pathlib import Path
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pyrogen.data.sources.image_files import ImageFiles
+from pyrogen.errors import DataError
 from pyrogen.nn.precision import default_dtype
 
 DISK_THRESHOLD = 2**31
@@ -64,6 +65,30 @@ class MemoryMapped:
     def rows_in_memory(self, rows: int) -> int:
         """Return ``rows``, or as many as fit into the memory limit for samples, as ``float32``."""
         return max(1, min(rows, _SAMPLE_BYTES // (4 * prod(self.shape[1:]))))
+
+
+class NoRows:
+    """In place of rows of which only the number and the shape are known: reading them raises ``DataError``.
+
+    Args:
+        shape: ``(n, *event)``.
+        name: what the data set is called.
+        device: the device that rows would be on.
+    """
+
+    def __init__(self, shape: tuple[int, ...], name: str, device: torch.device | str = "cpu") -> None:
+        self.shape, self.name, self.device = torch.Size(shape), name, torch.device(device)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, index: Tensor | slice) -> Tensor:
+        """Raise ``DataError``."""
+        raise DataError(f"the rows of {self.name!r} are needed here, and only their description is at hand")
+
+    def to(self, device: torch.device | str) -> "NoRows":
+        """Return the same for another device."""
+        return NoRows(self.shape, self.name, device)
 
 
 def load_or_map(images: NDArray[Any] | ImageFiles) -> Tensor | MemoryMapped:

@@ -9,15 +9,29 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import log
-from typing import Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import torch
+from pydantic import PlainSerializer, PlainValidator
 from torch import Tensor
 from torch.nn import functional as F
 
 from pyrogen.data.columns import Column
 from pyrogen.errors import ConfigError
 from pyrogen.nn.precision import default_dtype
+
+
+def _numbers(values: Any) -> Tensor | None:
+    """What the JSON form of coordinates stands for: nested lists of numbers, or nothing."""
+    return None if values is None else torch.tensor(values, dtype=torch.float64)
+
+
+def _nested_lists(x: Tensor | None) -> Any:
+    return None if x is None else x.tolist()
+
+
+Coordinates = Annotated[Tensor | None, PlainValidator(_numbers), PlainSerializer(_nested_lists)]
+"""Numbers of the shape of one datum, ``float64``, each with all its digits in JSON."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +57,8 @@ class Space:
     levels: int = 0
     squeeze: float = 1e-6
     columns: tuple[Column, ...] = ()
-    location: Tensor | None = field(default=None, compare=False, repr=False)
-    scale: Tensor | None = field(default=None, compare=False, repr=False)
+    location: Coordinates = field(default=None, compare=False, repr=False)
+    scale: Coordinates = field(default=None, compare=False, repr=False)
 
     @property
     def probability(self) -> Literal["mass", "density"]:

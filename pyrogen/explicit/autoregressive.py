@@ -5,6 +5,7 @@ p(x) = Π_i p(x_i | x_1 … x_{i-1})    or, given side information y,    p(x | y
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from itertools import product
 from math import prod
 from typing import Any
 
@@ -63,13 +64,41 @@ class AutoregressiveDensity(TractableDensity):
         log_prob: Tensor = each.log_prob(value.view(each.batch_shape)).flatten(1).sum(1)
         return log_prob - self.scale.log().sum() if self.standardises else log_prob
 
-    @abstractmethod
-    def _fill(self, x: Tensor, y: Tensor | None) -> Tensor:
-        """Draw the values of ``x`` that are NaN, each given all before it."""
+    @property
+    def places(self) -> list[tuple[int, ...]]:
+        """The indices of the values of a datum in the order of the conditionals."""
+        return list(product(*map(range, self.shape)))
 
-    def in_order(self, x: Tensor) -> Tensor:
-        """The values of data in the order of the conditionals, ``(n, d)``."""
-        return x.flatten(1)
+    @abstractmethod
+    def conditional(self, x: Tensor, place: tuple[int, ...], c: Tensor | None) -> tuple[Any, int]:
+        """p(x_i | x_1 … x_{i-1}) of the value at a place, from a pass of the network for it alone.
+
+        Args:
+            x: data whose values before the place are set, ``(n, *shape)``.
+            place: the index of the value.
+            c: features of the side information, ``(n, features)``.
+
+        Returns:
+            A distribution of one or more values of each datum, and the index of this one among them, flattened.
+        """
+
+    def _fill(self, x: Tensor, y: Tensor | None) -> Tensor:
+        """Draw the values that are NaN, each given all before it."""
+        c, missing = self.condition_features(y), x.isnan().flatten(1)
+        x = torch.where(x.isnan(), self.mean, x).contiguous()
+        values, mean, scale = x.view(len(x), -1), self.mean.flatten(), self.scale.flatten()
+        for place in self.places:
+            i = self.flat_index(place)
+            if bool(missing[:, i].any()):
+                fn, index = self.conditional(x, place, c)
+                drawn = fn.sample().flatten(1)[:, index]
+                drawn = mean[i] + scale[i] * drawn if self.standardises else drawn
+                values[:, i] = torch.where(missing[:, i], drawn, values[:, i])
+        return x
+
+    def flat_index(self, place: tuple[int, ...]) -> int:
+        """The index of a value in a flattened datum."""
+        return sum(k * stride for k, stride in zip(place, self.mean.stride(), strict=True))
 
     def _draw(self, n: int, y: Tensor | None) -> Tensor:
         return self._fill(self.mean.new_full((n, *self.shape), torch.nan), y)
@@ -127,14 +156,7 @@ class MADE(AutoregressiveDensity):
         nn.init.zeros_(network.head.bias)
         super().__init__(shape, likelihood, network, mean, scale, condition)
 
-    def _fill(self, x: Tensor, y: Tensor | None) -> Tensor:
-        """Draw the values in order, one pass of the network for each that is missing."""
-        c = self.condition_features(y)
-        mean, scale = self.mean.flatten(), self.scale.flatten()
-        missing = x.flatten(1).isnan()
-        x = torch.where(missing, mean, x.flatten(1))
-        for i in missing.any(0).nonzero().flatten().tolist():
-            drawn = self.likelihood(self.network.at((x - mean) / scale, i, c)).sample()[:, 0, 0]
-            drawn = mean[i] + scale[i] * drawn if self.standardises else drawn
-            x[:, i] = torch.where(missing[:, i], drawn, x[:, i])
-        return x.view(len(x), *self.shape)
+    def conditional(self, x: Tensor, place: tuple[int, ...], c: Tensor | None) -> tuple[Any, int]:
+        """The conditional of one value."""
+        z = ((x - self.mean) / self.scale).flatten(1)
+        return self.likelihood(self.network.at(z, self.flat_index(place), c)), 0

@@ -9,6 +9,8 @@ gate.
 """
 
 from collections.abc import Sequence
+from itertools import product
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -170,17 +172,13 @@ class PixelCNN(AutoregressiveDensity):
         network = GatedStack(channels, width, layers, kernel, likelihood.outputs, context)
         super().__init__(shape, likelihood, network, mean, scale, condition)
 
-    def in_order(self, x: Tensor) -> Tensor:
-        """The values of data in the order of the conditionals, the channels of a pixel last, ``(n, d)``."""
-        return x.movedim(1, -1).flatten(1)
+    @property
+    def places(self) -> list[tuple[int, ...]]:
+        """The indices of the values in the order of the conditionals: the channels of a pixel come last."""
+        channels, high, wide = self.shape
+        return [(c, i, j) for i, j, c in product(range(high), range(wide), range(channels))]
 
-    def _fill(self, x: Tensor, y: Tensor | None) -> Tensor:
-        """Draw the values in order, one pass of the network for each that is missing."""
-        given, missing = self.condition_features(y), x.isnan()
-        x = torch.where(missing, self.mean, x)
-        for c, i, j in sorted(missing.any(0).nonzero().tolist(), key=lambda place: (*place[1:], place[0])):
-            h = self.network.at((x - self.mean) / self.scale, i, j, given)
-            drawn = self.likelihood(h).sample()[:, c, 0, 0]
-            drawn = self.mean[c, i, j] + self.scale[c, i, j] * drawn if self.standardises else drawn
-            x[:, c, i, j] = torch.where(missing[:, c, i, j], drawn, x[:, c, i, j])
-        return x
+    def conditional(self, x: Tensor, place: tuple[int, ...], c: Tensor | None) -> tuple[Any, int]:
+        """The conditional of one value."""
+        channel, i, j = place
+        return self.likelihood(self.network.at((x - self.mean) / self.scale, i, j, c)), channel

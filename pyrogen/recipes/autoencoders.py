@@ -1,6 +1,5 @@
 """Recipes of deterministic autoencoders, which have codes and reconstructions but no density and no samples."""
 
-from functools import partial
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -25,6 +24,7 @@ from pyrogen.recipes.setup import (
     in_unit_interval,
     latent_for,
     require_images,
+    training_rows,
 )
 from pyrogen.reconstruction import PCA, Autoencoder
 from pyrogen.steps.closed_form import ClosedForm
@@ -82,7 +82,6 @@ def pca(
     batch_size: LoggedBatch = 256,
 ) -> TrainingSetup:
     """Fitted in one step by an eigendecomposition."""
-    x, *_ = data.train.tensors()
     k = latent_for(data, latent, 32)
     model = PCA(data.shape, k)
-    return TrainingSetup(model, ClosedForm(model, partial(PCA.from_data, x, k), model.loss), data)
+    return TrainingSetup(model, ClosedForm(model, lambda: PCA.from_data(training_rows(data), k), model.loss), data)

@@ -1,10 +1,11 @@
 """Recipes of tractable densities."""
 
-from functools import partial
 from typing import Annotated, Literal
 
+import torch
 from pydantic import Field
 from pyro.infer import TraceEnum_ELBO
+from torch import Tensor
 
 from pyrogen.data.dataset import Dataset
 from pyrogen.data.space import require_probability
@@ -25,7 +26,7 @@ from pyrogen.recipes.options import (
     Steps,
 )
 from pyrogen.recipes.registry import register
-from pyrogen.recipes.setup import TrainingSetup, label_condition, svi
+from pyrogen.recipes.setup import TrainingSetup, data_mean, initial_value, label_condition, svi, training_rows
 from pyrogen.steps.closed_form import ClosedForm
 
 
@@ -40,11 +41,9 @@ def gaussian(
 ) -> TrainingSetup:
     """SVI with an empty guide, initialised at the mean and standard deviation of the data."""
     require_probability(data.space, Gaussian.probability, "a Gaussian")
-    x, *_ = data.train.tensors()
-    flat = x.flatten(1)
-    form = covariance_form(covariance, len(x), data.dims)
-    model = Gaussian(data.shape, form, flat.mean(0), flat.std(0).clamp_min(1e-6))
-    return TrainingSetup(model, svi(model, lr, steps), data)
+    form = covariance_form(covariance, data)
+    model = Gaussian(data.shape, form, *initial_value(data, _moments, (2, data.dims)))
+    return TrainingSetup(model, svi(model, lr, steps), data, chosen={"covariance": form})
 
 
 @register("explicit", "exact", "probabilistic PCA, in closed form or by SVI")
@@ -65,11 +64,11 @@ def ppca(
 ) -> TrainingSetup:
     """Tipping and Bishop, 1999."""
     require_probability(data.space, PPCA.probability, "PPCA")
-    x, *_ = data.train.tensors()
     k = min(16, max(data.dims - 1, 1)) if isinstance(latent, str) else latent
-    model = PPCA(data.shape, k, x.mean(0), float(x.flatten(1).std(0).square().mean().sqrt()))
+    sigma = initial_value(data, lambda x: x.flatten(1).std(0).square().mean().sqrt(), ())
+    model = PPCA(data.shape, k, data_mean(data), float(sigma))
     if fit == "closed":
-        return TrainingSetup(model, ClosedForm(model, partial(PPCA.from_data, x, k)), data)
+        return TrainingSetup(model, ClosedForm(model, lambda: PPCA.from_data(training_rows(data), k)), data)
     return TrainingSetup(model, svi(model, lr, steps), data)
 
 
@@ -89,11 +88,14 @@ def mixture(
 ) -> TrainingSetup:
     """SVI with the component summed out, initialised by k-means."""
     require_probability(data.space, GaussianMixture.probability, "a mixture of Gaussians")
-    x, *_ = data.train.tensors()
     given = label_condition(data, condition)
-    form = covariance_form(covariance, len(x), data.dims)
-    model = GaussianMixture.from_clusters(x, components, form, min_std, condition=given)
-    return TrainingSetup(model, svi(model, lr, steps, loss=TraceEnum_ELBO(max_plate_nesting=1)), data)
+    form = covariance_form(covariance, data)
+    if data.has_rows:
+        model = GaussianMixture.from_clusters(training_rows(data), components, form, min_std, condition=given)
+    else:
+        model = GaussianMixture(data.shape, components, form, min_std, condition=given)
+    step = svi(model, lr, steps, loss=TraceEnum_ELBO(max_plate_nesting=1))
+    return TrainingSetup(model, step, data, chosen={"covariance": form})
 
 
 @register("explicit", "exact", "kernel-density estimate with the bandwidth selected on validation data")
@@ -106,9 +108,13 @@ def kde(
 ) -> TrainingSetup:
     """A Gaussian around each of ``points`` training data."""
     require_probability(data.space, KernelDensity.probability, "a kernel-density estimate")
-    x, valid = data.train.tensors()[0][:points], data.valid.tensors()[0]
-    model = KernelDensity(x)
-    return TrainingSetup(model, ClosedForm(model, partial(KernelDensity.from_data, x, valid)), data)
+    m = min(points, len(training_rows(data))) if data.has_rows else points
+    model = KernelDensity(torch.zeros(m, *data.shape))
+
+    def fit() -> KernelDensity:
+        return KernelDensity.from_data(training_rows(data)[:m], data.valid.tensors()[0])
+
+    return TrainingSetup(model, ClosedForm(model, fit), data, chosen={"points": m})
 
 
 @register("explicit", "exact", "joint histogram, for low-dimensional data", example="ring")
@@ -129,12 +135,22 @@ def histogram(
     """Relative frequencies on a grid of cells, mixed with a background density."""
     probability = data.space.probability
     bins = 2 if probability == "mass" else bins
-    x, valid = data.train.tensors()[0], data.valid.tensors()[0]
-    cells, weight = best_grid(x, valid, probability, bins, background)
-    model = Histogram(data.shape, cells, probability, weight)
-    return TrainingSetup(model, ClosedForm(model, partial(Histogram.from_data, x, cells, probability, weight)), data)
+    if isinstance(bins, str) or isinstance(background, str):
+        bins, background = best_grid(training_rows(data), data.valid.tensors()[0], probability, bins, background)
+    grid = bins, probability, background
+    model = Histogram(data.shape, *grid)
+    step = ClosedForm(model, lambda: Histogram.from_data(training_rows(data), *grid))
+    return TrainingSetup(model, step, data, chosen={"bins": bins, "background": background})
 
 
-def covariance_form(chosen: str, n: int, dims: int) -> str:
-    """``diagonal`` or ``full``; a full covariance of ``n`` data needs more than two for each dimension."""
-    return ("full" if n > 2 * dims else "diagonal") if chosen == "auto" else chosen
+def covariance_form(chosen: str, data: Dataset) -> str:
+    """``diagonal`` or ``full``; a full covariance needs more than two training data for each dimension."""
+    if chosen != "auto":
+        return chosen
+    return "full" if len(training_rows(data)) > 2 * data.dims else "diagonal"
+
+
+def _moments(x: Tensor) -> Tensor:
+    """Mean and standard deviation of each dimension, ``(2, d)``."""
+    flat = x.flatten(1)
+    return torch.stack((flat.mean(0), flat.std(0).clamp_min(1e-6)))

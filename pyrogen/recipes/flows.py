@@ -2,8 +2,9 @@
 
 from typing import Annotated, Literal
 
+import torch
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 
 from pyrogen.data.dataset import Dataset
 from pyrogen.data.space import require_probability
@@ -24,7 +25,7 @@ from pyrogen.recipes.options import (
     Widths,
 )
 from pyrogen.recipes.registry import register
-from pyrogen.recipes.setup import TrainingSetup, label_condition, require_images, svi
+from pyrogen.recipes.setup import TrainingSetup, initial_value, label_condition, require_images, svi
 
 
 @register("explicit", "exact", "affine coupling flow: Real NVP, or NICE; multi-scale for images")
@@ -102,8 +103,12 @@ def to_real_line(data: Dataset) -> list[nn.Module]:
     if data.space.support != "unit":
         return []
     logit = Logit()
-    z, _ = logit(data.train.tensors()[0])
-    return [logit, Standardise(z.mean(0), z.std(0, correction=0).clamp_min(1e-6))]
+
+    def moments(x: Tensor) -> Tensor:
+        z, _ = logit(x)
+        return torch.stack((z.mean(0), z.std(0, correction=0).clamp_min(1e-6)))
+
+    return [logit, Standardise(*initial_value(data, moments, (2, *data.shape)))]
 
 
 def _base(data: Dataset, hidden: tuple[int, ...], components: int, condition: str) -> MADE | None:

@@ -43,6 +43,7 @@ from pyrogen.recipes.setup import (
     TrainingSetup,
     data_mean,
     gradient_step,
+    initial_value,
     observation_model,
     require_images,
     svi,
@@ -73,6 +74,9 @@ def vae(
     lr: LearningRate = 3e-3,
 ) -> TrainingSetup:
     """Kingma and Welling, ICLR 2014; ``beta``, ``warmup``, ``free_bits`` or ``k`` selects the objective."""
+    inputs = None
+    if prior == "vamp":
+        inputs = initial_value(data, partial(_subset, n=components), (components, *data.shape))
     model = VAE(
         data.shape,
         latent,
@@ -80,10 +84,12 @@ def vae(
         observation_model(data, likelihood, sigma),
         network,
         data_mean(data),
-        VampPrior(_subset(data, components)) if prior == "vamp" else None,
+        None if inputs is None else VampPrior(inputs),
         None if posterior == "normal" else FlowPosterior(latent, posterior, flows),
     )
-    return TrainingSetup(model, _step(model, data, lr, steps, objective(beta, warmup, free_bits, k)), data)
+    chosen = {} if inputs is None else {"components": len(inputs)}
+    loss = objective(beta, warmup, free_bits, k)
+    return TrainingSetup(model, _step(model, data, lr, steps, loss), data, chosen=chosen)
 
 
 @register("explicit", "lower bound", "VAE trained with the importance-weighted bound of k samples")
@@ -213,9 +219,8 @@ def _step(model: Any, data: Dataset, lr: float, steps: int, loss: Objective) -> 
     return svi(model, lr, steps, loss=loss, clip_norm=None if data.is_image else 10.0)
 
 
-def _subset(data: Dataset, n: int) -> Tensor:
-    """Up to ``n`` training data, equally spaced in the split."""
-    x, *_ = data.train.tensors()
+def _subset(x: Tensor, n: int) -> Tensor:
+    """Up to ``n`` data, equally spaced."""
     return x[:: max(len(x) // n, 1)][:n]
 
 
@@ -248,11 +253,11 @@ def cvae(
     if condition == "label":
         given = training_label(data)
     elif condition == "attributes":
-        y = data.train.y
-        if y is None or y.ndim != 2:
+        if not data.description.attributes:
+            y = data.train.y
             shape = "no y" if y is None else f"y of shape {tuple(y.shape)}"
             raise ConfigError(f"condition=attributes needs y of shape (n, attributes); {data.name!r} has {shape}")
-        given = Attributes(y.shape[1])
+        given = Attributes(data.description.attributes)
     else:
         require_images(data, "condition=quadrants")
         given = PartialImage(data.shape)

@@ -1,7 +1,7 @@
 """The result of a recipe, and code shared by recipes."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -30,12 +30,15 @@ class TrainingSetup:
         data: the data set, with the side information that the model needs.
         average: decay of the exponential moving average of the weights, which are the final weights of the run;
             ``None`` to select the weights with the best validation score.
+        chosen: the values of options that the recipe has chosen by the rows of the data, by name: with them it builds
+            the same model from the description of the data.
     """
 
     model: nn.Module
     step: Step
     data: Dataset
     average: float | None = None
+    chosen: Mapping[str, Any] = field(default_factory=dict)
 
 
 def svi(model: Any, lr: float, steps: int, **options: Any) -> SVI:
@@ -103,8 +106,7 @@ def require_labels(data: Dataset, who: str) -> None:
 
 def label_counts(data: Dataset) -> Tensor:
     """The number of training data of each class, ``(classes,)``."""
-    assert data.train.y is not None  # guaranteed by the callers
-    return torch.bincount(data.train.y, minlength=len(data.classes))
+    return torch.tensor(data.description.label_counts)
 
 
 def training_label(data: Dataset) -> Label:
@@ -130,10 +132,28 @@ def network_for(data: Dataset, name: str) -> str:
     return ("conv" if data.is_image else "mlp") if name == "auto" else name
 
 
-def data_mean(data: Dataset) -> Tensor:
-    """The mean of the training data, the shape of one datum."""
+def training_rows(data: Dataset) -> Tensor:
+    """The training data, or those that fit into memory, ``(n, *shape)``."""
     x, *_ = data.train.tensors()
-    return x.mean(0)
+    return x
+
+
+def initial_value(data: Dataset, statistic: Callable[[Tensor], Tensor], shape: Sequence[int]) -> Tensor:
+    """The initial value of a weight, ``statistic`` of the training data.
+
+    Of a data set without rows it is NaN, to be replaced by that of a checkpoint.
+
+    Args:
+        data: the data set.
+        statistic: of the training data ``(n, *shape)``.
+        shape: that of the value.
+    """
+    return statistic(training_rows(data)) if data.has_rows else torch.full(tuple(shape), torch.nan)
+
+
+def data_mean(data: Dataset) -> Tensor:
+    """The mean of the training data as an initial value, of the shape of one datum."""
+    return initial_value(data, lambda x: x.mean(0), data.shape)
 
 
 def in_unit_interval(data: Dataset) -> bool:

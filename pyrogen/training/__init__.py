@@ -5,14 +5,16 @@ from pyrogen.training.checkpoint import restore, save
 from pyrogen.training.config import Config, RunConfig, configure
 from pyrogen.training.device import autocast, pick_device
 from pyrogen.training.loop import EarlyStopping, fit
+from pyrogen.training.opened import Opened, open
 from pyrogen.training.run import Run
-from pyrogen.training.trainer import Trained, build, train, trained_model
+from pyrogen.training.trainer import Trained, build, train
 
 __all__ = [
     "BestWeights",
     "Config",
     "EarlyStopping",
     "ExponentialMovingAverage",
+    "Opened",
     "Run",
     "RunConfig",
     "Trained",
@@ -21,9 +23,9 @@ __all__ = [
     "configure",
     "ema",
     "fit",
+    "open",
     "pick_device",
     "restore",
     "save",
     "train",
-    "trained_model",
 ]

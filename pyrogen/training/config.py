@@ -20,13 +20,13 @@ from pyrogen.data.dataset import Dataset
 from pyrogen.data.loading import load
 from pyrogen.data.table import ReadOptions
 from pyrogen.errors import ConfigError, RunError
-from pyrogen.files import read_regular
+from pyrogen.files import SEAL, read_regular, seal_lines, unseal_lines
 from pyrogen.recipes import recipe
 from pyrogen.recipes.options import faults
 from pyrogen.training.device import pick_device
 
-VERSION = 1
-"""The version of the form of ``config.toml``; it grows when old files can no longer be read as they are."""
+VERSION = 2
+"""The version of the form of ``config.toml``: the last line of version 2 is a checksum, which version 1 has not."""
 LONG = 4000
 """Runs of at least as many steps are compiled by default: in shorter ones the compiler takes longer than it saves."""
 
@@ -66,6 +66,11 @@ class Config(BaseModel):
     def _path(cls, value: Any) -> Any:
         return str(value) if isinstance(value, Path) else value
 
+    @field_validator("version")
+    @classmethod
+    def _current(cls, value: int) -> int:
+        return VERSION  # what is written has the present form, whatever was read
+
     @field_validator("device")
     @classmethod
     def _device(cls, value: str) -> str:
@@ -82,18 +87,18 @@ class Config(BaseModel):
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """The configuration in a TOML file.
+        """The configuration in the file that a run was made with.
 
         Raises:
             ConfigError: if a key or a value is not one of this configuration; all faults are named.
-            RunError: if the file cannot be read as TOML.
+            RunError: if the file cannot be read, is damaged or was edited, or is of a newer version.
         """
-        return cls.checked(read_toml(path), f"key of {path.name}")
+        return cls.checked(read_toml(path, sealed=True), f"key of {path.name}")
 
     def to_toml(self) -> str:
-        """The file's text; what is ``None``, and options of reading that are not used, are left out."""
+        """The file's text and its checksum, without what is ``None`` and options of reading that are not used."""
         unused = {name for name, value in self.read_options.items() if not value}
-        return tomli_w.dumps(self.model_dump(exclude_none=True, exclude=unused))
+        return seal_lines(tomli_w.dumps(self.model_dump(exclude_none=True, exclude=unused)))
 
 
 class RunConfig(Config):
@@ -142,14 +147,30 @@ def configure(model: str, data: str = "digits", **settings: Any) -> RunConfig:
     return RunConfig.checked({"model": model, "data": data, **settings})
 
 
-def read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path, sealed: bool = False) -> dict[str, Any]:
     """A TOML file as a mapping.
 
+    Args:
+        path: the file.
+        sealed: whether it must have its checksum, as the configuration of a run has from version 2 on; a copy that
+            a user has edited does not.
+
     Raises:
-        RunError: if it cannot be read.
+        RunError: if it cannot be read, has another checksum, or is of a newer version.
     """
     content = read_regular(path)
     try:
-        return tomllib.loads(content.decode())
+        text = content.decode()
+        values = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise RunError(f"cannot read {path}: {error or 'nested too deeply'}") from error
+    whole, version = unseal_lines(text) is not None, values.get("version")
+    if isinstance(version, int) and version > VERSION and (whole or not sealed or SEAL not in text):
+        raise RunError(f"{path} is of version {version}; this pyrogen reads up to {VERSION}")
+    if sealed and not whole and version != 1:
+        again = "`pyrogen compare`" if "models" in values else "`pyrogen train --config COPY`"
+        raise RunError(
+            f"{path} is damaged or was edited: the checksum in its last line is missing or another; the settings of a "
+            f"run are fixed, and others need a new one by {again}"
+        )
+    return values

@@ -1,6 +1,7 @@
 """Train a recipe in a run folder, continue it, and load the trained model."""
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -11,7 +12,9 @@ from pyrogen.data.checks import check_batch_size
 from pyrogen.data.dataset import Dataset
 from pyrogen.data.fingerprint import fingerprint
 from pyrogen.data.step_arguments import select_arguments
-from pyrogen.errors import DataWarning
+from pyrogen.errors import DataError, DataWarning
+from pyrogen.files import make_folder
+from pyrogen.protocols import Step
 from pyrogen.random import derive, scoped_seed
 from pyrogen.recipes import TrainingSetup, recipe
 from pyrogen.report.pictures import draws, picture_size, real_pictures
@@ -23,7 +26,7 @@ from pyrogen.training.diagnostics import DiagnosticMonitor
 from pyrogen.training.loop import fit
 from pyrogen.training.memory import MemoryLimit, check_training
 from pyrogen.training.metric_averager import MetricAverager, check_weights
-from pyrogen.training.run import Run
+from pyrogen.training.run import DATA, Run
 from pyrogen.training.seen import note_rows, noted_rows
 from pyrogen.training.signals import Interrupted, graceful_shutdown
 
@@ -47,37 +50,41 @@ class Trained:
 
     Args:
         model: the network with the weights that its run ended with.
-        data: the data set it was trained on.
+        step: the step that trained it; its weights are those of the last step.
+        data: the data set it was trained on, or that set without its rows.
         run: its run folder.
         t: the number of training steps.
-        step: the step of the weights; ``None`` if a checkpoint of version 0.1 does not say.
-        rule: why these weights were taken: ``lowest validation loss`` or ``average of weights, …``.
+        weights: the ``step`` of the model's weights (``None`` if a checkpoint of version 0.1 does not say) and the
+            ``rule`` by which they were taken, ``lowest validation loss`` or ``average of weights, …``.
     """
 
     model: Any
+    step: Step
     data: Dataset
     run: Run[RunConfig]
     t: int
-    step: int | None
-    rule: str
+    weights: Mapping[str, Any]
 
 
-def build(config: RunConfig, data: Dataset | None = None) -> TrainingSetup:
-    """Load the data and build the model and its step on the device that ``config`` names.
+def build(config: RunConfig, data: Dataset | None = None, chosen: Mapping[str, Any] | None = None) -> TrainingSetup:
+    """Build the model and its step for the data, on the device that ``config`` names.
 
     Args:
         config: the configuration.
-        data: its data set, if it was loaded before.
+        data: its data set, if it was loaded before, or that set without its rows.
+        chosen: what the recipe chose by the rows when training began, if they are not at hand.
 
     Raises:
         UserError: if the data or an option cannot be used.
     """
     device = pick_device(config.device)
     data = data or config.load_data()
-    _check_batch(config, data)
+    if data.has_rows:
+        _check_batch(config, data)
     with scoped_seed(derive(config.seed, "init")), MemoryLimit():
-        setup = recipe(config.model)(data, **config.options)
-    check_training(setup.model)
+        setup = recipe(config.model)(data, **{**config.options, **(chosen or {})})
+    if data.has_rows:
+        check_training(setup.model)
     setup.model.to(device)
     if hasattr(setup.step, "compile") and setup.step.compile is None:
         setup.step.compile = config.compile
@@ -94,7 +101,7 @@ def train(run: Run[RunConfig], watch: Watcher | None = None, setup: TrainingSetu
 
     Raises:
         Diverged: when the loss is not finite; the newest checkpoint precedes the divergence.
-        Interrupted: on SIGINT or SIGTERM, after a checkpoint.
+        Interrupted: on SIGINT, SIGTERM or SIGHUP, after a checkpoint.
         UserError: if the data or an option cannot be used.
     """
     config = run.config
@@ -104,6 +111,7 @@ def train(run: Run[RunConfig], watch: Watcher | None = None, setup: TrainingSetu
     parts: dict[str, Any] = {"model": setup.model, "step": setup.step, "kept": weights, "window": averager}
     with run.lock(), graceful_shutdown() as signals:
         run.note_fingerprint(fingerprint(setup.data))
+        run.describe_data(setup.data.description, setup.chosen)
         checkpoint.clear(run.path, locked=True)
         start = checkpoint.restore(run.path, **parts) if checkpoint.found(run.path) else 0
         _note_rows(weights, setup)
@@ -128,29 +136,48 @@ def train(run: Run[RunConfig], watch: Watcher | None = None, setup: TrainingSetu
                         watch(row)
                     monitor.after(row)
             with averager.paused():
-                if _due(t, steps, CHECKPOINTS) or signals:
-                    check_weights(setup.model, t)
-                    checkpoint.save(run.path, t=t, **parts)
                 if _due(t, steps, PICTURES):
                     _draw(run, setup, weights.module, t)
                 if _due(t, steps, CURVES):
                     curves_png(run.metrics(), run.path / "curves.png")
-            if signals:
-                raise Interrupted(signals[0])
-    return Trained(weights.module, setup.data, run, steps, weights.step, weights.rule)
+                stop = [*signals]  # a signal from here on ends the next step
+                if _due(t, steps, CHECKPOINTS) or stop:  # last, so that a run goes on after all that step t writes
+                    check_weights(setup.model, t)
+                    run.check_present()
+                    checkpoint.save(run.path, t=t, **parts)
+            if stop:
+                raise Interrupted(stop[0])
+    return _trained(run, setup, weights, steps)
 
 
-def trained_model(run: Run[RunConfig]) -> Trained:
-    """The model of the newest valid checkpoint, with the weights that the run would end with there.
+def restored(run: Run[RunConfig]) -> Trained:
+    """The model and the step of the newest valid checkpoint, with the weights that the run would end with there.
+
+    They are built from the description of the data in the folder. The data of a run of version 0.1, which has none, are
+    loaded.
 
     Raises:
         RunError: if there is no checkpoint yet, or it does not fit the configuration.
+        DataError: if there is no description, and the data cannot be loaded.
     """
-    setup = build(run.config)
+    known = run.described_data()
+    if known is None:
+        try:
+            setup = build(run.config)
+        except DataError as error:
+            text = f"{run.path} has no {DATA}, as in version 0.1, so its model is rebuilt from its data: {error}"
+            raise DataError(text) from error
+    else:
+        setup = build(run.config, Dataset.without_rows(known[0]), known[1])
     weights = _selection(setup)
-    t = checkpoint.restore(run.path, kept=weights)
-    _note_rows(weights, setup)
-    return Trained(weights.module, setup.data, run, t, weights.step, weights.rule)
+    t = checkpoint.restore(run.path, model=setup.model, step=setup.step, kept=weights)
+    if setup.data.has_rows:
+        _note_rows(weights, setup)
+    return _trained(run, setup, weights, t)
+
+
+def _trained(run: Run[RunConfig], setup: TrainingSetup, kept: Any, t: int) -> Trained:
+    return Trained(kept.module, setup.step, setup.data, run, t, {"step": kept.step, "rule": kept.rule})
 
 
 def _note_rows(weights: Any, setup: TrainingSetup) -> None:
@@ -190,8 +217,7 @@ def _validate(setup: TrainingSetup, seed: int) -> float:
 
 
 def _draw(run: Run[RunConfig], setup: TrainingSetup, model: nn.Module, t: int) -> None:
-    folder = run.path / "samples"
-    folder.mkdir(exist_ok=True)
+    folder = make_folder(run.path / "samples")
     n, data = picture_size(setup.data), setup.data
     drawn = draws(model, data, n, run.config.seed)
     samples_png(drawn, real_pictures(data, n), folder / f"{t:08d}.png", columns=data.space.columns)

@@ -3,6 +3,7 @@
 from pyrogen.use.altering import alter, mean_code
 from pyrogen.use.augmentation import augment, classification_accuracy, first_per_class
 from pyrogen.use.codes import decode, encode, reconstruct
+from pyrogen.use.compression import bits_per_dim, compress, decompress, grey_levels
 from pyrogen.use.debiasing import debiasing_weights, evenness
 from pyrogen.use.interpolation import Interpolation, interpolate
 from pyrogen.use.operators import Downsample, Grey, Mask, Noise
@@ -21,17 +22,21 @@ __all__ = [
     "Restoration",
     "alter",
     "augment",
+    "bits_per_dim",
     "classification_accuracy",
     "cluster",
     "cluster_scores",
+    "compress",
     "conformal_p_values",
     "debiasing_weights",
     "decode",
+    "decompress",
     "default_scores",
     "encode",
     "evenness",
     "find_outliers",
     "first_per_class",
+    "grey_levels",
     "interpolate",
     "mean_code",
     "probe",

@@ -115,8 +115,9 @@ def _partial(seen: Seen, mask: Mask) -> Tensor:
 
 def _in_order(model: AutoregressiveDensity, partial: Tensor, draws: int, side: Tensor | None) -> Restoration:
     """Completions value by value; resampled by their importance weights where these differ."""
-    n, hidden = len(partial), model.in_order(partial[:1].isnan())[0]
-    in_order = not bool((hidden[:-1] & ~hidden[1:]).any())  # no seen value follows a hidden one
+    n, missing = len(partial), partial[0].isnan()
+    hidden = [bool(missing[place]) for place in model.places]
+    in_order = sorted(hidden) == hidden  # no seen value follows a hidden one
     each = draws if in_order else draws * PARTICLES
     y = None if side is None else side.repeat_interleave(each, 0)
     x, log_weight = model.complete(partial.repeat_interleave(each, 0), y)

@@ -2,7 +2,6 @@
 
 import ast
 import json
-import runpy
 import socket
 import sys
 import warnings
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from fuzzing import READERS, fuzz
 from hostile_files import picture
 from recipe_cases import flags
 
@@ -262,14 +262,14 @@ class TestNetwork:
 class TestFuzz:
     """``docs/scripts/fuzz.py`` for minutes; here a few seeds of each target."""
 
-    @pytest.mark.parametrize("target", ["npy", "npz", "csv", "parquet", "arrow", "images", "zip", "pt"])
+    @pytest.mark.parametrize("target", READERS)
     def test_readers(self, target, capsys):
         pytest.importorskip("pyarrow")
-        found = runpy.run_path(str(ROOT / "docs/scripts/fuzz.py"))["fuzz"](target, cases=25)
+        found = fuzz(target, cases=25)
         assert found["failures"] == 0, capsys.readouterr().out
         assert min(found["accepted"], found["refused"]) > 2
 
     def test_command_line(self, capsys):
-        found = runpy.run_path(str(ROOT / "docs/scripts/fuzz.py"))["fuzz"]("command", cases=40)
+        found = fuzz("command", cases=40)
         assert found["failures"] == 0, capsys.readouterr().out
         assert min(found["accepted"], found["refused"]) > 5

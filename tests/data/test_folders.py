@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from multiprocessing import active_children
 from pathlib import Path
 
@@ -173,7 +174,7 @@ def config(folder: str, steps: int) -> dict:
 def test_a_model_trains_and_is_evaluated(tmp_path, monkeypatch):
     monkeypatch.setattr(memmap, "DISK_THRESHOLD", 0)
     result = train(Run.create(tmp_path / "run", config(save(tmp_path / "images", PICTURES["colour"]), 9)))
-    assert evaluate_run(result.run, k=2)["n"] == 4
+    assert evaluate_run(pyrogen.open(result.run.path), k=2)["n"] == 4
     assert active_children() == []
 
 
@@ -186,14 +187,30 @@ sys.exit(main())
 """
 
 
-@pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_to_all_processes_ends_a_run_with_workers_cleanly(tmp_path, signum, status):
-    run = Run.create(tmp_path / "run", config(save(tmp_path / "images", PICTURES["colour"]), 100_000))
+def resumed(run):
+    """A process that trains with a worker, in a group of its own; not as under ``nohup``."""
     command = [sys.executable, "-W", "error", "-c", STREAMED, "resume", str(run.path)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    with default_hangup():
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     while not run.metrics():
         time.sleep(0.02)
         assert process.poll() is None, process.stderr.read()
+    return process
+
+
+@contextmanager
+def default_hangup():
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_to_all_processes_ends_a_run_with_workers_cleanly(tmp_path, signum, status):
+    run = Run.create(tmp_path / "run", config(save(tmp_path / "images", PICTURES["colour"]), 100_000))
+    process = resumed(run)
     os.kill(process.pid, signal.SIGSTOP)  # so that the worker is the first to be told
     os.killpg(process.pid, signum)
     time.sleep(0.5)
@@ -204,6 +221,23 @@ def test_a_signal_to_all_processes_ends_a_run_with_workers_cleanly(tmp_path, sig
     assert newest(run.path)
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)
+
+
+def test_a_killed_run_leaves_no_workers_no_lock_and_no_shared_memory(tmp_path):
+    run = Run.create(tmp_path / "run", config(save(tmp_path / "images", PICTURES["colour"]), 100_000))
+    process = resumed(run)
+    (worker,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    process.kill()
+    process.wait()
+    with run.lock():  # a worker that still lives does not hold it
+        pass
+    deadline = time.monotonic() + 120
+    with pytest.raises(ProcessLookupError):  # noqa: PT012
+        while time.monotonic() < deadline:
+            os.killpg(process.pid, 0)
+            time.sleep(0.1)
+    assert not list(Path("/dev/shm").glob(f"torch_{worker}_*"))
+    process.stderr.close()
 
 
 def test_a_program_that_keeps_its_batch_iterator_exits(tmp_path):

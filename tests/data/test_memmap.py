@@ -70,4 +70,4 @@ def test_a_model_trains_and_is_evaluated(on_disk, tmp_path):
     options = {"steps": 5, "batch_size": 32, "hidden": (16,), "latent": 2}
     config = configure("vae", str(on_disk(IMAGES)), options=options)
     result = train(Run.create(tmp_path / "run", config))
-    assert evaluate_run(result.run, k=2)["n"] == 30
+    assert evaluate_run(pyrogen.open(result.run.path), k=2)["n"] == 30

@@ -13,12 +13,11 @@ import torch
 import pyrogen
 from pyrogen.cli import main
 from pyrogen.comparison.compare import run_comparison
-from pyrogen.comparison.config import ComparisonConfig
-from pyrogen.errors import ConfigError, DataError
+from pyrogen.comparison.config import ComparisonConfig, prepare
+from pyrogen.errors import ConfigError, DataError, RunError
 from pyrogen.measure.evaluate_run import evaluate_run
 from pyrogen.training.config import RunConfig
 from pyrogen.training.run import Run
-from pyrogen.training.trainer import trained_model
 
 DRAWS = np.random.default_rng(0)
 TABLE = {
@@ -62,14 +61,14 @@ def test_options_are_those_of_the_run(call: Call, table: Path, tmp_path: Path) -
     assert call("train", "gaussian", "--data", table, "--out", "run", *SMALL, *OPTIONS)[0] == 0
     stored = tomllib.loads((tmp_path / "run/config.toml").read_text())
     assert {name: stored[name] for name in FIELDS} == FIELDS
-    trained = trained_model(Run.open(tmp_path / "run"))
+    trained = pyrogen.open(tmp_path / "run")
     assert [c.name for c in trained.data.space.columns] == ["a", "b", "kind"]
     assert trained.data.shape == (5,)
     assert trained.data.classes == ("x", "y", "z")
     for command in ("resume", "sample", "evaluate"):
         assert call(command, "run")[0] == 0
     assert call("train", "--config", "run/config.toml", "--out", "again", "--target", "kind", *SMALL)[0] == 0
-    assert trained_model(Run.open(tmp_path / "again")).data.classes == ("1", "2", "3")
+    assert pyrogen.open(tmp_path / "again").data.classes == ("1", "2", "3")
 
 
 def test_options_of_a_comparison(call: Call, table: Path, tmp_path: Path) -> None:
@@ -136,14 +135,30 @@ def test_a_comparison_stores_data_in_memory(kind: str, tmp_path: Path) -> None:
     assert file.exists()
     run = Run.open(tmp_path / "c", ComparisonConfig)
     assert run.config.data == card["data"] == str(file)
-    trained = trained_model(Run.open(tmp_path / "c" / run.config.models[0]))
+    trained = pyrogen.open(tmp_path / "c")[run.config.models[0]]
     assert (trained.data.space, trained.data.classes) == (direct.space, direct.classes)
     for ours, theirs in zip(trained.data.test.tensors(), direct.test.tensors(), strict=True):
         assert torch.equal(ours, theirs)
     again = run_comparison(run)
     name = run.config.models[0]
     assert again["models"][name]["scores"] == card["models"][name]["scores"]
-    assert evaluate_run(Run.open(tmp_path / "c" / name))["n"] == 6
+    assert evaluate_run(pyrogen.open(tmp_path / "c")[name])["n"] == 6
+
+
+def test_a_comparison_that_was_stopped_while_it_was_made(tmp_path: Path) -> None:
+    source, out = DRAWS.random((60, 2)), tmp_path / "c"
+    for steps in (2, 3):
+        run = prepare(["gaussian"], source, out=out, steps=steps, batch_size=16)
+        file = out / "data.npz"
+        assert (run.config.steps, file.exists()) == (steps, True)
+        file.unlink()  # as if the process had died before it was written
+    (out / "notes.txt").write_text("mine")
+    with pytest.raises(RunError, match="already holds a run"):
+        prepare(["gaussian"], source, out=out)
+    (out / "notes.txt").unlink()
+    run = prepare(["gaussian"], source, out=out, steps=2, batch_size=16)
+    (out / "gaussian").mkdir()  # without a configuration
+    assert "scores" in run_comparison(run)["models"]["gaussian"]
 
 
 def test_nothing_is_stored_if_data_or_a_model_are_refused(tmp_path: Path) -> None:

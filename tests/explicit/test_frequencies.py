@@ -72,7 +72,7 @@ def test_the_whole_run(tmp_path, model):
     trained = train(run)
     (row,) = run.metrics()
     assert row["valid_loss"] - trained.data.space.log_det < 1
-    result = evaluate_run(run)
+    result = evaluate_run(pyrogen.open(run.path))
     assert list(result) == ["model", "data", "split", "n", "scores"]
     assert [result[key] for key in ("model", "data", "split", "n")] == [model, "moons", "test", len(trained.data.test)]
     scores = result["scores"]

@@ -20,7 +20,6 @@ from pyrogen.measure.held_out import check_held_out
 from pyrogen.training import configure, train
 from pyrogen.training.run import Run
 from pyrogen.training.seen import seen_keys
-from pyrogen.training.trainer import trained_model
 
 
 class Mine(nn.Module):
@@ -150,7 +149,7 @@ def test_models_of_a_run_are_known(name, tmp_path):
     run = Run.create(tmp_path / "run", configure(name, options={"steps": 2}, compile=False))
     done = train(run)
     assert len(Run.open(tmp_path / "run").config.fingerprint) == 16
-    for model in (done.model, trained_model(Run.open(tmp_path / "run")).model):
+    for model in (done.model, pyrogen.open(tmp_path / "run").model):
         check_held_out(model, pyrogen.load("digits"))
         with pytest.raises(DataError, match="291 of the 450 test rows of 'digits'"):
             pyrogen.evaluate(model, pyrogen.load("digits", seed=1))
@@ -162,10 +161,12 @@ def test_a_run_remembers_rows_that_its_file_no_longer_has(tmp_path):
     np.save(file, x)
     run = Run.create(tmp_path / "run", configure("gaussian", str(file), options={"steps": 1, "batch_size": 8}))
     train(run)
-    assert evaluate_run(run)["n"] == 10
+    assert evaluate_run(pyrogen.open(run.path))["n"] == 10
     np.save(file, np.concatenate([x, points(60, 2, seed=1).numpy()]))  # the rows are split anew
     with pytest.raises(DataError, match=r"was trained on \d+ of the 16 test rows"):
-        evaluate_run(Run.open(tmp_path / "run"))
+        evaluate_run(pyrogen.open(run.path), str(file))
+    with pytest.raises(DataError, match="has changed since"):
+        evaluate_run(pyrogen.open(run.path))
 
 
 def test_own_models_are_measured_on_every_seed(tmp_path):

@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 @pytest.mark.parametrize(("latent", "nats"), [(10, 189.1), (50, 520.6)])
 def test_ppca_on_mnist(trained, latent, nats):
     result, seconds = trained("ppca", "mnist", latent=latent, steps=1)
-    score = evaluate_run(result.run)["scores"]["log_likelihood"]
+    score = evaluate_run(pyrogen.open(result.run.path))["scores"]["log_likelihood"]
     print(f"PPCA-{latent} {score['value']:.2f} ± {score['stderr']:.2f} nats, {seconds:.0f} s")
     assert score["kind"] == "exact"
     assert score["value"] == pytest.approx(nats, abs=0.5)

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 @pytest.mark.parametrize(("options", "seconds", "nats"), [({"steps": 3500}, 60, 97.0), ({}, 240, 91.0)])
 def test_vae_on_binary_mnist(trained, options, seconds, nats):
     result, _ = trained("vae", "mnist-binary", **options)
-    scores = evaluate_run(result.run, k=100)["scores"]
+    scores = evaluate_run(pyrogen.open(result.run.path), k=100)["scores"]
     spent = result.run.metrics()[-1]["seconds"]
     print(f"{spent:.0f} s of training, ELBO {scores['elbo']['value']:.2f}, IWAE {scores['iwae']['value']:.2f}")
     assert -scores["elbo"]["value"] <= nats
@@ -33,7 +33,7 @@ def test_vae_with_a_learned_prior(trained):
     options = {"prior": "vamp", "hidden": (300, 300), "latent": 40, "warmup": 4000, "steps": 60_000}
     result, _ = trained("vae", "mnist-binary", "bf16", **options)
     spent = result.run.metrics()[-1]["seconds"]
-    scores = evaluate_run(result.run, k=5000)["scores"]
+    scores = evaluate_run(pyrogen.open(result.run.path), k=5000)["scores"]
     print(f"{spent:.0f} s of training, IWAE {scores['iwae']['value']:.2f} ± {scores['iwae']['stderr']:.2f}")
     assert -scores["iwae"]["value"] <= 86.8
     assert spent * torch.get_num_threads() <= 1200
@@ -64,7 +64,7 @@ def test_cvae_completes_from_one_quadrant(trained, mnist_root, judge):
     print(f"hidden pixels: squared error {error:.4f}, of the mean image {blind:.4f}; digit kept {agree:.3f}")
     assert error < 0.75 * blind
     assert agree > 0.6
-    assert -evaluate_run(result.run, k=20)["scores"]["elbo"]["value"] < 75
+    assert -evaluate_run(pyrogen.open(result.run.path), k=20)["scores"]["elbo"]["value"] < 75
 
 
 def test_dcgan_draws_recognisable_digits(trained, judge):

@@ -306,12 +306,12 @@ print(restore(sys.argv[1], model=small))
 """
     done = subprocess.run([sys.executable, "-c", script, tmp_path], capture_output=True, text=True, check=False)
     lines = done.stdout.splitlines()
-    assert [line.startswith("cannot write a checkpoint into") for line in lines] == [True, True, False], done
+    assert ["checkpoint-00000008: File too large (" in line for line in lines] == [True, True, False], done
     assert lines[-1] == "7"
     assert [p.name for p in tmp_path.iterdir()] == ["checkpoint-00000007"]
 
 
 def test_unwritable_folder(tmp_path, net):
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunError, match="cannot write a checkpoint"):
+    with pytest.raises(RunError, match=r"cannot write .*file/checkpoint-00000001: "):
         save(tmp_path / "file", t=1, model=net)

@@ -16,7 +16,7 @@ from pyrogen.data.memmap import MemoryMapped, to_default_dtype
 from pyrogen.errors import DataError
 
 _MOST_WORKERS = 8
-_GRACE_SECONDS = 5.0  # a worker keeps running this long after SIGTERM
+_GRACE_SECONDS = 5.0  # a worker keeps running this long after SIGTERM or SIGHUP
 
 
 def default_workers() -> int:
@@ -67,9 +67,11 @@ class _Reader(TorchDataset[Any]):
 
 
 def _ignore_signals(_: int) -> None:
-    """Ignore Ctrl-C and delay SIGTERM: the main process still has a step and a checkpoint to finish."""
+    """Ignore Ctrl-C and delay the other signals: the main process still has a step and a checkpoint to finish."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _exit_later)
+    for signum in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(signum) != signal.SIG_IGN:  # as nohup leaves it
+            signal.signal(signum, _exit_later)
 
 
 def _exit_later(*_: Any) -> None:

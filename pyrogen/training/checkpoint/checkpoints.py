@@ -11,6 +11,7 @@ from typing import TypeVar
 from safetensors import SafetensorError
 
 from pyrogen.errors import RunError, RunWarning
+from pyrogen.files import write_error
 from pyrogen.protocols import Stateful
 from pyrogen.training.checkpoint.contents import Contents, Stored, collect, read
 from pyrogen.training.checkpoint.folders import clear, flush, found, new_folder, remove, rename
@@ -73,7 +74,7 @@ def _write(folder: Path, t: int, stored: Stored) -> Path:
             target = rename(new, folder / f"checkpoint-{t:08d}", write)
         flush(folder)
     except (OSError, SafetensorError, RuntimeError, UnicodeError) as error:
-        raise RunError(f"cannot write a checkpoint into {folder}: {getattr(error, 'strerror', 0) or error}") from error
+        raise write_error(folder / f"checkpoint-{t:08d}", error, stored.nbytes) from error
     readable, damaged = _listed(folder)
     others = [path for path in (*damaged, *(path for path, _ in readable)) if path != target]
     for old in others[: max(len(others) + 1 - KEEP, 0)]:

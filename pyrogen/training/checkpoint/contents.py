@@ -52,6 +52,11 @@ class Stored:
     tensors: dict[str, Tensor]
     state: str
 
+    @property
+    def nbytes(self) -> int:
+        """The bytes of what is written, without names."""
+        return sum(t.nbytes for t in (*self.weights.values(), *self.tensors.values())) + len(self.state)
+
     def write(self, path: Path) -> None:
         """Write all but the manifest into the folder ``path``."""
         save_file(self.weights, path / WEIGHTS)

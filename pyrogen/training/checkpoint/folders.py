@@ -9,6 +9,7 @@ from itertools import count
 from pathlib import Path
 
 from pyrogen.errors import RunError
+from pyrogen.files import is_alive
 
 _NAME = re.compile(r"checkpoint-\d+(-\d+)?")
 _NEW = re.compile(r"\.new-(?:checkpoint-\d+-)?(\d+)(?:-\d+)?")
@@ -36,7 +37,7 @@ def clear(folder: Path, locked: bool = False) -> None:
             _delete(path)
     for path in folder.glob(".new-*"):
         process = _NEW.fullmatch(path.name)
-        if process and path.name not in _in_use and (locked or not _is_another(process[1])):
+        if process and path.name not in _in_use and (locked or not is_alive(int(process[1]))):
             _delete(path)
 
 
@@ -93,16 +94,3 @@ def _delete(path: Path) -> None:
     with suppress(OSError):
         path.unlink()
     shutil.rmtree(path, ignore_errors=True)
-
-
-def _is_another(number: str) -> bool:
-    """Whether the process of that number lives and is not this one."""
-    if int(number) == os.getpid():
-        return False
-    try:
-        os.kill(int(number), 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except OSError:
-        return True  # alive, and somebody else's
-    return True
