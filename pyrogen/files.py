@@ -144,22 +144,29 @@ def append_line(path: str | os.PathLike[str], line: str) -> None:
         raise write_error(path, error, len(data)) from error
 
 
+def regular_file(path: str | os.PathLike[str]) -> BufferedReader:
+    """Open a regular file for reading; a FIFO or a device is refused without waiting for it or reading it.
+
+    Raises:
+        OSError: if it is missing, not a regular file, or cannot be read.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # does not wait for the writer of a FIFO
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
+    return os.fdopen(handle, "rb")
+
+
 @contextmanager
 def open_regular(path: str | os.PathLike[str]) -> Iterator[BufferedReader]:
-    """Open a regular file for reading; a FIFO or a device is refused before it is read.
+    """Read a regular file inside; errors of the system are those of a run.
 
     Raises:
         RunError: if it is missing, not a regular file or cannot be read.
     """
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # does not wait for the writer of a FIFO
-        try:
-            if not stat.S_ISREG(os.fstat(handle).st_mode):
-                raise RunError(f"cannot read {path}: not a regular file")
-            with os.fdopen(handle, "rb", closefd=False) as file:
-                yield file
-        finally:
-            os.close(handle)
+        with regular_file(path) as file:
+            yield file
     except OSError as error:
         raise RunError(f"cannot read {path}: {error.strerror or error}") from error
 

@@ -1,22 +1,45 @@
-"""Messages on standard error, and the exit of an interrupted run."""
+"""Everything that the command line prints: consoles that show control characters by their escapes, and messages."""
 
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 
-from pyrogen.errors import DataWarning, RunWarning
+from pyrogen.errors import DataWarning, RunWarning, printable
 
-err = Console(stderr=True)
+LONGEST = 4000
+"""The most characters of a message; a name in a user's file can be longer."""
+
+
+class PlainConsole(Console):
+    """A console that shows text as it is: without markup, and with escapes for what a terminal would obey.
+
+    Args:
+        settings: as for rich's ``Console``.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings, markup=False, emoji=False, highlight=False)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Render to segments; the control codes of a progress bar are kept, those in texts are not."""
+        for text, style, control in super().render(renderable, options):
+            lines = text if control else "\n".join(map(printable, text.split("\n")))
+            yield Segment(lines, style, control)
+
+
+err = PlainConsole(stderr=True)
 
 
 def message(text: str, style: str | None = None) -> None:
-    """Print one line on standard error, without markup."""
-    err.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+    """Print one line on standard error."""
+    line = printable(text[:LONGEST])
+    err.print(line + "…" * (len(text) > LONGEST), style=style, soft_wrap=True)
 
 
 @contextmanager
@@ -34,13 +57,13 @@ def resumable(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def user_warnings() -> Iterator[None]:
-    """Print every warning about data or a run once, as one line on standard error."""
+    """Print every warning about data or a run once, as one line on standard error; other warnings with their place."""
     shown: set[str] = set()
-    show = warnings.showwarning
 
     def print_once(text: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
         if not issubclass(category, DataWarning | RunWarning):
-            show(text, category, *where, **more)
+            for line in warnings.formatwarning(text, category, *where[:2]).splitlines():
+                message(line)
         elif str(text) not in shown:
             shown.add(str(text))
             message(f"pyrogen: warning: {text}", style="yellow")

@@ -32,14 +32,18 @@ for _command in (
 
 
 def main() -> None:
-    """Run a command; a ``UserError`` gives exit status 2 and one message, Ctrl-C status 130.
+    """Run a command; a user's error gives exit status 2 and one message, Ctrl-C status 130.
 
     ``docs/reliability.md`` lists all statuses.
     """
     with standard_streams():
         try:
             with console.user_warnings():
-                app()
+                sys.exit(app(standalone_mode=False))
+        except typer.TyperException as error:
+            if error.format_message():  # else help was printed
+                console.message(f"pyrogen: {error.format_message()}", style="red")
+            sys.exit(error.exit_code)
         except UserError as error:
             console.message(f"pyrogen: {error}", style="red")
             sys.exit(2)

@@ -17,7 +17,7 @@ def evaluate(
         typer.Option("--data", help="Another data set of the same shape and space.", autocompletion=data_names),
     ] = None,
     data_root: Root = None,
-    k: Annotated[int, typer.Option("--k", min=1, help="Importance samples per datum.")] = 100,
+    k: Annotated[int, typer.Option("--k", min=1, max=10**6, help="Importance samples per datum.")] = 100,
     seed: Seed = 0,
     features: Features = None,
     as_json: Json = False,

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from pyrogen.errors import printable
 from pyrogen.training.trainer import Watcher
 
 LINE_SECONDS = 5.0
@@ -26,10 +27,10 @@ def progress_display(title: str, steps: int, console: Console) -> Iterator[Watch
         yield _LineProgress(title, steps, console)
         return
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[logs]}"),
+        TextColumn("{task.fields[logs]}", markup=False),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console) as bar:
@@ -47,7 +48,7 @@ class _LineProgress:
         if row["t"] == self.steps or now - self.last > LINE_SECONDS:
             self.last = now
             text = f"{self.title}  step {row['t']:,.0f}/{self.steps:,}  {_summary(row)}"
-            self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+            self.console.print(printable(text), soft_wrap=True)
 
 
 def _summary(row: dict[str, float]) -> str:

@@ -29,6 +29,7 @@ def sample(
         typer.Option(
             "--n",
             min=1,
+            max=10**9,
             help="Number of samples, of each class with --per-class; by default 64 images "
             f"({IMAGES_PER_CLASS} of each class) or 2,000 rows.",
         ),
@@ -60,6 +61,7 @@ def sample(
     ] = None,
 ) -> None:
     """Draw samples from a trained model."""
+    from pyrogen.data.sources.untrusted import memory_excess
     from pyrogen.protocols import Sampler
     from pyrogen.report.pictures import picture_size
     from pyrogen.training.opened import open
@@ -74,6 +76,8 @@ def sample(
     labels = choose_labels(model, known.classes, n, label, per_class, seed)
     _check_form(form, target, known.is_image, per_class, means)
     count = n if labels is None else len(labels)
+    if excess := memory_excess(3 * 4 * count * known.dims):  # the parts of float32, the whole, and what is written
+        raise ConfigError(f"{count:,} samples: {excess}")
     table_picture = form == ".png" and not known.is_image
     given = _given_data(opened, data, table_picture)
     if table_picture:
@@ -108,7 +112,7 @@ def output_form(out: str) -> str:
     """
     from pyrogen.cli.sample_files import require_pyarrow
 
-    if out.endswith(("/", os.sep)) or Path(out).is_dir():
+    if out.endswith(("/", os.sep)) or os.path.isdir(out):
         return "folder"
     suffix = Path(out).suffix.lower()
     if suffix not in SUFFIXES:
@@ -165,7 +169,7 @@ def class_number(label: str, classes: tuple[str, ...]) -> int:
     """The number of a class that is given by its name or, if no class has this name, its number."""
     if label in classes:
         return classes.index(label)
-    if label.isdecimal() and int(label) < len(classes):
+    if label.isdecimal() and len(label) < 10 and int(label) < len(classes):
         return int(label)
     raise unknown("class", label, classes)
 

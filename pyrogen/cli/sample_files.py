@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,6 +19,7 @@ from pyrogen.files import whole_folder
 from pyrogen.report.image_grid import image_png
 
 Table = Mapping[str, NDArray[Any]]
+_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")  # as Python writes those of 64 bits
 
 
 def user_columns(
@@ -49,7 +51,7 @@ def user_columns(
 
 def _class_values(classes: Sequence[str]) -> NDArray[Any]:
     """The class names; as integers or booleans if all of them are."""
-    if all(name.lstrip("-").isdecimal() and str(int(name)) == name for name in classes):
+    if all(_INTEGER.fullmatch(name) for name in classes):
         return np.array([int(name) for name in classes])
     if set(classes) <= {"False", "True"}:
         return np.array([name == "True" for name in classes])

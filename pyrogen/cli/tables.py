@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
+
+from pyrogen.cli.console import PlainConsole
 
 SIGN = {"exact": "=", "lower_bound": "≥", "upper_bound": "≤", "estimate": "≈", "statistic": " "}
 LEGEND = "= exact, ≥ lower bound, ≤ upper bound, ≈ estimate"
@@ -50,5 +51,5 @@ def borderless_table(*columns: str) -> Table:
 
 def show(table: Table) -> None:
     """Print on standard output; if it is not a terminal, with a width of 140 columns to avoid wrapping."""
-    console = Console()
-    (console if console.is_terminal else Console(width=140)).print(table)
+    console = PlainConsole()
+    (console if console.is_terminal else PlainConsole(width=140)).print(table)

@@ -1,5 +1,6 @@
 """``pyrogen train`` and ``pyrogen resume``."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -106,7 +107,7 @@ def resume(folder: Folder) -> None:
     from pyrogen.training.config import read_toml
     from pyrogen.training.run import CONFIG, Run
 
-    if (folder / CONFIG).exists() and "models" in read_toml(folder / CONFIG, sealed=True):
+    if os.path.exists(folder / CONFIG) and "models" in read_toml(folder / CONFIG, sealed=True):
         run_and_show(Run.open(folder, ComparisonConfig), as_json=False)
     else:
         _train(Run.open(folder))

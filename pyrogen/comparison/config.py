@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
 from pyrogen.data.dataset import Dataset
 from pyrogen.data.loading import load
 from pyrogen.data.sources.snapshot import snapshot
 from pyrogen.files import clear_parts
 from pyrogen.measure.features import check_spaces, default_spaces
+from pyrogen.recipes.options import BatchSize, Count, Steps
 from pyrogen.training.config import Config, RunConfig, configure
 from pyrogen.training.run import CONFIG, LOCK, Run, free_path
 from pyrogen.training.trainer import build
@@ -34,9 +35,9 @@ class ComparisonConfig(Config):
     """
 
     models: Annotated[tuple[str, ...], Field(description="names of models")] = DEFAULT_MODELS
-    steps: Annotated[PositiveInt, Field(description="optimiser steps of each model")] = 3000
-    batch_size: Annotated[PositiveInt, Field(description="rows per batch")] = 128
-    seeds: Annotated[PositiveInt, Field(description="training runs per model")] = 1
+    steps: Annotated[Steps, Field(description="optimiser steps of each model")] = 3000
+    batch_size: BatchSize = 128
+    seeds: Annotated[Count, Field(description="training runs per model")] = 1
     own: Annotated[tuple[str, ...], Field(description="names of the user's own models")] = ()
     features: Annotated[tuple[str, ...] | None, Field(description="names of feature spaces")] = None
 

@@ -13,6 +13,7 @@ from pyrogen.errors import DataError
 Kind = Literal["real", "integer", "binary", "categorical"]
 
 _DECIMALS = 9
+_DIGITS = 300
 EXACT = 2.0**53
 """Beyond this, float64 does not hold every whole number."""
 
@@ -130,7 +131,13 @@ def distinct_texts(values: NDArray[Any]) -> tuple[NDArray[Any], tuple[str, ...]]
 
 def natural_key(text: str) -> tuple[Any, ...]:
     """A sort key that puts ``2`` before ``11``: runs of digits compare as numbers."""
-    return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", text) if part)
+    parts = (part for part in re.split(r"(\d+)", text) if part)
+    return tuple((0, _whole(part), "") if part.isdecimal() else (1, 0, part) for part in parts)
+
+
+def _whole(digits: str) -> int:
+    """A number; one of very many digits, which Python does not convert, by their count."""
+    return int(digits) if len(digits) <= _DIGITS else 10**_DIGITS + len(digits)
 
 
 def describe_column(name: str, values: NDArray[Any], categorical: bool = False) -> Column | None:

@@ -125,7 +125,7 @@ def as_data(source: Source) -> Any:
 
 def _root(given: str | Path | None) -> Path:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "pyrogen")
-    return Path(given or os.environ.get("PYROGEN_DATA") or cache).expanduser()
+    return Path(os.path.expanduser(given or os.environ.get("PYROGEN_DATA") or cache))
 
 
 def _options(given: dict[str, Any]) -> ReadOptions:

@@ -5,19 +5,23 @@ be read-only, and rejects a ``.gz`` file that was compressed again.
 """
 
 import gzip
+import os
 import sys
 import warnings
 import zlib
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from http.client import HTTPException
 from math import prod
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from pyrogen.errors import DataError
+from pyrogen.files import regular_file, write_whole
 
 Parts = list[tuple[Tensor, Tensor]]
 """Images ``uint8 (n, c, h, w)`` and labels ``long (n,)`` of the training and the test files."""
@@ -35,10 +39,11 @@ def read_idx(root: Path, folder: str) -> Parts:
     Raises:
         DataError: naming a damaged file, or the files expected if they are missing and cannot be downloaded.
     """
-    raw = root / folder / "raw"
+    inside = f"{folder}/raw"
+    raw = root / inside
     plain = [f"{part}-{what}-ubyte" for part in ("train", "t10k") for what in ("images-idx3", "labels-idx1")]
     if not all(_find(raw, name) for name in plain):
-        _download(folder, root, f"{raw}/{{{', '.join(plain)}}}, each plain or .gz")
+        _download(folder, root, inside, plain)
     parts = []
     for part, n in (("train", 60_000), ("t10k", 10_000)):
         x = _idx(raw, f"{part}-images-idx3-ubyte", (n, 28, 28))
@@ -63,8 +68,9 @@ def read_cifar10(root: Path) -> Parts:
     from torchvision.datasets import CIFAR10
 
     folder = root / _CIFAR10_FOLDER
-    if not folder.is_dir():
-        _download("CIFAR10", root, f"{folder}/{{data_batch_1, …, data_batch_5, test_batch, batches.meta}}")
+    files = [name for name, *_ in (*CIFAR10.train_list, *CIFAR10.test_list)] + [CIFAR10.meta["filename"]]
+    if not all(os.path.isfile(folder / name) for name in files):
+        _download("CIFAR10", root, _CIFAR10_FOLDER, files)
     parts = []
     with warnings.catch_warnings():
         # The pickles are from 2009, and numpy 2.4.0 to 2.4.4 warn about their format of dtypes.
@@ -79,37 +85,47 @@ def read_cifar10(root: Path) -> Parts:
 
 
 def _find(raw: Path, name: str) -> Path | None:
-    return next((file for file in (raw / name, raw / f"{name}.gz") if file.is_file()), None)
+    return next((file for file in (raw / name, raw / f"{name}.gz") if os.path.isfile(file)), None)
 
 
-def _download(name: str, root: Path, expected: str) -> None:
+def _download(name: str, root: Path, folder: str, files: Sequence[str]) -> None:
+    """Download a data set by torchvision, which verifies checksums, and move its files to their place when it is whole.
+
+    A kill leaves no partial file, and of two processes either may finish first.
+    """
     import torchvision.datasets
 
     try:
+        root.mkdir(parents=True, exist_ok=True)
         # Standard output is reserved for results; some versions of torchvision print their progress to it.
-        with redirect_stdout(sys.stderr):
-            getattr(torchvision.datasets, name)(root, download=True)
+        with TemporaryDirectory(dir=root, prefix=f".{name}.", suffix=".part") as part, redirect_stdout(sys.stderr):
+            getattr(torchvision.datasets, name)(part, download=True)
+            (root / folder).mkdir(parents=True, exist_ok=True)
+            for file in files:
+                write_whole(root / folder / file, Path(part, folder, file).read_bytes())
     except (OSError, RuntimeError, HTTPException, EOFError, zlib.error) as error:
         reason = " ".join(str(error).split())
         raise DataError(
-            f"the {name} data are not in {root}, and the download failed ({reason}). "
-            f"Expected {expected}; set their folder with --data-root DIR or PYROGEN_DATA=DIR"
+            f"the {name} data are not in {root}, and the download failed ({reason}). Expected "
+            f"{root / folder}/{{{', '.join(files)}}}; set their folder with --data-root DIR or PYROGEN_DATA=DIR"
         ) from error
 
 
 def _idx(raw: Path, name: str, shape: tuple[int, ...]) -> Tensor:
     """Read an IDX file: two zero bytes, the type 8 (``uint8``), the rank, big-endian sizes, values."""
-    file = _find(raw, name)
+    file, start = _find(raw, name), 4 + 4 * len(shape)
     if file is None:
         raise DataError(f"{raw / name}: expected this file, plain or .gz, found neither")
     try:
-        content = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
+        with regular_file(file) as packed:
+            stream = gzip.GzipFile(fileobj=packed) if file.suffix == ".gz" else packed
+            content = stream.read(start + prod(shape) + 1)  # a packed file could unpack to more than the memory
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{file} is damaged: {error}; remove it to download it again") from error
-    start = 4 + 4 * len(shape)
     header = bytes((0, 0, 8, len(shape))) + b"".join(size.to_bytes(4, "big") for size in shape)
     if content[:start] != header:
         raise DataError(f"{file}: expected an IDX file of {shape} bytes, got the header {content[:start].hex(' ')}")
     if len(content) - start != prod(shape):
-        raise DataError(f"{file} is damaged: expected {prod(shape)} values, got {len(content) - start}")
+        found = f"{'more' if len(content) - start > prod(shape) else len(content) - start}"
+        raise DataError(f"{file} is damaged: expected {prod(shape)} values, got {found}")
     return torch.frombuffer(bytearray(content), dtype=torch.uint8, offset=start).view(shape)

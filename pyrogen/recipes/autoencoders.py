@@ -2,10 +2,20 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
 from pyrogen.data.dataset import Dataset
-from pyrogen.recipes.options import BatchSize, Code, InputNoise, Integers, LearningRate, LoggedBatch, OneStep, Steps
+from pyrogen.recipes.options import (
+    BatchSize,
+    Code,
+    InputNoise,
+    Integers,
+    LearningRate,
+    LoggedBatch,
+    OneStep,
+    Size,
+    Steps,
+)
 from pyrogen.recipes.registry import register
 from pyrogen.recipes.setup import (
     TrainingSetup,
@@ -45,9 +55,7 @@ def conv_autoencoder(
     data: Dataset,
     *,
     latent: Code = "auto",
-    width: Annotated[
-        PositiveInt, Field(description="channels of the first convolution; doubled at each further one")
-    ] = 16,
+    width: Annotated[Size, Field(description="channels of the first convolution; doubled at each further one")] = 16,
     pooling: Annotated[
         Literal["none", "max", "average"], Field(description="`none` for strided convolutions")
     ] = "none",

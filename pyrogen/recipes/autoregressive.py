@@ -3,14 +3,23 @@
 from typing import Annotated
 
 import torch
-from pydantic import Field, PositiveInt
+from pydantic import Field
 from torch import Tensor
 
 from pyrogen.data.dataset import Dataset
 from pyrogen.explicit.autoregressive import MADE
 from pyrogen.explicit.mixture_likelihood import likelihood_for
 from pyrogen.explicit.pixelcnn import PixelCNN
-from pyrogen.recipes.options import BatchSize, Components, Hidden, LabelCondition, LearningRate, Steps
+from pyrogen.recipes.options import (
+    BatchSize,
+    Components,
+    Count,
+    Hidden,
+    LabelCondition,
+    LearningRate,
+    Size,
+    Steps,
+)
 from pyrogen.recipes.registry import register
 from pyrogen.recipes.setup import TrainingSetup, in_unit_interval, label_condition, svi
 
@@ -36,9 +45,9 @@ def made(
 def pixelcnn(
     data: Dataset,
     *,
-    width: Annotated[PositiveInt, Field(description="channels per layer")] = 32,
-    layers: Annotated[PositiveInt, Field(description="gated layers; the first has a 7 × 7 kernel")] = 5,
-    kernel: Annotated[PositiveInt, Field(description="kernel size of the other layers")] = 3,
+    width: Annotated[Size, Field(description="channels per layer")] = 32,
+    layers: Annotated[Count, Field(description="gated layers; the first has a 7 × 7 kernel")] = 5,
+    kernel: Annotated[Count, Field(description="kernel size of the other layers")] = 3,
     components: Components = 5,
     condition: LabelCondition = "none",
     steps: Steps = 3000,

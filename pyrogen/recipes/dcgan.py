@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveInt
+from pydantic import Field
 
 from pyrogen.data.dataset import Dataset
 from pyrogen.errors import ConfigError
@@ -22,6 +22,8 @@ from pyrogen.recipes.options import (
     Latent,
     Layers,
     LearningRate,
+    NonNegative,
+    Size,
     Width,
 )
 from pyrogen.recipes.registry import register
@@ -40,7 +42,7 @@ def dcgan(
         Literal["batch", "layer", "none"], Field(description="normalisation after the critic's convolutions")
     ] = "batch",
     r1: Annotated[
-        NonNegativeFloat, Field(description="γ of R1, which needs `norm=layer` or `none`; 0 for no penalty")
+        NonNegative, Field(description="γ of R1, which needs `norm=layer` or `none`; 0 for no penalty")
     ] = 0.0,
     critic_steps: CriticSteps = 1,
     critic_rate: CriticRate = 1.0,
@@ -67,7 +69,7 @@ def sngan(
     data: Dataset,
     *,
     latent: Latent = 64,
-    width: Annotated[PositiveInt, Field(description="channels of every block")] = 32,
+    width: Annotated[Size, Field(description="channels of every block")] = 32,
     condition: Condition = "auto",
     loss: GanLoss = "hinge",
     critic_steps: CriticSteps = 1,

@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 
 import torch
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field
 from pyro.infer import TraceEnum_ELBO
 from torch import Tensor
 
@@ -14,7 +14,17 @@ from pyrogen.explicit.histogram import Histogram, best_grid
 from pyrogen.explicit.kde import KernelDensity
 from pyrogen.explicit.mixture import GaussianMixture
 from pyrogen.explicit.ppca import PPCA
-from pyrogen.recipes.options import BatchSize, Covariance, LabelCondition, LearningRate, LoggedBatch, OneStep, Steps
+from pyrogen.recipes.options import (
+    BatchSize,
+    Covariance,
+    LabelCondition,
+    LearningRate,
+    LoggedBatch,
+    OneStep,
+    Positive,
+    Size,
+    Steps,
+)
 from pyrogen.recipes.registry import register
 from pyrogen.recipes.setup import TrainingSetup, data_mean, initial_value, label_condition, svi, training_rows
 from pyrogen.steps.closed_form import ClosedForm
@@ -41,7 +51,7 @@ def ppca(
     data: Dataset,
     *,
     latent: Annotated[
-        PositiveInt | Literal["auto"],
+        Size | Literal["auto"],
         Field(
             description="number of components k, below the dimension of the data; `auto`: 16, or the most if "
             "that is less"
@@ -66,12 +76,10 @@ def ppca(
 def mixture(
     data: Dataset,
     *,
-    components: Annotated[
-        PositiveInt, Field(description="number of Gaussians, at most the number of training data")
-    ] = 10,
+    components: Annotated[Size, Field(description="number of Gaussians, at most the number of training data")] = 10,
     covariance: Covariance = "auto",
     min_std: Annotated[
-        PositiveFloat, Field(description="smallest standard deviation of a component, relative to that of the data")
+        Positive, Field(description="smallest standard deviation of a component, relative to that of the data")
     ] = 0.03,
     condition: LabelCondition = "none",
     steps: Steps = 2000,
@@ -94,7 +102,7 @@ def mixture(
 def kde(
     data: Dataset,
     *,
-    points: Annotated[PositiveInt, Field(description="number of training data that are kept")] = 10_000,
+    points: Annotated[Size, Field(description="number of training data that are kept")] = 10_000,
     steps: OneStep = 1,
     batch_size: LoggedBatch = 256,
 ) -> TrainingSetup:
@@ -114,7 +122,7 @@ def histogram(
     data: Dataset,
     *,
     bins: Annotated[
-        PositiveInt | Literal["auto"],
+        Size | Literal["auto"],
         Field(description="cells along each dimension, always 2 for binary data; `auto`: the best on validation data"),
     ] = "auto",
     background: Annotated[

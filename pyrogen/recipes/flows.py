@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 
 import torch
-from pydantic import Field, PositiveInt
+from pydantic import Field
 from torch import Tensor, nn
 
 from pyrogen.data.dataset import Dataset
@@ -14,7 +14,16 @@ from pyrogen.explicit.mixture_likelihood import MixtureLikelihood
 from pyrogen.explicit.spline import Spline
 from pyrogen.explicit.transforms import Affine, Logit, Standardise
 from pyrogen.nn.conditions import feature_count
-from pyrogen.recipes.options import BaseComponents, BatchSize, LabelCondition, LearningRate, Steps, Widths
+from pyrogen.recipes.options import (
+    LARGEST,
+    BaseComponents,
+    BatchSize,
+    Count,
+    LabelCondition,
+    LearningRate,
+    Steps,
+    Widths,
+)
 from pyrogen.recipes.registry import register
 from pyrogen.recipes.setup import TrainingSetup, initial_value, label_condition, require_images, svi
 
@@ -23,7 +32,7 @@ from pyrogen.recipes.setup import TrainingSetup, initial_value, label_condition,
 def realnvp(
     data: Dataset,
     *,
-    layers: Annotated[PositiveInt, Field(description="coupling layers; for `conv`, of each mask at each scale")] = 6,
+    layers: Annotated[Count, Field(description="coupling layers; for `conv`, of each mask at each scale")] = 6,
     hidden: Annotated[
         Widths,
         Field(description="widths of each layer's network; for `conv`, channels of its residual blocks, one per width"),
@@ -51,7 +60,7 @@ def realnvp(
 def maf(
     data: Dataset,
     *,
-    layers: Annotated[PositiveInt, Field(description="autoregressive layers")] = 5,
+    layers: Annotated[Count, Field(description="autoregressive layers")] = 5,
     hidden: Annotated[Widths, Field(description="widths of each masked network")] = (128, 128),
     components: BaseComponents = 10,
     condition: LabelCondition = "none",
@@ -69,9 +78,9 @@ def maf(
 def spline(
     data: Dataset,
     *,
-    layers: Annotated[PositiveInt, Field(description="spline layers")] = 1,
+    layers: Annotated[Count, Field(description="spline layers")] = 1,
     hidden: Annotated[Widths, Field(description="widths of each layer's network")] = (128, 128),
-    bins: Annotated[int, Field(ge=2, description="bins of each spline")] = 64,
+    bins: Annotated[int, Field(ge=2, le=LARGEST, description="bins of each spline")] = 64,
     form: Annotated[
         Literal["autoregressive", "coupling"], Field(description="autoregressive or coupling layers")
     ] = "autoregressive",

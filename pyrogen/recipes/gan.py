@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
 from pyrogen.data.dataset import Dataset
 from pyrogen.errors import ConfigError
@@ -37,6 +37,7 @@ from pyrogen.recipes.options import (
     LearningRate,
     MLPHidden,
     R1Start,
+    Size,
 )
 from pyrogen.recipes.registry import register
 from pyrogen.recipes.setup import TrainingSetup, in_unit_interval, network_for
@@ -91,7 +92,7 @@ def packed_gan(
     data: Dataset,
     *,
     pack: Annotated[
-        PositiveInt, Field(description="m, rows scored jointly by the critic; `batch_size` must be a multiple")
+        Size, Field(description="m, rows scored jointly by the critic; `batch_size` must be a multiple")
     ] = 2,
     latent: Latent = 16,
     n_binary: Binary = 0,

@@ -3,7 +3,7 @@
 from functools import partial
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field
 from torch.optim import Adam
 
 from pyrogen.data.dataset import Dataset
@@ -23,8 +23,11 @@ from pyrogen.recipes.options import (
     LearningRate,
     MLPHidden,
     Network,
+    NonNegative,
     Observation,
+    Positive,
     Sigma,
+    Size,
 )
 from pyrogen.recipes.registry import register
 from pyrogen.recipes.setup import (
@@ -48,7 +51,7 @@ def aae(
     data: Dataset,
     *,
     latent: Annotated[
-        PositiveInt | Literal["auto"],
+        Size | Literal["auto"],
         Field(description="dimension of z; `auto`: 8, or the dimension of the data if that is less"),
     ] = "auto",
     hidden: EncoderHidden = (512, 512),
@@ -58,7 +61,7 @@ def aae(
     ] = "normal",
     likelihood: Observation = "auto",
     sigma: Sigma = "learned",
-    r1: Annotated[NonNegativeFloat, Field(description="γ of R1 on the critic of codes, at prior samples")] = 1.0,
+    r1: Annotated[NonNegative, Field(description="γ of R1 on the critic of codes, at prior samples")] = 1.0,
     average: Average = 0.998,
     steps: JointSteps = 10_000,
     batch_size: BatchSize = 256,
@@ -88,11 +91,9 @@ def vaegan(
     hidden: MLPHidden = (256, 256),
     width: ConvWidth = 32,
     network: AnyNetwork = "auto",
-    features: Annotated[
-        PositiveInt, Field(description="critic features in which the reconstruction error is measured")
-    ] = 64,
+    features: Annotated[Size, Field(description="critic features in which the reconstruction error is measured")] = 64,
     sigma: Annotated[
-        PositiveFloat, Field(description="σ of the features, relative to their deviation; smaller reconstructs better")
+        Positive, Field(description="σ of the features, relative to their deviation; smaller reconstructs better")
     ] = 0.3,
     average: Average = 0.998,
     steps: JointSteps = 6000,

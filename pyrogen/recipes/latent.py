@@ -3,7 +3,7 @@
 from functools import partial
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 from torch import Tensor
 
 from pyrogen.data.dataset import Dataset
@@ -23,6 +23,7 @@ from pyrogen.recipes.options import (
     CodeDimension,
     Codes,
     ConvChannels,
+    Count,
     EncoderHidden,
     FreeNats,
     KLWarmup,
@@ -33,6 +34,7 @@ from pyrogen.recipes.options import (
     Particles,
     PriorWidth,
     Sigma,
+    Size,
     Steps,
     Widths,
 )
@@ -58,9 +60,9 @@ def vae(
     hidden: EncoderHidden = (512, 512),
     network: Network = "mlp",
     prior: Annotated[Literal["normal", "vamp"], Field(description="`normal` for N(0, I), or `vamp`")] = "normal",
-    components: Annotated[PositiveInt, Field(description="K, pseudo-inputs of the `vamp` prior")] = 100,
+    components: Annotated[Size, Field(description="K, pseudo-inputs of the `vamp` prior")] = 100,
     posterior: Annotated[Literal["normal", "planar", "iaf"], Field(description="family of q(z | x)")] = "normal",
-    flows: Annotated[PositiveInt, Field(description="flow layers of a `planar` or `iaf` posterior")] = 4,
+    flows: Annotated[Count, Field(description="flow layers of a `planar` or `iaf` posterior")] = 4,
     likelihood: Observation = "auto",
     sigma: Sigma = "learned",
     beta: Beta = 1.0,

@@ -16,15 +16,13 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    NonNegativeFloat,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
     ValidationError,
     create_model,
 )
 
 from pyrogen.errors import ConfigError, unknown
+
+_SHOWN = 200  # characters of a value in a message
 
 
 def _split(value: Any) -> Any:
@@ -34,19 +32,32 @@ def _split(value: Any) -> Any:
     return value if isinstance(value, list | tuple) else (value,)
 
 
-Integers = Annotated[tuple[PositiveInt, ...], BeforeValidator(_split)]
+LONGEST = 10**9
+"""The most steps of a run, and rows of a batch."""
+LARGEST = 10**6
+"""The greatest size of anything; whether a model of such sizes fits into memory is checked when it is built."""
+DEEPEST = 1000
+"""The most of what is done one after another: layers, updates of a critic in a step."""
+
+Size = Annotated[int, Field(gt=0, le=LARGEST)]
+Count = Annotated[int, Field(gt=0, le=DEEPEST)]
+NonNegativeCount = Annotated[int, Field(ge=0, le=DEEPEST)]
+# Beyond them, float32 overflows.
+Positive = Annotated[float, Field(gt=0, le=1e9)]
+NonNegative = Annotated[float, Field(ge=0, le=1e9)]
+Integers = Annotated[tuple[Size, ...], Field(max_length=DEEPEST), BeforeValidator(_split)]
 Widths = Annotated[Integers, Field(min_length=1)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
 
-Steps = Annotated[PositiveInt, Field(description="optimiser steps")]
-BatchSize = Annotated[PositiveInt, Field(description="rows per batch")]
+Steps = Annotated[int, Field(gt=0, le=LONGEST, description="optimiser steps")]
+BatchSize = Annotated[int, Field(gt=0, le=LONGEST, description="rows per batch")]
 LearningRate = Annotated[
-    PositiveFloat, Field(description="Adam's learning rate; short linear warm-up, then cosine decay to zero")
+    Positive, Field(description="Adam's learning rate; short linear warm-up, then cosine decay to zero")
 ]
-OneStep = Annotated[PositiveInt, Field(description="one is enough: the model is fitted in closed form")]
-LoggedBatch = Annotated[PositiveInt, Field(description="rows per batch, for the logged loss only")]
+OneStep = Annotated[Steps, Field(description="one is enough: the model is fitted in closed form")]
+LoggedBatch = Annotated[BatchSize, Field(description="rows per batch, for the logged loss only")]
 
-Latent = Annotated[PositiveInt, Field(description="dimension of z")]
+Latent = Annotated[Size, Field(description="dimension of z")]
 Hidden = Annotated[Widths, Field(description="widths of the hidden layers")]
 EncoderHidden = Annotated[
     Widths,
@@ -55,9 +66,9 @@ EncoderHidden = Annotated[
         "width of the first convolution"
     ),
 ]
-Components = Annotated[PositiveInt, Field(description="components of each mixture; unused on binary data")]
+Components = Annotated[Size, Field(description="components of each mixture; unused on binary data")]
 BaseComponents = Annotated[
-    PositiveInt, Field(description="Gaussians in each conditional of the base distribution; 1 for a standard normal")
+    Size, Field(description="Gaussians in each conditional of the base distribution; 1 for a standard normal")
 ]
 LabelCondition = Annotated[
     Literal["none", "label"], Field(description="`label` for a density of each class, p(x | y); `none` for p(x)")
@@ -72,28 +83,28 @@ Observation = Annotated[
     ),
 ]
 Sigma = Annotated[
-    PositiveFloat | Literal["learned"],
+    Positive | Literal["learned"],
     Field(description="standard deviation of the `gaussian` observation model, or `learned`"),
 ]
 Condition = Annotated[
     Literal["auto", "label", "none"],
     Field(description="`label` conditions both networks on the class; `auto` does so where the data have labels"),
 ]
-Codes = Annotated[int, Field(ge=2, description="K, the size of each codebook")]
-CodeDimension = Annotated[PositiveInt, Field(description="dimension of a codebook vector")]
-ConvChannels = Annotated[PositiveInt, Field(description="channels of the convolutions")]
+Codes = Annotated[int, Field(ge=2, le=LARGEST, description="K, the size of each codebook")]
+CodeDimension = Annotated[Size, Field(description="dimension of a codebook vector")]
+ConvChannels = Annotated[Size, Field(description="channels of the convolutions")]
 CodebookAverages = Annotated[bool, Field(description="learn the codebook by moving averages, else by a loss")]
-PriorWidth = Annotated[PositiveInt, Field(multiple_of=4, description="width of the prior's transformer")]
-Beta = Annotated[NonNegativeFloat, Field(description="weight of the KL divergence")]
-KLWarmup = Annotated[NonNegativeInt, Field(description="steps over which the weight increases from 0")]
-FreeNats = Annotated[NonNegativeFloat, Field(description="λ, free nats for each latent dimension")]
-Particles = Annotated[PositiveInt, Field(description="importance samples of the objective")]
+PriorWidth = Annotated[Size, Field(multiple_of=4, description="width of the prior's transformer")]
+Beta = Annotated[NonNegative, Field(description="weight of the KL divergence")]
+KLWarmup = Annotated[int, Field(ge=0, le=LONGEST, description="steps over which the weight increases from 0")]
+FreeNats = Annotated[NonNegative, Field(description="λ, free nats for each latent dimension")]
+Particles = Annotated[int, Field(gt=0, le=10_000, description="importance samples of the objective")]
 
 Code = Annotated[
-    PositiveInt | Literal["auto"],
+    Size | Literal["auto"],
     Field(description="dimension of the code, at most that of the data; `auto`: 32, or half that of the data if less"),
 ]
-InputNoise = Annotated[NonNegativeFloat, Field(description="σ of the noise added to the input in training")]
+InputNoise = Annotated[NonNegative, Field(description="σ of the noise added to the input in training")]
 Covariance = Annotated[
     Literal["auto", "diagonal", "full"],
     Field(description="form of the covariance; `auto`: full with more than two training data per dimension"),
@@ -101,32 +112,30 @@ Covariance = Annotated[
 
 AdversarialSteps = Annotated[Steps, Field(description="training steps, each with one critic update")]
 JointSteps = Annotated[Steps, Field(description="training steps, each with both updates")]
-CriticSteps = Annotated[PositiveInt, Field(description="critic updates per generator update")]
-CriticRate = Annotated[PositiveFloat, Field(description="learning rate of the critic, relative to the generator's")]
+CriticSteps = Annotated[int, Field(gt=0, le=LONGEST, description="critic updates per generator update")]
+CriticRate = Annotated[Positive, Field(description="learning rate of the critic, relative to the generator's")]
 Average = Annotated[Decay, Field(description="decay of the exponential moving average of the weights")]
 GanLoss = Annotated[
     Literal["non_saturating", "minimax", "hinge", "least_squares"], Field(description="adversarial loss")
 ]
-Binary = Annotated[NonNegativeInt, Field(description="coordinates of z that are -1 or 1; at most `latent`")]
-Width = Annotated[PositiveInt, Field(description="channels at the image side; doubled at each halving of its size")]
+Binary = Annotated[int, Field(ge=0, le=LARGEST, description="coordinates of z that are -1 or 1; at most `latent`")]
+Width = Annotated[Size, Field(description="channels at the image side; doubled at each halving of its size")]
 GeneratorHidden = Annotated[
     Widths, Field(description="widths of the generator's hidden layers, reversed for the critic")
 ]
 MLPHidden = Annotated[Widths, Field(description="widths of the hidden layers, for `mlp`")]
-ConvWidth = Annotated[PositiveInt, Field(description="channels at the image side, for `conv`")]
+ConvWidth = Annotated[Size, Field(description="channels at the image side, for `conv`")]
 Layers = Annotated[
-    NonNegativeInt,
+    NonNegativeCount,
     Field(description="convolutions of each network; 0: until a side is below 8, and at least 2"),
 ]
 ConvLayers = Annotated[
     Layers,
     Field(description="convolutions of each network, for `conv`; 0: until a side is below 8, and at least 2"),
 ]
-R1 = Annotated[
-    NonNegativeFloat, Field(description="γ of R1, for real data in units of their variance; 0 for no penalty")
-]
+R1 = Annotated[NonNegative, Field(description="γ of R1, for real data in units of their variance; 0 for no penalty")]
 R1Start = Annotated[
-    NonNegativeFloat,
+    NonNegative,
     Field(description="initial γ, decreased log-linearly to `r1` over 60% of the steps; 0 for a constant γ"),
 ]
 
@@ -194,9 +203,18 @@ def faults(error: ValidationError, what: str, known: Iterable[str]) -> list[str]
             given[place] = fault["input"]
             found.setdefault(place, []).append(_expected(fault["msg"]))
     return [  # a union has one fault per type
-        parts[0] if place not in given else f"{place} must {_either(parts)}; got {given[place]!r}"
+        parts[0] if place not in given else f"{place} must {_either(parts)}; got {_shown(given[place])}"
         for place, parts in found.items()
     ]
+
+
+def _shown(value: Any) -> str:
+    """A value as Python writes it, shortened."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python does not write an integer of more than 4300 digits
+        return "an integer of thousands of digits"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def _either(parts: list[str]) -> str:
@@ -236,6 +254,10 @@ def limits(schema: Mapping[str, Any]) -> str:
     if schema["type"] == "boolean":
         return "`true`, `false`"
     signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
-    bounds = [f"{sign} {schema[key]:g}" for key, sign in signs.items() if key in schema]
+    bounds = [
+        f"{sign} {schema[key]:{',' if isinstance(schema[key], int) else 'g'}}"
+        for key, sign in signs.items()
+        if key in schema
+    ]
     multiple = [f"a multiple of {schema['multipleOf']}"] if "multipleOf" in schema else []
     return ", ".join(["integer"] * (schema["type"] == "integer") + bounds + multiple)

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import Field, NonNegativeFloat
+from pydantic import Field
 
 from pyrogen.data.dataset import Dataset
 from pyrogen.implicit.base import Adversarial
@@ -22,6 +22,7 @@ from pyrogen.recipes.options import (
     Latent,
     Layers,
     LearningRate,
+    NonNegative,
     R1Start,
     Width,
 )
@@ -40,7 +41,7 @@ def relativistic_gan(
     layers: Layers = 0,
     network: AnyNetwork = "auto",
     r1: Annotated[
-        NonNegativeFloat,
+        NonNegative,
         Field(description="γ of R1 and R2, for real data in units of their variance; 0 for no penalties"),
     ] = 6e-4,
     r1_start: R1Start = 0.25,

@@ -3,7 +3,7 @@
 from functools import partial
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat
+from pydantic import Field
 from torch.optim import RMSprop
 
 from pyrogen.data.dataset import Dataset
@@ -24,6 +24,7 @@ from pyrogen.recipes.options import (
     LearningRate,
     MLPHidden,
     Network,
+    Positive,
     Widths,
 )
 from pyrogen.recipes.registry import register
@@ -47,8 +48,8 @@ def wgan(
     lipschitz: Annotated[
         Literal["clip", "penalty"], Field(description="constraint of the critic: weight clipping or gradient penalty")
     ] = "clip",
-    clip: Annotated[PositiveFloat, Field(description="τ, the bound on every weight of the critic, for `clip`")] = 0.02,
-    penalty: Annotated[PositiveFloat, Field(description="λ, weight of the gradient penalty, for `penalty`")] = 10.0,
+    clip: Annotated[Positive, Field(description="τ, the bound on every weight of the critic, for `clip`")] = 0.02,
+    penalty: Annotated[Positive, Field(description="λ, weight of the gradient penalty, for `penalty`")] = 10.0,
     critic_steps: CriticSteps = 2,
     bursts: Annotated[
         bool,
@@ -91,7 +92,7 @@ def wgan_gp(
     width: ConvWidth = 32,
     layers: ConvLayers = 0,
     network: AnyNetwork = "auto",
-    penalty: Annotated[PositiveFloat, Field(description="λ, weight of the gradient penalty")] = 1.0,
+    penalty: Annotated[Positive, Field(description="λ, weight of the gradient penalty")] = 1.0,
     critic_steps: CriticSteps = 2,
     average: Average = 0.998,
     steps: AdversarialSteps = 10_000,

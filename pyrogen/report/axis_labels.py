@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyrogen.data.columns import Column
+from pyrogen.errors import printable
 from pyrogen.report.formatting import MINUS
 
 Floats = NDArray[np.float64]
@@ -33,7 +34,7 @@ def short_name(name: str, width: float) -> str:
     >>> short_name("household_income_in_euros", 10)
     'household…_euros'
     """
-    name = shown = " ".join(name.split())
+    name = shown = printable(" ".join(name.split()))
     kept = len(name)
     while text_width(shown) > width and kept > 2:
         kept -= 1

@@ -11,8 +11,6 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    NonNegativeInt,
-    PositiveInt,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -45,13 +43,13 @@ class Config(BaseModel):
     version: Annotated[int, Field(ge=1, le=VERSION, description="version of the form of this file")] = VERSION
     data: Annotated[str, Field(description="name of a data set, or a path")] = "digits"
     data_root: Annotated[str | None, Field(description="where named data sets are kept")] = None
-    seed: Annotated[NonNegativeInt, Field(description="the seed from which every random stream is derived")] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63, description="the seed from which every random stream is derived")] = 0
     device: Annotated[str, Field(description="`auto`, `cpu` or `cuda`")] = "auto"
     target: Annotated[str | None, Field(description="column of a table that holds the labels")] = None
     categorical: Annotated[tuple[str, ...], Field(description="columns of numbers that are categories")] = ()
     drop_constant: Annotated[bool, Field(description="leave constant columns out")] = False
     drop_missing: Annotated[bool, Field(description="leave rows with missing values out")] = False
-    size: Annotated[PositiveInt | None, Field(description="resize image files to this height and width")] = None
+    size: Annotated[int | None, Field(gt=0, le=8192, description="resize image files to this height and width")] = None
     fingerprint: Annotated[str | None, Field(description="of the rows and their split, when training began")] = None
 
     @property

@@ -100,7 +100,7 @@ class Run(Generic[C]):
             ConfigError: if its configuration has a fault.
         """
         path = Path(path)
-        if not (path / CONFIG).exists():
+        if not os.path.exists(path / CONFIG):  # unlike that of Path, without an error for a name that is too long
             raise RunError(f"{path} is not a run folder: {CONFIG} is missing")
         return Run(path, schema.read(path / CONFIG))
 
@@ -254,7 +254,7 @@ def free_path(base: str | Path) -> Path:
     """``base`` if nothing is there, else ``base-2``, ``base-3``, ….."""
     base = Path(base)
     n, path = 1, base
-    while path.exists():
+    while os.path.exists(path):
         n += 1
         path = base.with_name(f"{base.name}-{n}")
     return path

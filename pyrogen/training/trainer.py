@@ -24,6 +24,7 @@ from pyrogen.training.config import RunConfig
 from pyrogen.training.device import pick_device
 from pyrogen.training.diagnostics import DiagnosticMonitor
 from pyrogen.training.loop import fit
+from pyrogen.training.memory import MemoryLimit, check_training
 from pyrogen.training.metric_averager import MetricAverager, check_weights
 from pyrogen.training.run import DATA, Run
 from pyrogen.training.seen import note_rows, noted_rows
@@ -80,8 +81,10 @@ def build(config: RunConfig, data: Dataset | None = None, chosen: Mapping[str, A
     data = data or config.load_data()
     if data.has_rows:
         _check_batch(config, data)
-    with scoped_seed(derive(config.seed, "init")):
+    with scoped_seed(derive(config.seed, "init")), MemoryLimit():
         setup = recipe(config.model)(data, **{**config.options, **(chosen or {})})
+    if data.has_rows:
+        check_training(setup.model)
     setup.model.to(device)
     if hasattr(setup.step, "compile") and setup.step.compile is None:
         setup.step.compile = config.compile

@@ -10,7 +10,6 @@ import pytest
 import recipe_cases
 from PIL import Image
 from recipe_cases import flags
-from rich.console import Console
 
 from pyrogen.cli import console, main
 from pyrogen.data import load
@@ -26,7 +25,7 @@ def pyrogen(monkeypatch, capsys, tmp_path):
 
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["pyrogen", *map(str, arguments)])
-        monkeypatch.setattr(console, "err", Console(stderr=True, width=200))
+        monkeypatch.setattr(console, "err", console.PlainConsole(stderr=True, width=200))
         try:
             main()
             status = 0

@@ -9,7 +9,6 @@ import pytest
 import torch
 from PIL import Image
 from recipe_cases import flags
-from rich.console import Console
 
 from pyrogen.cli import console, main, sample_files
 from pyrogen.cli.sample import class_number, output_form
@@ -41,7 +40,7 @@ TABLE = {
 def pyrogen(monkeypatch, capsys, tmp_path):
     """Call the command line in this process: ``(status, stderr)``."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(console, "err", Console(stderr=True, width=400))
+    monkeypatch.setattr(console, "err", console.PlainConsole(stderr=True, width=400))
 
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["pyrogen", *map(str, arguments)])

@@ -2,7 +2,12 @@
 
 import gzip
 import hashlib
+import io
+import multiprocessing
+import os
 import pickle
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from urllib.error import URLError
 
@@ -75,7 +80,7 @@ def test_existing_files_are_read_and_the_root_is_not_written(fashion: Path, no_d
         (b"<html>not found</html>", "header 3c 68"),
         (idx(np.zeros(10)), "(10000,)"),
         (idx(np.zeros(10_000))[:-1], "expected 10000 values, got 9999"),
-        (idx(np.zeros(10_000)) + b"x", "expected 10000 values, got 10001"),
+        (idx(np.zeros(10_000)) + b"x", "expected 10000 values, got more"),
         (idx(np.full(10_000, 10)), "expected labels from 0 to 9, got 10"),
     ],
 )
@@ -208,3 +213,94 @@ def test_a_changed_file_of_cifar10_is_never_unpickled(cifar10: Path, no_download
     (cifar10 / "cifar-10-batches-py" / "data_batch_3").write_bytes(b"cos\nabort\n(tR.")
     with pytest.raises(DataError, match="cifar-10-batches-py is damaged"):
         read_cifar10(cifar10)
+
+
+# Downloads, from a folder in place of a server
+
+
+@pytest.fixture
+def server(tmp_path: Path, fashion: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the files of Fashion-MNIST, from which torchvision downloads them with their checksums."""
+    folder = tmp_path / "server"
+    folder.mkdir()
+    resources = []
+    for name, _ in torchvision.datasets.FashionMNIST.resources:
+        plain = fashion / "FashionMNIST" / "raw" / name.removesuffix(".gz")
+        packed = gzip.compress(plain.read_bytes(), 1) if plain.exists() else plain.with_suffix(".gz").read_bytes()
+        (folder / name).write_bytes(packed)
+        resources.append((name, hashlib.md5(packed).hexdigest()))
+    monkeypatch.setattr(torchvision.datasets.FashionMNIST, "mirrors", ["https://example.invalid/"])
+    monkeypatch.setattr(torchvision.datasets.FashionMNIST, "resources", resources)
+    monkeypatch.setattr("urllib.request.urlopen", lambda request, *args, **more: Response(folder, request.full_url))
+    return folder
+
+
+class Response(io.BytesIO):
+    """The answer of a server to a request for a file."""
+
+    def __init__(self, folder: Path, url: str) -> None:
+        super().__init__((folder / url.rsplit("/")[-1]).read_bytes())
+        self.url, self.length = url, len(self.getbuffer())
+
+
+LABELS = "t10k-labels-idx1-ubyte.gz"
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda packed: packed[:-20],
+        lambda packed: gzip.compress(gzip.decompress(packed)[:-1] + b"\x05"),
+        lambda packed: b"<html>please log in</html>",
+    ],
+    ids=["truncated", "another checksum", "a page"],
+)
+def test_a_spoilt_download_leaves_nothing(tmp_path: Path, server: Path, spoil: Callable[[bytes], bytes]) -> None:
+    whole = (server / LABELS).read_bytes()
+    (server / LABELS).write_bytes(spoil(whole))
+    with pytest.raises(DataError, match="the download failed"):
+        read_idx(tmp_path / "root", "FashionMNIST")
+    assert list((tmp_path / "root").iterdir()) == []
+    (server / LABELS).write_bytes(whole)
+    assert len(read_idx(tmp_path / "root", "FashionMNIST")[1][1]) == 10_000
+
+
+def test_an_interrupted_download_is_begun_again(tmp_path: Path, server: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also one that was killed: its folder has a name of its own, and the data are looked for in their place."""
+    whole = torchvision.datasets.mnist.download_and_extract_archive
+
+    def stop(url: str, download_root: str, filename: str, md5: str) -> None:
+        if filename == LABELS:
+            Path(download_root, filename.removesuffix(".gz")).write_bytes(b"half")
+            raise KeyboardInterrupt
+        whole(url, download_root=download_root, filename=filename, md5=md5)
+
+    with monkeypatch.context() as context:
+        context.setattr(torchvision.datasets.mnist, "download_and_extract_archive", stop)
+        with pytest.raises(KeyboardInterrupt):
+            read_idx(tmp_path / "root", "FashionMNIST")
+    assert list((tmp_path / "root").iterdir()) == []
+    left = tmp_path / "root" / ".FashionMNIST.x.part" / "FashionMNIST" / "raw"
+    left.mkdir(parents=True)
+    (left / LABELS).write_bytes(b"half")
+    assert len(read_idx(tmp_path / "root", "FashionMNIST")[1][1]) == 10_000
+
+
+def test_two_processes_download_at_once(tmp_path: Path, server: Path) -> None:
+    context = multiprocessing.get_context("fork")  # with the replaced addresses and checksums
+    workers = [context.Process(target=_load_and_exit, args=(tmp_path / "root",)) for _ in range(2)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of a fork beside threads
+        for worker in workers:
+            worker.start()
+    for worker in workers:
+        worker.join(120)
+    assert [worker.exitcode for worker in workers] == [0, 0]
+    assert {path.name for path in (tmp_path / "root").iterdir()} == {"FashionMNIST"}
+    raw = tmp_path / "root" / "FashionMNIST" / "raw"
+    assert len(list(raw.iterdir())) == 4
+    assert (raw / LABELS.removesuffix(".gz")).read_bytes() == gzip.decompress((server / LABELS).read_bytes())
+
+
+def _load_and_exit(root: Path) -> None:
+    os._exit(len(read_idx(root, "FashionMNIST")[1][1]) != 10_000)

@@ -4,11 +4,13 @@ Images are returned in compact form: grey levels as ``uint8``, to be dequantised
 precision as floats in [0, 1].
 """
 
-import zlib
+import os
+import re
 from collections.abc import Mapping
+from math import prod
 from pathlib import Path
-from typing import Any
-from zipfile import BadZipFile
+from typing import IO, Any
+from zipfile import ZipFile
 
 import numpy as np
 import torch
@@ -18,9 +20,11 @@ from pyrogen.data.checks import check_finite
 from pyrogen.data.columns import array_names
 from pyrogen.data.memmap import MemoryMapped, min_max, open_memmap
 from pyrogen.data.sources.grey_levels import check_on_disk, image_rows
+from pyrogen.data.sources.untrusted import MOST_COLUMNS, check_expansion, check_holes, check_memory, reading
 from pyrogen.data.space import Space, real_space
 from pyrogen.data.table import DEFAULTS, RawData, ReadOptions, encode_labels, only_images, only_tables, table_data
 from pyrogen.errors import DataError
+from pyrogen.files import regular_file
 
 EXPECTED = "vectors (n, d) or images (n, h, w), (n, c, h, w) or (n, h, w, c) with 1 or 3 channels"
 """The shapes of arrays, for messages."""
@@ -42,15 +46,22 @@ def from_array(path: str | Path, options: ReadOptions = DEFAULTS, space: Space |
     Raises:
         DataError: naming the file, and the unsupported shape, dtype or values.
     """
-    file = Path(path).expanduser()
+    file = Path(os.path.expanduser(path))
     where = str(file)
-    try:
-        on_disk = open_memmap(file) if options == DEFAULTS else None
-    except (OSError, ValueError):
-        on_disk = None  # loading will report the error
-    if on_disk is not None:
-        return _on_disk(on_disk, where)
-    return array_data(*_load(file), where, options, space)
+    with reading(where, "numbers saved by numpy.save or numpy.savez"):
+        check_holes(file, where)
+        with regular_file(file) as stream:
+            size = os.fstat(stream.fileno()).st_size
+            if stream.read(2) == b"PK":
+                x, y = _from_npz(stream, size, where)
+            else:
+                _check_header(stream, size)
+                on_disk = open_memmap(file) if options == DEFAULTS else None
+                if on_disk is not None:
+                    return _on_disk(on_disk, where)
+                check_memory(size, where)
+                x, y = np.load(stream, allow_pickle=False), None
+    return array_data(x, y, where, options, space)
 
 
 def array_data(
@@ -85,6 +96,8 @@ def array_data(
     if x.ndim in (1, 2):
         only_images(options, where)
         columns = x.reshape(len(x), -1)
+        if columns.shape[1] > MOST_COLUMNS:
+            raise DataError(f"{where}: expected at most {MOST_COLUMNS:,} columns, got {columns.shape[1]:,}")
         table = dict(zip(array_names(columns.shape[1]), columns.T, strict=True))
         return table_data(table, where, options, space, labels=y)
     only_tables(options, where, "images")
@@ -140,18 +153,51 @@ def _on_disk(array: NDArray[Any], where: str) -> RawData:
     return RawData(MemoryMapped(array), None, (), space)
 
 
-def _load(file: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """Load the arrays ``x`` and ``y``; pickled objects are rejected, since they can execute code."""
-    try:
-        with file.open("rb") as stream:  # opened here, because numpy does not close a damaged file
-            loaded = np.load(stream, allow_pickle=False)
-            if isinstance(loaded, np.ndarray):
-                return loaded, None
-            arrays = dict(loaded.items())
-    except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(f"{file}: expected numbers saved by numpy.save or numpy.savez: {reason}") from error
-    return x_and_y(arrays, str(file), "an array")
+# A subset of what numpy writes, matched instead of evaluated as Python; quantifiers do not backtrack.
+_HEADER = re.compile(
+    r"\{\s*+(?:(?:"
+    r"'descr'\s*+:\s*+'(?P<dtype>[<>|=]?[A-Za-z]\d{0,9}(?:\[[A-Za-z]{1,2}\])?)'"
+    r"|'fortran_order'\s*+:\s*+(?:True|False)"
+    r"|'shape'\s*+:\s*+\((?P<shape>[\d, ]*+)\)"
+    r")\s*+(?:,\s*+)?){3}\}\s*+"
+)
+
+
+def _check_header(stream: IO[bytes], size: int) -> None:
+    """Raise unless the header of an array in ``size`` bytes is one of numbers or texts that fit into them.
+
+    The stream is read from its start, and left there.
+
+    Raises:
+        ValueError: naming the declared shape and size, or what there is in place of a header.
+    """
+    stream.seek(0)
+    version, _ = np.lib.format.read_magic(stream)
+    length = int.from_bytes(stream.read(2 if version == 1 else 4), "little")
+    header = stream.read(min(length, 10_000)).decode("latin-1")
+    found = _HEADER.fullmatch(header)
+    if found is None or None in found.groups():
+        raise ValueError(f"not the header of an array of numbers, {header[:80]!r}")
+    stream.seek(0)
+    dtype, shape = np.dtype(found["dtype"]), tuple(int(n) for n in found["shape"].split(",") if n.strip())
+    declared = prod(shape) * max(1, dtype.itemsize)
+    if declared > size and not dtype.hasobject:  # pickled objects have no size, and numpy refuses them
+        raise ValueError(f"a header of shape {shape}, {dtype}: {declared:,} bytes, in a file of {size:,}")
+
+
+def _from_npz(stream: IO[bytes], size: int, where: str) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """The arrays ``x`` and ``y`` of an ``.npz`` file; pickled objects are rejected, since they can execute code."""
+    with ZipFile(stream) as archive:
+        members = archive.infolist()
+        unpacked = sum(member.file_size for member in members)
+        check_expansion(size, unpacked, where)
+        check_memory(unpacked, where)
+        arrays = {}
+        for member in members:
+            with archive.open(member) as file:
+                _check_header(file, member.file_size)
+                arrays[member.filename.removesuffix(".npy")] = np.lib.format.read_array(file, allow_pickle=False)
+    return x_and_y(arrays, where, "an array")
 
 
 def x_and_y(parts: Mapping[str, Any], where: str, what: str) -> tuple[Any, Any]:

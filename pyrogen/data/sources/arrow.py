@@ -1,6 +1,7 @@
 """Tables of pyarrow, and data frames through it, as columns of numpy arrays."""
 
 import io
+import struct
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -87,6 +88,43 @@ def one_line(error: BaseException) -> str:
     return "; ".join(" ".join(part.split()).split(". ")[0] for part in parts) or type(error).__name__
 
 
+def unpacked_bytes(message: Any) -> int:
+    """The bytes to which the compressed buffers of a message of Arrow's IPC format declare to unpack; 0 for others.
+
+    Decompression allocates this size before it compares it with the data. A compressed buffer begins with it.
+
+    Raises:
+        struct.error: if the message is damaged.
+    """
+    head, body = bytes(message.metadata), message.body
+    batch = _field(head, _at(head, 0, "I"), 2)
+    if message.type == "dictionary":
+        batch = _field(head, batch, 1)
+    if not body or not _field(head, batch, 3):  # without compression
+        return 0
+    buffers = _field(head, batch, 2)
+    offsets = [_at(head, buffers + 4 + 16 * i, "q") for i in range(_at(head, buffers, "I"))]
+    lengths = [_at(head, buffers + 12 + 16 * i, "q") for i in range(len(offsets))]
+    return sum(
+        max(0, _at(bytes(body.slice(offset, 8)), 0, "q"))
+        for offset, length in zip(offsets, lengths, strict=True)
+        if length > 0
+    )
+
+
+def _field(head: bytes, table: int, i: int) -> int:
+    """The place of what field i of a table of a flatbuffer refers to; 0 if the table has no such field."""
+    fields = table - _at(head, table, "i")
+    entry = _at(head, fields + 4 + 2 * i, "H") if 4 + 2 * i < _at(head, fields, "H") else 0
+    return table + entry + _at(head, table + entry, "I") if entry else 0
+
+
+def _at(head: bytes, place: int, kind: str) -> int:
+    if place < 0:
+        raise struct.error("a place before the start")
+    return int(struct.unpack_from(f"<{kind}", head, place)[0])
+
+
 def arrow_columns(table: Any, where: str) -> Columns:
     """The columns of a ``pyarrow.Table``.
 
@@ -96,7 +134,10 @@ def arrow_columns(table: Any, where: str) -> Columns:
     Raises:
         DataError: naming a column of another type, of which dates are one, or a name that is missing or occurs twice.
     """
-    names = [name.strip() for name in table.column_names]
+    try:
+        names = [name.strip() for name in table.column_names]
+    except UnicodeDecodeError as error:
+        raise DataError(f"{where}: expected the names of columns in UTF-8, got {error.object!r}") from error
     for i, name in enumerate(names):
         if not name:
             raise DataError(
@@ -133,6 +174,9 @@ def _values(column: Any, name: str, where: str) -> NDArray[Any]:
     if not (is_text or is_number or pa.types.is_boolean(kind)):
         raise DataError(f"{where}: column {name!r} holds {kind}: expected numbers, booleans or texts")
     if is_text or (column.null_count and not pa.types.is_floating(kind)):
-        return np.array(column.to_pylist(), dtype=object)
+        try:
+            return np.array(column.to_pylist(), dtype=object)
+        except UnicodeDecodeError as error:
+            raise DataError(f"{where}: column {name!r}: expected UTF-8 text, got {error.object!r}") from error
     values: NDArray[Any] = column.to_numpy()
     return values

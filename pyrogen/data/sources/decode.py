@@ -2,12 +2,13 @@
 
 import warnings
 from collections.abc import Callable
-from typing import IO, Any, NamedTuple, TypeVar
+from typing import IO, Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from pyrogen.data.sources.untrusted import check_expansion
 from pyrogen.errors import DataError
 
 T = TypeVar("T")
@@ -37,14 +38,34 @@ class Header(NamedTuple):
     scaled: bool = True
 
 
-def open_image(open_file: Callable[[], IO[bytes]], where: str, read: Callable[[Image.Image], T]) -> T:
-    """Open an image file and return ``read(image)``; every error names the file ``where``."""
+class Files(Protocol):
+    """Files by name: a folder or a zip file."""
+
+    def open(self, name: str) -> IO[bytes]:
+        """Open a file for reading."""
+        ...
+
+    def size(self, name: str) -> int:
+        """The size of a file in bytes, unpacked."""
+        ...
+
+    def where(self, name: str = "") -> str:
+        """The path of a file, for messages."""
+        ...
+
+
+def open_image(files: Files, name: str, read: Callable[[Image.Image], T]) -> T:
+    """Open an image file and return ``read(image)``; every error names the file."""
+    where = files.where(name)
     try:
         with warnings.catch_warnings():
             # Pillow only warns about an image of 90 megapixels, and raises for one of 180.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with open_file() as file, Image.open(file, formats=_FORMATS) as image:
+            with files.open(name) as file, Image.open(file, formats=_FORMATS) as image:
+                check_expansion(files.size(name), image.width * image.height * len(image.getbands()), where)
                 return read(image)
+    except DataError:
+        raise
     except UnidentifiedImageError as error:
         raise DataError(f"{where}: expected an image in one of the formats {', '.join(_FORMATS)}") from error
     except Exception as error:  # every decoder has its own exceptions for damaged files

@@ -54,15 +54,18 @@ def read_user_data(source: Any, options: ReadOptions, space: Space | None = None
 
 
 def _from_path(source: str | Path, options: ReadOptions, space: Space | None) -> RawData:
-    path = Path(source).expanduser()
+    path = Path(os.path.expanduser(source))
     suffix = path.suffix.lower()
     is_path = isinstance(source, Path) or suffix in _SUFFIXES or os.sep in source or "/" in source
-    if not str(source) or not (is_path or path.exists()):
+    exists = os.path.exists(path)  # unlike that of Path, without an error for a name that is too long
+    if not str(source) or not (is_path or exists):
         raise unknown("data set", str(source), names())
-    if not path.exists():
+    if not exists:
         raise DataError(f"{source}: no such file or folder")
     if path.is_dir():
         return from_folder(path, options)
+    if not path.is_file():
+        raise DataError(f"{source}: expected a regular file or a folder, got a device, a FIFO or a socket")
     if suffix in (".npy", ".npz"):
         return from_array(path, options, space)
     if suffix in (".pt", ".pth"):

@@ -1,5 +1,6 @@
 """Folders and zip files of images: classes and splits by subfolders, or labels in a file beside the images."""
 
+import os
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -46,12 +47,12 @@ def from_folder(path: str | Path, options: ReadOptions = DEFAULTS) -> RawData:
     Raises:
         DataError: naming a file or folder that is missing, empty, unreadable or of a different size.
     """
-    return _image_data(FolderStore(Path(path).expanduser()), options)
+    return _image_data(FolderStore(os.path.expanduser(path)), options)
 
 
 def from_zip(path: str | Path, options: ReadOptions = DEFAULTS) -> RawData:
     """Read a zip file of images, which has the structure of a folder; nothing is unpacked to disk."""
-    return _image_data(ZipStore(Path(path).expanduser()), options)
+    return _image_data(ZipStore(os.path.expanduser(path)), options)
 
 
 def _image_data(store: Store, options: ReadOptions) -> RawData:
@@ -63,6 +64,9 @@ def _image_data(store: Store, options: ReadOptions) -> RawData:
     parts = {part: _classes(store, tree, prefix) for part, prefix in prefixes.items()}
     train = next(iter(parts.values()))
     names = tuple(sorted(train, key=natural_key))
+    for name in names:
+        if not name.isprintable() and any("\ud800" <= c <= "\udfff" for c in name):
+            raise DataError(f"{store.where()}: expected names of class folders in UTF-8, got {os.fsencode(name)!r}")
     for part, members in parts.items():
         _check_classes(store, train, members, prefixes[part])
     files = [file for members in parts.values() for name in names for file in members.get(name, [])]

@@ -56,7 +56,7 @@ class ImageFiles:
         self.dtype = np.dtype(np.uint8 if self.depth == 8 else np.float32)
 
     def _open(self, name: str, read: Any) -> Any:
-        return open_image(partial(self.store.open, name), self.store.where(name), read)
+        return open_image(self.store, name, read)
 
     def __len__(self) -> int:
         return len(self.files)
@@ -103,13 +103,13 @@ def read_images(
         store, names, size: as for ``ImageFiles``.
         below: the limit in bytes.
     """
-    first = open_image(partial(store.open, names[0]), store.where(names[0]), partial(read_header, size=size))
+    first = open_image(store, names[0], partial(read_header, size=size))
     shape = (len(names), 1 if first.grey else 3, *first.size)
     rows = np.empty(shape, np.uint8) if prod(shape) < below else None
     for i, name in enumerate(names):
         if rows is None:
             break
-        pixels = open_image(partial(store.open, name), store.where(name), partial(read_pixels, size=size))
+        pixels = open_image(store, name, partial(read_pixels, size=size))
         planes = _planes(pixels)
         if planes.shape[1:] != first.size:
             raise sizes_differ(store, (names[0], first.size), (name, planes.shape[1:]))

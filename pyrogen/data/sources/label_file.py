@@ -5,7 +5,9 @@ import io
 from pathlib import PurePosixPath
 
 from pyrogen.data.sources.stores import Store
+from pyrogen.data.sources.untrusted import reading
 from pyrogen.errors import DataError
+from pyrogen.files import LARGEST_TEXT
 
 LABELS = "labels.csv"
 _FILE_COLUMNS = ("file", "filename", "file_name", "image", "image_id", "path", "name", "id")
@@ -52,13 +54,18 @@ def read_labels(store: Store, prefix: str, files: list[str]) -> dict[str, str]:
 
 
 def _rows(store: Store, name: str, where: str) -> list[list[str]]:
-    try:
+    with reading(where, "a table of labels"):
+        if store.size(name) > LARGEST_TEXT:
+            raise DataError(f"{where}: expected at most {LARGEST_TEXT:,} bytes, got {store.size(name):,}")
         with store.open(name) as file:
-            text = file.read().decode("utf-8-sig")
+            text = _decoded(file.read(), where)
+        header = text.split("\n", 1)[0]
+        delimiter = max(",;\t", key=header.count)
+        return [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter) if row]
+
+
+def _decoded(content: bytes, where: str) -> str:
+    try:
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(f"{where}: expected UTF-8 text, got the byte {error.object[error.start]:#x}") from error
-    except OSError as error:
-        raise DataError(f"{where}: cannot be read: {error.strerror}") from error
-    header = text.split("\n", 1)[0]
-    delimiter = max(",;\t", key=header.count)
-    return [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter) if row]
+        raise DataError(f"{where}: expected UTF-8 text, got the byte {content[error.start]:#x}") from error

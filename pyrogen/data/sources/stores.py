@@ -4,10 +4,12 @@ import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple, Protocol
-from zipfile import BadZipFile, ZipFile
+from zipfile import ZipFile
 
-from pyrogen.data.sources.decode import SUFFIXES
+from pyrogen.data.sources.decode import SUFFIXES, Files
+from pyrogen.data.sources.untrusted import reading
 from pyrogen.errors import DataError
+from pyrogen.files import regular_file
 
 _DEEPEST = 6  # levels of folders that are searched; links may form loops
 
@@ -28,19 +30,11 @@ class Tree(NamedTuple):
     hidden: list[str]
 
 
-class Store(Protocol):
-    """Files by name."""
+class Store(Files, Protocol):
+    """Files by name, which can be listed."""
 
     def scan(self) -> Tree:
         """List the files."""
-        ...
-
-    def open(self, name: str) -> IO[bytes]:
-        """Open a file for reading."""
-        ...
-
-    def where(self, name: str = "") -> str:
-        """The path of a file, for messages."""
         ...
 
 
@@ -57,7 +51,11 @@ class FolderStore:
 
     def open(self, name: str) -> IO[bytes]:
         """Open a file for reading."""
-        return open(f"{self._root}/{name}", "rb")
+        return regular_file(f"{self._root}/{name}")
+
+    def size(self, name: str) -> int:
+        """The size of a file in bytes."""
+        return os.stat(f"{self._root}/{name}").st_size
 
     def where(self, name: str = "") -> str:
         """The path of a file."""
@@ -108,11 +106,8 @@ class ZipStore:
         self.path, self._root = Path(path), ""
         self._archive: ZipFile | None = None
         self._pid = 0
-        try:
-            infos = self._zip().infolist()
-        except (OSError, BadZipFile) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise DataError(f"{path}: expected a zip file of images: {reason}") from error
+        with reading(str(path), "a zip file of images"):
+            infos = [info for info in self._zip().infolist() if info.filename]
         self._names = [info.filename for info in infos if not info.is_dir()]
         self._folders = [info.filename.rstrip("/") for info in infos if info.is_dir()]
         for name in (*self._names, *self._folders):
@@ -139,6 +134,10 @@ class ZipStore:
     def open(self, name: str) -> IO[bytes]:
         """Open a file for reading."""
         return self._zip().open(self._root + name)
+
+    def size(self, name: str) -> int:
+        """The size of a file in bytes, unpacked."""
+        return self._zip().getinfo(self._root + name).file_size
 
     def where(self, name: str = "") -> str:
         """The path of the zip file, and of a file in it."""

@@ -1,21 +1,23 @@
 """Tables in files: CSV, Parquet and Arrow (Feather)."""
 
+import codecs
 import re
-from contextlib import suppress
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from pyrogen.data.columns import is_number
-from pyrogen.data.sources.arrow import arrow_columns, one_line, require_pyarrow
+from pyrogen.data.sources.arrow import arrow_columns, require_pyarrow, unpacked_bytes
+from pyrogen.data.sources.untrusted import MOST_COLUMNS, check_expansion, check_holes, check_memory, reading
 from pyrogen.data.space import Space
 from pyrogen.data.table import RawData, ReadOptions, only_images, table_data
 from pyrogen.errors import DataError
+from pyrogen.files import regular_file
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".arrow", ".feather")
 """The suffixes of files that hold a table."""
 
-_HEAD = 100
+_HEAD = 1 << 20  # bytes that are looked at to tell the delimiter
+_SHOWN = 200  # characters of a header in a message
 _DECIMAL_COMMA = re.compile(r"(^|;)\s*-?\d+,\d+\s*(;|$)", re.MULTILINE)
 
 
@@ -35,19 +37,14 @@ def from_table_file(path: Path, options: ReadOptions, space: Space | None = None
     """
     where, suffix = str(path), path.suffix.lower()
     pa = require_pyarrow(where)
-    try:
+    with reading(where, f"a {suffix} file"):
+        check_holes(path, where)
+        check_memory(path.stat().st_size, where)
         if suffix in (".csv", ".tsv"):
             table = _read_csv(pa, path)
-        elif suffix == ".parquet":
-            import pyarrow.parquet
-
-            table = pyarrow.parquet.read_table(path)
         else:
-            table = _read_arrow(pa, path)
-    except OSError as error:  # some errors of pyarrow are OSErrors
-        raise DataError(f"{where}: expected a {suffix} file: {error.strerror or one_line(error)}") from error
-    except pa.ArrowException as error:
-        raise DataError(f"{where}: expected a {suffix} file: {one_line(error)}") from error
+            table = _read_parquet(path) if suffix == ".parquet" else _read_arrow(pa, path)
+            table.validate(full=True)  # offsets and codes that point outside would be followed
     return frame_data(table, where, options, space)
 
 
@@ -58,13 +55,39 @@ def frame_data(table: Any, where: str, options: ReadOptions, space: Space | None
     return table_data(columns, where, options.with_categorical(categorical), space)
 
 
-def _read_arrow(pa: Any, path: Path) -> Any:
-    """An Arrow file, also of the first version of Feather, or a stream, as ``datasets`` of Hugging Face writes them."""
-    import pyarrow.feather
+def _read_parquet(path: Path) -> Any:
+    """A Parquet file, whose declared sizes are checked before its columns are read."""
+    import pyarrow.parquet
 
-    with suppress(pa.ArrowInvalid):
-        return pyarrow.feather.read_table(path)
-    with pa.OSFile(str(path)) as file:
+    # By its path: pyarrow's threads, which read ahead, may outlive a file of Python, and end the process.
+    with pyarrow.parquet.ParquetFile(str(path)) as file:
+        declared = file.metadata
+        if declared.num_columns > MOST_COLUMNS:
+            raise DataError(f"{path}: expected at most {MOST_COLUMNS:,} columns, got {declared.num_columns:,}")
+        groups = [declared.row_group(i).total_byte_size for i in range(declared.num_row_groups)]
+        unpacked = max(8 * declared.num_rows * declared.num_columns, sum(groups))
+        check_expansion(path.stat().st_size, unpacked, str(path))
+        check_memory(unpacked, str(path))
+        return file.read()
+
+
+def _read_arrow(pa: Any, path: Path) -> Any:
+    """An Arrow file, also of the first version of Feather, or a stream, as ``datasets`` of Hugging Face writes them.
+
+    A file is read as the stream that it holds: the list of batches at its end could name others than were checked.
+    """
+    with pa.memory_map(str(path)) as file:
+        start = file.read(8)
+        if start[:4] == b"FEA1":
+            import pyarrow.feather
+
+            return pyarrow.feather.read_table(path)
+        first = len(start) if start[:6] == b"ARROW1" else 0
+        file.seek(first)
+        unpacked = sum(map(unpacked_bytes, pa.ipc.MessageReader.open_stream(file)))
+        check_expansion(path.stat().st_size, unpacked, str(path))
+        check_memory(unpacked, str(path))
+        file.seek(first)
         return pa.ipc.open_stream(file).read_all()
 
 
@@ -72,13 +95,14 @@ def _read_csv(pa: Any, path: Path) -> Any:
     """A CSV file as a ``pyarrow.Table``."""
     import pyarrow.csv
 
+    _check_utf8(path)
     head = _head(path)
     header, _, body = head.partition("\n")
     delimiter = max(",;\t|", key=header.count)
     if not body.strip():
-        raise DataError(f"{path}: expected rows below the header {header}, found none")
+        raise DataError(f"{path}: expected rows below the header {header[:_SHOWN]}, found none")
     if all(is_number(cell.strip(' "')) for cell in header.split(delimiter)):
-        raise DataError(f"{path}: expected a header with the names of the columns, got numbers, {header}")
+        raise DataError(f"{path}: expected a header with the names of the columns, got numbers, {header[:_SHOWN]}")
     comma = delimiter == ";" and _DECIMAL_COMMA.search(body)
     wrong: list[Any] = []
 
@@ -95,27 +119,34 @@ def _read_csv(pa: Any, path: Path) -> Any:
         number = "" if row.number is None else f"row {row.number - 1}: "
         columns = f"expected {row.expected_columns} columns as in the header, got {row.actual_columns}"
         raise DataError(f"{path}: {number}{columns}: {row.text[:40]!r}")
-    if any(pa.types.is_binary(field.type) for field in table.schema):
-        raise _not_utf8(path)
     return table
 
 
 def _head(path: Path) -> str:
     """The first lines of a text file, without carriage returns."""
-    with path.open("rb") as file:
-        start = b"".join(islice(file, _HEAD))
-    try:
-        head = start.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise _not_utf8(path) from None
+    with regular_file(path) as file:
+        # The last character may be cut.
+        head = codecs.getincrementaldecoder("utf-8-sig")().decode(file.read(_HEAD))
     if not head.strip():
         raise DataError(f"{path}: expected a table with a header, got an empty file")
     return head.replace("\r\n", "\n").replace("\r", "\n")
 
 
+def _check_utf8(path: Path) -> None:
+    """Raise, with the first row that is wrong, unless a file is UTF-8 text: pyarrow prints some errors itself."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    with regular_file(path) as file:
+        try:
+            while chunk := file.read(_HEAD):
+                decoder.decode(chunk)
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            raise _not_utf8(path) from None
+
+
 def _not_utf8(path: Path) -> DataError:
     """The error that names the first row which is not UTF-8 text."""
-    with path.open("rb") as file:
+    with regular_file(path) as file:
         for number, line in enumerate(file):
             try:
                 line.decode()

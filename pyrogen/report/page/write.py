@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from pyrogen.data.columns import Column
+from pyrogen.errors import printable
 from pyrogen.files import write_whole
 from pyrogen.report import formatting
 from pyrogen.report.canvas import PANEL
@@ -79,7 +80,7 @@ def write_report(
             version=_version(),
         )
     )
-    return write_whole(path, page.encode())
+    return write_whole(path, "\n".join(map(printable, page.split("\n"))).encode())  # names may hold any character
 
 
 def _scorecard_parts(scorecard: Mapping[str, Any]) -> dict[str, Any]:
