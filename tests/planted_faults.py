@@ -120,7 +120,7 @@ def exploding_critic():
         game,
         X,
         32,
-        [r"step \d+: (critic_loss|generator_loss|gradient of critic)", "all 32 rows", "penalty|learning rate"],
+        [r"step \d+: (critic_loss|generator_loss|the gradient of critic)", "all 32 rows", "penalty|learning rate"],
     )
 
 
@@ -139,7 +139,7 @@ def gradient_alone():
         GradientStep(Root().losses),
         x,
         64,
-        [r"step 1: gradient of model\.net\.\w+", "index 3 in the training data", "derivative of `sqrt`", "1e-6"],
+        [r"step 1: the gradient of model\.net\.\w+", "index 3 in the training data", "derivative of `sqrt`", "1e-6"],
     )
 
 

@@ -41,7 +41,7 @@ class Guard:
         """
         gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         found = [value for value in losses if isinstance(value, Tensor)]
-        if all(value.device.type == "cpu" for value in (*found, *gradients)):
+        if on_cpu([*found, *gradients]):
             check_finite_update(losses, gradients, t)
             step()
             return
@@ -70,7 +70,7 @@ class Guard:
     def _mark(self, values: list[Tensor], t: int) -> Tensor:
         """Set the flag if a value is not finite; nothing is read from the device."""
         if self._flag is None or self._prevented is None:
-            device = next(value.device for value in values if value.device.type != "cpu")
+            device = next((v.device for v in values if v.device.type != "cpu"), values[0].device)
             self._flag, self._prevented = torch.zeros((), device=device), torch.zeros((), device=device)
         groups: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
         for value in map(_entries, values):
@@ -83,6 +83,11 @@ class Guard:
         self._prevented += self._flag
         self._updates.append(t)
         return self._flag
+
+
+def on_cpu(values: Iterable[Tensor]) -> bool:
+    """Whether values can be read without waiting for a device."""
+    return all(value.device.type == "cpu" for value in values)
 
 
 def read_guard(step: Any) -> None:

@@ -56,7 +56,7 @@ def first_fault(sites: Sequence[Site], rows: int | None) -> SiteFault | None:
     weak: SiteFault | None = None
     for site in sites:
         q = guide.get(site["name"])
-        fault = _fault(site, rows, " log p" if q else " log q") or (q and _infinite_kl(q, site, rows))
+        fault = _fault(site, rows, " log p" if q else " log q") or (_infinite_kl(q, site, rows) if q else None)
         guide[site["name"]] = site
         if fault and fault.certain:
             return fault

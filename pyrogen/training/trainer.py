@@ -1,5 +1,6 @@
 """Train a recipe in a run folder, continue it, and load the trained model."""
 
+import gc
 import warnings
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -138,6 +139,7 @@ def train(run: Run[RunConfig], watch: Watcher | None = None, setup: TrainingSetu
                     _draw(run, setup, weights.module, t)
                 if _due(t, steps, CURVES):
                     curves_png(run.metrics(), run.path / "curves.png")
+                    gc.collect()  # a figure consists of cycles; Python would keep several of some megabytes each
                 stop = [*signals]  # a signal from here on ends the next step
                 if _due(t, steps, CHECKPOINTS) or stop:  # last, so that a run goes on after all that step t writes
                     read_guard(setup.step)
