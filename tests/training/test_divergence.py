@@ -90,7 +90,7 @@ def test_a_device_that_is_not_waited_for_skips_every_update_after_the_fault(monk
     x = torch.randn(64, 3)
     x[5] = float("nan")
     seen = []
-    with pytest.raises(Diverged, match=r"step (\d+): loss is nan in row \d+ of the batch \(index 5 in the") as caught:
+    with pytest.raises(Diverged, match=r"loss is nan in row \d+ of the batch \(index 5 ") as caught:
         for t, _ in pyrogen.fit(step, x, steps=60, batch_size=8, seed=1):
             seen.append((t, [p.detach().clone() for p in step.losses.__self__.parameters()]))
     first = int(re.search(r"step (\d+)", str(caught.value))[1])

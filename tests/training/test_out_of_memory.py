@@ -75,7 +75,7 @@ def test_particles_are_named_where_there_are_several_and_bf16_where_it_is_not_us
         raise MemoryError
 
     step = SVI(model, loss=BetaELBO(particles=4))
-    with pytest.raises(OutOfMemory, match="try a smaller batch size, or fewer particles$"):
+    with pytest.raises(OutOfMemory, match=r"try a smaller batch size, or fewer particles$"):
         list(pyrogen.fit(step, torch.rand(8, 3), steps=1, batch_size=8, precision="bf16"))
 
 
