@@ -35,6 +35,7 @@ def milliseconds(step, batch, cuda: bool) -> float:
 
 
 def main() -> None:
+    """Time all four steps and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=2000)
     args = parser.parse_args()

@@ -73,6 +73,7 @@ def soak_models(count: int) -> None:
 
 
 def main() -> None:
+    """Parse the command line and soak."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=("run", "models"))
     parser.add_argument("--steps", type=int, default=20_000)
