@@ -1,5 +1,6 @@
 """The errors that a user's input can cause."""
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -42,6 +43,30 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+class Diverged(UserError):
+    """The loss, a gradient or a weight is not finite; the update that it belonged to was not made.
+
+    Args:
+        what: the step and what is not finite there.
+        advice: what may help; empty as long as the cause has not been looked for.
+        ago: the number of steps since then: a GPU is asked in intervals.
+    """
+
+    def __init__(self, what: str, advice: str = "", ago: int = 0) -> None:
+        super().__init__(f"{what}: {advice}" if advice else what)
+        self.what, self.advice, self.ago = what, advice, ago
+
+
+class OutOfMemory(UserError):
+    """A step needs more memory than there is."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of Python or torch says that memory could not be allocated, on a CPU or a GPU."""
+    said = re.search(r"can't allocate memory|not enough memory|out of memory", str(error), re.IGNORECASE)
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and said is not None)
 
 
 def unknown(what: str, given: str, known: Iterable[str]) -> ConfigError:

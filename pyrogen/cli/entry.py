@@ -7,7 +7,7 @@ import typer
 
 from pyrogen.cli import compare, console, evaluate, lists, sample, train
 from pyrogen.cli.streams import standard_streams
-from pyrogen.errors import UserError
+from pyrogen.errors import UserError, is_out_of_memory
 
 app = typer.Typer(
     name="pyrogen",
@@ -46,6 +46,11 @@ def main() -> None:
             sys.exit(error.exit_code)
         except UserError as error:
             console.message(f"pyrogen: {error}", style="red")
+            sys.exit(2)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            console.message(f"pyrogen: out of memory: {' '.join(str(error).split())[:200] or 'too large'}", style="red")
             sys.exit(2)
         except KeyboardInterrupt:
             sys.exit(128 + signal.SIGINT)

@@ -11,14 +11,13 @@ from pyrogen.comparison.page import data_pictures, model_pictures
 from pyrogen.comparison.paired import paired_differences
 from pyrogen.comparison.scoring import Scorer, aggregate_seeds, device_of, family
 from pyrogen.data.fingerprint import fingerprint
-from pyrogen.errors import ConfigError, DataError
+from pyrogen.errors import ConfigError, DataError, Diverged, OutOfMemory
 from pyrogen.files import write_whole
 from pyrogen.protocols import Sampler, Score
 from pyrogen.recipes import recipe
 from pyrogen.report.page import write_report
 from pyrogen.report.pictures import Pictures
 from pyrogen.training.device import pick_device
-from pyrogen.training.metric_averager import Diverged
 from pyrogen.training.run import CONFIG, Run
 from pyrogen.training.trainer import Watcher, build, train
 
@@ -124,7 +123,7 @@ class _Results:
             with show(name if single else f"{name}, seed {seed}", config.steps) as watch:
                 try:
                     trained = train(sub, watch, build(sub.config, scorers[seed].data))
-                except Diverged as error:
+                except (Diverged, OutOfMemory) as error:
                     results.append({"error": str(error)})
                     continue
             rows = sub.metrics()

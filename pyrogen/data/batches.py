@@ -89,6 +89,11 @@ def steps_per_epoch(source: Split, batch_size: int) -> int:
     return len(source) // batch_size
 
 
+def batch_rows(source: Split, batch_size: int, seed: int, t: int) -> Tensor:
+    """The rows of ``source`` in the batch of step ``t`` (from 1), ``long (batch_size,)``."""
+    return next(_order(source, batch_size, seed, t - 1))
+
+
 def _from_split(split: Split, batch_size: int, seed: int, start: int, workers: int | None) -> Iterator[Batch]:
     for t, (index, stored) in enumerate(_stored_rows(split.x, _order(split, batch_size, seed, start), workers), start):
         noise = generator(seed, "noise", t, device=split.device)

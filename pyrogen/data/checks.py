@@ -29,8 +29,9 @@ def check_finite(x: Tensor, where: str) -> None:
     # NaN and infinity propagate to the minimum and maximum, so valid data cost one pass and no copy.
     if not torch.stack(x.aminmax()).isfinite().all():
         nan, infinite = int(x.isnan().sum()), int(x.isinf().sum())
-        row = int((~x.flatten(1).isfinite()).any(1).int().argmax()) if x.ndim > 1 else 0
-        first = f", the first in row {row + 1}" if x.ndim > 1 else ""
+        rows = (~x.flatten(1).isfinite()).any(1).nonzero().flatten().tolist() if x.ndim > 1 else []
+        more = f" and {len(rows) - 5} more" if len(rows) > 5 else ""
+        first = f", in row{'s' * (len(rows) > 1)} {', '.join(str(row + 1) for row in rows[:5])}{more}" if rows else ""
         raise DataError(f"{where}: expected finite values, got {nan} NaN and {infinite} infinite of {x.numel()}{first}")
 
 

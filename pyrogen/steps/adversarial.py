@@ -4,7 +4,7 @@ The losses are those of ``pyrogen.objectives.adversarial``, the constraints on t
 ``pyrogen.objectives.penalties``; generator and critic are any two modules.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from typing import Any
 
@@ -24,6 +24,8 @@ from pyrogen.objectives.adversarial_terms import AdversarialTerms
 from pyrogen.objectives.penalties import clip_weights
 from pyrogen.pyro_tools.parameters import assign, weights_of
 from pyrogen.steps.diagnostics import diagnose
+from pyrogen.steps.guard import Guard
+from pyrogen.steps.locate import LossTerm
 from pyrogen.steps.optimizers import MakeOptimizer, follow, make_optimizer
 
 
@@ -71,10 +73,8 @@ class AdversarialGame:
     scores on the correct side of it, for relativistic losses the share of pairs with D(x) > D(G(z)); ``gradient``, the
     norm of the generator's latest gradient.
 
-    Gradients that are not finite are replaced by zero before the update, so weights stay finite; the logged losses
-    show the failure.
-
     Raises:
+        Diverged: in place of an update whose loss or gradients are not finite.
         ConfigError: if ``critic_steps`` is less than 1, ``clip`` is not positive, or the loss works on features that
             the critic does not have.
     """
@@ -114,7 +114,7 @@ class AdversarialGame:
         self.t = self.generator_steps = 0
         self.critic_steps_taken = 0  # since the generator's latest step
         self.latest: dict[str, Tensor] = {}
-        self.compile = compile
+        self.compile, self.guard = compile, Guard()
         self._verified = {
             "generator": VerifiedFunction(self.terms.generator_terms, constant=constant),
             "critic": VerifiedFunction(self.terms.critic_terms, constant=constant),
@@ -159,10 +159,8 @@ class AdversarialGame:
             gradients = torch.autograd.grad(values[0], weights, materialize_grads=True) if weights else ()
             found = Gradients(values, weights, gradients)
         norm = get_total_norm(found.gradients)
-        for gradient in found.gradients:
-            gradient.nan_to_num_(0.0, 0.0, 0.0)
         found.store()
-        optimizer.step()
+        self.guard.update(optimizer, found.values[:1], self.t + (name == "critic"), optimizer.step)
         return *(value.detach() for value in found.values), norm
 
     @torch.no_grad()
@@ -176,6 +174,17 @@ class AdversarialGame:
             clip_weights(self._networks["critic"], self.clip)
 
     diagnose = staticmethod(diagnose)
+
+    def loss_terms(self, *batch: Tensor) -> Iterator[LossTerm]:
+        """Both losses of a step on the batch with the weights of each network; see ``steps.locate``."""
+        x, *rest = batch
+        sigma, factor = self._value(self.noise, x), self._value(self.penalty_schedule, x)
+        with torch.enable_grad():
+            for name, values in (
+                ("critic", partial(self.terms.critic_terms, x, sigma, factor, *rest)),
+                ("generator", partial(self.terms.generator_terms, x, sigma, *rest)),
+            ):
+                yield LossTerm(f"{name}_loss", values()[0], weights_of({name: self._networks[name]}))
 
     def weights(self) -> dict[str, Tensor]:
         """Parameters and buffers of both networks, by name; the tensors themselves, not copies."""

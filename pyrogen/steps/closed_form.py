@@ -1,13 +1,17 @@
 """A closed-form fit with the interface of a step, so that ``pyrogen.fit`` trains such models too."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from pyrogen.errors import DataError, Diverged
 from pyrogen.nn.eval_mode import eval_mode
 from pyrogen.pyro_tools.parameters import assign
+from pyrogen.steps.guard import check_finite_update
+from pyrogen.steps.locate import LossTerm
+from pyrogen.steps.origins import is_finite
 
 
 class ClosedForm:
@@ -22,20 +26,39 @@ class ClosedForm:
     def __init__(
         self, model: nn.Module, fit: Callable[[], nn.Module], loss: Callable[[Tensor], Tensor] | None = None
     ) -> None:
-        self.network, self.fit, self.fitted = model, fit, False
+        self.network, self.fit, self.fitted, self.t = model, fit, False, 0
         self.loss = loss or self._nats
 
     def __call__(self, *batch: Tensor) -> dict[str, Tensor]:
-        """Fit at the first call; return the loss of the batch, ``{"loss": scalar}``."""
+        """Fit at the first call; return the loss of the batch, ``{"loss": scalar}``.
+
+        Raises:
+            DataError: if the data cannot be fitted.
+            Diverged: if a fitted weight, in place of taking it, or the loss is not finite.
+        """
         if not self.fitted:
-            self.network.load_state_dict(self.fit().state_dict())
+            try:
+                state = self.fit().state_dict()
+            except DataError as error:
+                raise DataError(f"step 1, closed-form fit to all training data: {error}") from error
+            for name, weight in state.items():
+                if not is_finite(weight):
+                    raise Diverged(f"step 1: the fit of {name} is not finite")
+            self.network.load_state_dict(state)
             self.fitted = True
-        return self.evaluate(*batch)
+        self.t += 1
+        logs = self.evaluate(*batch)
+        check_finite_update(logs.values(), (), self.t)
+        return logs
 
     def evaluate(self, *batch: Tensor) -> dict[str, Tensor]:
         """The loss of the batch in evaluation mode, ``{"loss": scalar}``."""
         with torch.no_grad(), eval_mode(self.network):
             return {"loss": self.loss(batch[0])}
+
+    def loss_terms(self, *batch: Tensor) -> Iterator[LossTerm]:
+        """The loss on the batch; see ``steps.locate``."""
+        yield LossTerm("loss", self.evaluate(*batch)["loss"], {})
 
     def _nats(self, x: Tensor) -> Tensor:
         log_prob: Any = self.network.log_prob

@@ -12,6 +12,8 @@ from pyrogen.compile.verified import VerifiedFunction, should_compile
 from pyrogen.nn.eval_mode import eval_mode
 from pyrogen.pyro_tools.parameters import assign, modules_of, weights_of
 from pyrogen.pyro_tools.programs import arity
+from pyrogen.steps.guard import Guard
+from pyrogen.steps.locate import LossTerm
 from pyrogen.steps.optimizers import MakeOptimizer, follow, make_optimizer
 
 
@@ -38,6 +40,7 @@ class GradientStep:
         constant: Collection[str] = (),
     ) -> None:
         self.losses, self.compile, self.t = losses, compile, 0
+        self.guard = Guard()
         self.takes = {"model": arity(losses)}
         self._verified = VerifiedFunction(losses, constant=constant)
         self._names: list[str] = []
@@ -60,7 +63,7 @@ class GradientStep:
         else:
             values = found.values
             found.store()
-        self.optimizer.step()
+        self.guard.update(self.optimizer, values[:1], self.t + 1, self.optimizer.step)
         if self.schedule is not None:
             self.schedule.step()
         self.t += 1
@@ -70,6 +73,15 @@ class GradientStep:
         """The loss, then the other scalars."""
         losses = dict(self.losses(*batch))
         return losses.pop("loss"), *losses.values()
+
+    def loss_terms(self, *batch: Tensor) -> Iterator[LossTerm]:
+        """The loss on the batch with the weights that it trains; see ``steps.locate``."""
+        with torch.enable_grad():
+            yield LossTerm("loss", self.losses(*batch)["loss"], self.weights())
+
+    def weights(self) -> dict[str, Tensor]:
+        """Parameters and buffers by name; the tensors themselves, not copies."""
+        return weights_of(self._modules)
 
     def _parameters(self) -> list[Tensor]:
         return list({id(p): p for module in self._modules.values() for p in module.parameters()}.values())
@@ -87,7 +99,7 @@ class GradientStep:
     def state_dict(self) -> dict[str, Any]:
         """The weights, the state of the optimiser and of its schedule, and the number of steps."""
         return {
-            "weights": {name: t.detach() for name, t in weights_of(self._modules).items()},
+            "weights": {name: t.detach() for name, t in self.weights().items()},
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict() if self.schedule else None,
             "names": self._names,
@@ -100,7 +112,7 @@ class GradientStep:
         Raises:
             KeyError: if the weights are not those of this network.
         """
-        assign({name: t.detach() for name, t in weights_of(self._modules).items()}, state["weights"])
+        assign({name: t.detach() for name, t in self.weights().items()}, state["weights"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.schedule is not None:
             self.schedule.load_state_dict(state["schedule"])

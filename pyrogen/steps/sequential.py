@@ -1,6 +1,6 @@
 """Sequences of steps on each batch, and adversarial training of codes, for hybrid models."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from torch import Tensor, nn
@@ -10,6 +10,8 @@ from pyrogen.protocols import Step
 from pyrogen.pyro_tools.programs import drop_extra_args
 from pyrogen.steps.adversarial import AdversarialGame
 from pyrogen.steps.diagnostics import diagnose
+from pyrogen.steps.guard import Guard
+from pyrogen.steps.locate import LossTerm
 
 
 class SequentialSteps:
@@ -22,20 +24,22 @@ class SequentialSteps:
     """
 
     def __init__(self, **steps: Step) -> None:
-        self.steps = steps
+        self.steps, self.guard = steps, Guard()
+        for step in self._having("guard"):
+            step.guard = self.guard  # after a fault in one step no other moves the weights that it shares
 
     @property
     def compile(self) -> bool | None:
         """Whether the steps that can be compiled are compiled; setting it sets all of them."""
-        return next((step.compile for step in self._compilable()), None)
+        return next((step.compile for step in self._having("compile")), None)
 
     @compile.setter
     def compile(self, value: bool | None) -> None:
-        for step in self._compilable():
+        for step in self._having("compile"):
             step.compile = value
 
-    def _compilable(self) -> list[Any]:
-        return [step for step in self.steps.values() if hasattr(step, "compile")]
+    def _having(self, name: str) -> list[Any]:
+        return [step for step in self.steps.values() if hasattr(step, name)]
 
     def __call__(self, *batch: Tensor) -> dict[str, Tensor]:
         """Take every step on the batch; return the scalars of all."""
@@ -50,6 +54,11 @@ class SequentialSteps:
         for step in self.steps.values():
             logs |= step.evaluate(*select_arguments(step, batch))
         return logs
+
+    def loss_terms(self, *batch: Tensor) -> Iterator[LossTerm]:
+        """The losses of all steps on the batch; see ``steps.locate``."""
+        for step in self._having("loss_terms"):
+            yield from step.loss_terms(*select_arguments(step, batch))
 
     diagnose = staticmethod(diagnose)
 
@@ -88,6 +97,19 @@ class LatentAdversarialStep:
     def evaluate(self, *batch: Tensor) -> dict[str, Tensor]:
         """Both losses on a batch, without updates."""
         return self.game.evaluate(*self._codes(*batch))
+
+    def loss_terms(self, *batch: Tensor) -> Iterator[LossTerm]:
+        """Both losses of a step on the batch; see ``steps.locate``."""
+        yield from self.game.loss_terms(*self._codes(*batch))
+
+    @property
+    def guard(self) -> Guard:
+        """Prevents updates by values that are not finite."""
+        return self.game.guard
+
+    @guard.setter
+    def guard(self, guard: Guard) -> None:
+        self.game.guard = guard
 
     def _codes(self, x: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
         self._x = x

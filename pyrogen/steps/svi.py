@@ -24,7 +24,10 @@ from pyrogen.objectives.pyro_losses import as_loss
 from pyrogen.pyro_tools import template
 from pyrogen.pyro_tools.predictive import sample_predictive
 from pyrogen.pyro_tools.programs import Program, arity
+from pyrogen.steps.guard import Guard
+from pyrogen.steps.locate import LossTerm
 from pyrogen.steps.optimizers import MakeOptimizer
+from pyrogen.steps.site_faults import SiteMessages
 from pyrogen.steps.svi_update import SVIUpdate
 
 
@@ -111,6 +114,25 @@ class SVI:
     def setup(self, *args: Any, **kwargs: Any) -> None:
         """Create the parameters and the optimiser without an update; the first step does so by itself."""
         self._update.setup(args, kwargs)
+
+    def loss_terms(self, *args: Any, **kwargs: Any) -> Iterator[LossTerm]:
+        """The loss on the batch, summed over the data, with its sites and the weights; see ``steps.locate``."""
+        loss: Any = self._compiled.eager
+        function = getattr(loss, "differentiable_loss", loss.loss)
+        with torch.enable_grad(), SiteMessages() as met:
+            value = self._update.loss(function, args, kwargs, grad=True)[0]
+        parts = value if isinstance(value, tuple) else (value,)
+        for name, part in zip(("loss", "guide_loss"), parts, strict=False):
+            yield LossTerm(name, _scalar(part), self.weights(), met.sites)
+
+    @property
+    def guard(self) -> Guard:
+        """Prevents updates by values that are not finite."""
+        return self._update.guard
+
+    @guard.setter
+    def guard(self, guard: Guard) -> None:
+        self._update.guard = guard
 
     # The interface of pyro.infer.SVI.
 

@@ -21,6 +21,7 @@ from pyrogen.pyro_tools.parameters import assign, leaves
 from pyrogen.pyro_tools.programs import Program
 from pyrogen.pyro_tools.recorder import SiteRecorder
 from pyrogen.random import random_state, scoped_seed, set_random_state
+from pyrogen.steps.guard import Guard
 from pyrogen.steps.optimizers import NamedOptimizer
 from pyrogen.steps.trained_parameters import TrainedParameters
 
@@ -44,6 +45,7 @@ class SVIUpdate:
     Attributes:
         trained: the parameters.
         t: the number of steps taken.
+        guard: prevents updates by values that are not finite.
         template: a description of the first batch, saved in checkpoints; ``None`` before it.
     """
 
@@ -66,6 +68,7 @@ class SVIUpdate:
         self._refused: str | None = None
         self.template: dict[str, Any] | None = None
         self.t = 0
+        self.guard = Guard()
         self._known_model = self._registered  # one object for all calls: a loss may cache by identity
 
     def step(
@@ -98,14 +101,17 @@ class SVIUpdate:
                 count, met = recorder.count(args), recorder.params
             self.optimizer.complete(self.trained.sites.params, met)
         if self.optimizer.optimizer is not None:
-            self.optimizer.step()
+            losses = loss if isinstance(loss, tuple) else (loss,)
+            self.guard.update(self.optimizer.optimizer, losses, self.t + 1, self.optimizer.step)
         self.t += 1
         return loss, count
 
-    def loss(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, int]:
-        """``function(model, guide, *args, **kwargs)`` without gradients, and the number of data it sums over."""
+    def loss(
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], grad: bool = False
+    ) -> tuple[Any, int]:
+        """``function(model, guide, *args, **kwargs)`` and the number of data it sums over; with a graph if ``grad``."""
         self.setup_pending(args, kwargs)
-        with torch.no_grad(), self.trained.sites, SiteRecorder() as recorder:
+        with torch.set_grad_enabled(grad), self.trained.sites, SiteRecorder() as recorder:
             loss = function(self.model, self.guide, *args, **kwargs)
         return loss, recorder.count(args)
 

@@ -17,7 +17,9 @@ from pyrogen.data.dataset import Split
 from pyrogen.data.loading import Rows
 from pyrogen.data.step_arguments import Batch, explain_dtype_errors, iterate_tensors, select_arguments
 from pyrogen.random import derive, scoped_seed
+from pyrogen.steps.guard import read_guard
 from pyrogen.training.device import autocast
+from pyrogen.training.failures import Failures
 from pyrogen.training.malloc import retain_heap
 from pyrogen.training.seen import known_rows, note_rows
 
@@ -64,27 +66,30 @@ def fit(
     Raises:
         DataError: before the first step, if the data cannot be batched.
         ConfigError: at the first step, if its weights have another floating dtype than the data.
+        Diverged: if the loss or a gradient is not finite, in place of the update; on a GPU up to ``READ_EVERY`` updates
+            later, none of which has changed anything. The message names the step, the rows of the batch, the site or
+            term of the loss, and what may help.
+        OutOfMemory: if a step needs more memory than there is.
     """
     retain_heap()
     rows = as_training_data(data)
     source = batches(rows, batch_size, seed, start, device, workers)
-    return _steps(step, source, known_rows(rows), steps, seed, start, precision)
+    return _steps(Failures(step, rows, batch_size, seed, device, precision), source, known_rows(rows), steps, start)
 
 
 def _steps(
-    step: Callable[..., Mapping[str, Tensor]],
-    source: Iterator[Batch],
-    rows: Split | None,
-    steps: int,
-    seed: int,
-    start: int,
-    precision: str,
+    failures: Failures, source: Iterator[Batch], rows: Split | None, steps: int, start: int
 ) -> Iterator[tuple[int, Mapping[str, Tensor]]]:
+    step, seed = failures.step, failures.seed
     for t in range(start + 1, steps + 1):
         batch = select_arguments(step, next(source))
         device = next((part.device for part in iterate_tensors(batch)), torch.device("cpu"))
-        with scoped_seed(derive(seed, "step", t)), autocast(precision, device), explain_dtype_errors(step, batch):
-            logs = step(*batch)
+        with failures.explained(t, batch):
+            seeded, cast = scoped_seed(derive(seed, "step", t)), autocast(failures.precision, device)
+            with seeded, cast, explain_dtype_errors(step, batch):
+                logs = step(*batch)
+            if t == steps:
+                read_guard(step)
         if t == start + 1 and rows is not None:  # the first step has made what networks there are
             note_rows(step, rows)
         yield t, logs

@@ -8,13 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from pyrogen.errors import UserError
-
-ADVICE = "try a smaller --lr; the last checkpoint precedes the divergence"
-
-
-class Diverged(UserError):
-    """The loss, or a weight, is not finite."""
+from pyrogen.errors import Diverged
 
 
 class MetricAverager:
@@ -39,7 +33,7 @@ class MetricAverager:
         row = {name: float(total) / self.terms[name] for name, total in self.sums.items()}
         broken = [name for name, value in row.items() if not isfinite(value)]
         if broken:
-            raise Diverged(f"{broken[0]} is not finite at step {t}: {ADVICE}")
+            raise Diverged(f"step {t}: {broken[0]} is {row[broken[0]]}, the mean over {self.terms[broken[0]]} steps")
         spent = time.perf_counter() - self.since
         self.seconds += spent
         rate = self.count * batch_size / spent if spent > 0 else 0.0
@@ -69,4 +63,4 @@ def check_weights(model: nn.Module, t: int) -> None:
     """Raise ``Diverged`` if a weight is not finite: a checkpoint holds finite weights alone."""
     for name, weight in model.state_dict().items():
         if weight.is_floating_point() and not bool(weight.isfinite().all()):
-            raise Diverged(f"{name} is not finite at step {t}: {ADVICE}")
+            raise Diverged(f"step {t}: the weight {name} is not finite")

@@ -1,5 +1,6 @@
 """Train a recipe in a run folder, continue it, and load the trained model."""
 
+import gc
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -19,10 +20,12 @@ from pyrogen.random import derive, scoped_seed
 from pyrogen.recipes import TrainingSetup, recipe
 from pyrogen.report.pictures import draws, picture_size, real_pictures
 from pyrogen.report.plots import curves_png, samples_png
+from pyrogen.steps.guard import read_guard
 from pyrogen.training.averaging import BestWeights, ExponentialMovingAverage
 from pyrogen.training.config import RunConfig
 from pyrogen.training.device import pick_device
 from pyrogen.training.diagnostics import DiagnosticMonitor
+from pyrogen.training.failures import Failures
 from pyrogen.training.loop import fit
 from pyrogen.training.memory import MemoryLimit, check_training
 from pyrogen.training.metric_averager import MetricAverager, check_weights
@@ -100,7 +103,8 @@ def train(run: Run[RunConfig], watch: Watcher | None = None, setup: TrainingSetu
         setup: the result of ``build(run.config)``, if it was called before.
 
     Raises:
-        Diverged: when the loss is not finite; the newest checkpoint precedes the divergence.
+        Diverged: when a loss or gradient is not finite; the update is not made.
+        OutOfMemory: when a step needs more memory than there is.
         Interrupted: on SIGINT, SIGTERM or SIGHUP, after a checkpoint.
         UserError: if the data or an option cannot be used.
     """
@@ -109,7 +113,9 @@ def train(run: Run[RunConfig], watch: Watcher | None = None, setup: TrainingSetu
     steps, batch_size = config.options["steps"], min(config.options["batch_size"], len(setup.data.train))
     weights, averager, monitor = _selection(setup), MetricAverager(), DiagnosticMonitor(setup.step)
     parts: dict[str, Any] = {"model": setup.model, "step": setup.step, "kept": weights, "window": averager}
-    with run.lock(), graceful_shutdown() as signals:
+    device, latest = pick_device(config.device), [0]
+    failures = Failures(setup.step, setup.data.train, batch_size, config.seed, device, config.precision)
+    with run.lock(), graceful_shutdown() as signals, failures.ended(run.path, config.options, latest):
         run.note_fingerprint(fingerprint(setup.data))
         run.describe_data(setup.data.description, setup.chosen)
         checkpoint.clear(run.path, locked=True)
@@ -119,8 +125,9 @@ def train(run: Run[RunConfig], watch: Watcher | None = None, setup: TrainingSetu
         every = max(steps // LOGS, 1)
         for t, logs in fit(
             setup.step, setup.data.train, steps=steps, batch_size=batch_size, seed=config.seed, start=start,
-            device=pick_device(config.device), precision=config.precision,
+            device=device, precision=config.precision,
         ):  # fmt: skip
+            latest[0] = t
             weights.update(setup.model)
             averager.add(logs)
             validation: dict[str, float] = {}
@@ -129,6 +136,7 @@ def train(run: Run[RunConfig], watch: Watcher | None = None, setup: TrainingSetu
                     validation["valid_loss"] = _validate(setup, config.seed)
                     weights.judge(setup.model, validation["valid_loss"], t)
             if t % every == 0 or t == steps:
+                read_guard(setup.step)
                 row = averager.close(t, batch_size) | validation
                 with averager.paused():
                     run.log(row)
@@ -140,8 +148,10 @@ def train(run: Run[RunConfig], watch: Watcher | None = None, setup: TrainingSetu
                     _draw(run, setup, weights.module, t)
                 if _due(t, steps, CURVES):
                     curves_png(run.metrics(), run.path / "curves.png")
+                    gc.collect()  # a figure consists of cycles; Python would keep several of some megabytes each
                 stop = [*signals]  # a signal from here on ends the next step
                 if _due(t, steps, CHECKPOINTS) or stop:  # last, so that a run goes on after all that step t writes
+                    read_guard(setup.step)
                     check_weights(setup.model, t)
                     run.check_present()
                     checkpoint.save(run.path, t=t, **parts)

@@ -1,0 +1,125 @@
+"""The guard of an update: it is not made unless the loss and all gradients are finite."""
+
+from collections.abc import Callable, Iterable
+from math import isfinite
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import SGD, Adam, AdamW, Optimizer
+
+from pyrogen.errors import Diverged
+
+READ_EVERY = 50
+"""The number of updates between two readings of the flag on a GPU."""
+
+
+class Guard:
+    """Prevents updates by a loss or gradients that are not finite, so that weights and optimiser state stay finite.
+
+    On a CPU ``Diverged`` is raised in place of the update. On a GPU the program does not wait for the result: a flag is
+    set there and stays set. While it is set, torch's fused optimisers change nothing, and any other optimiser gets
+    gradients of zero. The flag is read by ``read`` and in every ``READ_EVERY``-th update.
+    """
+
+    def __init__(self) -> None:
+        self._flag: Tensor | None = None  # 1 after the first fault
+        self._prevented: Tensor | None = None  # the number of updates since then
+        self._updates: list[int] = []  # the step of each update since the flag was read
+
+    def update(self, optimizer: Optimizer, losses: Iterable[Tensor | float], t: int, step: Callable[[], Any]) -> None:
+        """Call ``step``, which updates the parameters of ``optimizer``, if ``losses`` and gradients are finite.
+
+        Args:
+            optimizer: its parameters hold their gradients.
+            losses: the scalars that were differentiated.
+            t: the number of the training step, from 1.
+            step: ``optimizer.step``, or a function that calls it.
+
+        Raises:
+            Diverged: naming the first loss that is not finite, or the shape of a parameter whose gradient is not.
+        """
+        gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        found = [value for value in losses if isinstance(value, Tensor)]
+        if on_cpu([*found, *gradients]):
+            check_finite_update(losses, gradients, t)
+            step()
+            return
+        flag = self._mark([*found, *gradients], t)
+        if _obeys_flag(optimizer):
+            optimizer.found_inf = flag  # type: ignore[attr-defined]
+        else:
+            for gradient in gradients:
+                _entries(gradient).masked_fill_(flag.bool(), 0.0)
+        step()
+        if len(self._updates) >= READ_EVERY:
+            self.read()
+
+    def read(self) -> None:
+        """Wait for the device and raise ``Diverged`` if an update was prevented since the last call."""
+        if self._flag is None or self._prevented is None:
+            return
+        prevented, updates = int(self._prevented), self._updates
+        self._updates = []
+        if prevented:
+            self._flag.zero_()
+            self._prevented.zero_()
+            t = updates[-prevented]
+            raise Diverged(f"step {t}: the loss or a gradient is not finite", ago=updates[-1] - t)
+
+    def _mark(self, values: list[Tensor], t: int) -> Tensor:
+        """Set the flag if a value is not finite; nothing is read from the device."""
+        if self._flag is None or self._prevented is None:
+            device = next((v.device for v in values if v.device.type != "cpu"), values[0].device)
+            self._flag, self._prevented = torch.zeros((), device=device), torch.zeros((), device=device)
+        groups: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
+        for value in map(_entries, values):
+            groups.setdefault((value.device, value.dtype), []).append(value)
+        for (device, _), group in groups.items():  # the check of torch's GradScaler, which has no public name
+            here = self._flag if device == self._flag.device else torch.zeros((), device=device)
+            torch._amp_foreach_non_finite_check_and_unscale_(group, here, torch.ones((), device=device))
+            if here is not self._flag:
+                torch.maximum(self._flag, here.to(self._flag.device), out=self._flag)
+        self._prevented += self._flag
+        self._updates.append(t)
+        return self._flag
+
+
+def on_cpu(values: Iterable[Tensor]) -> bool:
+    """Whether values can be read without waiting for a device."""
+    return all(value.device.type == "cpu" for value in values)
+
+
+def read_guard(step: Any) -> None:
+    """Raise ``Diverged`` if the guard of a step, if it has one, has prevented an update; waits for the device."""
+    guard = getattr(step, "guard", None)
+    if isinstance(guard, Guard):
+        guard.read()
+
+
+def check_finite_update(losses: Iterable[Tensor | float], gradients: Iterable[Tensor], t: int) -> None:
+    """Raise ``Diverged`` unless all losses and gradients, which are on a CPU, are finite."""
+    for loss in losses:
+        value = loss.item() if isinstance(loss, Tensor) else loss
+        if not isfinite(value):
+            raise Diverged(f"step {t}: the loss is {value}")
+    # A sum that is finite has finite terms, and costs a tenth of a mask; one that is not may have overflowed.
+    gradients = list(gradients)
+    if isfinite(sum([abs(gradient.sum().item()) for gradient in gradients])):
+        return
+    for gradient in gradients:
+        if not bool(_entries(gradient).isfinite().all()):
+            raise Diverged(f"step {t}: the gradient of a parameter of shape {tuple(gradient.shape)} is not finite")
+
+
+def _entries(value: Tensor) -> Tensor:
+    """The stored entries of a tensor, as real numbers."""
+    value = value.detach()
+    if value.is_sparse:
+        value = value.coalesce().values()
+    return torch.view_as_real(value) if value.is_complex() else value
+
+
+def _obeys_flag(optimizer: Optimizer) -> bool:
+    """Whether the optimiser has the fused update that reads ``found_inf`` on the device."""
+    return type(optimizer) in (SGD, Adam, AdamW) and all(group.get("fused") for group in optimizer.param_groups)

@@ -1,0 +1,120 @@
+"""A step that needs more memory than there is ends in one sentence, and the checkpoint is whole."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+import pyrogen
+from pyrogen import SVI
+from pyrogen.cli import entry
+from pyrogen.errors import OutOfMemory, is_out_of_memory
+from pyrogen.objectives import BetaELBO
+from pyrogen.steps import GradientStep
+from pyrogen.training import configure, train
+from pyrogen.training.checkpoint import newest
+from pyrogen.training.run import Run
+
+GPU = (
+    "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.10 GiB of which 1.2 GiB is free."
+)
+PROGRAM = """
+import resource, sys
+import torch
+from pyrogen.errors import OutOfMemory
+from pyrogen.training import build, configure, train
+from pyrogen.training.run import Run
+
+options = {"steps": 40, "batch_size": 64, "hidden": (16,), "latent": 2}
+run = Run.create(sys.argv[1], configure("vae", "digits", options=options))
+setup = build(run.config)
+encode = setup.model.encoder.forward
+
+def greedy(*args):
+    if setup.step.t == 25:
+        used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + 2**26, -1))
+        torch.ones(2**28)
+    return encode(*args)
+
+setup.model.encoder.forward = greedy
+try:
+    train(run, None, setup)
+except OutOfMemory as error:
+    print(error)
+"""
+
+
+def raising(error, **options):
+    net = nn.Linear(3, 1)
+
+    def losses(x):
+        raise error
+
+    step = GradientStep(net, **options)
+    step.losses = losses
+    return step
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError(GPU), MemoryError(), RuntimeError("not enough memory: …")])
+def test_the_sentence_names_batch_peak_and_what_to_try(error):
+    with pytest.raises(OutOfMemory) as caught:
+        list(pyrogen.fit(raising(error), torch.rand(64, 3), steps=1, batch_size=48))
+    text = str(caught.value)
+    assert text.startswith("step 1: out of memory with batches of 48 rows (")
+    assert "iB in use at most" in text
+    assert text.endswith("try a smaller batch size, or precision bf16")
+    assert ("2.00 GiB more" in text) == isinstance(error, torch.OutOfMemoryError)
+
+
+def test_particles_are_named_where_there_are_several_and_bf16_where_it_is_not_used():
+    def model(x):
+        raise MemoryError
+
+    step = SVI(model, loss=BetaELBO(particles=4))
+    with pytest.raises(OutOfMemory, match=r"try a smaller batch size, or fewer particles$"):
+        list(pyrogen.fit(step, torch.rand(8, 3), steps=1, batch_size=8, precision="bf16"))
+
+
+def test_other_errors_are_not_taken_for_it():
+    assert not is_out_of_memory(RuntimeError("shapes cannot be multiplied"))
+    assert not is_out_of_memory(ValueError("out of memory"))
+    with pytest.raises(RuntimeError, match="shapes"):
+        list(pyrogen.fit(raising(RuntimeError("shapes")), torch.rand(8, 3), steps=1, batch_size=8))
+
+
+def test_a_run_keeps_its_checkpoint_whatever_needs_the_memory(tmp_path):
+    run = Run.create(tmp_path / "run", configure("vae", "digits", options={"steps": 40, "hidden": (8,), "latent": 2}))
+
+    def watch(row):
+        if row["t"] == 11:
+            raise torch.OutOfMemoryError(GPU)
+
+    with pytest.raises(
+        OutOfMemory, match=r"^after step 11: .* of 256 rows .*; the checkpoint of step 10 is from before$"
+    ):
+        train(run, watch)
+
+
+def test_a_real_allocation_that_fails(tmp_path):
+    path = tmp_path / "run"
+    done = subprocess.run([sys.executable, "-c", PROGRAM, str(path)], env=os.environ, capture_output=True, text=True)
+    said = done.stdout.splitlines()[-1:] or [done.stderr]
+    assert said[0].startswith("step 26: out of memory with batches of 64 rows ("), said
+    assert "1.0 GiB more were asked for" in said[0]
+    assert said[0].endswith("; the checkpoint of step 24 is from before")
+    assert newest(path).name == "checkpoint-00000024"
+
+
+def test_the_command_line_says_it_in_one_line(monkeypatch, capsys):
+    def app():
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: …")
+
+    monkeypatch.setattr(entry, "app", app)
+    with pytest.raises(SystemExit) as caught:
+        entry.main()
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
