@@ -9,7 +9,7 @@ from torch import nn
 import pyrogen.training.checkpoint as checkpoint
 from pyrogen.data.checks import check_batch_size
 from pyrogen.data.dataset import Dataset
-from pyrogen.data.fingerprint import fingerprint
+from pyrogen.data.fingerprint import difference, fingerprint
 from pyrogen.data.step_arguments import select_arguments
 from pyrogen.errors import DataWarning
 from pyrogen.files import make_folder
@@ -23,6 +23,7 @@ from pyrogen.training.device import pick_device
 from pyrogen.training.diagnostics import DiagnosticMonitor
 from pyrogen.training.loop import fit
 from pyrogen.training.metric_averager import MetricAverager, check_weights
+from pyrogen.training.resume import load_weights, take_up
 from pyrogen.training.run import Run
 from pyrogen.training.seen import note_rows, noted_rows
 from pyrogen.training.signals import Interrupted, graceful_shutdown
@@ -83,29 +84,41 @@ def build(config: RunConfig, data: Dataset | None = None) -> TrainingSetup:
     return replace(setup, data=setup.data.to(device))
 
 
-def train(run: Run[RunConfig], watch: Watcher | None = None, setup: TrainingSetup | None = None) -> Trained:
+def train(
+    run: Run[RunConfig],
+    watch: Watcher | None = None,
+    setup: TrainingSetup | None = None,
+    *,
+    steps: int | None = None,
+    changed_data: bool = False,
+) -> Trained:
     """Train to the last step, from the newest valid checkpoint if there is one.
 
     Args:
         run: the folder; its configuration says what to train.
         watch: called with every logged row.
-        setup: the result of ``build(run.config)``, if it was called before.
+        setup: the result of ``build`` for this configuration and number of steps, if it was called before.
+        steps: the number of the last step in place of that of the configuration, into which it is written. Schedules
+            are from here on those of a run of that length.
+        changed_data: go on although the data are not those that training began with.
 
     Raises:
         Diverged: when the loss is not finite; the newest checkpoint precedes the divergence.
         Interrupted: on SIGINT, SIGTERM or SIGHUP, after a checkpoint.
         UserError: if the data or an option cannot be used.
     """
-    config = run.config
+    config = run.config if steps is None else run.config.with_steps(steps)
     setup = setup or build(config)
+    if config.weights_from is not None and not checkpoint.found(run.path):
+        load_weights(config.weights_from, setup)
     steps, batch_size = config.options["steps"], min(config.options["batch_size"], len(setup.data.train))
     weights, averager, monitor = _selection(setup), MetricAverager(), DiagnosticMonitor(setup.step)
     parts: dict[str, Any] = {"model": setup.model, "step": setup.step, "kept": weights, "window": averager}
     with run.lock(), graceful_shutdown() as signals:
-        run.note_fingerprint(fingerprint(setup.data))
         checkpoint.clear(run.path, locked=True)
-        start = checkpoint.restore(run.path, **parts) if checkpoint.found(run.path) else 0
-        _note_rows(weights, setup)
+        start = take_up(run, config, parts, setup, changed_data)
+        for rows in (*noted_rows(setup.model), setup.data.train):
+            note_rows(weights, rows)  # a copy of the trained ones
         run.rewind(start)
         every = max(steps // LOGS, 1)
         for t, logs in fit(
@@ -148,6 +161,10 @@ def trained_model(run: Run[RunConfig]) -> Trained:
         RunError: if there is no checkpoint yet, or it does not fit the configuration.
     """
     setup = build(run.config)
+    change = None if run.config.fingerprint is None else difference(run.config.fingerprint, fingerprint(setup.data))
+    if change is not None:
+        text = f"{run.config.data} has changed since {run.path} was trained: {change}"
+        warnings.warn(text, DataWarning, stacklevel=2)
     weights = _selection(setup)
     t = checkpoint.restore(run.path, kept=weights)
     _note_rows(weights, setup)
@@ -186,8 +203,7 @@ def _validates(t: int, steps: int) -> bool:
 
 def _validate(setup: TrainingSetup, seed: int) -> float:
     batch = select_arguments(setup.step, tuple(part[:VALID_ROWS] for part in setup.data.valid.tensors(seed)))
-    with scoped_seed(derive(seed, "valid")):
-        return float(setup.step.evaluate(*batch)["loss"])
+    return float(setup.step.evaluate(*batch)["loss"])
 
 
 def _draw(run: Run[RunConfig], setup: TrainingSetup, model: nn.Module, t: int) -> None:
