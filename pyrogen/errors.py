@@ -24,7 +24,7 @@ class RunError(UserError):
 
 
 class RunWarning(UserWarning):
-    """A run folder that can be used, but of which a part was damaged, or which cannot be protected."""
+    """A run goes on, but a part of it is damaged, it cannot be protected, or it is not as it was begun."""
 
 
 class ConfigError(UserError):

@@ -112,7 +112,7 @@ class Step(Stateful, Protocol):
         ...
 
     def evaluate(self, *batch: Any, **kwargs: Any) -> Mapping[str, Tensor]:
-        """Return the same scalars without an update of parameters, buffers or optimiser."""
+        """Return the same scalars without an update of parameters, buffers or optimiser, the same at every call."""
         ...
 
 

@@ -14,7 +14,13 @@ from typing import Any
 import torch
 
 CONTEXT = multiprocessing.get_context("forkserver")
-PRELOAD = ["pyrogen.comparison", "pyrogen.cli.entry", "matplotlib.backends.backend_agg", "sklearn.datasets"]
+PRELOAD = [
+    "pyrogen.comparison",
+    "pyrogen.cli.entry",
+    "matplotlib.backends.backend_agg",
+    "sklearn.datasets",
+    "torch._dynamo",
+]
 CONTEXT.set_forkserver_preload(PRELOAD)
 
 

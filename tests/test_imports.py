@@ -81,7 +81,7 @@ def test_every_room_says_what_it_holds_and_is_an_attribute_from_the_first_import
 def test_files_functions_and_rooms_are_short() -> None:
     lines = {str(p.relative_to(ROOT)): len(p.read_text(encoding="utf-8").splitlines()) for p in FILES}
     assert not {name: n for name, n in lines.items() if n > 300}
-    assert sorted(lines.values())[len(lines) // 2] <= 100
+    assert sorted(lines.values())[len(lines) // 2] <= 120
     long = {
         f"{path.relative_to(ROOT)}:{node.name}": node.end_lineno - node.lineno + 1
         for path in FILES

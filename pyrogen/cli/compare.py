@@ -65,13 +65,15 @@ def compare(
     run_and_show(run, as_json)
 
 
-def run_and_show(run: "Run[ComparisonConfig]", as_json: bool) -> None:
-    """Run or continue a comparison, and print its scorecard."""
+def run_and_show(run: "Run[ComparisonConfig]", as_json: bool, changed_data: bool = False) -> None:
+    """Run or continue a comparison, if asked to with changed data, and print its scorecard."""
     from pyrogen.cli.progress import progress_display
     from pyrogen.comparison.compare import run_comparison
 
     with resumable(run.path):
-        card = run_comparison(run, show=lambda title, steps: progress_display(title, steps, console.err))
+        card = run_comparison(
+            run, show=lambda title, steps: progress_display(title, steps, console.err), changed_data=changed_data
+        )
     if as_json:
         print(json.dumps({name: value for name, value in card.items() if name != "folder"}))
     else:

@@ -61,12 +61,17 @@ def train(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Model option, e.g. latent=10; repeatable."),
     ] = None,
+    from_: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="DIR", help="Run folder; start from its weights, those it is sampled with."),
+    ] = None,
     config: Annotated[
         Path | None, typer.Option(help="TOML file such as a run's config.toml; command-line options override it.")
     ] = None,
 ) -> None:
     """Train a model and write a resumable run folder."""
     from pyrogen.training.config import RunConfig, read_toml
+    from pyrogen.training.resume import load_weights
     from pyrogen.training.run import Run, free_path
     from pyrogen.training.trainer import build
 
@@ -83,12 +88,15 @@ def train(
         drop_constant=drop_constant,
         drop_missing=drop_missing,
         size=size,
+        weights_from=None if from_ is None else str(from_),
     )
     if "model" not in wanted and not config:
         raise ConfigError(f"no model given; expected one of: {', '.join(model_names())}")
     what = f"key of {config.name}" if config else "setting"
     checked = RunConfig.checked({**wanted, "options": options}, what)
     setup = build(checked)
+    if checked.weights_from is not None:
+        load_weights(checked.weights_from, setup)  # before anything is written
     default = Path("runs") / f"{checked.model}-{Path(checked.data).stem}"
     _train(Run.create(out or free_path(default), checked), setup)
 
@@ -101,24 +109,46 @@ def _options(wanted: dict[str, Any], config: Path | None) -> dict[str, Any]:
     return options
 
 
-def resume(folder: Folder) -> None:
+def resume(
+    folder: Folder,
+    steps: Annotated[
+        int | None, typer.Option(help="Number of the last step, in place of that of the configuration.")
+    ] = None,
+    data: Annotated[str | None, typer.Option("--data", help="Where the same data are now, if they were moved.")] = None,
+    changed_data: Annotated[
+        bool, typer.Option("--changed-data", help="Go on although the data have changed since training began.")
+    ] = False,
+) -> None:
     """Continue a run (or a comparison) from its newest valid checkpoint."""
     from pyrogen.comparison.config import ComparisonConfig
     from pyrogen.training.config import read_toml
     from pyrogen.training.run import CONFIG, Run
 
     if os.path.exists(folder / CONFIG) and "models" in read_toml(folder / CONFIG, sealed=True):
-        run_and_show(Run.open(folder, ComparisonConfig), as_json=False)
+        if steps is not None:
+            raise ConfigError(f"{folder} is a comparison, whose number of steps is fixed: give --steps to `compare`")
+        comparison = Run.open(folder, ComparisonConfig)
+        _move_data(comparison, data)
+        run_and_show(comparison, as_json=False, changed_data=changed_data)
     else:
-        _train(Run.open(folder))
+        run = Run.open(folder)
+        _move_data(run, data)
+        _train(run, steps=steps, changed_data=changed_data)
 
 
-def _train(run: "Run[RunConfig]", setup: Any = None) -> None:
+def _move_data(run: "Run[Any]", data: str | None) -> None:
+    """Let a run find its data in another place, which is written into its folder once they are known to be the same."""
+    if data is not None:
+        run.config = run.config.model_copy(update={"data": data}).with_absolute_paths()
+
+
+def _train(run: "Run[RunConfig]", setup: Any = None, steps: int | None = None, changed_data: bool = False) -> None:
     from pyrogen.cli.progress import progress_display
     from pyrogen.training.trainer import train as train_run
 
     title = f"{run.config.model} on {run.config.data}"
     message(f"{title} → {run.path}")
-    with resumable(run.path), progress_display(title, run.config.options["steps"], console.err) as watch:
-        train_run(run, watch, setup)
+    total = steps or run.config.options["steps"]
+    with resumable(run.path), progress_display(title, total, console.err) as watch:
+        train_run(run, watch, setup, steps=steps, changed_data=changed_data)
     message(f"done: `pyrogen evaluate {run.path}`, `pyrogen sample {run.path}`")

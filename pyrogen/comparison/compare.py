@@ -10,7 +10,6 @@ from pyrogen.comparison.config import DEFAULT_MODELS, ComparisonConfig, prepare
 from pyrogen.comparison.page import data_pictures, model_pictures
 from pyrogen.comparison.paired import paired_differences
 from pyrogen.comparison.scoring import Scorer, aggregate_seeds, device_of, family
-from pyrogen.data.fingerprint import fingerprint
 from pyrogen.errors import ConfigError, DataError, Diverged, OutOfMemory
 from pyrogen.files import write_whole
 from pyrogen.protocols import Sampler, Score
@@ -18,6 +17,7 @@ from pyrogen.recipes import recipe
 from pyrogen.report.page import write_report
 from pyrogen.report.pictures import Pictures
 from pyrogen.training.device import pick_device
+from pyrogen.training.resume import with_data
 from pyrogen.training.run import CONFIG, Run
 from pyrogen.training.trainer import Watcher, build, train
 
@@ -62,8 +62,19 @@ def compare(
     return run_comparison(prepare(chosen, data, own=tuple(own or ()), **settings), own=own, show=show)
 
 
-def run_comparison(run: Run[ComparisonConfig], *, own: Own | None = None, show: Show | None = None) -> dict[str, Any]:
-    """Run the comparison that ``run.config`` describes, or continue it after an interruption."""
+def run_comparison(
+    run: Run[ComparisonConfig], *, own: Own | None = None, show: Show | None = None, changed_data: bool = False
+) -> dict[str, Any]:
+    """Run the comparison that ``run.config`` describes, or continue it after an interruption.
+
+    Args:
+        run: its folder.
+        own, show: as for ``compare``.
+        changed_data: go on although the data are not those that the comparison began with.
+
+    Raises:
+        DataError: if the data have changed.
+    """
     config = run.config
     missing = set(config.own) - set(own or ())
     if missing:
@@ -71,14 +82,14 @@ def run_comparison(run: Run[ComparisonConfig], *, own: Own | None = None, show: 
     sets = {seed: config.load_data(seed) for seed in config.all_seeds}
     results = _Results()
     with run.lock():
-        run.note_fingerprint(fingerprint(sets[config.seed]))
+        run.update(with_data(run, config, sets[config.seed], changed_data))
         device = pick_device(config.device)
         scorers = {seed: Scorer(data.to(device), seed, config.spaces(data)) for seed, data in sets.items()}
         # Own models first, so that an error in one is raised before any training.
         for name, model in (own or {}).items():
             results.add_own(name, model, scorers)
         for name in config.models:
-            results.train(run, name, scorers, show or (lambda title, steps: nullcontext()))
+            results.train(run, name, scorers, show or (lambda title, steps: nullcontext()), changed_data)
         return _write(run, results, scorers)
 
 
@@ -110,7 +121,9 @@ class _Results:
                 self.shown[name] = model_pictures(model, moved, seed)
         self._add(name, {"family": family(models[0]), "about": "user's own model"}, results)
 
-    def train(self, run: Run[ComparisonConfig], name: str, scorers: Mapping[int, Scorer], show: Show) -> None:
+    def train(
+        self, run: Run[ComparisonConfig], name: str, scorers: Mapping[int, Scorer], show: Show, changed_data: bool
+    ) -> None:
         """Train a recipe once per seed, on the data set of the seed, and evaluate each model."""
         config = run.config
         results: list[dict[str, Any]] = []
@@ -119,10 +132,12 @@ class _Results:
             path = run.path / (name if single else f"{name}-seed{seed}")
             made = (path / CONFIG).exists()  # else a process died before it had made the run
             sub = Run.open(path) if made else Run.create(path, config.run_config(name, seed))
+            sub.update(sub.config.model_copy(update={"data": config.data, "data_root": config.data_root}))
             self.options[name] = sub.config.options
             with show(name if single else f"{name}, seed {seed}", config.steps) as watch:
                 try:
-                    trained = train(sub, watch, build(sub.config, scorers[seed].data))
+                    setup = build(sub.config, scorers[seed].data)
+                    trained = train(sub, watch, setup, changed_data=changed_data)
                 except (Diverged, OutOfMemory) as error:
                     results.append({"error": str(error)})
                     continue

@@ -4,14 +4,16 @@ No state is carried from one batch to the next, so a run resumed at step ``t`` g
 uninterrupted run.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterator, Sized
+from contextlib import nullcontext
+from copy import copy
 from itertools import tee
 from operator import length_hint
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
 
 from pyrogen.data.checks import check_batch_size
@@ -22,7 +24,7 @@ from pyrogen.data.sources.image_files import ImageFiles
 from pyrogen.data.sources.prefetch import default_workers, prefetch
 from pyrogen.data.step_arguments import Batch, move_to_device
 from pyrogen.errors import DataError
-from pyrogen.random import derive, generator, scoped_seed
+from pyrogen.random import derive, generator, reseed, scoped_seed
 
 
 def batches(
@@ -40,8 +42,10 @@ def batches(
     Args:
         source: a ``Split`` (``data.train``); a tensor, an array, or a tuple of them with equal first dimension; a path
             or a data frame, of which ``load(source).train`` is taken; or a torch ``Dataset`` or ``DataLoader``, which
-            determine their own order under one seed per epoch. Their batches are the arguments of a step if they are
-            tuples or lists; any other batch, such as a dict, is a single argument.
+            determine their own order. The global generators of torch, numpy and ``random``, and those that are
+            attributes of the loader, its samplers and its data sets, are seeded at every epoch, and worker processes
+            begin anew. Their batches are the arguments of a step if they are tuples or lists; any other batch, such as
+            a dict, is a single argument.
         batch_size: rows per batch; a ``DataLoader`` has its own.
         seed: batches depend only on this and the number of the step.
         start: the number of batches to skip.
@@ -57,17 +61,17 @@ def batches(
         check_batch_size(len(source), batch_size)
         return _from_split(source.to(device) if device else source, batch_size, seed, start, workers)
     if isinstance(source, DataLoader):
-        return _from_loader(lambda _: source, seed, start, device)
+        return _from_loader(lambda _: source, source, seed, start, device)
     if isinstance(source, TorchDataset):
         if not isinstance(source, Sized):
             raise DataError(f"a {type(source).__name__} has no length: pass a DataLoader of it")
         check_batch_size(len(source), batch_size)
 
-        def loader(epoch: int) -> Iterable[Any]:
+        def loader(epoch: int) -> DataLoader[Any]:
             order = generator(seed, "order", epoch)
             return DataLoader(source, batch_size, shuffle=True, drop_last=True, generator=order)
 
-        return _from_loader(loader, seed, start, device)
+        return _from_loader(loader, source, seed, start, device)
     expected = "a Split, tensors, arrays, a path, a data frame, a torch Dataset or a DataLoader"
     raise DataError(f"expected {expected}; got a {type(source).__name__}")
 
@@ -97,7 +101,9 @@ def batch_rows(source: Split, batch_size: int, seed: int, t: int) -> Tensor:
 def _from_split(split: Split, batch_size: int, seed: int, start: int, workers: int | None) -> Iterator[Batch]:
     for t, (index, stored) in enumerate(_stored_rows(split.x, _order(split, batch_size, seed, start), workers), start):
         noise = generator(seed, "noise", t, device=split.device)
-        yield split.materialize(stored, index.to(split.device), noise)
+        with scoped_seed(derive(seed, "side", t)) if split.side_fn else nullcontext():  # which may draw globally
+            batch = split.materialize(stored, index.to(split.device), noise)
+        yield batch
 
 
 def _order(split: Split, batch_size: int, seed: int, start: int) -> Iterator[Tensor]:
@@ -125,15 +131,23 @@ def _stored_rows(
 
 
 def _from_loader(
-    loader: Callable[[int], Iterable[Any]], seed: int, start: int, device: torch.device | str | None
+    loader: Callable[[int], DataLoader[Any]], given: Any, seed: int, start: int, device: torch.device | str | None
 ) -> Iterator[Batch]:
+    """Yield the batches of ``loader(epoch)``; skipped ones of an epoch are read, as later ones may depend on them.
+
+    Args:
+        loader: the loader of an epoch.
+        given: what the user gave, a loader or a data set.
+        seed, start, device: as for ``batches``.
+    """
     per_epoch = length_hint(loader(0))  # 0 for a loader that does not know it
     epoch, skip = divmod(start, per_epoch) if per_epoch else (0, start)
     t = start - skip
     while True:
-        before = t
-        with scoped_seed(derive(seed, "loader", epoch)):
-            rows = iter(loader(epoch))
+        before, seed_of_epoch = t, derive(seed, "loader", epoch)
+        _reseed(given, seed_of_epoch)
+        with scoped_seed(seed_of_epoch):
+            rows = iter(_without_workers(loader(epoch)))
         while True:
             with scoped_seed(derive(seed, "noise", t)):
                 batch = next(rows, None)
@@ -146,3 +160,21 @@ def _from_loader(
         if t == before:
             raise DataError("the data loader yielded no batch: is its data set smaller than one batch?")
         epoch += 1
+
+
+def _reseed(source: Any, seed: int, depth: int = 4) -> None:
+    """Seed the generators of a loader or a data set, and of the samplers and data sets that it is made of."""
+    reseed(source, seed)
+    parts = {**getattr(source, "__dict__", {}), **dict(enumerate(getattr(source, "datasets", ())))}
+    for name, part in parts.items() if depth else ():
+        if isinstance(part, TorchDataset | Sampler):
+            _reseed(part, derive(seed, name), depth - 1)
+
+
+def _without_workers(loader: DataLoader[Any]) -> DataLoader[Any]:
+    """The loader without running workers: persistent ones would go on with their random state of the epoch before."""
+    if not loader.persistent_workers:
+        return loader
+    fresh = copy(loader)
+    fresh._iterator = None
+    return fresh

@@ -1,5 +1,6 @@
 """Rows that are not in memory: they stay on disk and are read when a batch needs them, or are not at hand."""
 
+import os
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,17 @@ class MemoryMapped:
     def to(self, device: torch.device | str) -> "MemoryMapped":
         """Return the same rows, to be read to another device."""
         return MemoryMapped(self.array, self.rows, device)
+
+    def stamps(self) -> list[tuple[str, int, int]]:
+        """The name and size of each file that holds rows, and when it was changed or a checksum of its content.
+
+        An array has no name: it is the same in another place.
+        """
+        if isinstance(self.array, ImageFiles):
+            return self.array.stamps()
+        file = getattr(self.array, "filename", None)
+        found = None if file is None else os.stat(file)
+        return [] if found is None else [("", found.st_size, int(found.st_mtime))]
 
     def sample_index(self) -> Tensor:
         """An index of at most ``SAMPLE_ROWS`` rows: the first ones, which are a random sample in a shuffled split."""

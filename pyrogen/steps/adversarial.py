@@ -23,6 +23,7 @@ from pyrogen.objectives.adversarial import AdversarialLoss, NonSaturating
 from pyrogen.objectives.adversarial_terms import AdversarialTerms
 from pyrogen.objectives.penalties import clip_weights
 from pyrogen.pyro_tools.parameters import assign, weights_of
+from pyrogen.random import EVALUATION, scoped_seed
 from pyrogen.steps.diagnostics import diagnose
 from pyrogen.steps.guard import Guard
 from pyrogen.steps.locate import LossTerm
@@ -164,8 +165,12 @@ class AdversarialGame:
         return *(value.detach() for value in found.values), norm
 
     @torch.no_grad()
+    @scoped_seed(EVALUATION)
     def evaluate(self, *batch: Tensor) -> dict[str, Tensor]:
-        """Both losses on a batch, without noise, penalty or update, and with every network in evaluation mode."""
+        """Both losses on a batch, without noise, penalty or update, and with every network in evaluation mode.
+
+        Every call has the same draws from the prior.
+        """
         with eval_mode(*self._networks.values()):
             return self.terms.losses(*batch)
 

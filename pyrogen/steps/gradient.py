@@ -12,6 +12,7 @@ from pyrogen.compile.verified import VerifiedFunction, should_compile
 from pyrogen.nn.eval_mode import eval_mode
 from pyrogen.pyro_tools.parameters import assign, modules_of, weights_of
 from pyrogen.pyro_tools.programs import arity
+from pyrogen.random import EVALUATION, scoped_seed
 from pyrogen.steps.guard import Guard
 from pyrogen.steps.locate import LossTerm
 from pyrogen.steps.optimizers import MakeOptimizer, follow, make_optimizer
@@ -86,8 +87,12 @@ class GradientStep:
     def _parameters(self) -> list[Tensor]:
         return list({id(p): p for module in self._modules.values() for p in module.parameters()}.values())
 
+    @scoped_seed(EVALUATION)
     def evaluate(self, *batch: Tensor) -> dict[str, Tensor]:
-        """The losses with every network in evaluation mode; no parameter or buffer changes."""
+        """The losses with every network in evaluation mode; no parameter or buffer changes.
+
+        Every call has the same random numbers.
+        """
         with torch.no_grad(), eval_mode(self):
             return dict(self.losses(*batch))
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from pyrogen.data.step_arguments import select_arguments
 from pyrogen.protocols import Step
 from pyrogen.pyro_tools.programs import drop_extra_args
+from pyrogen.random import EVALUATION, scoped_seed
 from pyrogen.steps.adversarial import AdversarialGame
 from pyrogen.steps.diagnostics import diagnose
 from pyrogen.steps.guard import Guard
@@ -94,6 +95,7 @@ class LatentAdversarialStep:
         """Take one step on a batch of data, and its labels if the prior takes them."""
         return self.game(*self._codes(*batch))
 
+    @scoped_seed(EVALUATION)
     def evaluate(self, *batch: Tensor) -> dict[str, Tensor]:
         """Both losses on a batch, without updates."""
         return self.game.evaluate(*self._codes(*batch))

@@ -24,6 +24,7 @@ from pyrogen.objectives.pyro_losses import as_loss
 from pyrogen.pyro_tools import template
 from pyrogen.pyro_tools.predictive import sample_predictive
 from pyrogen.pyro_tools.programs import Program, arity
+from pyrogen.random import EVALUATION, scoped_seed
 from pyrogen.steps.guard import Guard
 from pyrogen.steps.locate import LossTerm
 from pyrogen.steps.optimizers import MakeOptimizer
@@ -105,8 +106,12 @@ class SVI:
             loss, count = self._update.step(args, kwargs, self.compile)
         return _per_datum(loss, count)
 
+    @scoped_seed(EVALUATION)
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
-        """``{"loss": …}`` in nats per datum, with every network in evaluation mode and without an update."""
+        """``{"loss": …}`` in nats per datum, with every network in evaluation mode and without an update.
+
+        Every call has the same random numbers.
+        """
         with eval_mode(self), explain_dtype_errors(self, args):
             loss, count = self._update.loss(self.loss.loss, args, kwargs)
         return _per_datum(loss, count)

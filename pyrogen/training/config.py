@@ -1,5 +1,6 @@
 """The configuration of a run: one typed, checked object, written to and read from TOML with a version."""
 
+import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import fields
@@ -17,6 +18,7 @@ from pydantic import (
 )
 
 from pyrogen.data.dataset import Dataset
+from pyrogen.data.datasets import names
 from pyrogen.data.loading import load
 from pyrogen.data.table import ReadOptions
 from pyrogen.errors import ConfigError, RunError
@@ -60,6 +62,13 @@ class Config(BaseModel):
     def load_data(self, seed: int | None = None) -> Dataset:
         """The data set of this configuration, split by ``seed``, by default its own."""
         return load(self.data, self.data_root, self.seed if seed is None else seed, **self.read_options)
+
+    def with_absolute_paths(self) -> Self:
+        """The same configuration for any working directory."""
+        is_path = self.data not in names() and Path(self.data).expanduser().exists()
+        return self.model_copy(
+            update={"data": _absolute(self.data) if is_path else self.data, "data_root": _absolute(self.data_root)}
+        )
 
     @field_validator("data", mode="before")
     @classmethod
@@ -107,12 +116,15 @@ class RunConfig(Config):
     Args:
         model: the name of a recipe.
         precision: ``32``, or ``bf16`` for networks in mixed precision.
+        weights_from: the run folder whose weights training starts from, those that it ended with; by default they are
+            drawn by ``seed``.
         compile: whether loss and gradients are compiled; by default in runs of at least ``LONG`` steps.
         options: every option of the recipe; those that are not given have their defaults.
     """
 
     model: Annotated[str, Field(description="name of a model")]
     precision: Annotated[Literal["32", "bf16"], Field(description="`32`, or `bf16` for mixed precision")] = "32"
+    weights_from: Annotated[str | None, Field(description="run folder whose weights training starts from")] = None
     options: Annotated[dict[str, Any], Field(validate_default=True, description="options of the model")] = {}
     compile: Annotated[bool | None, Field(validate_default=True, description="compile loss and gradients")] = None
 
@@ -132,6 +144,18 @@ class RunConfig(Config):
         steps = info.data.get("options", {}).get("steps", 0)
         return steps >= LONG if value is None else value
 
+    def with_steps(self, steps: int) -> Self:
+        """The configuration with another number of steps; raises ``ConfigError`` unless it is positive."""
+        return self.checked(self.model_dump() | {"options": self.options | {"steps": steps}})
+
+    def with_absolute_paths(self) -> Self:
+        """The same configuration for any working directory."""
+        return super().with_absolute_paths().model_copy(update={"weights_from": _absolute(self.weights_from)})
+
+
+def _absolute(path: str | None) -> str | None:
+    return None if path is None else os.path.abspath(Path(path).expanduser())
+
 
 def configure(model: str, data: str = "digits", **settings: Any) -> RunConfig:
     """The whole configuration of a run, checked, with every option of the recipe in it.
@@ -148,7 +172,7 @@ def configure(model: str, data: str = "digits", **settings: Any) -> RunConfig:
 
 
 def read_toml(path: Path, sealed: bool = False) -> dict[str, Any]:
-    """A TOML file as a mapping.
+    """A TOML file as a mapping; ``data`` that begins with ``./`` or ``../`` is a path relative to it, if it is there.
 
     Args:
         path: the file.
@@ -173,4 +197,7 @@ def read_toml(path: Path, sealed: bool = False) -> dict[str, Any]:
             f"{path} is damaged or was edited: the checksum in its last line is missing or another; the settings of a "
             f"run are fixed, and others need a new one by {again}"
         )
+    data = values.get("data")
+    if isinstance(data, str) and data.startswith(("./", "../")) and (path.parent / data).exists():
+        values["data"] = os.path.abspath(path.parent / data)
     return values

@@ -114,6 +114,11 @@ class EarlyStopping:
         """Whether to stop, given the newest score (lower is better)."""
         self.since = 0 if score < self.best else self.since + 1
         self.best = min(self.best, score)
+        return self.stopped
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the scores so far said to stop: a loop that had ended with ``break`` is not continued."""
         return self.since >= self.patience
 
     def state_dict(self) -> dict[str, float | int]:

@@ -1,6 +1,7 @@
-"""Means of logged scalars between two rows, and the check that they are finite."""
+"""Means of logged scalars between two rows, the check that they are finite, and their diagnosis."""
 
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import isfinite
@@ -9,6 +10,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from pyrogen.errors import Diverged
+
+
+EARLY = 100
+"""The number of first steps without diagnosis, in which the samples of an untrained generator hardly differ."""
 
 
 class MetricAverager:
@@ -64,3 +69,23 @@ def check_weights(model: nn.Module, t: int) -> None:
     for name, weight in model.state_dict().items():
         if weight.is_floating_point() and not bool(weight.isfinite().all()):
             raise Diverged(f"step {t}: the weight {name} is not finite")
+
+
+class DiagnosticMonitor:
+    """Warns once when ``step.diagnose`` finds a fault in three consecutive logged rows.
+
+    Args:
+        step: its method ``diagnose(row) -> str | None`` is called, if it has one.
+    """
+
+    def __init__(self, step: Any) -> None:
+        self.diagnose = getattr(step, "diagnose", lambda row: None)
+        self.faults = 0
+
+    def after(self, row: dict[str, float]) -> None:
+        """Diagnose one logged row."""
+        fault = self.diagnose(row) if row["t"] > EARLY else None
+        self.faults = self.faults + 1 if fault else 0
+        if self.faults == 3:
+            warnings.warn(f"step {row['t']}: {fault}", stacklevel=3)
+            self.diagnose = lambda row: None

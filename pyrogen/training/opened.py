@@ -8,13 +8,13 @@ from typing import Any
 import pyrogen.training.checkpoint as checkpoint
 from pyrogen.data.dataset import Dataset, Description
 from pyrogen.data.datasets import names
-from pyrogen.data.fingerprint import fingerprint
 from pyrogen.data.loading import load
 from pyrogen.data.space import Space
 from pyrogen.errors import ConfigError, DataError, RunError, unknown
 from pyrogen.protocols import Stateful
 from pyrogen.training.config import RunConfig
 from pyrogen.training.device import pick_device
+from pyrogen.training.resume import changed_since
 from pyrogen.training.run import CONFIG, Run
 from pyrogen.training.trainer import Trained, restored
 
@@ -122,9 +122,11 @@ class Opened:
         except DataError as error:
             text = f"the data of {self.path} cannot be loaded: {error}; other data can take their place (--data)"
             raise DataError(text) from error
-        if data.description != self.description or config.fingerprint not in (None, fingerprint(data)):
+        change = changed_since(config, data)
+        if change is not None:
             raise DataError(
-                f"{config.data} has changed since {self.path} was trained on it: it can be taken as other data (--data)"
+                f"{config.data} has changed since {self.path} was trained on it: {change}; it can be taken as other "
+                "data (--data)"
             )
         return self._as_trained(data)
 

@@ -61,12 +61,12 @@ class Run(Generic[C]):
 
     @classmethod
     def create(cls, path: str | Path, config: C) -> "Run[C]":
-        """Make the folder and write ``config.toml``.
+        """Make the folder and write ``config.toml``, with absolute paths.
 
         Raises:
             RunError: if the folder holds anything already, or cannot be written.
         """
-        path = Path(path)
+        path, config = Path(path), config.with_absolute_paths()
         try:
             path.mkdir(parents=True, exist_ok=True)
             clear_parts(path, CONFIG)
@@ -74,7 +74,7 @@ class Run(Generic[C]):
             run = cls(path, config)
             with run.lock():
                 _check_empty(path)  # another process may have made a run there
-                write_whole(path / CONFIG, config.to_toml().encode())
+                write_whole(path / CONFIG, _stored(config, path))
         except OSError as error:
             raise write_error(path, error) from error
         return run
@@ -104,15 +104,14 @@ class Run(Generic[C]):
             raise RunError(f"{path} is not a run folder: {CONFIG} is missing")
         return Run(path, schema.read(path / CONFIG))
 
-    def note_fingerprint(self, fingerprint: str) -> None:
-        """Write the fingerprint of the data into the configuration, unless it has one.
+    def update(self, config: C) -> None:
+        """Replace the configuration, also in the folder.
 
         Raises:
             RunError: if the folder cannot be written.
         """
-        if self.config.fingerprint is None:
-            self.config = self.config.model_copy(update={"fingerprint": fingerprint})
-            write_whole(self.path / CONFIG, self.config.to_toml().encode())
+        write_whole(self.path / CONFIG, _stored(config, self.path))
+        self.config = config
 
     def check_present(self) -> None:
         """Raise ``RunError`` if the folder was removed or renamed since: nothing is written into a new one."""
@@ -120,7 +119,7 @@ class Run(Generic[C]):
             raise RunError(f"cannot write into {self.path}: the run folder was removed or renamed")
 
     def describe_data(self, data: Description, chosen: Mapping[str, Any]) -> None:
-        """Write ``data.json``, unless it is there.
+        """Write ``data.json``, unless it says the same.
 
         Args:
             data: the description of the data that the model is trained on.
@@ -129,9 +128,10 @@ class Run(Generic[C]):
         Raises:
             RunError: if the folder cannot be written.
         """
-        if not (self.path / DATA).exists():
-            form = {"version": DATA_VERSION, "data": data.to_json(), "chosen": dict(chosen)}
-            write_whole(self.path / DATA, seal_json(form).encode())
+        form = {"version": DATA_VERSION, "data": data.to_json(), "chosen": dict(chosen)}
+        sealed = seal_json(form).encode()
+        if not (self.path / DATA).exists() or read_regular(self.path / DATA) != sealed:
+            write_whole(self.path / DATA, sealed)
 
     def described_data(self) -> tuple[Description, dict[str, Any]] | None:
         """What ``describe_data`` was given; ``None`` if there is no ``data.json``, as in version 0.1.
@@ -248,6 +248,20 @@ def _check_empty(path: Path) -> None:
     held = next((entry.name for entry in path.iterdir() if not left.fullmatch(entry.name)), None)
     if held is not None:
         raise RunError(f"{path} is not empty (it holds {held!r}): choose another --out")
+
+
+def _stored(config: Config, folder: Path) -> bytes:
+    """A configuration as it is written into a run folder.
+
+    The path of data that lie in the folder, or in that of the comparison around it, is relative to it and begins with
+    ``./`` or ``../``: they are found wherever it is moved.
+    """
+    here = Path(os.path.abspath(folder))
+    around = here.parent if (here.parent / CONFIG).exists() else here
+    if os.path.isabs(config.data) and Path(config.data).is_relative_to(around):
+        path = os.path.relpath(config.data, here)
+        config = config.model_copy(update={"data": path if path.startswith("..") else f"./{path}"})
+    return config.to_toml().encode()
 
 
 def free_path(base: str | Path) -> Path:

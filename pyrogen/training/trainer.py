@@ -11,7 +11,6 @@ from torch import nn
 import pyrogen.training.checkpoint as checkpoint
 from pyrogen.data.checks import check_batch_size
 from pyrogen.data.dataset import Dataset
-from pyrogen.data.fingerprint import fingerprint
 from pyrogen.data.step_arguments import select_arguments
 from pyrogen.errors import DataError, DataWarning
 from pyrogen.files import make_folder
@@ -24,11 +23,11 @@ from pyrogen.steps.guard import read_guard
 from pyrogen.training.averaging import BestWeights, ExponentialMovingAverage
 from pyrogen.training.config import RunConfig
 from pyrogen.training.device import pick_device
-from pyrogen.training.diagnostics import DiagnosticMonitor
 from pyrogen.training.failures import Failures
 from pyrogen.training.loop import fit
 from pyrogen.training.memory import MemoryLimit, check_training
-from pyrogen.training.metric_averager import MetricAverager, check_weights
+from pyrogen.training.metric_averager import DiagnosticMonitor, MetricAverager, check_weights
+from pyrogen.training.resume import changed_since, load_weights, take_up
 from pyrogen.training.run import DATA, Run
 from pyrogen.training.seen import note_rows, noted_rows
 from pyrogen.training.signals import Interrupted, graceful_shutdown
@@ -94,13 +93,23 @@ def build(config: RunConfig, data: Dataset | None = None, chosen: Mapping[str, A
     return replace(setup, data=setup.data.to(device))
 
 
-def train(run: Run[RunConfig], watch: Watcher | None = None, setup: TrainingSetup | None = None) -> Trained:
+def train(
+    run: Run[RunConfig],
+    watch: Watcher | None = None,
+    setup: TrainingSetup | None = None,
+    *,
+    steps: int | None = None,
+    changed_data: bool = False,
+) -> Trained:
     """Train to the last step, from the newest valid checkpoint if there is one.
 
     Args:
         run: the folder; its configuration says what to train.
         watch: called with every logged row.
-        setup: the result of ``build(run.config)``, if it was called before.
+        setup: the result of ``build`` for this configuration and number of steps, if it was called before.
+        steps: the number of the last step in place of that of the configuration, into which it is written. Schedules
+            are from here on those of a run of that length.
+        changed_data: go on although the data are not those that training began with.
 
     Raises:
         Diverged: when a loss or gradient is not finite; the update is not made.
@@ -108,19 +117,21 @@ def train(run: Run[RunConfig], watch: Watcher | None = None, setup: TrainingSetu
         Interrupted: on SIGINT, SIGTERM or SIGHUP, after a checkpoint.
         UserError: if the data or an option cannot be used.
     """
-    config = run.config
+    config = run.config if steps is None else run.config.with_steps(steps)
     setup = setup or build(config)
+    if config.weights_from is not None and not checkpoint.found(run.path):
+        load_weights(config.weights_from, setup)
     steps, batch_size = config.options["steps"], min(config.options["batch_size"], len(setup.data.train))
     weights, averager, monitor = _selection(setup), MetricAverager(), DiagnosticMonitor(setup.step)
     parts: dict[str, Any] = {"model": setup.model, "step": setup.step, "kept": weights, "window": averager}
     device, latest = pick_device(config.device), [0]
     failures = Failures(setup.step, setup.data.train, batch_size, config.seed, device, config.precision)
     with run.lock(), graceful_shutdown() as signals, failures.ended(run.path, config.options, latest):
-        run.note_fingerprint(fingerprint(setup.data))
-        run.describe_data(setup.data.description, setup.chosen)
         checkpoint.clear(run.path, locked=True)
-        start = checkpoint.restore(run.path, **parts) if checkpoint.found(run.path) else 0
-        _note_rows(weights, setup)
+        start = take_up(run, config, parts, setup, changed_data)
+        run.describe_data(setup.data.description, setup.chosen)
+        for rows in (*noted_rows(setup.model), setup.data.train):
+            note_rows(weights, rows)  # a copy of the trained ones
         run.rewind(start)
         every = max(steps // LOGS, 1)
         for t, logs in fit(
@@ -171,19 +182,26 @@ def restored(run: Run[RunConfig]) -> Trained:
         DataError: if there is no description, and the data cannot be loaded.
     """
     known = run.described_data()
-    if known is None:
-        try:
-            setup = build(run.config)
-        except DataError as error:
-            text = f"{run.path} has no {DATA}, as in version 0.1, so its model is rebuilt from its data: {error}"
-            raise DataError(text) from error
-    else:
-        setup = build(run.config, Dataset.without_rows(known[0]), known[1])
+    setup = _build_from_rows(run) if known is None else build(run.config, Dataset.without_rows(known[0]), known[1])
     weights = _selection(setup)
     t = checkpoint.restore(run.path, model=setup.model, step=setup.step, kept=weights)
     if setup.data.has_rows:
         _note_rows(weights, setup)
     return _trained(run, setup, weights, t)
+
+
+def _build_from_rows(run: Run[RunConfig]) -> TrainingSetup:
+    """Build the model of a run of version 0.1, which does not describe its data."""
+    try:
+        setup = build(run.config)
+    except DataError as error:
+        text = f"{run.path} has no {DATA}, as in version 0.1, so its model is rebuilt from its data: {error}"
+        raise DataError(text) from error
+    change = changed_since(run.config, setup.data)
+    if change is not None:
+        text = f"{run.config.data} has changed since {run.path} was trained: {change}"
+        warnings.warn(text, DataWarning, stacklevel=2)
+    return setup
 
 
 def _trained(run: Run[RunConfig], setup: TrainingSetup, kept: Any, t: int) -> Trained:
@@ -222,8 +240,7 @@ def _validates(t: int, steps: int) -> bool:
 
 def _validate(setup: TrainingSetup, seed: int) -> float:
     batch = select_arguments(setup.step, tuple(part[:VALID_ROWS] for part in setup.data.valid.tensors(seed)))
-    with scoped_seed(derive(seed, "valid")):
-        return float(setup.step.evaluate(*batch)["loss"])
+    return float(setup.step.evaluate(*batch)["loss"])
 
 
 def _draw(run: Run[RunConfig], setup: TrainingSetup, model: nn.Module, t: int) -> None:

@@ -1,13 +1,16 @@
 """The loop: order and noise are a pure function of (seed, t), whatever else is drawn."""
 
+import random
 from collections import namedtuple
 from typing import ClassVar
 
+import numpy as np
 import pyro
 import pyro.distributions as dist
 import pytest
 import torch
-from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+from numpy.random import MT19937, PCG64, mtrand
+from torch.utils.data import ConcatDataset, DataLoader, IterableDataset, TensorDataset
 from torch.utils.data import Dataset as TorchDataset
 
 import pyrogen
@@ -20,13 +23,14 @@ from pyrogen.recipes import RECIPES
 
 
 class Recorder:
-    """A step that notes what it was given and what it would draw."""
+    """A step that notes what it was given and what it would draw, by torch, numpy and ``random``."""
 
     def __init__(self):
         self.seen = []
 
     def __call__(self, *batch):
-        self.seen.append((*(b.clone() for b in batch), torch.rand(2)))
+        drawn = torch.tensor(np.random.randn(3)), torch.tensor([random.random(), random.gauss(0, 1)])
+        self.seen.append((*(b.clone() for b in batch), torch.rand(2), *drawn))
         return {"loss": batch[0].float().mean()}
 
 
@@ -35,7 +39,7 @@ def run(source, steps, start=0, seed=0, disturb=False, **kwargs):
     for t, _logs in fit(step, source, steps=steps, start=start, seed=seed, **kwargs):
         assert t == start + len(step.seen)
         if disturb:
-            torch.rand(t)
+            torch.rand(t), np.random.randn(t), random.gauss(0, 1)
     return step.seen
 
 
@@ -44,6 +48,27 @@ class Counting(IterableDataset):
 
     def __iter__(self):
         return iter(torch.arange(20.0).view(20, 1))
+
+
+class Drawing(TorchDataset):
+    """Rows that are drawn when they are read: by every global generator, and by one of the data set's own."""
+
+    def __init__(self):
+        self.numpy, self.python, self.torch = np.random.default_rng(0), random.Random(0), torch.Generator()
+
+    def __len__(self):
+        return 50
+
+    def __getitem__(self, i):
+        drawn = [np.random.rand(), np.random.randn(), random.random(), random.gauss(0, 1), float(torch.rand(()))]
+        own = [self.numpy.normal(), self.python.random(), float(torch.rand((), generator=self.torch))]
+        return torch.tensor([i, *drawn, *own])
+
+
+def shuffled(**options):
+    """A loader with a generator of its own, as torch's notes on reproducibility have it."""
+    own = torch.Generator().manual_seed(7)
+    return DataLoader(Drawing(), batch_size=8, shuffle=True, drop_last=True, generator=own, **options)
 
 
 def sources():
@@ -56,6 +81,12 @@ def sources():
     yield "dataset", TensorDataset(x, y)
     yield "dataset of three", TensorDataset(x, y, torch.rand(50, 2))
     yield "loader", DataLoader(TensorDataset(x, y), batch_size=8, shuffle=True, drop_last=True)
+    yield "draws", Drawing()
+    yield "two that draw", ConcatDataset([Drawing(), Drawing()])
+    yield "own generator", shuffled()
+    yield "workers", shuffled(num_workers=1)
+    yield "persistent workers", shuffled(num_workers=1, persistent_workers=True)
+    yield "side information that is drawn", Split(x, y, side_fn=lambda x, y: x + torch.rand_like(x) + np.random.rand())
     yield "loader without a length", DataLoader(Counting(), batch_size=8)
 
 
@@ -67,7 +98,7 @@ def test_a_run_can_be_taken_up_anywhere(name, source):
         for a, b in zip(whole[start:], rest, strict=True):
             assert all(torch.equal(p, q) for p, q in zip(a, b, strict=True))
     other = run(source, 20, seed=1, batch_size=8)
-    part = -1 if name == "loader without a length" else 0  # its order is fixed, and only what steps draw differs
+    part = -3 if name == "loader without a length" else 0  # its order is fixed, and only what steps draw differs
     assert not all(torch.equal(a[part], b[part]) for a, b in zip(whole, other, strict=True))
 
 
@@ -100,14 +131,42 @@ def test_noise_is_drawn_anew_at_every_step():
     assert torch.equal(data.test.tensors(0)[0], data.test.tensors(1)[0])
 
 
-def test_the_callers_random_state_is_left_alone():
-    torch.manual_seed(5)
-    expected = torch.rand(4)
-    torch.manual_seed(5)
-    drawn = []
-    for _ in fit(Recorder(), torch.zeros(10, 1), steps=4, batch_size=2):
-        drawn.append(torch.rand(1))
-    assert torch.equal(torch.cat(drawn), expected)
+@pytest.mark.parametrize("numbers", [MT19937, PCG64])
+def test_the_callers_random_state_is_left_alone(numbers):
+    """Also the normal variate that the generators of numpy and Python have drawn ahead."""
+    before = mtrand.get_bit_generator()
+    mtrand.set_bit_generator(numbers(5))
+
+    def begin():
+        torch.manual_seed(5), random.seed(5)
+        mtrand.get_bit_generator().state = numbers(5).state
+
+    def draw():
+        return float(torch.rand(1)), np.random.randn(), np.random.rand(), random.gauss(0, 1), random.random()
+
+    try:
+        begin()
+        expected = [draw() for _ in range(6)]
+        begin()
+        drawn = [draw() for _ in fit(Recorder(), Drawing(), steps=6, batch_size=2)]
+        assert drawn == expected
+    finally:
+        mtrand.set_bit_generator(before)
+
+
+def test_nested_seeds_are_those_of_pyro_and_return_to_the_outer_one():
+    with scoped_seed(3):
+        outer = np.random.randn(3), random.gauss(0, 1), torch.rand(2)
+        with scoped_seed(4):
+            inner = np.random.randn(3), random.gauss(0, 1), torch.rand(2)
+        outer_again = np.random.randn(3), random.gauss(0, 1), torch.rand(2)
+    with scoped_seed(0):
+        for seed, drawn in ((4, [inner]), (3, [outer, outer_again])):
+            pyro.set_rng_seed(seed)
+            for normal, gauss, uniform in drawn:
+                assert np.array_equal(normal, np.random.randn(3))
+                assert gauss == random.gauss(0, 1)
+                assert torch.equal(uniform, torch.rand(2))
 
 
 def test_streams_are_distinct_and_stable():
@@ -119,9 +178,9 @@ def test_streams_are_distinct_and_stable():
 
 def test_a_loader_without_a_length_is_read_again_and_again():
     loader = DataLoader(Counting(), batch_size=8)
-    whole = [int(x[0, 0]) for x, _ in run(loader, 7)]
+    whole = [int(x[0, 0]) for x, *_ in run(loader, 7)]
     assert whole == [0, 8, 16, 0, 8, 16, 0]
-    assert [int(x[0, 0]) for x, _ in run(loader, 7, start=4)] == whole[4:]
+    assert [int(x[0, 0]) for x, *_ in run(loader, 7, start=4)] == whole[4:]
 
 
 def test_too_few_rows_and_wrong_sources_are_named():
@@ -152,7 +211,9 @@ def test_early_stopping_counts_and_continues():
     assert [stop.after(s) for s in (3.0, 2.0, 2.5, 1.0, 1.5)] == [False] * 5
     again = EarlyStopping(patience=2)
     again.load_state_dict(stop.state_dict())
+    assert not again.stopped
     assert again.after(1.2)
+    assert again.stopped
 
 
 def test_every_tensor_of_a_batch_is_of_the_same_rows():
@@ -160,7 +221,8 @@ def test_every_tensor_of_a_batch_is_of_the_same_rows():
     sources = [(x, y, lengths), Split(x, y, more=(lengths,)), TensorDataset(x, y, lengths)]
     sources.append(DataLoader(TensorDataset(x, y, lengths), batch_size=4, shuffle=True))
     for source in sources:
-        for *batch, _ in run(source, 6, batch_size=4, device="cpu"):
+        for seen in run(source, 6, batch_size=4, device="cpu"):
+            batch = seen[:-3]
             assert len(batch) == 3
             assert torch.equal(batch[0].flatten().long(), batch[1])
             assert torch.equal(batch[1] + 100, batch[2])
@@ -224,8 +286,8 @@ def test_a_step_that_says_what_it_takes_is_given_no_more():
     step = Taking()
     for _ in fit(step, source, steps=2, batch_size=4):
         pass
-    assert [len(batch) - 1 for batch in step.seen] == [2, 2]
-    assert len(run(source, 1, batch_size=4)[0]) - 1 == 3
+    assert [len(batch) - 3 for batch in step.seen] == [2, 2]
+    assert len(run(source, 1, batch_size=4)[0]) - 3 == 3
     assert select_arguments(lambda x: x, (1, 2)) == (1, 2)
     assert select_arguments(step, (1,)) == (1,)
 

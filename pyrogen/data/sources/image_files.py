@@ -61,6 +61,10 @@ class ImageFiles:
     def __len__(self) -> int:
         return len(self.files)
 
+    def stamps(self) -> list[tuple[str, int, int]]:
+        """The name of each file with its stamp."""
+        return [(name, *self.store.stamp(name)) for name in map(os.fsdecode, self.files)]
+
     @property
     def nbytes(self) -> int:
         """The size of all rows in memory."""

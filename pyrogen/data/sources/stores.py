@@ -37,6 +37,10 @@ class Store(Files, Protocol):
         """List the files."""
         ...
 
+    def stamp(self, name: str) -> tuple[int, int]:
+        """The size of a file, and the second in which it was last changed or, if known, a checksum of its content."""
+        ...
+
 
 class FolderStore:
     """A folder.
@@ -60,6 +64,11 @@ class FolderStore:
     def where(self, name: str = "") -> str:
         """The path of a file."""
         return str(self.path / name)
+
+    def stamp(self, name: str) -> tuple[int, int]:
+        """The size of a file, and the second in which it was last changed."""
+        found = os.stat(f"{self._root}/{name}")
+        return found.st_size, int(found.st_mtime)
 
     def scan(self) -> Tree:
         """List the files of the folder and its subfolders.
@@ -142,6 +151,11 @@ class ZipStore:
     def where(self, name: str = "") -> str:
         """The path of the zip file, and of a file in it."""
         return f"{self.path}/{self._root}{name}" if name else str(self.path)
+
+    def stamp(self, name: str) -> tuple[int, int]:
+        """The size of a file, and the checksum of its content."""
+        info = self._zip().getinfo(self._root + name)
+        return info.file_size, info.CRC
 
     def scan(self) -> Tree:
         """List the files."""
