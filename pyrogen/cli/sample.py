@@ -44,8 +44,7 @@ def sample(
     out: Annotated[
         str | None,
         typer.Option(
-            help="FILE.png: picture; FILE.csv, FILE.parquet: rows of a table; FILE.npy: samples; FOLDER/: images as "
-            "PNG files."
+            help="FILE.png: picture; FILE.csv, FILE.parquet: rows of a table; FILE.npy: samples; FOLDER/: PNG files."
         ),
     ] = None,
     means: Annotated[
@@ -61,14 +60,12 @@ def sample(
     ] = None,
 ) -> None:
     """Draw samples from a trained model."""
-    from pyrogen.data.sources.untrusted import memory_excess
     from pyrogen.protocols import Sampler
     from pyrogen.report.pictures import picture_size
     from pyrogen.training.opened import open
 
     target = out or str(folder / "samples.png")
-    form = output_form(target)
-    opened = open(folder)
+    form, opened = output_form(target), open(folder)
     model, known = opened.model, opened.without_rows
     if not isinstance(model, Sampler):
         raise ConfigError(f"{opened.config.model} cannot sample: it only reconstructs data")
@@ -76,16 +73,14 @@ def sample(
     labels = choose_labels(model, known.classes, n, label, per_class, seed)
     _check_form(form, target, known.is_image, per_class, means)
     count = n if labels is None else len(labels)
-    if excess := memory_excess(3 * 4 * count * known.dims):  # the parts of float32, the whole, and what is written
-        raise ConfigError(f"{count:,} samples: {excess}")
-    table_picture = form == ".png" and not known.is_image
-    given = _given_data(opened, data, table_picture)
-    if table_picture:
-        write_whole(target, _table_picture(opened, given, count, seed, labels, label is not None))
-    elif form == ".png":
+    _check_memory(count, known.dims)
+    given = _given_data(opened, data, form == ".png" and not known.is_image)
+    if form != ".png":
+        _write_samples(opened, given, target, form, count, seed, labels)
+    elif known.is_image:
         write_whole(target, _image_grid(opened, given, count, seed, labels, means, n if per_class else None))
     else:
-        _write_samples(opened, given, target, form, count, seed, labels)
+        write_whole(target, _table_picture(opened, given, count, seed, labels, label is not None))
     message(f"wrote {target}")
 
 
@@ -133,6 +128,13 @@ def _check_form(form: str, out: str, is_image: bool, per_class: bool, means: boo
         raise ConfigError("--per-class with a .png needs images; choose one class of a table by --label")
     if means and (form != ".png" or not is_image):
         raise ConfigError(f"--means needs a picture of images (--out FILE.png); got --out {out}")
+
+
+def _check_memory(count: int, dims: int) -> None:
+    from pyrogen.data.sources.untrusted import memory_excess
+
+    if excess := memory_excess(3 * 4 * count * dims):  # the parts of float32, the whole, and what is written
+        raise ConfigError(f"{count:,} samples: {excess}")
 
 
 def choose_labels(

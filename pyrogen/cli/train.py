@@ -71,9 +71,6 @@ def train(
 ) -> None:
     """Train a model and write a resumable run folder."""
     from pyrogen.training.config import RunConfig, read_toml
-    from pyrogen.training.resume import load_weights
-    from pyrogen.training.run import Run, free_path
-    from pyrogen.training.trainer import build
 
     wanted = read_toml(config) if config else {}
     wanted.pop("fingerprint", None)  # of the data of another run
@@ -93,12 +90,20 @@ def train(
     if "model" not in wanted and not config:
         raise ConfigError(f"no model given; expected one of: {', '.join(model_names())}")
     what = f"key of {config.name}" if config else "setting"
-    checked = RunConfig.checked({**wanted, "options": options}, what)
-    setup = build(checked)
-    if checked.weights_from is not None:
-        load_weights(checked.weights_from, setup)  # before anything is written
-    default = Path("runs") / f"{checked.model}-{Path(checked.data).stem}"
-    _train(Run.create(out or free_path(default), checked), setup)
+    _train_new(RunConfig.checked({**wanted, "options": options}, what), out)
+
+
+def _train_new(config: "RunConfig", out: Path | None) -> None:
+    """Train in a new folder, which is made when all that could be refused was looked at."""
+    from pyrogen.training.resume import load_weights
+    from pyrogen.training.run import Run, free_path
+    from pyrogen.training.trainer import build
+
+    setup = build(config)
+    if config.weights_from is not None:
+        load_weights(config.weights_from, setup)
+    default = Path("runs") / f"{config.model}-{Path(config.data).stem}"
+    _train(Run.create(out or free_path(default), config), setup)
 
 
 def _options(wanted: dict[str, Any], config: Path | None) -> dict[str, Any]:

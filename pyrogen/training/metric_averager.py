@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from pyrogen.errors import Diverged
 
-
 EARLY = 100
 """The number of first steps without diagnosis, in which the samples of an untrained generator hardly differ."""
 

@@ -107,8 +107,7 @@ def train(
         run: the folder; its configuration says what to train.
         watch: called with every logged row.
         setup: the result of ``build`` for this configuration and number of steps, if it was called before.
-        steps: the number of the last step in place of that of the configuration, into which it is written. Schedules
-            are from here on those of a run of that length.
+        steps: the number of the last step, written into the configuration in place of its own; schedules follow it.
         changed_data: go on although the data are not those that training began with.
 
     Raises:
@@ -127,13 +126,7 @@ def train(
     device, latest = pick_device(config.device), [0]
     failures = Failures(setup.step, setup.data.train, batch_size, config.seed, device, config.precision)
     with run.lock(), graceful_shutdown() as signals, failures.ended(run.path, config.options, latest):
-        checkpoint.clear(run.path, locked=True)
-        start = take_up(run, config, parts, setup, changed_data)
-        run.describe_data(setup.data.description, setup.chosen)
-        for rows in (*noted_rows(setup.model), setup.data.train):
-            note_rows(weights, rows)  # a copy of the trained ones
-        run.rewind(start)
-        every = max(steps // LOGS, 1)
+        start = _begin(run, config, parts, setup, changed_data)
         for t, logs in fit(
             setup.step, setup.data.train, steps=steps, batch_size=batch_size, seed=config.seed, start=start,
             device=device, precision=config.precision,
@@ -141,12 +134,9 @@ def train(
             latest[0] = t
             weights.update(setup.model)
             averager.add(logs)
-            validation: dict[str, float] = {}
-            if setup.average is None and _validates(t, steps):
-                with averager.paused():
-                    validation["valid_loss"] = _validate(setup, config.seed)
-                    weights.judge(setup.model, validation["valid_loss"], t)
-            if t % every == 0 or t == steps:
+            with averager.paused():
+                validation = _judge(setup, weights, config.seed, t, steps)
+            if _due(t, steps, LOGS):
                 read_guard(setup.step)
                 row = averager.close(t, batch_size) | validation
                 with averager.paused():
@@ -155,20 +145,34 @@ def train(
                         watch(row)
                     monitor.after(row)
             with averager.paused():
-                if _due(t, steps, PICTURES):
-                    _draw(run, setup, weights.module, t)
-                if _due(t, steps, CURVES):
-                    curves_png(run.metrics(), run.path / "curves.png")
-                    gc.collect()  # a figure consists of cycles; Python would keep several of some megabytes each
+                _draw(run, setup, weights.module, t, steps)
                 stop = [*signals]  # a signal from here on ends the next step
                 if _due(t, steps, CHECKPOINTS) or stop:  # last, so that a run goes on after all that step t writes
-                    read_guard(setup.step)
-                    check_weights(setup.model, t)
-                    run.check_present()
-                    checkpoint.save(run.path, t=t, **parts)
+                    _save(run, setup, parts, t)
             if stop:
                 raise Interrupted(stop[0])
     return _trained(run, setup, weights, steps)
+
+
+def _begin(
+    run: Run[RunConfig], config: RunConfig, parts: dict[str, Any], setup: TrainingSetup, changed_data: bool
+) -> int:
+    """Restore the newest checkpoint, note what the run is trained on, and return the number of the step."""
+    checkpoint.clear(run.path, locked=True)
+    start = take_up(run, config, parts, setup, changed_data)
+    run.describe_data(setup.data.description, setup.chosen)
+    for rows in (*noted_rows(setup.model), setup.data.train):
+        note_rows(parts["kept"], rows)  # a copy of the trained weights
+    run.rewind(start)
+    return start
+
+
+def _save(run: Run[RunConfig], setup: TrainingSetup, parts: dict[str, Any], t: int) -> None:
+    """Save a checkpoint of finite weights."""
+    read_guard(setup.step)
+    check_weights(setup.model, t)
+    run.check_present()
+    checkpoint.save(run.path, t=t, **parts)
 
 
 def restored(run: Run[RunConfig]) -> Trained:
@@ -238,13 +242,26 @@ def _validates(t: int, steps: int) -> bool:
     return _due(t, steps, CHECKPOINTS) or t & (t - 1) == 0
 
 
+def _judge(setup: TrainingSetup, weights: Any, seed: int, t: int, steps: int) -> dict[str, float]:
+    """The validation loss, where weights are chosen by it and it is due; the weights are copied if it is the lowest."""
+    if setup.average is not None or not _validates(t, steps):
+        return {}
+    loss = _validate(setup, seed)
+    weights.judge(setup.model, loss, t)
+    return {"valid_loss": loss}
+
+
 def _validate(setup: TrainingSetup, seed: int) -> float:
     batch = select_arguments(setup.step, tuple(part[:VALID_ROWS] for part in setup.data.valid.tensors(seed)))
     return float(setup.step.evaluate(*batch)["loss"])
 
 
-def _draw(run: Run[RunConfig], setup: TrainingSetup, model: nn.Module, t: int) -> None:
-    folder = make_folder(run.path / "samples")
-    n, data = picture_size(setup.data), setup.data
-    drawn = draws(model, data, n, run.config.seed)
-    samples_png(drawn, real_pictures(data, n), folder / f"{t:08d}.png", columns=data.space.columns)
+def _draw(run: Run[RunConfig], setup: TrainingSetup, model: nn.Module, t: int, steps: int) -> None:
+    """Draw samples and training curves when they are due."""
+    if _due(t, steps, PICTURES):
+        n, data = picture_size(setup.data), setup.data
+        path = make_folder(run.path / "samples") / f"{t:08d}.png"
+        samples_png(draws(model, data, n, run.config.seed), real_pictures(data, n), path, columns=data.space.columns)
+    if _due(t, steps, CURVES):
+        curves_png(run.metrics(), run.path / "curves.png")
+        gc.collect()  # a figure consists of cycles; Python would keep several of some megabytes each
