@@ -1,0 +1,129 @@
+"""The commands that use a trained model."""
+
+import csv
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pyrogen import use
+from pyrogen.cli import console, main
+from pyrogen.cli.uses import seen_values
+from pyrogen.errors import ConfigError
+from pyrogen.training import configure, open, train
+from pyrogen.training.run import Run
+
+SMALL = {"steps": 20, "batch_size": 32}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A VAE of binary digits, a MADE of them and a GAN."""
+    folder = tmp_path_factory.mktemp("uses")
+    options = {"vae": {"hidden": (8,), "latent": 2}, "made": {"hidden": (8,)}, "gan": {"hidden": (8,)}}
+    for name, given in options.items():
+        data = "digits" if name == "gan" else "digits-binary"
+        train(Run.create(folder / name, configure(name, data, options={**SMALL, **given})))
+    return folder
+
+
+@pytest.fixture
+def pyrogen(monkeypatch, capsys, runs):
+    """Call the command line in this process: ``(status, stderr)``."""
+    monkeypatch.chdir(runs)
+    monkeypatch.setattr(console, "err", console.PlainConsole(stderr=True, width=400))
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["pyrogen", *map(str, arguments)])
+        try:
+            main()
+            status = 0
+        except SystemExit as stop:
+            status = stop.code or 0
+        return status, capsys.readouterr().err
+
+    return call
+
+
+def test_codes_come_back_as_reconstructions(pyrogen, runs):
+    assert pyrogen("encode", "vae", "--out", "codes.npz")[0] == 0
+    assert pyrogen("decode", "vae", "--codes", "codes.npz", "--out", "decoded.npz")[0] == 0
+    assert pyrogen("reconstruct", "vae", "--out", "again.npz")[0] == 0
+    codes, decoded, again = (dict(np.load(f"{name}.npz")) for name in ("codes", "decoded", "again"))
+    opened = open(runs / "vae")
+    x, y = opened.data.test.tensors()
+    np.testing.assert_allclose(codes["codes"], use.encode(opened.model, x).numpy(), atol=1e-6)
+    assert np.array_equal(codes["labels"], y.numpy())
+    assert np.array_equal(decoded["data"], again["data"])
+    assert pyrogen("reconstruct", "vae", "--out", "again.png")[0] == 0
+    assert Image.open("again.png").size[0] > 300
+    status, err = pyrogen("encode", "gan", "--out", "codes.npz")
+    assert (status, "has no codes" in err) == (2, True)
+    status, err = pyrogen("decode", "vae", "--codes", "again.npz", "--out", "x.npz")
+    assert (status, "no array `codes`" in err) == (2, True)
+
+
+def test_compressed_data_come_back_bit_for_bit(pyrogen, runs):
+    for name in ("vae", "made"):
+        status, err = pyrogen("compress", name, "--out", f"{name}.bin")
+        assert (status, "bits per dimension" in err) == (0, True)
+        assert pyrogen("decompress", f"{name}.bin", "--model", name, "--out", "levels.npy")[0] == 0
+        x = open(runs / name).data.test.tensors()[0]
+        assert np.array_equal(np.load("levels.npy"), x.numpy().astype(np.uint8))
+    status, err = pyrogen("decompress", "vae.bin", "--model", "made", "--out", "levels.npy")
+    assert (status, "other weights" in err) == (2, True)
+
+
+def test_other_data_are_used_in_their_own_order(pyrogen, runs, tmp_path):
+    for i in range(30):
+        Image.fromarray(np.full((8, 8), 255 * (i % 2), np.uint8)).save(tmp_path / f"image-{i:02d}.png")
+    status, err = pyrogen("outliers", "gan", "--data", tmp_path, "--out", "strange.csv", "--sheet", "sheet.png")
+    assert (status, "expected" in err) == (2, True)  # 256 levels are not the 17 of digits
+    opened = open(runs / "gan")
+    x = opened.data.space.to_user(opened.data.test.tensors()[0]).numpy()
+    np.savez(tmp_path / "same.npz", x=np.round(x * 16).astype(np.uint8))
+    assert pyrogen("outliers", "gan", "--data", tmp_path / "same.npz", "--out", "strange.csv")[0] in (0, 2)
+
+
+def test_outliers_are_ranked(pyrogen):
+    status, err = pyrogen("outliers", "vae", "--out", "strange.csv", "--sheet", "strange.png", "--k", 2)
+    assert (status, "false discovery rate" in err) == (0, True)
+    with pytest.MonkeyPatch.context():
+        rows = list(csv.DictReader(__import__("builtins").open("strange.csv", encoding="utf-8")))
+    values = [float(row["complexity"]) for row in rows]
+    assert values == sorted(values, reverse=True)
+    assert sorted(int(row["row"]) for row in rows) == list(range(len(rows)))
+    assert Image.open("strange.png").size[0] > 300
+
+
+def test_paths_alterations_and_clusters(pyrogen):
+    for name in ("vae", "gan"):
+        assert pyrogen("interpolate", name, "--out", "paths.png", "--n", 3, "--path", "spherical")[0] == 0
+        assert Image.open("paths.png").size == (9 * 42 - 2, 3 * 42 - 2)
+    assert pyrogen("interpolate", "vae", "--out", "paths.npz", "--n", 2)[0] == 0
+    assert np.load("paths.npz")["data"].shape == (2, 9, 1, 8, 8)
+    assert pyrogen("alter", "vae", "--towards", 3, "--away", 5, "--out", "altered.png")[0] == 0
+    status, err = pyrogen("alter", "vae", "--towards", "cat", "--out", "altered.png")
+    assert (status, "unknown class 'cat'" in err) == (2, True)
+    assert pyrogen("cluster", "vae", "--out", "clusters.csv")[0] == 0
+
+
+def test_restoration(pyrogen):
+    assert pyrogen("restore", "vae", "--mask", "left", "--out", "left.npz", "--n", 2, "--draws", 2)[0] == 0
+    found = np.load("left.npz")
+    assert found["draws"].shape == (2, 2, 1, 8, 8)
+    assert np.array_equal(found["draws"][:, 0, :, :, :4], found["data"][..., :4])
+    assert pyrogen("restore", "made", "--mask", "top", "--out", "top.png", "--n", 2, "--draws", 3)[0] == 0
+    assert Image.open("top.png").size == (5 * 42 - 2, 2 * 42 - 2)
+    for options in ((), ("--mask", "left", "--grey"), ("--mask", "middle"), ("--mask", "random:2")):
+        assert pyrogen("restore", "vae", *options, "--out", "x.png")[0] == 2
+
+
+def test_masks_by_name():
+    assert seen_values("quadrant", (1, 4, 4), 0)[0].tolist() == [[False] * 4] * 2 + [[True, True, False, False]] * 2
+    few = seen_values("random:0.3", (3, 20, 20), 1)
+    assert 80 < int(few[0].sum()) < 160
+    assert bool((few[0] == few[2]).all())
+    with pytest.raises(ConfigError, match="unknown mask 'left'"):
+        seen_values("left", (5,), 0)
