@@ -301,7 +301,7 @@ def light(folder: Path) -> Iterator[None]:
             with mock.patch.object(trainer, "_draw"), mock.patch.object(trainer, "curves_png"):
                 assert not status_of_main()
 
-    def one_step(run: Any, watch: Any = None, setup: Any = None) -> Any:
+    def one_step(run: Any, watch: Any = None, setup: Any = None, **more: Any) -> Any:
         setup = setup or trainer.build(run.config)
         rows = setup.data.train.read(slice(0, min(8, len(setup.data.train))), torch.Generator(setup.data.train.device))
         setup.step(*select_arguments(setup.step, rows))
