@@ -86,7 +86,7 @@ def prepare(
         "own": list(own),
         **settings,
     }
-    config = ComparisonConfig.checked(given)
+    config = ComparisonConfig.checked(given).with_absolute_paths()
     stored = None if isinstance(data, str | Path) else snapshot(data)
     source = config.data if stored is None else stored.source
     loaded = load(source, config.data_root, config.seed, **config.read_options)

@@ -17,7 +17,7 @@ from pydantic import (
     field_validator,
 )
 
-from pyrogen.data.dataset import Dataset
+from pyrogen.data.dataset import Dataset, Description
 from pyrogen.data.datasets import names
 from pyrogen.data.loading import load
 from pyrogen.data.table import ReadOptions
@@ -59,9 +59,15 @@ class Config(BaseModel):
         """The options of ``load`` for a user's own data."""
         return {field.name: getattr(self, field.name) for field in fields(ReadOptions)}
 
-    def load_data(self, seed: int | None = None) -> Dataset:
-        """The data set of this configuration, split by ``seed``, by default its own."""
-        return load(self.data, self.data_root, self.seed if seed is None else seed, **self.read_options)
+    def load_data(self, seed: int | None = None, like: Description | None = None) -> Dataset:
+        """The data set of this configuration.
+
+        Args:
+            seed: of the split; by default its own.
+            like: the data that a model was trained on, in whose coordinates and classes these are read.
+        """
+        known: dict[str, Any] = {} if like is None else {"space": like.space, "classes": like.classes}
+        return load(self.data, self.data_root, self.seed if seed is None else seed, **known, **self.read_options)
 
     def with_absolute_paths(self) -> Self:
         """The same configuration for any working directory."""

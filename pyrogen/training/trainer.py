@@ -117,7 +117,9 @@ def train(
         UserError: if the data or an option cannot be used.
     """
     config = run.config if steps is None else run.config.with_steps(steps)
-    setup = setup or build(config)
+    if setup is None:
+        known = run.described_data()  # also data that have changed are seen in the coordinates of the weights
+        setup = build(config, None if known is None else config.load_data(like=known[0]))
     if config.weights_from is not None and not checkpoint.found(run.path):
         load_weights(config.weights_from, setup)
     steps, batch_size = config.options["steps"], min(config.options["batch_size"], len(setup.data.train))

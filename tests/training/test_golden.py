@@ -54,7 +54,8 @@ def test_a_golden_run_continues_to_its_end_and_is_then_of_the_present_format(gol
     rows = [row for row in run.metrics() if row["t"] > expected["t"]]
     assert [row["t"] for row in rows] == [row["t"] for row in expected["rows"]]
     for row, other in zip(rows, expected["rows"], strict=True):
-        assert {name: row[name] for name in other} == pytest.approx(other, rel=5e-3)
+        for name, value in other.items():  # validation draws other latent variables than version 0.1
+            assert row[name] == pytest.approx(value, rel=2e-2 if name == "valid_loss" else 5e-3)
     (first, _), last = found(run.path), newest(run.path)
     assert first != last
     assert read_manifest(last).format == FORMAT
