@@ -181,7 +181,7 @@ def read_regular(path: str | os.PathLike[str], most: int = LARGEST_TEXT) -> byte
         size = os.fstat(file.fileno()).st_size
         if size > most:
             raise RunError(f"cannot read {path}: {size:,} bytes, at most {most:,} expected")
-        return file.read(most)
+        return file.read(size)
 
 
 @contextmanager

@@ -123,7 +123,7 @@ METHODS = [
     ("sample", lambda m, n: torch.randn(n, 2), "sample does not take y; expected sample(n, y=None)"),
     ("sample", lambda m, n, y=None: m.decode(m.prior(n)), "sample(16) carries a gradient; expected detached"),
     ("sample", lambda m, n, y=None: torch.ones(n, 2), "different seeds gave the same samples; expected them"),
-    ("sample", lambda m, n, y=None: torch.tensor(np.random.rand(n, 2)), "one seed gave different samples"),
+    ("sample", lambda m, n, y=None: torch.tensor(np.random.default_rng().random((n, 2))), "one seed gave different samples"),
     ("sample", lambda m, n, y=None: torch.full((n, 2), torch.nan), "sample(16) is not finite everywhere"),
     ("sample", lambda m, n, y=None: torch.randint(2, (n, 2)), "sample(16) is of torch.int64; expected floats"),
     ("encode", lambda m, x, y=None: x[0], "encode of 16 data has shape (2,); expected (16, latent)"),
@@ -269,7 +269,7 @@ STEPS = [
     ({"judge": lambda step, *batch: step(*batch)}, "evaluate(*batch) changed ['generator.weight']"),
     ({"judge": leave_in_evaluation}, "evaluate(*batch) changed ['generator.training']"),
     ({"judge": lambda step, *batch: {}}, "evaluate(*batch) gave {}; expected {name: scalar}"),
-    ({"logs": lambda loss: {"loss": loss + random.random()}}, "two runs under one seed differ in ['loss']"),
+    ({"logs": lambda loss: {"loss": loss + random.SystemRandom().random()}}, "two runs under one seed differ in ['loss']"),
     ({"keep": lambda state: state | {"of": print}}, "state_dict cannot be saved and loaded: "),
 ]  # fmt: skip
 

@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from pyrogen.cli import compare, console, evaluate, lists, sample, train
+from pyrogen.cli import codes, compare, console, evaluate, lists, sample, train, uses
 from pyrogen.cli.streams import standard_streams
 from pyrogen.errors import UserError, is_out_of_memory
 
@@ -27,6 +27,16 @@ for _command in (
     sample.sample,
     evaluate.evaluate,
     compare.compare,
+    codes.encode,
+    codes.decode,
+    codes.reconstruct,
+    codes.compress,
+    codes.decompress,
+    uses.interpolate,
+    uses.alter,
+    uses.outliers,
+    uses.restore,
+    uses.cluster,
 ):
     app.command(_command.__name__)(_command)
 

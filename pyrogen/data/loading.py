@@ -85,8 +85,7 @@ def load(
         raw = _with_classes(read_user_data(source, _options(options), space), classes, title(source))
         stored = _split(raw, title(source), seed)
         stored, known = _varying_in_training(stored, raw.space, title(source), bool(options.get("drop_constant")))
-        make = Dequantise if known.levels else ReadColumns if known.support == "real" else None
-        classes, truth = raw.classes, None
+        make, classes, truth = _noise, raw.classes, None
     if space is None:
         space = _standardised(known, Split(*stored[0], noise=make(known) if make else None))
     elif space != known:
@@ -95,6 +94,44 @@ def load(
     train, valid, test = (Split(x, y, noise, space=space) for x, y in stored)
     valid, test = valid.freeze_noise(derive(seed, "valid")), test.freeze_noise(derive(seed, "test"))
     return Dataset(title(source), train, valid, test, tuple(valid.x.shape[1:]), space, classes, truth)
+
+
+def load_rows(
+    source: Any,
+    root: str | Path | None = None,
+    seed: int = 0,
+    *,
+    space: Space,
+    classes: Sequence[str] = (),
+    **options: Any,
+) -> tuple[Split, tuple[str, ...]]:
+    """All rows of a user's data in their own order, for a model that was trained on others; and their files' names.
+
+    Args:
+        source, root, options: as for ``load``; of a data set of the catalogue, the test rows.
+        seed: of the noise, which is drawn once.
+        space: the space of the data that the model was trained on.
+        classes: their class names, by which labels are coded.
+
+    Returns:
+        The rows, and the names of their files; no names where rows are not files.
+
+    Raises:
+        ConfigError: on an unknown name.
+        DataError: as ``load``, and if the data are of another space.
+    """
+    if isinstance(source, str | Path) and str(source) in names():
+        return load(source, root, seed, space=space, classes=classes, **options).test, ()
+    raw = _with_classes(read_user_data(source, _options(options), space), classes, title(source))
+    if raw.space != space:
+        raise DataError(f"{title(source)}: expected a {space}, as in the training data; got a {raw.space}")
+    rows = Split(raw.x, raw.y, _noise(space), space=space)
+    return rows.freeze_noise(derive(seed, "rows")), raw.files
+
+
+def _noise(space: Space) -> Any:
+    """How stored rows of a user's data become data."""
+    return Dequantise(space) if space.levels else ReadColumns(space) if space.support == "real" else None
 
 
 def as_data(source: Source) -> Any:

@@ -64,6 +64,7 @@ class RawData(NamedTuple):
         space: the space of the data; if it has ``levels``, the rows are grey levels to be dequantised.
         parts: the number of rows of ``train``, ``valid`` and ``test``, in this order, where the source has its own
             split; ``None`` for a random one.
+        files: the name of the file of each row, where rows are files.
     """
 
     x: Tensor | MemoryMapped
@@ -71,6 +72,7 @@ class RawData(NamedTuple):
     classes: tuple[str, ...]
     space: Space
     parts: tuple[int, int, int] | None = None
+    files: tuple[str, ...] = ()
 
 
 def table_data(

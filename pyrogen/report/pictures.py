@@ -57,14 +57,14 @@ def draws(model: Any, data: Dataset, n: int, seed: int, y: Tensor | None = None)
     if isinstance(model, Sampler):
         return data.space.to_user(_call(model, "sample", data, n, seed, y)).cpu()
     with scoped_seed(derive(seed, "samples")), torch.no_grad(), eval_mode(model):
-        return _in_units(model.reconstruct(data.test.tensors()[0][:n]), data)
+        return in_units(model.reconstruct(data.test.tensors()[0][:n]), data)
 
 
 def means(model: Any, data: Dataset, n: int, seed: int, y: Tensor | None = None) -> Tensor | None:
     """E[x | z] for the latent draws of ``draws``, which has the same arguments; ``None`` if the model has no means."""
     if not callable(getattr(model, "sample_mean", None)):
         return None
-    return _in_units(_call(model, "sample_mean", data, n, seed, y), data)
+    return in_units(_call(model, "sample_mean", data, n, seed, y), data)
 
 
 def _call(model: Any, method: str, data: Dataset, n: int, seed: int, y: Tensor | None) -> Tensor:
@@ -74,7 +74,7 @@ def _call(model: Any, method: str, data: Dataset, n: int, seed: int, y: Tensor |
         return drawn
 
 
-def _in_units(x: Tensor, data: Dataset) -> Tensor:
+def in_units(x: Tensor, data: Dataset) -> Tensor:
     """Values between grey levels as they are, all others as ``to_user`` returns them."""
     between = data.is_image and data.space.support in ("unit", "binary")
     return x.cpu().clamp(0, 1) if between else data.space.to_user(x).cpu()

@@ -1,14 +1,15 @@
 """Open a folder of results: a run, several runs as in a comparison, or checkpoints of a loop of one's own."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pyrogen.training.checkpoint as checkpoint
-from pyrogen.data.dataset import Dataset, Description
+from pyrogen.data.dataset import Dataset, Description, Split
 from pyrogen.data.datasets import names
-from pyrogen.data.loading import load
+from pyrogen.data.loading import load, load_rows
 from pyrogen.data.space import Space
 from pyrogen.errors import ConfigError, DataError, RunError, unknown
 from pyrogen.protocols import Stateful
@@ -146,6 +147,28 @@ class Opened:
         if data.shape != known.shape:
             raise ConfigError(f"the model was trained on {known.name!r}, {known.shape}; {data.name!r} is {data.shape}")
         return self._as_trained(data)
+
+    def rows(self, source: Any = None) -> tuple[Split, tuple[str, ...]]:
+        """All rows of other data in their own order, as the model takes them, and the names of their files.
+
+        Args:
+            source: as for ``load``; by default the test rows of the run's own data.
+
+        Raises:
+            DataError, ConfigError: as ``load``.
+        """
+        if source is None:
+            return self.data.test, ()
+        config, known = self._config, self.description
+        options = {} if isinstance(source, str) and source in names() else config.read_options
+        found, files = load_rows(
+            source, config.data_root, config.seed, space=known.space, classes=known.classes, **options
+        )
+        if tuple(found.x.shape[1:]) != known.shape:
+            raise ConfigError(f"the model was trained on {known.name!r}, {known.shape}; got {tuple(found.x.shape[1:])}")
+        side_fn = self._trained.data.test.side_fn
+        found = replace(found, side_fn=side_fn) if side_fn else found
+        return found.to(pick_device(self.config.device)), files
 
     def _as_trained(self, data: Dataset) -> Dataset:
         side_fn = self._trained.data.test.side_fn

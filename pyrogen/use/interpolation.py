@@ -10,7 +10,7 @@ generative networks", 2016). A geodesic is a shortest path in the metric JᵀJ o
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,7 +21,6 @@ from pyrogen.errors import ConfigError
 from pyrogen.measure.evaluate import likelihood_scores
 from pyrogen.use.codes import decode, decoder, encode
 
-PathKind = Literal["linear", "spherical", "geodesic"]
 GEODESIC_STEPS = 200
 """Steps of Adam on the inner points of a geodesic."""
 
@@ -69,7 +68,7 @@ def interpolate(
     y: Tensor | None = None,
     *,
     steps: int = 9,
-    path: PathKind = "linear",
+    path: str = "linear",
     codes: bool = False,
 ) -> Interpolation:
     """Interpolate between pairs of data, or of codes.

@@ -10,7 +10,7 @@ the adjusted Rand index and the normalised mutual information.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -77,7 +77,7 @@ def probe(
 
 
 def cluster(
-    codes: Tensor, k: int, y: Tensor | None = None, *, method: Literal["kmeans", "gaussian"] = "kmeans", seed: int = 0
+    codes: Tensor, k: int, y: Tensor | None = None, *, method: str = "kmeans", seed: int = 0
 ) -> tuple[Tensor, dict[str, Score]]:
     """Cluster codes by k-means or by a mixture of Gaussians with full covariances.
 

@@ -292,7 +292,7 @@ BAD_REQUESTS = {
     "dcgan": (("train", "dcgan", "--data", "ring"), "needs images"),
     "dcgan r1": (("train", "dcgan", "--data", "digits", "--set", "r1=0.1"), "norm=layer"),
     "labels": (("train", "cvae", "--data", "ring"), "needs labels"),
-    "no run": (("sample", "nowhere"), "not a run folder"),
+    "no run": (("sample", "nowhere"), "holds neither a run"),
     "compare": (("compare", "gaussian", "wgna"), "did you mean 'wgan'"),
     "compare data": (("compare", "dcgan", "--data", "moons"), "needs images"),
 }
@@ -319,10 +319,10 @@ def test_all_faults_of_a_request_are_named_at_once(pyrogen, tmp_path):
 
 
 def test_a_file_of_a_newer_version_is_refused(pyrogen, tmp_path):
-    (tmp_path / "c.toml").write_text("model = 'vae'\nversion = 2")
+    (tmp_path / "c.toml").write_text("model = 'vae'\nversion = 3")
     status, _, err = pyrogen("train", "--config", tmp_path / "c.toml")
     assert status == 2
-    assert "version must be less than or equal to 1; got 2" in err
+    assert "version 3" in err
 
 
 def test_the_options_of_a_model_are_listed_with_limits_and_meanings(pyrogen):
@@ -348,7 +348,7 @@ def test_folders_that_cannot_be_used(pyrogen, tmp_path):
     (tmp_path / "file").write_text("")
     status, _, err = pyrogen("train", "vae", "--out", tmp_path / "file" / "run", *SMALL)
     assert status == 2
-    assert "cannot write into" in err
+    assert "cannot write" in err
     pyrogen("train", "gaussian", "--out", tmp_path / "run", *SMALL)
     status, _, err = pyrogen("train", "gaussian", "--out", tmp_path / "run", *SMALL)
     assert status == 2

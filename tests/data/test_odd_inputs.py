@@ -268,7 +268,7 @@ CASES = {
     "a list": Case(lambda folder: [[1.0, 2.0]], ("expected a path, a tensor", "got a list")),
     "three arrays": Case(lambda folder: (REALS, REALS, REALS), ("expected x, or x and labels y", "got 3 parts")),
     # torch
-    "a module": Case(pt(torch.nn.Linear(2, 2)), ("a.pt", "expected tensors", "objects, which can execute code")),
+    "a module": Case(pt(torch.nn.Linear(2, 2)), ("a.pt", "expected tensors", "objects can execute code")),
     "weights": Case(pt(torch.nn.Linear(2, 2).state_dict()), ("a.pt", "expected a tensor 'x'", "'bias', 'weight'")),
     "a truncated .pt file": Case(cut(pt(torch.zeros(9, 2)), 0.5), ("a.pt", "expected tensors saved by torch.save")),
     "a sparse tensor": Case(lambda folder: torch.eye(9).to_sparse(), ("Tensor", "expected a dense tensor", "sparse")),

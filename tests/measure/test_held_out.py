@@ -148,7 +148,7 @@ def test_what_was_seen_is_saved_and_restored(tmp_path):
 def test_models_of_a_run_are_known(name, tmp_path):
     run = Run.create(tmp_path / "run", configure(name, options={"steps": 2}, compile=False))
     done = train(run)
-    assert len(Run.open(tmp_path / "run").config.fingerprint) == 16
+    assert "+" in Run.open(tmp_path / "run").config.fingerprint
     for model in (done.model, pyrogen.open(tmp_path / "run").model):
         check_held_out(model, pyrogen.load("digits"))
         with pytest.raises(DataError, match="291 of the 450 test rows of 'digits'"):

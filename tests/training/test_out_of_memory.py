@@ -110,7 +110,7 @@ def test_a_real_allocation_that_fails(tmp_path):
 
 
 def test_the_command_line_says_it_in_one_line(monkeypatch, capsys):
-    def app():
+    def app(**_):
         raise RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: …")
 
     monkeypatch.setattr(entry, "app", app)

@@ -16,7 +16,7 @@ from pyrogen.comparison import prepare, run_comparison
 from pyrogen.data import memmap
 from pyrogen.errors import DataError, DataWarning, RunError, RunWarning
 from pyrogen.files import seal_json, unseal_json
-from pyrogen.training import build, configure, train, trained_model, trainer
+from pyrogen.training import build, configure, train, trainer
 from pyrogen.training.checkpoint import newest
 from pyrogen.training.run import Run
 
@@ -87,8 +87,13 @@ def test_an_edited_table_or_a_row_less_is_refused_unless_it_is_said(table, tmp_p
     edit(table, lambda lines: lines.__setitem__(20, "0.5,0.25,1.5"))
     with pytest.raises(DataError, match=r"has changed since .*run was begun: 48\+6\+6 rows of 3 as then, but other"):
         train(run)
+    opened = pyrogen.open(run.path)
+    with pytest.raises(DataError, match=r"table.csv has changed since .*run was trained on it: .*other contents"):
+        _ = opened.data
+    (run.path / "data.json").rename(tmp_path / "data.json")  # as in version 0.1, whose models are rebuilt from data
     with pytest.warns(DataWarning, match=r"table.csv has changed since .*run was trained: .*other contents"):
-        trained_model(run)
+        _ = pyrogen.open(run.path).model
+    (tmp_path / "data.json").rename(run.path / "data.json")
     table.write_text(whole)
     table.rename(tmp_path / "again.csv")
     (tmp_path / "again.csv").rename(table)  # the contents count, and not the time of the file
@@ -209,8 +214,7 @@ def test_a_comparison_of_data_in_memory_is_whole_in_its_folder(tmp_path, monkeyp
     untouched = run_comparison(prepare(["realnvp"], x, out="third", **settings))
     assert card["models"]["realnvp"]["scores"] == untouched["models"]["realnvp"]["scores"]
     shutil.move("deep/second", "fourth")
-    trained = trained_model(Run.open("fourth/realnvp"))
-    assert len(trained.data.train) == 48
+    assert len(pyrogen.open("fourth/realnvp").data.train) == 48
     np.savez("fourth/data.npz", x=x.numpy() + 1)
     with pytest.raises(DataError, match=r"fourth/data.npz has changed since fourth was begun.*other contents"):
         run_comparison(Run.open("fourth", type(run.config)))

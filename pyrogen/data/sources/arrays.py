@@ -53,7 +53,7 @@ def from_array(path: str | Path, options: ReadOptions = DEFAULTS, space: Space |
         with regular_file(file) as stream:
             size = os.fstat(stream.fileno()).st_size
             if stream.read(2) == b"PK":
-                x, y = _from_npz(stream, size, where)
+                x, y = x_and_y(_arrays_of_npz(stream, size, where), where, "an array")
             else:
                 _check_header(stream, size)
                 on_disk = open_memmap(file) if options == DEFAULTS else None
@@ -185,8 +185,8 @@ def _check_header(stream: IO[bytes], size: int) -> None:
         raise ValueError(f"a header of shape {shape}, {dtype}: {declared:,} bytes, in a file of {size:,}")
 
 
-def _from_npz(stream: IO[bytes], size: int, where: str) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """The arrays ``x`` and ``y`` of an ``.npz`` file; pickled objects are rejected, since they can execute code."""
+def _arrays_of_npz(stream: IO[bytes], size: int, where: str) -> dict[str, NDArray[Any]]:
+    """The arrays of an ``.npz`` file; pickled objects are rejected, since they can execute code."""
     with ZipFile(stream) as archive:
         members = archive.infolist()
         unpacked = sum(member.file_size for member in members)
@@ -197,7 +197,23 @@ def _from_npz(stream: IO[bytes], size: int, where: str) -> tuple[NDArray[Any], N
             with archive.open(member) as file:
                 _check_header(file, member.file_size)
                 arrays[member.filename.removesuffix(".npy")] = np.lib.format.read_array(file, allow_pickle=False)
-    return x_and_y(arrays, where, "an array")
+    return arrays
+
+
+def read_arrays(path: str | Path) -> dict[str, NDArray[Any]]:
+    """The arrays of an ``.npz`` file by name, or that of a ``.npy`` file as ``array``, as they are.
+
+    Raises:
+        DataError: if the file is not of that kind, or an array does not fit into the memory.
+    """
+    where = str(path)
+    with reading(where, "numbers saved by numpy.save or numpy.savez"), regular_file(Path(path)) as stream:
+        size = os.fstat(stream.fileno()).st_size
+        if stream.read(2) == b"PK":
+            return _arrays_of_npz(stream, size, where)
+        _check_header(stream, size)
+        check_memory(size, where)
+        return {"array": np.load(stream, allow_pickle=False)}
 
 
 def x_and_y(parts: Mapping[str, Any], where: str, what: str) -> tuple[Any, Any]:

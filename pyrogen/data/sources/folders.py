@@ -83,10 +83,10 @@ def _image_data(store: Store, options: ReadOptions) -> RawData:
     sizes = None if "" in parts else (counts["train"], counts.get("valid", 0), counts.get("test", 0))
     if labels:
         codes, classes = encode_labels(np.array([labels[file] for file in files], object), store.where(LABELS))
-        return RawData(x, codes, classes, space, sizes)
+        return RawData(x, codes, classes, space, sizes, tuple(files))
     if names == ("",):
-        return RawData(x, None, (), space, sizes)
-    return RawData(x, torch.tensor(y), names, space, sizes)
+        return RawData(x, None, (), space, sizes, tuple(files))
+    return RawData(x, torch.tensor(y), names, space, sizes, tuple(files))
 
 
 def _warn(store: Store, text: str) -> None:
