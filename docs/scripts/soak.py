@@ -17,8 +17,7 @@ from torch import nn
 
 import pyrogen
 from pyrogen.explicit import VAE
-from pyrogen.training import configure, train
-from pyrogen.training.run import Run
+from pyrogen.training import Run, configure, train
 
 
 def anonymous() -> float:

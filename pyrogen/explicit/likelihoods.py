@@ -5,6 +5,7 @@ inverts its link function so that a decoder can be initialised at the mean of th
 """
 
 from collections.abc import Sequence
+from math import pi
 from typing import Any, ClassVar, Literal, Protocol
 
 import pyro.distributions as dist
@@ -123,12 +124,8 @@ class DiscretizedLogisticLikelihood(nn.Module):
         return DiscretizedLogistic(*self._parameters_of(h), self.levels)
 
     def mean(self, h: Tensor) -> Tensor:
-        """E[min(max(X, 0), 1)] of the logistic variable X; the mean of the levels differs by at most half a level.
-
-        It is the integral of 1 - F over [0, 1], ``s [softplus(m / s) - softplus((m - 1) / s)]``.
-        """
-        loc, scale = self._parameters_of(h)
-        return scale * (F.softplus(loc / scale) - F.softplus((loc - 1) / scale))
+        """The mean of the distribution."""
+        return self(h).mean
 
     def _parameters_of(self, h: Tensor) -> tuple[Tensor, Tensor]:
         loc, log_scale = h.chunk(2, 1)
@@ -162,6 +159,20 @@ class DiscretizedLogistic(TorchDistribution):
     def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> "DiscretizedLogistic":
         """The same distribution with another batch shape."""
         return DiscretizedLogistic(self.loc.expand(batch_shape), self.scale.expand(batch_shape), self.levels)
+
+    @property
+    def mean(self) -> Tensor:
+        """E[min(max(X, 0), 1)] of the logistic variable X; the mean of the levels differs by at most half a level.
+
+        It is the integral of 1 - F over [0, 1], ``s [softplus(m / s) - softplus((m - 1) / s)]``.
+        """
+        return self.scale * (F.softplus(self.loc / self.scale) - F.softplus((self.loc - 1) / self.scale))
+
+    @property
+    def variance(self) -> Tensor:
+        """An upper bound: that of the logistic variable, ``π² s² / 3``, or of any in [0, 1] of that mean."""
+        mean = self.mean
+        return torch.minimum(self.scale.square() * (pi**2 / 3), mean * (1 - mean))
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Log p(x) in nats, of the shape of x.

@@ -141,7 +141,7 @@ def _last_checkpoint(folder: Path) -> str:
     """A clause that names the step of the newest checkpoint, which is from before the failure; empty without one."""
     try:
         name = checkpoint.newest(folder).name
-    except RunError:
+    except (RunError, MemoryError):  # what there is for it may not suffice either
         return ""
     return f"; the checkpoint of step {int(name.split('-')[1])} is from before"
 

@@ -117,9 +117,7 @@ def train(
         UserError: if the data or an option cannot be used.
     """
     config = run.config if steps is None else run.config.with_steps(steps)
-    if setup is None:
-        known = run.described_data()  # also data that have changed are seen in the coordinates of the weights
-        setup = build(config, None if known is None else config.load_data(like=known[0]))
+    setup = setup or _build_in_coordinates(run, config)
     if config.weights_from is not None and not checkpoint.found(run.path):
         load_weights(config.weights_from, setup)
     steps, batch_size = config.options["steps"], min(config.options["batch_size"], len(setup.data.train))
@@ -154,6 +152,12 @@ def train(
             if stop:
                 raise Interrupted(stop[0])
     return _trained(run, setup, weights, steps)
+
+
+def _build_in_coordinates(run: Run[RunConfig], config: RunConfig) -> TrainingSetup:
+    """Build with data in the coordinates of the run's weights, also if they have changed since it began."""
+    known = run.described_data()
+    return build(config, None if known is None else config.load_data(like=known[0]))
 
 
 def _begin(

@@ -238,6 +238,17 @@ class TestNetwork:
         ("sample", "run", "--n", 4),
         ("evaluate", "run", "--k", 2),
         ("compare", "gaussian", "--data", "x.npy", "--out", "c", "--json", *SMALL[:4]),
+        ("encode", "run", "--out", "codes.npz"),
+        ("decode", "run", "--codes", "codes.npz", "--out", "decoded.npz"),
+        ("reconstruct", "run", "--out", "again.npz"),
+        ("compress", "run", "--out", "x.bin"),
+        ("decompress", "x.bin", "--model", "run", "--out", "levels.npy"),
+        ("interpolate", "run", "--out", "paths.npz", "--n", 2),
+        ("outliers", "run", "--out", "strange.csv", "--k", 2),
+        ("restore", "run", "--mask", "left", "--out", "left.png", "--n", 1, "--draws", 1),
+        ("train", "vae", "--data", "pictures", "--out", "third", *SMALL, *flags("vae")),
+        ("alter", "third", "--towards", "1", "--out", "altered.png"),
+        ("cluster", "third", "--out", "clusters.csv"),
         ("--help",),
     )
 
