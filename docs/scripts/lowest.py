@@ -1,8 +1,8 @@
 """Print the least versions that ``pyproject.toml`` declares, as pins, to test once what runs with them.
 
-python -m venv /tmp/lowest && python docs/scripts/lowest.py > /tmp/lowest.txt
-uv pip install --python /tmp/lowest/bin/python --resolution lowest-direct -r /tmp/lowest.txt
-/tmp/lowest/bin/python -m pytest -n 2 tests/data tests/cli tests/recipes tests/steps tests/training tests/report
+python -m venv .lowest && python docs/scripts/lowest.py > lowest.txt
+uv pip install --python .lowest/bin/python --resolution lowest-direct -r lowest.txt
+.lowest/bin/python -m pytest -n 2 tests/data tests/cli tests/recipes tests/steps tests/training tests/report
 """
 
 import re

@@ -13,6 +13,8 @@ from pyrogen.files import write_whole
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from pyrogen.data.dataset import Split
+
 OtherData = Annotated[
     str | None,
     typer.Option("--data", help="Data to use; by default the run's own test data.", autocompletion=data_names),
@@ -95,19 +97,14 @@ def decompress(
     out: Annotated[str, typer.Option("--out", help="FILE.npy: grey levels, (n, channel, height, width).")],
 ) -> None:
     """Write the grey levels of a compressed file."""
-    import io
-
-    import numpy as np
-
     from pyrogen import use
+    from pyrogen.cli.sample_files import npy_array
     from pyrogen.files import read_regular
     from pyrogen.training.opened import open
 
     opened = open(model)
     levels = use.decompress(opened.model, opened.space, read_regular(file, most=1 << 40))
-    buffer = io.BytesIO()
-    np.save(buffer, levels.numpy())
-    write_whole(out, buffer.getvalue())
+    write_whole(out, npy_array(levels))
     message(f"wrote {out}")
 
 
@@ -118,7 +115,11 @@ def needs_y(model: Any) -> bool:
 
 def rows_of(opened: Any, data: str | None, seed: int) -> "tuple[Tensor, Tensor | None, Tensor | None]":
     """Rows in model coordinates, their side information if the model takes it, and their labels, if any."""
-    rows, _ = opened.rows(data)
+    return in_coordinates(opened, opened.rows(data)[0], seed)
+
+
+def in_coordinates(opened: Any, rows: "Split", seed: int) -> "tuple[Tensor, Tensor | None, Tensor | None]":
+    """The same for rows that were read."""
     x, *rest = rows.tensors(seed)
     y = rest[0] if rest and needs_y(opened.model) else None
     return x, y, rows.y

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pyrogen.cli.arguments import Folder, Seed
-from pyrogen.cli.codes import OtherData, Out, rows_of, write_arrays, write_data
+from pyrogen.cli.codes import OtherData, Out, in_coordinates, rows_of, write_arrays, write_data
 from pyrogen.cli.console import message
 from pyrogen.cli.sample import class_number
 from pyrogen.errors import ConfigError
@@ -43,7 +43,7 @@ def interpolate(
 
     opened = open(folder)
     model: Any = opened.model
-    if callable(getattr(model, "encode", None)) or callable(getattr(model, "guide", None)):
+    if use.has_codes(model):
         x, y, _ = rows_of(opened, data, seed)
         if len(x) < 2 * n:
             raise ConfigError(f"{n} paths need {2 * n} data; there are {len(x)}")
@@ -120,7 +120,7 @@ def outliers(
 
     opened = open(folder)
     rows, files = opened.rows(data)
-    x, y, _ = rows_of(opened, data, seed)
+    x, y, _ = in_coordinates(opened, rows, seed)
     found = use.find_outliers(opened.model, opened.data, x, y, score=score, k=k, seed=seed)
     order = found.strangest.cpu()
     names = np.array(files, dtype=object) if files else np.arange(len(rows))

@@ -32,6 +32,19 @@ class Decoder:
     joint: Callable[[Tensor, Tensor | None], tuple[Tensor, Observation | Tensor]]
 
 
+def is_pair(model: Any) -> bool:
+    """Whether a model has the programs of a Pyro pair; it need not sample."""
+    return callable(getattr(model, "model", None)) and callable(getattr(model, "guide", None))
+
+
+def find_decoder(model: Any) -> Callable[..., Tensor] | None:
+    """``decode`` or ``generator`` of a model, as a function of z and as much of y as it takes; ``None`` without."""
+    for name in ("decode", "generator"):
+        if callable(getattr(model, name, None)):
+            return drop_extra_args(getattr(model, name))
+    return None
+
+
 def as_decoder(model: Any, like: Tensor, y: Tensor | None = None) -> Decoder:
     """The decoder of a model.
 
@@ -44,15 +57,15 @@ def as_decoder(model: Any, like: Tensor, y: Tensor | None = None) -> Decoder:
     Raises:
         ConfigError: if the model has no decoder, or latent variables that are discrete.
     """
-    if callable(getattr(model, "guide", None)):
+    if is_pair(model):
         return _of_pair(LatentProgram(model, like, *(() if y is None else (y,))))
-    generate = next((getattr(model, n) for n in ("decode", "generator") if callable(getattr(model, n, None))), None)
-    if generate is None:
+    decode = find_decoder(model)
+    if decode is None:
         raise ConfigError(f"a {type(model).__name__} has no decoder: it has neither decode, generator nor a Pyro pair")
     if getattr(model, "n_binary", 0):
         raise ConfigError(f"{model.n_binary} latent coordinates of this {type(model).__name__} are discrete")
     size, draw, log_prior = _prior(model, like)
-    decode, given = drop_extra_args(generate), getattr(model, "observation_dist", None)
+    given = getattr(model, "observation_dist", None)
 
     def joint(u: Tensor, y: Tensor | None) -> tuple[Tensor, Observation | Tensor]:
         if given is None:

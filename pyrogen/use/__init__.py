@@ -2,7 +2,7 @@
 
 from pyrogen.use.altering import alter, mean_code
 from pyrogen.use.augmentation import augment, classification_accuracy, first_per_class
-from pyrogen.use.codes import decode, encode, reconstruct
+from pyrogen.use.codes import decode, encode, has_codes, reconstruct
 from pyrogen.use.compression import bits_per_dim, compress, decompress, grey_levels
 from pyrogen.use.debiasing import debiasing_weights, evenness
 from pyrogen.use.interpolation import Interpolation, interpolate
@@ -37,6 +37,7 @@ __all__ = [
     "find_outliers",
     "first_per_class",
     "grey_levels",
+    "has_codes",
     "interpolate",
     "mean_code",
     "probe",

@@ -14,12 +14,18 @@ from torch import Tensor
 from pyrogen.errors import ConfigError
 from pyrogen.nn.eval_mode import eval_mode
 from pyrogen.protocols import Reconstructing
+from pyrogen.pyro_tools.decoders import find_decoder, is_pair
 from pyrogen.pyro_tools.latents import LatentProgram
 from pyrogen.pyro_tools.programs import drop_extra_args
 from pyrogen.random import derive, scoped_seed
 
 ROWS = 1000
 """The most data per call of a network, to bound the memory."""
+
+
+def has_codes(model: Any) -> bool:
+    """Whether ``encode`` has codes of data under a model."""
+    return callable(getattr(model, "encode", None)) or is_pair(model)
 
 
 def encode(model: Any, x: Tensor, y: Tensor | None = None, *, draw: bool = False, seed: int = 0) -> Tensor:
@@ -36,12 +42,12 @@ def encode(model: Any, x: Tensor, y: Tensor | None = None, *, draw: bool = False
     Raises:
         ConfigError: if the model has no encoder.
     """
-    if draw and _is_pair(model):
+    if draw and is_pair(model):
         program = LatentProgram(model, x, *(() if y is None else (y,)))
         return by_rows(model, lambda *rows: program.encode(*rows, draw=True), seed, x, y)
     if callable(getattr(model, "encode", None)):
         return by_rows(model, drop_extra_args(model.encode), seed, x, y)
-    if _is_pair(model):
+    if is_pair(model):
         return by_rows(model, LatentProgram(model, x, *(() if y is None else (y,))).encode, seed, x, y)
     raise ConfigError(f"a {type(model).__name__} has no codes: it has neither encode(x, y) nor a Pyro guide")
 
@@ -63,10 +69,10 @@ def decode(model: Any, z: Tensor, y: Tensor | None = None, *, like: Tensor | Non
 
 def decoder(model: Any, y: Tensor | None = None, like: Tensor | None = None) -> Callable[..., Tensor]:
     """The decoder of a model as a differentiable function ``(z, y) -> E[x | z]``; arguments as for ``decode``."""
-    for name in ("decode", "generator"):
-        if callable(getattr(model, name, None)):
-            return drop_extra_args(getattr(model, name))
-    if _is_pair(model):
+    found = find_decoder(model)
+    if found is not None:
+        return found
+    if is_pair(model):
         if like is None:
             raise ConfigError("decoding by a bare Pyro pair needs some data as `like`, of which the shape is taken")
         return LatentProgram(model, like[:1], *(() if y is None else (y[:1],))).mean
@@ -89,11 +95,6 @@ def reconstruct(model: Any, x: Tensor, y: Tensor | None = None, *, draw: bool = 
     if isinstance(model, Reconstructing) and not draw:
         return by_rows(model, drop_extra_args(model.reconstruct), seed, x, y)
     return decode(model, encode(model, x, y, draw=draw, seed=seed), y, like=x)
-
-
-def _is_pair(model: Any) -> bool:
-    """Whether a model is a Pyro pair; it need not sample."""
-    return callable(getattr(model, "model", None)) and callable(getattr(model, "guide", None))
 
 
 @torch.no_grad()

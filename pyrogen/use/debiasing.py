@@ -37,8 +37,7 @@ def debiasing_weights(
     z = encode(model, x, y).flatten(1).double()
     log_weight = torch.zeros(len(z), dtype=torch.float64, device=z.device)
     for column in z.T:
-        edges = torch.linspace(float(column.min()), float(column.max()), bins + 1, dtype=z.dtype, device=z.device)
-        cell = torch.bucketize(column, edges[1:-1])
+        cell = _cells(column, bins)
         count = torch.bincount(cell, minlength=bins).double()
         log_weight -= (count / count.max() + alpha).log()[cell]
     return (log_weight - log_weight.logsumexp(0)).exp() * len(z)
@@ -56,8 +55,12 @@ def evenness(z: Tensor, weights: Tensor | None = None, bins: int = BINS) -> Tens
     weights = torch.ones(len(z), dtype=z.dtype, device=z.device) if weights is None else weights.to(z)
     found = []
     for column in z.T:
-        edges = torch.linspace(float(column.min()), float(column.max()), bins + 1, dtype=z.dtype, device=z.device)
-        cell = torch.bucketize(column, edges[1:-1])
-        share = torch.zeros(bins, dtype=z.dtype, device=z.device).index_add_(0, cell, weights) / weights.sum()
+        share = torch.bincount(_cells(column, bins), weights, minlength=bins) / weights.sum()
         found.append(-torch.special.xlogy(share, share).sum())
     return torch.stack(found) / torch.tensor(float(bins)).log()
+
+
+def _cells(column: Tensor, bins: int) -> Tensor:
+    """The cell of each value in a histogram of equal cells from the least to the greatest value."""
+    edges = torch.linspace(float(column.min()), float(column.max()), bins + 1, dtype=column.dtype, device=column.device)
+    return torch.bucketize(column, edges[1:-1])

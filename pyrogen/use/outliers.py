@@ -31,7 +31,8 @@ from pyrogen.errors import ConfigError, unknown
 from pyrogen.measure.evaluate import likelihood_scores
 from pyrogen.measure.verdict.neighbours import nearest
 from pyrogen.protocols import Density
-from pyrogen.use.codes import by_rows, encode, reconstruct
+from pyrogen.pyro_tools.decoders import is_pair
+from pyrogen.use.codes import by_rows, encode, has_codes, reconstruct
 
 NEIGHBOURS = 5
 """The nearest training codes to which the distance of a code is measured."""
@@ -115,14 +116,14 @@ def default_scores(model: Any, data: Dataset) -> list[str]:
     Raises:
         ConfigError: if there is none.
     """
-    likelihood = isinstance(model, Density) or callable(getattr(model, "guide", None))
+    likelihood = isinstance(model, Density) or is_pair(model)
     compressible = likelihood and data.is_image and data.space.support in ("unit", "binary")
     able = {
         "complexity": compressible,
         "likelihood": likelihood,
         "typicality": likelihood,
         "reconstruction": any(callable(getattr(model, name, None)) for name in ("reconstruct", "encode")),
-        "code": callable(getattr(model, "encode", None)) or callable(getattr(model, "guide", None)),
+        "code": has_codes(model),
         "critic": callable(getattr(model, "critic", None)),
     }
     found = [name for name, has in able.items() if has]
