@@ -2,15 +2,15 @@
 
 import csv
 import io
-import sys
 
 import numpy as np
 import pytest
 import torch
+from commands import caller
 from PIL import Image
 from recipe_cases import flags
 
-from pyrogen.cli import console, main, sample_files
+from pyrogen.cli import console, sample_files
 from pyrogen.cli.sample import class_number, output_form
 from pyrogen.cli.sample_files import csv_rows, folder_name, parquet_rows, user_columns
 from pyrogen.data import load, loading
@@ -42,16 +42,8 @@ def pyrogen(monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(console, "err", console.PlainConsole(stderr=True, width=400))
 
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["pyrogen", *map(str, arguments)])
-        try:
-            main()
-            status = 0
-        except SystemExit as stop:
-            status = stop.code or 0
-        return status, capsys.readouterr().err
-
-    return call
+    call = caller(monkeypatch, capsys)
+    return lambda *arguments: call(*arguments)[::2]
 
 
 @pytest.fixture

@@ -1,15 +1,15 @@
 """The commands that use a trained model."""
 
 import csv
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import caller
 from PIL import Image
 
 from pyrogen import use
-from pyrogen.cli import console, main
+from pyrogen.cli import console
 from pyrogen.cli.uses import seen_values
 from pyrogen.errors import ConfigError
 from pyrogen.training import configure, open, train
@@ -61,18 +61,8 @@ def pyrogen(monkeypatch, capsys, runs):
     monkeypatch.chdir(runs)
     monkeypatch.setattr(console, "err", console.PlainConsole(stderr=True, width=400))
 
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["pyrogen", *map(str, arguments)])
-        try:
-            main()
-            status = 0
-        except SystemExit as stop:
-            status = stop.code or 0
-        err = capsys.readouterr().err
-        print(err)  # shown if the test fails
-        return status, err
-
-    return call
+    call = caller(monkeypatch, capsys)
+    return lambda *arguments: call(*arguments)[::2]
 
 
 def test_codes_come_back_as_reconstructions(pyrogen, runs):
