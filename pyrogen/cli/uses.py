@@ -105,7 +105,7 @@ def outliers(
     data: OtherData = None,
     score: Annotated[
         str | None,
-        typer.Option(help="likelihood, typicality, complexity, reconstruction, code or critic; by default what fits."),
+        typer.Option(help="likelihood, typicality, complexity, residual, reconstruction, code or critic."),
     ] = None,
     sheet: Annotated[str | None, typer.Option(help="FILE.png: a picture of the strangest images.")] = None,
     k: Annotated[int, typer.Option("--k", min=1, max=10**6, help="Importance samples per datum.")] = 100,

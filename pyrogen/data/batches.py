@@ -37,7 +37,8 @@ def batches(
 ) -> Iterator[Batch]:
     """Yield shuffled batches without end, beginning with that of step ``start + 1``.
 
-    Every epoch is a new permutation, cut into ``n // batch_size`` full batches.
+    Every epoch is a new permutation, cut into ``n // batch_size`` full batches. Of a split with weights it is a
+    systematic sample in random order, in which row i occurs n w_i / Σ w times, rounded up or down.
 
     Args:
         source: a ``Split`` (``data.train``); a tensor, an array, or a tuple of them with equal first dimension; a path
@@ -111,11 +112,21 @@ def _order(split: Split, batch_size: int, seed: int, start: int) -> Iterator[Ten
     per_epoch = steps_per_epoch(split, batch_size)
     epoch, first = divmod(start, per_epoch)
     while True:
-        order = torch.randperm(len(split), generator=generator(seed, "order", epoch))
+        order = _epoch(len(split), split.weights, generator(seed, "order", epoch))
         order = order if isinstance(split.x, MemoryMapped) else order.to(split.device)
         for i in range(first, per_epoch):
             yield order[i * batch_size : (i + 1) * batch_size]
         epoch, first = epoch + 1, 0
+
+
+def _epoch(n: int, weights: Tensor | None, draws: torch.Generator) -> Tensor:
+    """The rows of an epoch in random order, ``long (n,)``."""
+    order = torch.randperm(n, generator=draws)
+    if weights is None:
+        return order
+    share = weights.double().cpu().cumsum(0)
+    places = (order + torch.rand((), dtype=torch.float64, generator=draws)) * (share[-1] / n)
+    return torch.searchsorted(share, places, right=True).clamp_(max=int(weights.nonzero()[-1]))
 
 
 def _stored_rows(

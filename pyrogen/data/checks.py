@@ -108,6 +108,24 @@ def check_batch_size(n: int, batch_size: int) -> None:
         )
 
 
+def check_weights(weights: Tensor, n: int) -> None:
+    """Raise unless ``weights`` are sampling weights of ``n`` rows.
+
+    Args:
+        weights: ``(n,)``.
+        n: the number of rows.
+
+    Raises:
+        DataError: on another shape, values below 0 or not finite, or no value above 0.
+    """
+    if weights.shape != (n,):
+        raise DataError(f"weights: expected one for each of {n} rows, got shape {tuple(weights.shape)}")
+    check_finite(weights, "weights")
+    low, high = (float(v) for v in weights.aminmax())
+    if low < 0 or not high:
+        raise DataError(f"weights: expected values of at least 0, one of them above; got {low:g} to {high:g}")
+
+
 def unbounded_reason(x: Tensor, space: Space | None = None, seed: int = 0) -> str | None:
     """Why a density can grow without bound on these data; ``None`` if they are continuous or dequantised.
 

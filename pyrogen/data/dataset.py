@@ -13,6 +13,7 @@ import torch
 from pydantic import NonNegativeInt, PositiveInt, TypeAdapter
 from torch import Tensor
 
+from pyrogen.data.checks import check_weights
 from pyrogen.data.fingerprint import Keys, row_keys
 from pyrogen.data.memmap import MemoryMapped, NoRows
 from pyrogen.data.space import Space
@@ -37,9 +38,11 @@ class Split:
         space: the space in which likelihoods on these rows are compared, if known.
         more: further tensors with ``n`` rows each (lengths, weights, masks), which follow x and y in every batch.
         keys: the keys of the rows from which x was drawn, where x has drawn noise; by default those of x.
+        weights: how often each row is drawn for a batch, in proportion, ``(n,)``; equally often by default.
 
     Raises:
-        DataError: if a tensor in ``more`` has a different number of rows.
+        DataError: if a tensor in ``more`` has a different number of rows, or ``weights`` are not n numbers of at least
+            0, one of them above.
     """
 
     x: Tensor | MemoryMapped | NoRows
@@ -49,8 +52,11 @@ class Split:
     space: Space | None = None
     more: tuple[Tensor, ...] = ()
     keys: Keys | None = field(default=None, compare=False, repr=False)
+    weights: Tensor | None = None
 
     def __post_init__(self) -> None:
+        if self.weights is not None:
+            check_weights(self.weights, len(self.x))
         for i, part in enumerate(self.more):
             if part.ndim == 0 or len(part) != len(self.x):
                 raise DataError(f"more[{i}]: expected {len(self.x)} rows, as x has; got shape {tuple(part.shape)}")
@@ -72,6 +78,14 @@ class Split:
         """Return the split on another device."""
         y, more = None if self.y is None else self.y.to(device), tuple(part.to(device) for part in self.more)
         return replace(self, x=self.x.to(device), y=y, more=more)
+
+    def select(self, index: Tensor) -> Self:
+        """Return the split with the rows at ``index``, ``long (m,)``, alone."""
+        x = self.x.select(index) if isinstance(self.x, MemoryMapped) else self.x[index]
+        y, weights = (None if part is None else part[index] for part in (self.y, self.weights))
+        more, keys = tuple(part[index] for part in self.more), self.keys
+        keys = None if keys is None else keys[index.cpu().numpy()]
+        return replace(self, x=x, y=y, more=more, keys=keys, weights=weights)
 
     def read(self, index: Tensor | slice, generator: torch.Generator) -> tuple[Tensor, ...]:
         """Return the data at ``index`` as ``(x, y, *more)``, without y if there is none."""

@@ -52,7 +52,7 @@ def row_keys(x: Tensor | MemoryMapped | NoRows) -> Keys:
 
 
 def fingerprint(data: "Dataset", parts: Sequence[str] = ("train", "valid", "test")) -> str:
-    """The fingerprint of a data set, equal for equal rows and labels in an equal split.
+    """The fingerprint of a data set, equal for equal rows, labels and weights in an equal split.
 
     ``1437+180+180 rows of 1x8x8, 0d1c…``: the sizes, and 16 hexadecimal digits of the contents. Rows on disk are not
     read, except for the first and the last: ``, files 72b0…`` is of the names, sizes and times of their files, in a
@@ -69,6 +69,8 @@ def fingerprint(data: "Dataset", parts: Sequence[str] = ("train", "valid", "test
         digest.update(split.row_keys.tobytes())
         if split.y is not None:
             digest.update(row_keys(split.y).tobytes())
+        if split.weights is not None:
+            digest.update(row_keys(split.weights).tobytes())
     sizes = "+".join(str(len(split)) for split in splits)
     words = [f"{sizes} rows of {'x'.join(map(str, data.shape))}", digest.hexdigest()]
     stored = next((split.x for split in splits if isinstance(split.x, MemoryMapped)), None)

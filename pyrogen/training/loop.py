@@ -8,6 +8,7 @@ for t, logs in fit(step, data.train, steps=10_000, batch_size=256, seed=0):
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ from pyrogen.data.batches import as_training_data, batches
 from pyrogen.data.dataset import Split
 from pyrogen.data.loading import Rows
 from pyrogen.data.step_arguments import Batch, explain_dtype_errors, iterate_tensors, select_arguments
+from pyrogen.errors import DataError
 from pyrogen.random import derive, scoped_seed
 from pyrogen.steps.guard import read_guard
 from pyrogen.training.device import autocast
@@ -35,6 +37,7 @@ def fit(
     device: torch.device | str | None = None,
     precision: str = "32",
     workers: int | None = None,
+    weights: Tensor | None = None,
 ) -> Iterator[tuple[int, Mapping[str, Tensor]]]:
     """Call ``step`` on one shuffled batch after another; yield ``(t, logs)`` after each.
 
@@ -59,12 +62,14 @@ def fit(
         device: the device of the batches; by default that of the data.
         precision: ``32``, or ``bf16`` for networks in mixed precision.
         workers: processes that prefetch rows from disk, as for ``batches``.
+        weights: how often each row is drawn, in proportion, ``(n,)``, such as ``pyrogen.use.debiasing_weights``; every
+            row once an epoch by default. A torch ``Dataset`` or ``DataLoader`` has a sampler for that.
 
     Yields:
         ``t`` from ``start + 1`` to ``steps``, and the step's scalars, detached and still on the device.
 
     Raises:
-        DataError: before the first step, if the data cannot be batched.
+        DataError: before the first step, if the data cannot be batched or the weights are not those of their rows.
         ConfigError: at the first step, if its weights have another floating dtype than the data.
         Diverged: if the loss or a gradient is not finite, in place of the update; on a GPU up to ``READ_EVERY`` updates
             later, none of which has changed anything. The message names the step, the rows of the batch, the site or
@@ -73,6 +78,10 @@ def fit(
     """
     retain_heap()
     rows = as_training_data(data)
+    if weights is not None:
+        if not isinstance(rows, Split):
+            raise DataError(f"weights are for rows of pyrogen's own batches: give a {type(rows).__name__} a sampler")
+        rows = replace(rows, weights=weights)
     source = batches(rows, batch_size, seed, start, device, workers)
     return _steps(Failures(step, rows, batch_size, seed, device, precision), source, known_rows(rows), steps, start)
 

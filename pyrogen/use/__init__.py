@@ -2,6 +2,7 @@
 
 from pyrogen.use.altering import alter, mean_code
 from pyrogen.use.augmentation import augment, classification_accuracy, first_per_class
+from pyrogen.use.bottleneck import Bottleneck, bottleneck_curve
 from pyrogen.use.codes import decode, encode, has_codes, reconstruct
 from pyrogen.use.compression import bits_per_dim, compress, decompress, grey_levels
 from pyrogen.use.debiasing import debiasing_weights, evenness
@@ -12,6 +13,7 @@ from pyrogen.use.representation import Probe, cluster, cluster_scores, probe
 from pyrogen.use.restoration import Restoration, restore
 
 __all__ = [
+    "Bottleneck",
     "Downsample",
     "Grey",
     "Interpolation",
@@ -23,6 +25,7 @@ __all__ = [
     "alter",
     "augment",
     "bits_per_dim",
+    "bottleneck_curve",
     "classification_accuracy",
     "cluster",
     "cluster_scores",

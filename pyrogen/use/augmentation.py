@@ -62,9 +62,8 @@ def first_per_class(data: Dataset, per_class: int) -> Dataset:
     few = [data.classes[i] for i, found in enumerate(rows) if len(found) < per_class]
     if few:
         raise ConfigError(f"expected {per_class} training data of each class; there are fewer of {', '.join(few)}")
-    index = torch.cat(rows)
-    train = replace(data.train, x=data.train.x[index], y=y[index], keys=None)
-    return replace(data, name=f"{data.name}, {per_class} of each class", train=train)
+    name = f"{data.name}, {per_class} of each class"
+    return replace(data, name=name, train=data.train.select(torch.cat(rows)))
 
 
 def classification_accuracy(data: Dataset, device: torch.device | str = "cpu") -> Score:

@@ -17,8 +17,10 @@ from torch import Tensor
 from torch.optim import Adam
 
 from pyrogen.data.dataset import Split
+from pyrogen.data.space import Space
 from pyrogen.errors import ConfigError
 from pyrogen.measure.evaluate import likelihood_scores
+from pyrogen.measure.features.classifier import Classifier
 from pyrogen.use.codes import decode, decoder, encode
 
 GEODESIC_STEPS = 200
@@ -59,6 +61,16 @@ class Interpolation:
         if score is None or score.values is None:
             raise ConfigError(f"a {type(self.model).__name__} has no likelihood")
         return score.values.view(-1, steps), score.kind
+
+    def confidence(self, classifier: Classifier, space: Space) -> Tensor:
+        """The greatest class probability max_c p(c | x) along the paths, ``(n, steps)``.
+
+        Args:
+            classifier: of images, such as ``pyrogen.measure.get_classifier(data)``.
+            space: of the model's data, ``data.space``.
+        """
+        _, log_prob = classifier(space.to_comparable(self.data.flatten(0, 1)))
+        return log_prob.amax(1).exp().view(self.codes.shape[:2])
 
 
 def interpolate(

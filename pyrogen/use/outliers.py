@@ -5,6 +5,7 @@
 | ``likelihood`` | ``-log p(x)``, exact or a bound |
 | ``typicality`` | ``|log p(x) - mean of log p over validation data|`` |
 | ``complexity`` | ``-log p(x) - L(x)``, L the code length of x by a general compressor |
+| ``residual`` | ``r(x) / std(r) + 3 max(|L(x) - mean L| / std(L) - 2, 0)``, ``r(x) = -log p(x) - a - b L(x)`` |
 | ``ratio`` | ``log q(x) - log p(x)``, q a background model |
 | ``reconstruction`` | ``|x - x̂|² / d`` |
 | ``code`` | the mean distance of the code to the nearest codes of training data |
@@ -13,7 +14,9 @@
 A density can be higher on other data than on its own: smooth images have a high density under models of complex ones
 (Nalisnick et al., "Do deep generative models know what they don't know?", ICLR 2019). The other scores of a likelihood
 correct for that: typicality (Nalisnick et al., 2019), input complexity (Serrà et al., ICLR 2020), a background model
-(Ren et al., NeurIPS 2019).
+(Ren et al., NeurIPS 2019). ``complexity`` takes all of L away, so that it misses images more complex than any of the
+training data. ``residual`` takes away what L explains of -log p among training data, by least squares, and adds how far
+L itself is outside their range; a, b, means and deviations are those of training data.
 """
 
 import zlib
@@ -32,12 +35,15 @@ from pyrogen.measure.evaluate import likelihood_scores
 from pyrogen.measure.verdict.neighbours import nearest
 from pyrogen.protocols import Density
 from pyrogen.pyro_tools.decoders import is_pair
+from pyrogen.random import generator
 from pyrogen.use.codes import by_rows, encode, has_codes, reconstruct
 
 NEIGHBOURS = 5
 """The nearest training codes to which the distance of a code is measured."""
 MOST_CODES = 10_000
 """The most training codes that are compared with."""
+MOST_REGRESSED = 2_000
+"""The most training data by which -log p is regressed on the code length."""
 
 
 @dataclass(frozen=True)
@@ -119,9 +125,10 @@ def default_scores(model: Any, data: Dataset) -> list[str]:
     likelihood = isinstance(model, Density) or is_pair(model)
     compressible = likelihood and data.is_image and data.space.support in ("unit", "binary")
     able = {
-        "complexity": compressible,
+        "residual": compressible,
         "likelihood": likelihood,
         "typicality": likelihood,
+        "complexity": compressible,
         "reconstruction": any(callable(getattr(model, name, None)) for name in ("reconstruct", "encode")),
         "code": has_codes(model),
         "critic": callable(getattr(model, "critic", None)),
@@ -132,7 +139,7 @@ def default_scores(model: Any, data: Dataset) -> list[str]:
     return found
 
 
-SCORES = ("likelihood", "typicality", "complexity", "ratio", "reconstruction", "code", "critic")
+SCORES = ("likelihood", "typicality", "complexity", "residual", "ratio", "reconstruction", "code", "critic")
 
 
 def scorer(
@@ -153,10 +160,18 @@ def scorer(
     if name == "typicality":
         expected = log_prob(*_first_two(data.valid.tensors(seed))).mean()
         return lambda x, y: (log_prob(x, y) - expected).abs()
-    if name == "complexity":
+    if name in ("complexity", "residual"):
         if not data.is_image:
-            raise ConfigError("the complexity score needs images; got vectors")
-        return lambda x, y: -log_prob(x, y) - code_lengths(data.space.to_user(x)).to(x.device)
+            raise ConfigError(f"the {name} score needs images; got vectors")
+
+        def lengths(x: Tensor) -> Tensor:
+            return code_lengths(data.space.to_user(x)).to(x.device)
+
+        if name == "complexity":
+            return lambda x, y: -log_prob(x, y) - lengths(x)
+        x, y = _some_training_data(data, MOST_REGRESSED, seed)
+        residual = Residual(-log_prob(x, y), lengths(x))
+        return lambda x, y: residual(-log_prob(x, y), lengths(x))
     if name == "ratio":
         if background is None:
             raise ConfigError("the ratio score needs a background model")
@@ -164,8 +179,7 @@ def scorer(
     if name == "reconstruction":
         return lambda x, y: (reconstruct(model, x, y) - x).square().flatten(1).double().mean(1)
     if name == "code":
-        x, y = _first_two(data.train.tensors(seed))
-        codes = encode(model, x[:MOST_CODES], None if y is None else y[:MOST_CODES]).flatten(1).float().cpu()
+        codes = encode(model, *_some_training_data(data, MOST_CODES, seed)).flatten(1).float().cpu()
         return lambda x, y: nearest(encode(model, x, y).flatten(1).float().cpu(), codes, NEIGHBOURS)[0].mean(1).double()
     if name == "critic":
         if not callable(getattr(model, "critic", None)):
@@ -195,6 +209,34 @@ def code_lengths(images: Tensor) -> Tensor:
     levels = (images * 255).round().to(torch.uint8).cpu().numpy()
     left = np.diff(levels, axis=3, prepend=np.zeros_like(levels[..., :1]))
     return torch.tensor([8 * log(2) * len(zlib.compress(image.tobytes(), 9)) for image in left], dtype=torch.float64)
+
+
+class Residual:
+    """The score ``residual``: what code lengths do not explain of -log p(x), and how far they are out of range.
+
+    Args:
+        negative: -log p(x) of training data, ``(n,)``.
+        lengths: L(x), ``(n,)``.
+    """
+
+    def __init__(self, negative: Tensor, lengths: Tensor) -> None:
+        self.mean, self.spread = lengths.mean(), lengths.std().clamp_min(1e-9)
+        self.offset = negative.mean()
+        z = (lengths - self.mean) / self.spread
+        self.slope = (z * (negative - self.offset)).mean()
+        self.deviation = (negative - self.offset - self.slope * z).std().clamp_min(1e-9)
+
+    def __call__(self, negative: Tensor, lengths: Tensor) -> Tensor:
+        """s(x), ``(n,)``."""
+        z = (lengths - self.mean) / self.spread
+        return (negative - self.offset - self.slope * z) / self.deviation + 3 * (z.abs() - 2).clamp_min(0)
+
+
+def _some_training_data(data: Dataset, n: int, seed: int) -> tuple[Tensor, Tensor | None]:
+    """At most ``n`` random training data and their side information."""
+    tensors = data.train.tensors(seed)
+    rows = torch.randperm(len(tensors[0]), generator=generator(seed, "outliers"))[:n].to(tensors[0].device)
+    return _first_two(tuple(part[rows] for part in tensors))
 
 
 def _first_two(tensors: tuple[Tensor, ...]) -> tuple[Tensor, Tensor | None]:

@@ -111,7 +111,7 @@ def test_outliers_are_ranked(pyrogen):
     status, err = pyrogen("outliers", "vae", "--out", "strange.csv", "--sheet", "strange.png", "--k", 2)
     assert (status, "false discovery rate" in err) == (0, True)
     rows = table(Path("strange.csv"))
-    values = [float(row["complexity"]) for row in rows]
+    values = [float(row["residual"]) for row in rows]
     assert values == sorted(values, reverse=True)
     assert sorted(int(row["row"]) for row in rows) == list(range(len(rows)))
     assert picture_size("strange.png")[0] > 300

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import pyrogen.data.datasets as datasets
 from pyrogen.data import Dataset, Space, Split
-from pyrogen.data.batches import batches, steps_per_epoch
+from pyrogen.data.batches import batch_rows, batches, steps_per_epoch
 from pyrogen.data.datasets import names
 from pyrogen.data.loading import load
 from pyrogen.data.step_arguments import iterate_tensors, move_to_device, select_arguments
@@ -236,3 +236,52 @@ def test_every_part_of_a_data_set_moves() -> None:
         assert part.y is not None
         assert {tensor.device.type for tensor in (part.x, part.y, *part.more)} == {"meta"}
     assert Split(X).to("meta").y is None
+
+
+class TestWeights:
+    def test_an_epoch_has_each_row_in_proportion_to_its_weight(self) -> None:
+        weights = torch.tensor([0.0, 1.0, 2.0, 5.0, 0.5])
+        rows = Split(torch.arange(5), weights=weights)
+        counts = torch.zeros(5)
+        for epoch in range(200):
+            drawn = batch_rows(rows, 5, 0, epoch + 1)
+            found = drawn.bincount(minlength=5)
+            assert ((found - 5 * weights / weights.sum()).abs() < 1).all()
+            counts += found
+        assert counts[0] == 0
+        assert torch.allclose(counts / counts.sum(), weights / weights.sum(), atol=0.02)
+
+    def test_equal_weights_give_each_row_once(self) -> None:
+        rows = Split(torch.arange(1000), weights=torch.full((1000,), 0.3))
+        assert batch_rows(rows, 1000, 0, 1).sort().values.tolist() == list(range(1000))
+
+    def test_batches_depend_on_seed_and_step_alone(self) -> None:
+        rows = Split(torch.arange(40), weights=torch.rand(40, generator=torch.Generator().manual_seed(0)))
+        whole = [batch[0] for batch in islice(batches(rows, 16, 3), 7)]
+        later = [batch[0] for batch in islice(batches(rows, 16, 3, start=4), 3)]
+        assert all(a.equal(b) for a, b in zip(whole[4:], later, strict=True))
+        assert not whole[0].equal(whole[2])
+
+    @pytest.mark.parametrize(
+        ("weights", "message"),
+        [
+            (torch.ones(3), "each of 4 rows, got shape \\(3,\\)"),
+            (torch.tensor([1.0, -1, 1, 1]), "at least 0.*-1 to 1"),
+            (torch.zeros(4), "one of them above"),
+            (torch.tensor([1.0, torch.nan, 1, 1]), "1 NaN"),
+        ],
+    )
+    def test_other_weights_are_refused(self, weights: torch.Tensor, message: str) -> None:
+        with pytest.raises(DataError, match=message):
+            Split(torch.arange(4), weights=weights)
+
+
+def test_selected_rows_keep_all_that_belongs_to_them():
+    drawn = Split(X, 10 * X.long(), plus_noise, more=(-X,), weights=X).freeze_noise(0)
+    index = torch.tensor([7, 0, 3])
+    part = drawn.select(index)
+    assert part.y is not None
+    assert part.weights is not None
+    assert torch.equal(part.x[:], drawn.x[index])
+    assert (part.y.tolist(), part.more[0].tolist(), part.weights.tolist()) == ([70, 0, 30], [-7, 0, -3], [7, 0, 3])
+    assert part.row_keys.tolist() == drawn.row_keys[index.numpy()].tolist() == Split(X).row_keys[index.numpy()].tolist()

@@ -341,3 +341,15 @@ def test_other_errors_are_left_alone():
         next(fit(lambda x: {"loss": net(x).sum()}, torch.zeros(4, 2).double(), steps=1, batch_size=4))
     with pytest.raises(ConfigError, match="float64"):
         next(fit(Step(), torch.zeros(4, 2).double(), steps=1, batch_size=4))
+
+
+def test_rows_are_drawn_by_weight():
+    weights = torch.tensor([0.0, 3, 1, 0, 4])
+    drawn = torch.cat([x for (x, *_) in run(torch.arange(5), 40, batch_size=5, weights=weights)])
+    counts = drawn.bincount(minlength=5)
+    assert counts[0] == counts[3] == 0
+    assert (counts - torch.tensor([0, 75, 25, 0, 100])).abs().max() <= 20
+    with pytest.raises(DataError, match="each of 5 rows"):
+        fit(Recorder(), torch.arange(5), steps=1, weights=torch.ones(4))
+    with pytest.raises(DataError, match="give a DataLoader a sampler"):
+        fit(Recorder(), DataLoader(TensorDataset(torch.arange(5))), steps=1, weights=torch.ones(5))

@@ -18,7 +18,7 @@ from pyrogen.measure.evaluate_run import evaluate_run
 from pyrogen.measure.samples import draw_samples
 from pyrogen.protocols import Sampler
 from pyrogen.recipes import RECIPES, recipe
-from pyrogen.training import Run, configure, train
+from pyrogen.training import Run, configure, open_or_train, train
 from pyrogen.training.metric_averager import MetricAverager
 
 N = 120
@@ -287,3 +287,19 @@ class TestTheDescription:
         with pytest.raises(DataError, match="are needed here"):  # the covariance is not guessed
             _ = pyrogen.open(run.path).model
         json.loads(whole)
+
+
+def test_a_run_is_trained_only_as_far_as_it_is_not(tmp_path: Path) -> None:
+    folder, settings = tmp_path / "vae", {"options": {"steps": 4, "latent": 2, "hidden": (8,)}}
+    with pytest.raises(ConfigError, match="unknown"):
+        open_or_train(folder, "vaee")
+    assert not folder.exists()
+    first = open_or_train(folder, "vae", **settings)
+    written = {path: path.stat().st_mtime_ns for path in folder.glob("checkpoint-*/*")}
+    again = open_or_train(folder, "vae", **settings)
+    assert again.t == first.t == 4
+    assert {path: path.stat().st_mtime_ns for path in folder.glob("checkpoint-*/*")} == written
+    with pytest.raises(ConfigError, match=r"holds a run of another configuration: latent 2 then, 3 now$"):
+        open_or_train(folder, "vae", options={"steps": 4, "latent": 3, "hidden": (8,)})
+    with pytest.raises(ConfigError, match="model 'vae' then, 'ppca' now"):
+        open_or_train(folder, "ppca")

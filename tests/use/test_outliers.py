@@ -11,7 +11,7 @@ from pyrogen.explicit import VAE, Gaussian, GaussianLikelihood
 from pyrogen.implicit import GAN
 from pyrogen.reconstruction import PCA
 from pyrogen.use import conformal_p_values, default_scores, find_outliers
-from pyrogen.use.outliers import code_lengths, scorer
+from pyrogen.use.outliers import Residual, code_lengths, scorer
 
 DATA = pyrogen.load(points(900, 3).double().numpy())
 X = DATA.train.tensors()[0]
@@ -59,10 +59,24 @@ def test_constant_images_have_shorter_codes_than_noise():
     assert lengths.shape == (4,)
 
 
+def test_the_residual_is_what_lengths_do_not_explain_and_grows_outside_their_range():
+    lengths = 50 + 10 * points(4000, 1)[:, 0].double()
+    noise = points(4000, 1, seed=1)[:, 0].double()
+    residual = Residual(7 + 3 * lengths + 2 * noise, lengths)
+    inside = (lengths - 50).abs() < 15
+    torch.testing.assert_close(
+        residual(7 + 3 * lengths + 2 * noise, lengths)[inside], noise[inside], atol=0.1, rtol=0.05
+    )
+    explained = residual(7 + 3 * torch.tensor([20.0, 50.0, 90.0]), torch.tensor([20.0, 50.0, 90.0]))
+    torch.testing.assert_close(explained, torch.tensor([3.0, 0.0, 6.0]), atol=0.3, rtol=0)
+    same = Residual(noise, torch.full_like(noise, 5.0))  # one length of all
+    assert torch.allclose(same(noise, torch.full_like(noise, 5.0)), (noise - noise.mean()) / noise.std())
+
+
 def test_the_scores_that_a_model_has():
     digits = pyrogen.load("digits-binary")
     vae = VAE(digits.shape, latent=2, hidden=(8,))
-    assert default_scores(vae, digits)[0] == "complexity"
+    assert default_scores(vae, digits)[0] == "residual"
     assert default_scores(GAN((3,), latent=2, hidden=(4,)), DATA) == ["critic"]
     assert default_scores(PCA((3,), 2), DATA) == ["reconstruction", "code"]
     x = digits.test.tensors()[0][:40]
