@@ -9,7 +9,6 @@ from typing import Any, Literal
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
-from torch.distributions import Categorical, MixtureSameFamily
 
 from pyrogen.data.space import Space
 from pyrogen.errors import ConfigError
@@ -52,7 +51,8 @@ class MixtureLikelihood(nn.Module):
             component = DiscretizedLogistic(0.5 + loc / 3, scale / 6, self.levels)
         else:
             component = dist.Normal(loc, scale, validate_args=False)
-        return MixtureSameFamily(Categorical(logits=logits, validate_args=False), component, validate_args=False)
+        weights = dist.Categorical(logits=logits, validate_args=False)
+        return dist.MixtureSameFamily(weights, component, validate_args=False)
 
     def mean(self, h: Tensor) -> Tensor:
         """E[x | h], of the shape of x; for discretised logistics, that of the logistics before truncation to [0, 1]."""

@@ -76,10 +76,10 @@ LabelCondition = Annotated[
 Network = Annotated[Literal["mlp", "conv"], Field(description="`mlp`, or `conv` for images of at least 8 × 8")]
 AnyNetwork = Annotated[Literal["auto", "mlp", "conv"], Field(description="`auto` is `conv` for images, else `mlp`")]
 Observation = Annotated[
-    Literal["auto", "bernoulli", "gaussian", "discretized_logistic"],
+    Literal["auto", "bernoulli", "gaussian", "discretized_logistic", "mixture"],
     Field(
         description="observation model p(x | z); `auto` is `bernoulli` for binary data, `discretized_logistic` for "
-        "dequantised images in [0, 1], else `gaussian`"
+        "dequantised images in [0, 1], else `gaussian`; `mixture` is one of three of the latter two"
     ),
 ]
 Sigma = Annotated[

@@ -14,10 +14,14 @@ from pyrogen.data.dataset import Dataset
 from pyrogen.data.space import require_probability
 from pyrogen.errors import ConfigError
 from pyrogen.explicit.likelihoods import Likelihood, make_likelihood
+from pyrogen.explicit.mixture_likelihood import likelihood_for
 from pyrogen.nn.conditions import Label
 from pyrogen.protocols import Step
 from pyrogen.steps.gradient import GradientStep
 from pyrogen.steps.svi import SVI
+
+MIXTURE = 3
+"""The components of the likelihood called ``mixture``."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +90,13 @@ def observation_model(data: Dataset, name: str, sigma: float | str) -> Likelihoo
         raise ConfigError(
             f"the discretized_logistic likelihood needs dequantised grey levels; {data.name!r} is a {data.space}"
         )
+    if name == "mixture" and data.space.probability == "mass":
+        raise ConfigError(f"the mixture likelihood needs a density; {data.name!r} is a {data.space}")
     columns = data.shape[0] if len(data.shape) == 1 else 0
-    chosen = make_likelihood(name, data.space.levels, sigma, unit, columns)
+    if name == "mixture":
+        chosen = likelihood_for(data.space, MIXTURE)
+    else:
+        chosen = make_likelihood(name, data.space.levels, sigma, unit, columns)
     require_probability(data.space, chosen.probability, f"the {name} likelihood")
     return chosen
 

@@ -16,6 +16,7 @@ from pyrogen.data import Dataset, Space, Split
 from pyrogen.data.step_arguments import select_arguments
 from pyrogen.errors import ConfigError
 from pyrogen.explicit.likelihoods import BernoulliLikelihood, DiscretizedLogisticLikelihood, GaussianLikelihood
+from pyrogen.explicit.mixture_likelihood import MixtureLikelihood
 from pyrogen.implicit import GAN
 from pyrogen.objectives import GradientPenalty, Hinge, LeastSquares, Minimax, NonSaturating, R1Penalty, Wasserstein
 from pyrogen.recipes import RECIPES, TrainingSetup
@@ -224,7 +225,10 @@ def test_the_observation_model_fits_the_space():
     for support, levels in (("unit", 0), ("real", 17), ("logit", 17)):
         with pytest.raises(ConfigError, match="discretized_logistic"):
             observation_model(dataset(support, levels=levels), "discretized_logistic", "learned")
-    for name, support in (("bernoulli", "real"), ("gaussian", "binary")):
+    for data, levels in ((dataset("unit", levels=17), 17), (dataset("real"), 0), (dataset("unit"), 0)):
+        mixture = observation_model(data, "mixture", "learned")
+        assert (type(mixture), mixture.levels, mixture.components) == (MixtureLikelihood, levels, 3)
+    for name, support in (("bernoulli", "real"), ("gaussian", "binary"), ("mixture", "binary")):
         with pytest.raises(ConfigError, match=name):
             observation_model(dataset(support), name, "learned")
 

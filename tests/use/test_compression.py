@@ -20,7 +20,7 @@ from pyrogen.explicit import (
     PixelCNN,
 )
 from pyrogen.explicit.likelihoods import Likelihood
-from pyrogen.explicit.mixture_likelihood import likelihood_for
+from pyrogen.explicit.mixture_likelihood import MixtureLikelihood, likelihood_for
 from pyrogen.use import compress, decompress, grey_levels
 
 BINARY, GREY = pyrogen.load("digits-binary"), pyrogen.load("digits")
@@ -52,7 +52,12 @@ def test_an_autoregressive_model_codes_at_its_likelihood(data, kind):
 
 @pytest.mark.parametrize(
     ("data", "likelihood"),
-    [(BINARY, BernoulliLikelihood()), (GREY, DiscretizedLogisticLikelihood(17)), (GREY, GaussianLikelihood())],
+    [
+        (BINARY, BernoulliLikelihood()),
+        (GREY, DiscretizedLogisticLikelihood(17)),
+        (GREY, MixtureLikelihood(3, 17)),
+        (GREY, GaussianLikelihood()),
+    ],
 )
 def test_a_vae_codes_by_bits_back_at_its_elbo(data, likelihood: Likelihood):
     torch.manual_seed(0)
