@@ -63,4 +63,4 @@ def evenness(z: Tensor, weights: Tensor | None = None, bins: int = BINS) -> Tens
 def _cells(column: Tensor, bins: int) -> Tensor:
     """The cell of each value in a histogram of equal cells from the least to the greatest value."""
     edges = torch.linspace(float(column.min()), float(column.max()), bins + 1, dtype=column.dtype, device=column.device)
-    return torch.bucketize(column, edges[1:-1])
+    return torch.bucketize(column.contiguous(), edges[1:-1])

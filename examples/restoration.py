@@ -1,0 +1,144 @@
+"""Completion, super-resolution and colourisation as one inverse problem: y = A x + noise is seen, x is asked.
+
+Half of each image is seen, or means of blocks of pixels, or the mean of the channels. Each model gives draws from
+p(x | y) and their mean. Printed are the squared error of the mean, and how often a classifier reads the class of the
+original in the mean and in a draw.
+
+    python examples/restoration.py                              # --smoke for a run of a few seconds
+    python examples/restoration.py --data mnist --factor 4 --steps 8000
+    python examples/restoration.py --data stacked-digits
+"""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+import pyrogen
+from pyrogen import use
+from pyrogen.data import Dataset
+from pyrogen.explicit import PPCA
+from pyrogen.measure import Classifier, get_classifier
+from pyrogen.report import grid_png
+from pyrogen.training import open_or_train
+
+GAN_NOISE = 0.15
+"""The noise that is assumed in what is seen, for models that have none: how closely draws must fit."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """Images of which a part is seen.
+
+    Args:
+        x: the images, in model coordinates.
+        operator: A.
+    """
+
+    x: Tensor
+    operator: Any
+
+    @property
+    def seen(self) -> Tensor:
+        """What is seen, A x."""
+        return self.operator(self.x)
+
+
+def nearest(task: Task, train: Tensor) -> Tensor:
+    """The training image whose seen part is nearest."""
+    seen = task.operator(train).flatten(1)
+    index = torch.cdist(task.seen.flatten(1), seen).argmin(1)
+    return train[index]
+
+
+def baseline(task: Task, train: Tensor) -> tuple[str, Tensor]:
+    """The mean image where nothing is seen, bicubic interpolation of blocks, or grey channels."""
+    if isinstance(task.operator, use.Mask):
+        return "mean image", torch.where(task.operator.seen, task.x, train.mean(0))
+    if isinstance(task.operator, use.Downsample):
+        size = (task.x.shape[-2], task.x.shape[-1])
+        return "bicubic", F.interpolate(task.seen, size=size, mode="bicubic", antialias=False).clamp(0, 1)
+    return "grey", task.seen.expand_as(task.x)
+
+
+def read(classifier: Classifier, images: Tensor, stacked: bool) -> Tensor:
+    """The class that is read in each image; of stacked images in each channel, ``(n, channel)``."""
+    singles = images.flatten(0, 1)[:, None] if stacked else images
+    found = classifier(singles)[1].argmax(1)
+    return found.view(len(images), -1)
+
+
+def show(name: str, task: Task, mean: Tensor, draw: Tensor | None, data: Dataset, classifier: Classifier) -> None:
+    """Print the error of the mean, and the share of images whose class is kept."""
+    stacked, user = data.shape[0] > 1, data.space.to_user
+    original = read(classifier, user(task.x), stacked)
+    images = {"the mean": mean, **({} if draw is None else {"a draw": draw})}
+    kept = {what: (read(classifier, user(x), stacked) == original).float().mean() for what, x in images.items()}
+    shares = ", ".join(f"{float(share):.1%} in {what}" for what, share in kept.items())
+    print(f"  {name:24} squared error {float((mean - task.x).square().mean()):.4f}; class kept: {shares}", flush=True)
+
+
+def restore(
+    title: str, task: Task, data: Dataset, models: dict[str, tuple[Any, float]], classifier: Classifier, out: Path
+) -> None:
+    """Restore by baselines and by models with their noise; write a sheet with a row for each image."""
+    train = data.train.tensors()[0][:20_000]
+    name, simple = baseline(task, train)
+    print(f"{title}, {len(task.x)} test images:")
+    show(name, task, simple, None, data, classifier)
+    show("nearest training image", task, nearest(task, train), None, data, classifier)
+    columns = [task.x, simple]
+    for name, (model, noise) in models.items():
+        found = use.restore(model, task.seen, task.operator, data.shape, noise=noise, draws=8)
+        show(f"{name} ({found.method})", task, found.mean, found.draws[:, 0], data, classifier)
+        columns += [found.mean, found.draws[:, 0], found.draws[:, 1]]
+    sheet = torch.stack([column[:10] for column in columns], 1).flatten(0, 1)
+    grid_png(data.space.to_user(sheet), out / f"{title.split()[0]}.png", columns=len(columns))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", default="digits", help="labelled images, or stacked-digits")
+    parser.add_argument("--data-root")
+    parser.add_argument("--factor", type=int, default=2, help="side of the blocks of pixels that are seen as one")
+    parser.add_argument("--steps", type=int, default=5000, help="of each model")
+    parser.add_argument("--n", type=int, default=100, help="test images")
+    parser.add_argument("--out", type=Path, default=Path("runs/examples/restoration"))
+    parser.add_argument("--smoke", action="store_true", help="a run of a few seconds")
+    args = parser.parse_args()
+    steps, n = (20, 4) if args.smoke else (args.steps, args.n)
+    stacked = args.data.startswith("stacked-")
+
+    data = pyrogen.load(args.data, args.data_root)
+    x = data.test.tensors()[0][:n]
+    single = pyrogen.load(args.data.removeprefix("stacked-"), args.data_root)
+    cache = args.out / "classifier" if args.smoke else None
+    classifier = get_classifier(single, cache, steps=50 if args.smoke else None)
+
+    def model_of(recipe: str, **options: Any) -> Any:
+        options["steps"] = steps
+        run = open_or_train(args.out / recipe, recipe, args.data, data_root=args.data_root, options=options)
+        return run.model
+
+    ppca = PPCA.from_data(data.train.tensors()[0][:20_000], min(100, data.dims - 1))
+    models = {"ppca": (ppca, 0.0), "vae": (model_of("vae"), 0.0)}
+    if not args.smoke:
+        models["wgan-gp"] = model_of("wgan-gp", network="mlp", hidden=(512, 512)), GAN_NOISE
+    if stacked:
+        restore("grey: the mean of the channels is seen", Task(x, use.Grey()), data, models, classifier, args.out)
+    else:
+        left = torch.zeros(data.shape, dtype=torch.bool)
+        left[..., : data.shape[-1] // 2] = True
+        completing = models | {"cvae": (model_of("cvae", condition="quadrants", observed=2), 0.0)}
+        restore("half: the left half is seen", Task(x, use.Mask(left)), data, completing, classifier, args.out)
+        title = f"blocks: means of {args.factor} x {args.factor} pixels are seen"
+        restore(title, Task(x, use.Downsample(args.factor)), data, models, classifier, args.out)
+    print(f"original, baseline, and of each model the mean and two draws: {args.out}")
+
+
+if __name__ == "__main__":
+    main()
