@@ -6,9 +6,10 @@ import pytest
 import torch
 from helpers import points
 
+import pyrogen
 from pyrogen import use
 from pyrogen.errors import ConfigError
-from pyrogen.explicit import PPCA, VAE, Gaussian
+from pyrogen.explicit import PPCA, VAE, VQVAE, Gaussian
 from pyrogen.implicit import GAN
 from pyrogen.reconstruction import PCA
 
@@ -58,3 +59,20 @@ def test_what_has_no_codes_is_refused():
         use.decode(Gaussian((4,)), X)
     with pytest.raises(ConfigError, match="at least one row"):
         use.encode(PCA((4,), 2), X[:0])
+
+
+def test_the_curve_of_a_bottleneck_falls_with_the_size_of_codes_and_pca_is_its_own_limit():
+    data = pyrogen.load("digits")
+    x = data.train.tensors()[0]
+    curve = use.bottleneck_curve([PCA.from_data(x, 16), PCA.from_data(x, 2), PPCA.from_data(x, 4)], data)
+    assert [point.size for point in curve] == [2, 4, 16]
+    for point in curve:
+        assert point.pca is not None
+        assert point.error.value >= point.pca.value * (1 - 1e-4)
+        if point.size != 4:
+            assert point.error.value == pytest.approx(point.pca.value, rel=1e-4)
+    assert curve[0].error.value > curve[1].error.value > curve[2].error.value
+    with pytest.raises(ConfigError, match="discrete"):
+        use.bottleneck_curve([VQVAE(data.shape, codes=8, dim=2, width=4, prior_width=4)], data)
+    with pytest.raises(ConfigError, match="no codes"):
+        use.bottleneck_curve([Gaussian.from_data(x, "diagonal")], data)

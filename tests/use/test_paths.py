@@ -5,9 +5,11 @@ import torch
 from helpers import points
 from torch import nn
 
+import pyrogen
 from pyrogen.errors import ConfigError
 from pyrogen.explicit import PPCA, VAE
 from pyrogen.implicit import GAN
+from pyrogen.measure.features.classifier import Classifier, LeNet
 from pyrogen.reconstruction import PCA
 from pyrogen.use import alter, encode, interpolate
 
@@ -86,3 +88,14 @@ def test_what_cannot_be_interpolated_is_refused():
         interpolate(GAN((5,), latent=2, hidden=(4,)), x[:2], x[2:4])
     with pytest.raises(ConfigError, match="at least one example"):
         alter(vae, x[:2], x[:0])
+
+
+def test_the_confidence_along_a_path_is_the_greatest_class_probability():
+    data = pyrogen.load("digits")
+    x = data.test.tensors()[0]
+    classifier = Classifier(LeNet(data.shape, 10), 0.1)
+    found = interpolate(PCA.from_data(x, 5), x[:3], x[3:6], steps=4)
+    confidence = found.confidence(classifier, data.space)
+    assert confidence.shape == (3, 4)
+    expected = classifier(data.space.to_comparable(found.data[2]))[1].exp().amax(1)
+    torch.testing.assert_close(confidence[2], expected)
