@@ -2,27 +2,33 @@
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from pyrogen.cli import main
+from pyrogen.cli import console, main
+from pyrogen.errors import printable
 
 Call = Callable[..., tuple[int, str, str]]
 """``call(*arguments) -> (status, stdout, stderr)``."""
 
 
-def caller(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
-    """The command ``pyrogen`` as a function of its arguments."""
+def caller(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: Path) -> Call:
+    """The command ``pyrogen`` as a function of its arguments, in ``folder``.
+
+    Nothing that a terminal obeys is printed, and no traceback.
+    """
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(console, "err", console.PlainConsole(stderr=True, width=400))
 
     def call(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["pyrogen", *map(str, arguments)])
-        try:
+        with pytest.raises(SystemExit) as stop:
             main()
-            status = 0
-        except SystemExit as stop:
-            status = int(stop.code or 0)
         out, err = capsys.readouterr()
-        print(err)  # shown if the test fails
-        return status, out, err
+        assert all(line == printable(line) for line in (out + err).split("\n"))
+        assert "Traceback" not in err
+        return int(stop.value.code or 0), out, err
 
     return call

@@ -7,6 +7,7 @@ from pathlib import Path
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
+import quick
 import torch
 
 torch.set_num_threads(1)
@@ -16,6 +17,12 @@ torch.set_num_threads(1)
 def _seeded() -> None:
     """Every test starts from one state of torch's generator, in whichever order they run."""
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def quick_measures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scores are by fewer trees, training steps and splits than in use."""
+    quick.measures(monkeypatch.setattr)
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import quick
 import torch
 
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -33,26 +34,44 @@ class Done:
     stderr: str
 
 
-def run(target: Callable[..., None], *args: Any, folder: Path, timeout: float = 300) -> Done:
-    """Call ``target(*args)`` in a new process with the working directory ``folder`` and return what it printed.
+class Started:
+    """A program that runs: ``target(*args)`` in a new process with the working directory ``folder``.
 
-    Warnings are errors, torch has one thread, and ``PYROGEN_DATA`` is not set.
+    Warnings are errors, torch has one thread, measures are quick, and ``PYROGEN_DATA`` is not set.
 
     Args:
         target: a function of a module that can be imported.
         args: its arguments.
         folder: the working directory.
-        timeout: seconds after which it is killed.
     """
-    with TemporaryDirectory() as logs:
-        outputs = [Path(logs, stream) for stream in ("stdout", "stderr")]
-        process = CONTEXT.Process(target=_child, args=(target, args, folder, outputs))
-        process.start()
-        process.join(timeout)
-        if process.is_alive():
-            process.kill()
-            process.join()
-        return Done(process.exitcode, *(path.read_text() for path in outputs))
+
+    def __init__(self, target: Callable[..., None], *args: Any, folder: Path) -> None:
+        self._logs = TemporaryDirectory()
+        self._outputs = [Path(self._logs.name, stream) for stream in ("stdout", "stderr")]
+        self.process = CONTEXT.Process(target=_child, args=(target, args, folder, self._outputs))
+        self.process.start()
+
+    def ended(self, timeout: float = 300) -> Done:
+        """What it printed, once it has ended; after ``timeout`` seconds it is killed."""
+        self.process.join(timeout)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+        with self._logs:
+            return Done(self.process.exitcode, *(path.read_text() for path in self._outputs))
+
+
+def run(target: Callable[..., None], *args: Any, folder: Path, timeout: float = 300) -> Done:
+    """Start a program and wait until it has ended."""
+    return Started(target, *args, folder=folder).ended(timeout)
+
+
+def pyrogen(*arguments: object) -> None:
+    """Run as the command ``pyrogen``; warnings of users are printed, and others are errors."""
+    from pyrogen.cli import main
+
+    sys.argv = ["pyrogen", *map(str, arguments)]
+    main()
 
 
 def _child(target: Callable[..., None], args: tuple[Any, ...], folder: Path, outputs: list[Path]) -> None:
@@ -62,6 +81,7 @@ def _child(target: Callable[..., None], args: tuple[Any, ...], folder: Path, out
     os.environ.pop("PYROGEN_DATA", None)
     warnings.simplefilter("error")
     torch.set_num_threads(1)
+    quick.measures()
     target(*args)
 
 

@@ -16,6 +16,8 @@ from pyrogen.comparison import ComparisonConfig, run_comparison
 from pyrogen.errors import ConfigError
 from pyrogen.training.run import Run
 
+pytestmark = pytest.mark.usefixtures("quick_measures")
+
 
 def function_pair():
     def model(x):

@@ -41,16 +41,16 @@ def halves(statistics: Callable[[Tensor, Tensor], Tensor], n: int, m: int, seed:
     Leaving one row out, the jackknife, overstates the error of statistics of nearest neighbours about twofold.
 
     Args:
-        statistics: ``statistics(rows of the first set, rows of the second) -> (q,)``, rows as indices.
+        statistics: ``statistics(i, j) -> (2, 2, q)``, of both halves of the first set with both of the second, given
+            the indices of their rows, ``(2, n // 2)`` and ``(2, m // 2)``.
         n, m: the numbers of rows of the two sets.
         seed: of the halves; the halves of the second set depend on it and m alone, so that models are paired.
     """
     first, second = (generator(seed, "halves", name) for name in ("first", "second"))
     total, contrasts, squares = [], [], []
     for _ in range(SPLITS):
-        a, b = (torch.randperm(size, generator=g) for size, g in ((n, first), (m, second)))
-        a0, a1, b0, b1 = a[: n // 2], a[n // 2 : 2 * (n // 2)], b[: m // 2], b[m // 2 : 2 * (m // 2)]
-        t00, t01, t10, t11 = (statistics(p, q) for p, q in ((a0, b0), (a0, b1), (a1, b0), (a1, b1)))
+        i, j = (torch.randperm(size, generator=g)[: size // 2 * 2].view(2, -1) for size, g in ((n, first), (m, second)))
+        (t00, t01), (t10, t11) = statistics(i, j)
         total += [t00, t01, t10, t11]
         squares += [(t00 - t11).square() / 2, (t01 - t10).square() / 2]
         contrasts.append((t00 + t10 - t01 - t11) / 2)

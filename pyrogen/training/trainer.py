@@ -1,6 +1,5 @@
 """Train a recipe in a run folder, continue it, and load the trained model."""
 
-import gc
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from pyrogen.files import make_folder
 from pyrogen.protocols import Step
 from pyrogen.random import derive, scoped_seed
 from pyrogen.recipes import TrainingSetup, recipe
+from pyrogen.report.canvas import figures_freed
 from pyrogen.report.pictures import draws, picture_size, real_pictures
 from pyrogen.report.plots import curves_png, samples_png
 from pyrogen.steps.guard import read_guard
@@ -269,5 +269,5 @@ def _draw(run: Run[RunConfig], setup: TrainingSetup, model: nn.Module, t: int, s
         path = make_folder(run.path / "samples") / f"{t:08d}.png"
         samples_png(draws(model, data, n, run.config.seed), real_pictures(data, n), path, columns=data.space.columns)
     if _due(t, steps, CURVES):
-        curves_png(run.metrics(), run.path / "curves.png")
-        gc.collect()  # a figure consists of cycles; Python would keep several of some megabytes each
+        with figures_freed():
+            curves_png(run.metrics(), run.path / "curves.png")

@@ -10,7 +10,7 @@ from commands import caller
 from PIL import Image
 from recipe_cases import flags
 
-from pyrogen.cli import console, sample_files
+from pyrogen.cli import sample_files
 from pyrogen.cli.sample import class_number, output_form
 from pyrogen.cli.sample_files import csv_rows, folder_name, parquet_rows, user_columns
 from pyrogen.data import load, loading
@@ -39,10 +39,7 @@ TABLE = {
 @pytest.fixture
 def pyrogen(monkeypatch, capsys, tmp_path):
     """Call the command line in this process: ``(status, stderr)``."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(console, "err", console.PlainConsole(stderr=True, width=400))
-
-    call = caller(monkeypatch, capsys)
+    call = caller(monkeypatch, capsys, tmp_path)
     return lambda *arguments: call(*arguments)[::2]
 
 

@@ -3,18 +3,18 @@
 import ast
 import json
 import socket
-import sys
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from commands import caller
 from fuzzing import READERS, fuzz
 from hostile_files import picture
 from recipe_cases import flags
 
-from pyrogen.cli import app, console, main, progress, tables
+from pyrogen.cli import app, console, progress, tables
 from pyrogen.data.columns import Column
 from pyrogen.errors import ConfigError, printable
 from pyrogen.recipes import RECIPES
@@ -30,19 +30,8 @@ SMALL = ("--steps", "2", "--batch-size", "8", "--no-compile")
 
 @pytest.fixture
 def call(monkeypatch, capsys, tmp_path):
-    """Call the command line in this process: ``(status, stdout, stderr)``; neither may hold what a terminal obeys."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["pyrogen", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        out, err = capsys.readouterr()
-        assert all(line == printable(line) for line in (out + err).split("\n"))
-        assert "Traceback" not in err
-        return stop.value.code or 0, out, err
-
-    return call
+    """Call the command line in this process: ``(status, stdout, stderr)``."""
+    return caller(monkeypatch, capsys, tmp_path)
 
 
 REQUESTS = {

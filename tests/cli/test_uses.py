@@ -9,7 +9,6 @@ from commands import caller
 from PIL import Image
 
 from pyrogen import use
-from pyrogen.cli import console
 from pyrogen.cli.uses import seen_values
 from pyrogen.errors import ConfigError
 from pyrogen.training import configure, open, train
@@ -58,10 +57,7 @@ def runs(tmp_path_factory):
 @pytest.fixture
 def pyrogen(monkeypatch, capsys, runs):
     """Call the command line in this process: ``(status, stderr)``."""
-    monkeypatch.chdir(runs)
-    monkeypatch.setattr(console, "err", console.PlainConsole(stderr=True, width=400))
-
-    call = caller(monkeypatch, capsys)
+    call = caller(monkeypatch, capsys, runs)
     return lambda *arguments: call(*arguments)[::2]
 
 

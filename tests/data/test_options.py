@@ -1,6 +1,5 @@
 """Options of reading on the command line and in ``config.toml``, warnings there, and data in memory in comparisons."""
 
-import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -9,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from commands import caller
 
 import pyrogen
-from pyrogen.cli import main
 from pyrogen.comparison.compare import run_comparison
 from pyrogen.comparison.config import ComparisonConfig, prepare
 from pyrogen.errors import ConfigError, DataError, RunError
@@ -34,15 +33,8 @@ Call = Callable[..., tuple[int, str]]
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Call:
     """Call the command line in this process: ``(status, stderr)``."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: object) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["pyrogen", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        return int(stop.value.code or 0), capsys.readouterr().err
-
-    return run
+    run = caller(monkeypatch, capsys, tmp_path)
+    return lambda *arguments: run(*arguments)[::2]
 
 
 @pytest.fixture

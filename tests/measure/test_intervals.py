@@ -43,7 +43,7 @@ def test_the_corrected_variance():
 
 def test_halves_of_means():
     x, y = points(60, seed=1).double(), 2 * points(40, seed=2).double()
-    found = halves(lambda i, j: torch.stack([x[i].mean() - y[j].mean()]), 60, 40)
+    found = halves(lambda i, j: (x[i].mean(1)[:, None] - y[j].mean(1))[..., None], 60, 40)
     expected = x.var() / 30 + y.var() / 20
     assert float(found.variance) == pytest.approx(float(expected), rel=0.6)
     assert float(found.mean) == pytest.approx(float(x.mean() - y.mean()), abs=1e-9)

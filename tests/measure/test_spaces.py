@@ -15,7 +15,6 @@ from pyrogen.errors import ConfigError
 from pyrogen.explicit import Gaussian
 from pyrogen.measure import evaluate, feature_scores
 from pyrogen.measure.features import Inception, check_spaces, default_spaces, space_scores
-from pyrogen.measure.features import classifier as lenet
 from pyrogen.measure.samples import draw_samples, reference_scores, sample_scores
 
 IN_VALUES = {"precision", "recall", "density", "coverage", "swd", "ndb"}
@@ -38,8 +37,7 @@ def samples(digits, gaussian):
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch, tmp_path_factory):
-    monkeypatch.setattr(lenet, "EPOCHS", 4)
+def cache(quick_measures, monkeypatch, tmp_path_factory):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "classifiers"))
 
 

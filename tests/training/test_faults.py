@@ -11,11 +11,10 @@ from threading import Timer
 import forked
 import pytest
 import torch
-from forked import CONTEXT
+from forked import CONTEXT, pyrogen
 from safetensors.torch import load_file
 
 import pyrogen.training.checkpoint as checkpoint
-from pyrogen.cli import main
 from pyrogen.training import configure, signals
 from pyrogen.training.run import Run
 
@@ -27,11 +26,6 @@ LARGEST = 2500
 
 def create(path):
     return Run.create(path, configure("vae", "digits", seed=5, options=OPTIONS)).path
-
-
-def command(*arguments):
-    sys.argv = ["pyrogen", *map(str, arguments)]
-    main()
 
 
 def no_room():
@@ -69,7 +63,7 @@ def at_saving(then, times):
 def faulty(run, name):
     """Continue a run until ``name`` is written, which fails."""
     at_saving(no_room, 2) if name == "checkpoint" else at_opening(name, no_room, 10 if "metrics" in name else 1)
-    command("resume", run)
+    pyrogen("resume", run)
 
 
 def timeless(run):
@@ -79,12 +73,12 @@ def timeless(run):
 @pytest.fixture(scope="module")
 def untouched(tmp_path_factory):
     run = create(tmp_path_factory.mktemp("untouched") / "run")
-    assert forked.run(command, "resume", run, folder=run).returncode == 0
+    assert forked.run(pyrogen, "resume", run, folder=run).returncode == 0
     return run
 
 
 def assert_finishes_like(run, untouched):
-    done = forked.run(command, "resume", run, folder=run)
+    done = forked.run(pyrogen, "resume", run, folder=run)
     assert done.returncode == 0, done.stderr
     weights, expected = (load_file(checkpoint.newest(path) / "weights.safetensors") for path in (run, untouched))
     assert all(torch.equal(weights[name], expected[name]) for name in expected)
@@ -115,12 +109,12 @@ def test_no_room_at_each_file(untouched, tmp_path):
 
 def sample_without_room(run):
     no_room()
-    command("sample", run, "--n", 80, "--out", "new.npy")
+    pyrogen("sample", run, "--n", 80, "--out", "new.npy")
 
 
 def removed(run):
     at_saving(lambda: shutil.rmtree(run), 3)
-    command("resume", run)
+    pyrogen("resume", run)
 
 
 def test_a_removed_folder_is_not_made_again(tmp_path):
@@ -146,7 +140,7 @@ def stopped(run, ignore_hangup, *signums):
         os.kill(os.getpid(), first)
 
     at_saving(send, 5)
-    command("resume", run)
+    pyrogen("resume", run)
 
 
 @pytest.mark.parametrize(
@@ -179,7 +173,7 @@ def hanging(run, waiting):
         os.fsync = hang
 
     at_saving(begin, 3)
-    command("resume", run)
+    pyrogen("resume", run)
 
 
 def test_a_second_interrupt_leaves_at_once(untouched, tmp_path):

@@ -1,10 +1,9 @@
 """Folders of results opened: with their data, and without them."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
+import forked
 import numpy as np
 import pytest
 import torch
@@ -161,8 +160,8 @@ def test_samples_in_another_process_without_the_data(tmp_path):
     data = images(0, tmp_path / "data.npz")
     run, done = trained(tmp_path / "run", "cgan", data)
     data.unlink()
-    command = [sys.executable, "-W", "error", "-m", "pyrogen", "sample", run.path, "--per-class", "--n", "2"]
-    subprocess.run([*command, "--out", tmp_path / "new.npy"], check=True)
+    command = ("sample", run.path, "--per-class", "--n", 2, "--out", "new.npy")
+    assert forked.run(forked.pyrogen, *command, folder=tmp_path).returncode == 0
     labels = torch.arange(3).repeat_interleave(2)
     samples = done.data.space.to_user(draw_samples(done.model, done.data, 6, 0, labels))
     assert np.array_equal(np.load(tmp_path / "new.npy"), samples.numpy())

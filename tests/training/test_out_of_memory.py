@@ -1,9 +1,9 @@
 """A step that needs more memory than there is ends in one sentence, and the checkpoint is whole."""
 
-import os
-import subprocess
-import sys
+import resource
+from pathlib import Path
 
+import forked
 import pytest
 import torch
 from torch import nn
@@ -14,38 +14,34 @@ from pyrogen.cli import entry
 from pyrogen.errors import OutOfMemory, is_out_of_memory
 from pyrogen.objectives import BetaELBO
 from pyrogen.steps import GradientStep
-from pyrogen.training import configure, train
+from pyrogen.training import build, configure, train
 from pyrogen.training.checkpoint import newest
 from pyrogen.training.run import Run
 
 GPU = (
     "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.10 GiB of which 1.2 GiB is free."
 )
-PROGRAM = """
-import resource, sys
-import torch
-from pyrogen.errors import OutOfMemory
-from pyrogen.training import build, configure, train
-from pyrogen.training.run import Run
 
-options = {"steps": 40, "batch_size": 64, "hidden": (16,), "latent": 2}
-run = Run.create(sys.argv[1], configure("vae", "digits", options=options))
-setup = build(run.config)
-encode = setup.model.encoder.forward
 
-def greedy(*args):
-    if setup.step.t == 25:
-        used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (used + 2**26, -1))
-        torch.ones(2**28)
-    return encode(*args)
+def greedy(path):
+    """Train until step 26, which asks for more memory than there is."""
+    options = {"steps": 40, "batch_size": 64, "hidden": (16,), "latent": 2}
+    run = Run.create(path, configure("vae", "digits", options=options))
+    setup = build(run.config)
+    encode = setup.model.encoder.forward
 
-setup.model.encoder.forward = greedy
-try:
-    train(run, None, setup)
-except OutOfMemory as error:
-    print(error)
-"""
+    def grown(*args):
+        if setup.step.t == 25:
+            used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+            resource.setrlimit(resource.RLIMIT_AS, (used + 2**26, -1))
+            torch.ones(2**28)
+        return encode(*args)
+
+    setup.model.encoder.forward = grown
+    try:
+        train(run, None, setup)
+    except OutOfMemory as error:
+        print(error, flush=True)
 
 
 def raising(error, **options):
@@ -101,7 +97,7 @@ def test_a_run_keeps_its_checkpoint_whatever_needs_the_memory(tmp_path):
 
 def test_a_real_allocation_that_fails(tmp_path):
     path = tmp_path / "run"
-    done = subprocess.run([sys.executable, "-c", PROGRAM, str(path)], env=os.environ, capture_output=True, text=True)
+    done = forked.run(greedy, path, folder=tmp_path)
     said = done.stdout.splitlines()[-1:] or [done.stderr]
     assert said[0].startswith("step 26: out of memory with batches of 64 rows ("), said
     assert "1.0 GiB more were asked for" in said[0]

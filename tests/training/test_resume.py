@@ -5,11 +5,10 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from functools import cache
 
+import forked
 import pytest
 import torch
 from forked import CONTEXT
@@ -100,15 +99,14 @@ def test_killed_at_random_moments(model, times, untouched, tmp_path):
 @pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_asked_to_stop_it_saves_and_says_how_to_go_on(signum, status, untouched, tmp_path):
     out = create("vae", tmp_path / "run")
-    command = [sys.executable, "-W", "error", "-m", "pyrogen", "resume", str(out)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    started = forked.Started(forked.pyrogen, "resume", out, folder=tmp_path)
     while not (out / "metrics.jsonl").exists():
         time.sleep(0.01)
-    process.send_signal(signum)
-    _, error = process.communicate(timeout=120)
-    assert process.returncode == status
-    assert "pyrogen resume" in error
-    assert "Traceback" not in error
+    os.kill(started.process.pid, signum)
+    done = started.ended(timeout=120)
+    assert done.returncode == status
+    assert "pyrogen resume" in done.stderr
+    assert "Traceback" not in done.stderr
     newest(out)
     finish(out)
     assert_same_run(untouched("vae"), out)
@@ -137,8 +135,7 @@ def test_a_damaged_newest_checkpoint_costs_only_its_own_steps(untouched, tmp_pat
     (broken / "state.json").write_bytes(b"broken")
     for left in (f".new-{os.getppid()}-0", f".old-{broken.name}-1-1"):
         shutil.copytree(broken, out / left)
-    command = [sys.executable, "-W", "error", "-m", "pyrogen", "resume", str(out)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = forked.run(forked.pyrogen, "resume", out, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     (line,) = [line for line in done.stderr.splitlines() if "is damaged" in line]
     reason = f"{broken.name} is damaged (state.json does not have its checksum); checkpoint-00000228 is used"
