@@ -24,7 +24,7 @@ def pyrogen(monkeypatch, capsys, tmp_path):
     return caller(monkeypatch, capsys, tmp_path)
 
 
-SMALL = ("--steps", 20, "--batch-size", 32)
+SMALL = ("--steps", 40, "--batch-size", 32)
 AUTOENCODERS = recipe_cases.of(family="reconstruction")
 SAMPLING = sorted(name for name in RECIPES if name not in AUTOENCODERS)
 
@@ -33,7 +33,7 @@ SAMPLING = sorted(name for name in RECIPES if name not in AUTOENCODERS)
 def test_what_cannot_sample_is_measured_by_its_reconstructions(pyrogen, tmp_path, model):
     run = tmp_path / "run"
     assert pyrogen("train", model, "--out", run, *SMALL, *flags(model))[0] == 0
-    assert (run / "samples/00000020.png").exists()
+    assert (run / "samples/00000040.png").exists()
     result = json.loads(pyrogen("evaluate", run, "--json")[1])
     assert result["scores"].keys() == {"reconstruction"}
     status, _, err = pyrogen("sample", run)
@@ -48,12 +48,12 @@ def test_train_sample_evaluate_resume(pyrogen, tmp_path, model):
     data = RECIPES[model].example
     status, out, err = pyrogen("train", model, "--data", data, "--out", run, "--seed", 3, *SMALL, *flags(model))
     assert (status, out) == (0, "")
-    assert "20/20" in err
-    for name in ("config.toml", "metrics.jsonl", "curves.png", "samples/00000020.png", "checkpoint-00000020"):
+    assert "40/40" in err
+    for name in ("config.toml", "metrics.jsonl", "curves.png", "samples/00000040.png", "checkpoint-00000040"):
         assert (run / name).exists(), name
     config = Run.open(run).config
-    assert (config.model, config.data, config.seed, config.options["steps"]) == (model, data, 3, 20)
-    assert [row["t"] for row in Run.open(run).metrics()] == list(range(1, 21))
+    assert (config.model, config.data, config.seed, config.options["steps"]) == (model, data, 3, 40)
+    assert [row["t"] for row in Run.open(run).metrics()] == list(range(1, 41))
 
     assert pyrogen("sample", run, "--n", 9, "--out", run / "a.png")[0] == 0
     with Image.open(run / "a.png") as sheet:
@@ -93,14 +93,14 @@ def test_compare_writes_one_scorecard(pyrogen, tmp_path):
     card = json.loads(out)
     assert card == json.loads((tmp_path / "c" / "scores.json").read_text())
     assert list(card["models"]) == ["gaussian", "gan"]
-    assert card["budget"] == {"steps": 20, "batch_size": 32, "seeds": [0]}
+    assert card["budget"] == {"steps": 40, "batch_size": 32, "seeds": [0]}
     assert card["models"]["gaussian"]["family"] == "explicit"
     assert card["models"]["gan"]["family"] == "implicit"
     assert "unreliable" in card["models"]["gan"]["scores"]["kde"]["note"]
     assert "log_likelihood" not in card["models"]["gan"]["scores"]
     for entry in card["models"].values():
         assert {"scores", "train_seconds", "parameters", "sample_seconds"} <= entry.keys()
-    assert card["models"]["gan"]["weights"] == {"step": 20, "rule": "average of weights, with decay 0.998"}
+    assert card["models"]["gan"]["weights"] == {"step": 40, "rule": "average of weights, with decay 0.998"}
     assert card["models"]["gaussian"]["weights"]["rule"] == "lowest validation loss"
     assert set(card["anchors"]) == {"train", "gaussian"}
     assert card["anchors"]["train"]["verdict"]["found"] == ["copies"]
@@ -118,7 +118,7 @@ def test_compare_writes_one_scorecard(pyrogen, tmp_path):
 
 
 def test_compare_over_seeds_has_the_error_over_seeds(pyrogen, tmp_path):
-    _, out, _ = pyrogen("compare", "gaussian", "--seeds", 2, "--out", tmp_path / "c", "--json", *SMALL)
+    _, out, _ = pyrogen("compare", "gaussian", "--seeds", 2, "--features", "values", "--out", "c", "--json", *SMALL)
     entry = json.loads(out)["models"]["gaussian"]
     assert len(entry["weights"]["step"]) == 2
     score = entry["scores"]["log_likelihood"]
@@ -133,7 +133,7 @@ def test_settings_from_a_file_and_before_it(pyrogen, tmp_path):
     status, _, err = pyrogen("train", "--config", config, "--out", tmp_path / "b", "--set", "latent=3")
     assert status == 0, err
     options = Run.open(tmp_path / "b").config.options
-    assert (options["hidden"], options["latent"], options["steps"]) == ((8, 6), 3, 20)
+    assert (options["hidden"], options["latent"], options["steps"]) == ((8, 6), 3, 40)
     (tmp_path / "bad.toml").write_text("modle = 'vae'")
     status, _, err = pyrogen("train", "--config", tmp_path / "bad.toml")
     assert status == 2

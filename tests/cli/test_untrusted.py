@@ -22,6 +22,8 @@ from pyrogen.report import samples_png, write_report
 from pyrogen.training import memory
 from pyrogen.training.memory import MemoryLimit, check_training
 
+pytestmark = pytest.mark.usefixtures("quick_measures")
+
 ROOT = Path(__file__).parents[2]
 EVIL = "\x1b]0;title\x07\x1b[31m[red]x[/red]\x7f\x9b2J\u202egpj:bomb:<script>"
 SAFE = r"\x1b]0;title\x07\x1b[31m[red]x[/red]\x7f\x9b2J\u202egpj:bomb:<script>"

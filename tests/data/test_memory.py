@@ -182,6 +182,7 @@ def test_arrays_are_rows_as_they_are(tmp_path: Path) -> None:
         batches((VECTORS, y.astype(str)), 8)
 
 
+@pytest.mark.usefixtures("quick_measures")
 def test_evaluate_takes_what_fit_takes(tmp_path: Path) -> None:
     from pyrogen.explicit import Gaussian
 

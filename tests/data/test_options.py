@@ -18,6 +18,8 @@ from pyrogen.measure.evaluate_run import evaluate_run
 from pyrogen.training.config import RunConfig
 from pyrogen.training.run import Run
 
+pytestmark = pytest.mark.usefixtures("quick_measures")
+
 DRAWS = np.random.default_rng(0)
 TABLE = {
     "a": DRAWS.normal(size=60).round(5),

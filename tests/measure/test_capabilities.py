@@ -74,6 +74,7 @@ def trained_step():
     return step
 
 
+@pytest.mark.usefixtures("quick_measures")
 @pytest.mark.parametrize(
     ("make", "names", "kind"),
     [
@@ -98,6 +99,7 @@ def test_evaluate_by_capability(make, names, kind):
     assert evaluate(model, data.test).keys() == names
 
 
+@pytest.mark.usefixtures("quick_measures")
 def test_evaluate_depends_on_its_seed_and_changes_nothing():
     class Noisy(nn.Module):
         def __init__(self):
@@ -125,6 +127,7 @@ def test_evaluate_depends_on_its_seed_and_changes_nothing():
     assert not torch.equal(draw_samples(model, data, 5, 1), draw_samples(model, data, 5, 2))
 
 
+@pytest.mark.usefixtures("quick_measures")
 def test_adversarial_model_on_binary_data_has_no_likelihood():
     data = dataset((1, 8, 8), "binary", n=(60, 30, 30))
     gan = GAN(data.shape, 3, (8,))

@@ -1,8 +1,10 @@
 """Plots: pixels of image grids, axes of curves, and no change of global settings."""
 
+import gc
 import io
 import subprocess
 import sys
+import weakref
 from math import inf, nan
 from pathlib import Path
 from xml.etree import ElementTree
@@ -14,7 +16,7 @@ from PIL import Image
 
 from pyrogen.errors import DataError, RunError
 from pyrogen.report import curves_png, curves_svg, grid_png, histogram_png, samples_png, scatter_png, table_png
-from pyrogen.report.canvas import GENERATED, PANEL
+from pyrogen.report.canvas import GENERATED, PANEL, canvas, figures_freed, png
 from pyrogen.report.curve_data import LogRows, group_curves, robust_limits, summarise_curve
 from pyrogen.report.image_grid import GAP, GAP_COLOUR, MISSING_COLOUR
 
@@ -199,3 +201,21 @@ assert dict(dict.items(matplotlib.rcParams)) == before
 assert "matplotlib.pyplot" not in sys.modules
 """
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=120)
+
+
+def test_figures_are_freed_and_what_the_caller_has_frozen_stays_frozen():
+    before = gc.get_freeze_count()
+    with figures_freed():
+        with canvas(100, 100) as figure:
+            png(figure)
+        drawn = weakref.ref(figure)
+        del figure
+    assert drawn() is None
+    assert gc.get_freeze_count() == before
+    gc.freeze()
+    try:
+        with figures_freed():
+            pass
+        assert gc.get_freeze_count() > before
+    finally:
+        gc.unfreeze()
