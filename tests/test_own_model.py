@@ -90,7 +90,7 @@ def test_a_comparison_with_own_models_goes_on_only_with_them(tmp_path):
     """The folder keeps recipes' runs, not somebody's objects: going on without them would lose them silently."""
     data = pyrogen.load("digits")
     own = {"mine": pyrogen.explicit.Gaussian.from_data(data.train.tensors()[0], "diagonal", jitter=1e-4)}
-    pyrogen.compare(own=own, out=tmp_path / "run", steps=5)
+    pyrogen.compare(own=own, out=tmp_path / "run", steps=5, features=["values"])
     with pytest.raises(ConfigError, match="own model 'mine' is not stored"):
         run_comparison(Run.open(tmp_path / "run", ComparisonConfig))
     assert "mine" in run_comparison(Run.open(tmp_path / "run", ComparisonConfig), own=own)["models"]

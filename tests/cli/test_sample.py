@@ -20,7 +20,7 @@ from pyrogen.errors import ConfigError, RunError
 from pyrogen.files import whole_folder
 from pyrogen.report import grid_png
 
-SMALL = ("--steps", 30, "--batch-size", 32)
+SMALL = ("--steps", 4, "--batch-size", 32)
 DRAWS = np.random.default_rng(0)
 N = 400
 JOBS = np.array(["craft", "farm", "office", "research", 'none, or "other"'], dtype=object)
