@@ -10,7 +10,7 @@ from PIL import Image
 
 from pyrogen import use
 from pyrogen.cli import console
-from pyrogen.cli.uses import seen_values
+from pyrogen.cli.uses.restoration import seen_values
 from pyrogen.errors import ConfigError
 from pyrogen.training import configure, open, train
 from pyrogen.training.run import Run
