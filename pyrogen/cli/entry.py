@@ -7,7 +7,7 @@ import typer
 
 from pyrogen.cli import compare, console, evaluate, lists, sample, train
 from pyrogen.cli.streams import standard_streams
-from pyrogen.cli.uses import codes, paths, restoration, rows
+from pyrogen.cli.uses import codes, page, paths, restoration, rows
 from pyrogen.errors import UserError, is_out_of_memory
 
 app = typer.Typer(
@@ -38,6 +38,7 @@ for _command in (
     rows.outliers,
     restoration.restore,
     rows.cluster,
+    page.explore,
 ):
     app.command(_command.__name__)(_command)
 

@@ -11,7 +11,8 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 
 from pyrogen.protocols import Score
-from pyrogen.report import write_report
+from pyrogen.report import Exploration, write_report
+from pyrogen.report.explorer import Plane, Sliders, Units
 
 LogRows = list[dict[str, float]]
 
@@ -163,3 +164,31 @@ def report(
         return write_report(tmp_path / "report.html", **(given | changes))
 
     return write
+
+
+@pytest.fixture
+def exploration() -> Callable[..., Exploration]:
+    """Thirty labelled pictures of 6 x 5 pixels, three anchors and three units; keywords replace parts of it."""
+
+    def make(**changes: Any) -> Exploration:
+        torch.manual_seed(0)
+        labels = torch.arange(3).repeat_interleave(10)
+        given = {
+            "model": "VAE",
+            "data": "pictures",
+            "classes": ("a", "b", "c"),
+            "labels": labels,
+            "rows": torch.arange(1000, 1030),
+            "pictures": torch.rand(30, 1, 6, 5),
+            "anchors": torch.tensor([0, 10, 20]),
+            "plane": Plane(torch.randn(30, 2), ("z1", "z2"), False, torch.rand(30, 1, 6, 5)),
+            "units": Units(torch.tensor([0.5, 0.001, 0.9]), torch.tensor([1.5, 0.0, 2.0]), 500),
+            "sliders": Sliders(
+                torch.tensor([2, 0, 1]), torch.linspace(-3, 3, 11), torch.randn(4, 3, 11), torch.rand(4, 3, 11, 1, 6, 5)
+            ),
+            "paths": torch.rand(3, 9, 1, 6, 5),
+            "conditional": False,
+        }
+        return Exploration(**(given | changes))
+
+    return make
