@@ -63,8 +63,8 @@ def write_explorer(path: str | os.PathLike[str], found: Exploration) -> Path:
                 "anchors": found.anchors.tolist(),
                 "labels": None if found.labels is None else found.labels.tolist(),
                 "points": plane and plane["places"],
-                "deviations": found.sliders.deviations.tolist(),
-                "values": found.sliders.values.double().mul(100).round().div(100).tolist(),
+                "deviations": _rounded(found.sliders.deviations),
+                "values": _rounded(found.sliders.values),
                 "steps": 0 if found.paths is None else found.paths.shape[1],
             },
         ),
@@ -84,6 +84,11 @@ def sheet(pictures: Tensor) -> Tensor:
 def _columns(n: int) -> int:
     """Pictures per row of a sheet of ``n``."""
     return ceil(sqrt(n))
+
+
+def _rounded(values: Tensor) -> Any:
+    """Numbers of two decimals, in lists."""
+    return values.double().mul(100).round().div(100).tolist()
 
 
 def _name(found: Exploration, i: int) -> str:
