@@ -53,7 +53,7 @@ def explore(
         seed: of draws.
 
     Raises:
-        ConfigError: if the data are not images, or the model has no codes or discrete ones.
+        ConfigError: if the data are not images, or the model has no codes, discrete ones or some that are not finite.
         DataError: for no data.
     """
     if not data.is_image:
@@ -87,6 +87,8 @@ def _of_codes(model: Any, data: Dataset, rows: Split, n: int, anchors: int, seed
     codes = encode(model, x_many, y_many)
     if codes.ndim != 2 or not codes.is_floating_point():
         raise ConfigError(f"the codes of a {type(model).__name__} are discrete: there is no plane of them to explore")
+    if not codes.isfinite().all():
+        raise ConfigError(f"{int((~codes.isfinite()).any(1).sum())} of {len(codes)} codes are not finite numbers")
     units = _units(model, x_many, y_many, codes)
     spread = encode(model, x_many, y_many, draw=True, seed=seed).std(0, correction=0)
     z = encode(model, x, y)
@@ -151,7 +153,8 @@ class _Decoder:
 
     def shown(self, x: Tensor) -> Tensor:
         """Data as pictures, ``(n, c, h, w)``."""
-        return F.avg_pool2d(in_units(x, self.data).float().nan_to_num(nan=0.0), self.factor)
+        pictures = in_units(x, self.data).float().nan_to_num(nan=0.0)
+        return F.avg_pool2d(pictures, [min(self.factor, side) for side in pictures.shape[2:]])
 
     def sliders(self, units: Tensor, mean: Tensor, anchors: Tensor, spread: Tensor) -> Sliders:
         """Move each of the units ``(u,)`` around the mean code ``(d,)`` and the anchors' ``(a, d)``."""
@@ -180,7 +183,7 @@ def _units(model: Any, x: Tensor, y: Tensor | None, codes: Tensor) -> Units:
     variance = codes.var(0, correction=0).cpu()
     pair = getattr(model, "pair", model)
     if not is_pair(pair):
-        return Units(variance, None, len(x), f"a {type(model).__name__} has no posterior over its codes")
+        return Units(variance, None, len(x), f"this {type(model).__name__} has no posterior as a Pyro guide")
     try:
         program = LatentProgram(pair, x, *(() if y is None else (y,)))
         columns = program.columns(codes.shape[1])

@@ -13,6 +13,7 @@ from pyrogen.data.space import Space
 from pyrogen.errors import ConfigError, DataError
 from pyrogen.explicit import CVAE, MADE, VAE, VQVAE, LadderVAE
 from pyrogen.explicit.posteriors import FlowPosterior
+from pyrogen.hybrid import VAEGAN
 from pyrogen.implicit import GAN
 from pyrogen.nn.conditions import Label
 from pyrogen.reconstruction import PCA, Autoencoder
@@ -128,8 +129,8 @@ def test_units_of_a_pair_have_their_divergence():
 @pytest.mark.parametrize(
     ("model", "reason"),
     [
-        (lambda: Autoencoder(SHAPE, latent=3, hidden=(8,)), "no posterior"),
-        (lambda: PCA.from_data(images().test.x, 3), "no posterior"),
+        (lambda: Autoencoder(SHAPE, latent=3, hidden=(8,)), "no posterior as a Pyro guide"),
+        (lambda: PCA.from_data(images().test.x, 3), "no posterior as a Pyro guide"),
         (lambda: vae(3, posterior=FlowPosterior(3, context=2)), "dependent"),
     ],
 )
@@ -140,10 +141,16 @@ def test_units_without_a_divergence_are_ordered_by_variance(model, reason):
     assert found.units.variance[found.units.order].diff().max() <= 0
 
 
-def test_the_code_of_a_hierarchy_is_its_lowest_layer():
+@pytest.mark.parametrize(
+    "model",
+    [
+        lambda: LadderVAE(SHAPE, latents=(3, 2), hidden=(8, 4)),  # the code is the lowest layer
+        lambda: VAEGAN(SHAPE, latent=3, hidden=(8,), features=4),  # its pair generates features
+    ],
+)
+def test_models_whose_pair_has_more_than_the_code(model):
     torch.manual_seed(0)
-    model, data = LadderVAE(SHAPE, latents=(3, 2), hidden=(8, 4)), images()
-    found = use.explore(model, data, anchors=2)
+    found = use.explore(model(), images(), anchors=2)
     assert found.units.divergence.shape == (3,)
     assert found.plane.points.shape == (60, 2)
 
@@ -203,14 +210,17 @@ def test_large_pictures_are_shrunk():
 
 
 def test_what_cannot_be_explored_is_refused():
-    data, plane = images(), images()
+    data, broken = images(), vae(2)
+    for weights in broken.encoder.parameters():
+        weights.data.fill_(torch.nan)
     table = Dataset("rows", *[Split(torch.zeros(5, 2))] * 3, (2,), Space("real"))
     for model, given, options, error, message in (
         (vae(2), table, {}, ConfigError, r"'rows' have the shape \(2,\)"),
         (VQVAE((1, 8, 8), codes=4), images(9, (1, 8, 8)), {}, ConfigError, "codes of a VQVAE are discrete"),
         (MADE(SHAPE, hidden=(8,)), data, {}, ConfigError, "MADE has neither codes nor a generator"),
-        (GAN(SHAPE, latent=2, hidden=(8,)), data, {"rows": plane.test}, ConfigError, "GAN has no encoder"),
+        (GAN(SHAPE, latent=2, hidden=(8,)), data, {"rows": data.test}, ConfigError, "GAN has no encoder"),
         (vae(2), data, {"rows": Split(data.test.x[:0])}, DataError, "at least one datum"),
+        (broken, data, {}, ConfigError, "60 of 60 codes are not finite"),
         (vae(2), data, {"n": 0}, ConfigError, "n=0"),
     ):
         with pytest.raises(error, match=message):
