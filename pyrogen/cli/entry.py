@@ -5,8 +5,9 @@ import sys
 
 import typer
 
-from pyrogen.cli import codes, compare, console, evaluate, lists, sample, train, uses
+from pyrogen.cli import compare, console, evaluate, lists, sample, train
 from pyrogen.cli.streams import standard_streams
+from pyrogen.cli.uses import codes, page, paths, restoration, rows
 from pyrogen.errors import UserError, is_out_of_memory
 
 app = typer.Typer(
@@ -32,11 +33,12 @@ for _command in (
     codes.reconstruct,
     codes.compress,
     codes.decompress,
-    uses.interpolate,
-    uses.alter,
-    uses.outliers,
-    uses.restore,
-    uses.cluster,
+    paths.interpolate,
+    paths.alter,
+    rows.outliers,
+    restoration.restore,
+    rows.cluster,
+    page.explore,
 ):
     app.command(_command.__name__)(_command)
 

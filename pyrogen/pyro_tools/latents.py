@@ -54,6 +54,13 @@ class LatentSite:
         return z.reshape(len(z), *self.shape).movedim(0, self.dim)
 
 
+def single_values(fn: Any) -> Any:
+    """A distribution without ``to_event``."""
+    while hasattr(fn, "reinterpreted_batch_ndims"):
+        fn = fn.base_dist
+    return fn
+
+
 class Observation:
     """A distribution of data as one of single values in the shape of the data.
 
@@ -64,9 +71,7 @@ class Observation:
     """
 
     def __init__(self, fn: Any, dim: int, shape: Sequence[int]) -> None:
-        while hasattr(fn, "reinterpreted_batch_ndims"):
-            fn = fn.base_dist
-        self.fn, self.dim, self.shape = fn, dim, tuple(shape)
+        self.fn, self.dim, self.shape = single_values(fn), dim, tuple(shape)
 
     @property
     def mean(self) -> Tensor:
@@ -150,6 +155,22 @@ class LatentProgram:
     def is_continuous(self) -> bool:
         """Whether all latent variables are continuous."""
         return not any(site.support.is_discrete for site in self.sites)
+
+    def columns(self, width: int) -> slice:
+        """The coordinates that are a code of ``width``: all, or those of one variable, the last, nearest to x.
+
+        Raises:
+            ConfigError: if there is no variable of that width.
+        """
+        end = self.size
+        if width == end:
+            return slice(0, end)
+        for site in reversed(self.sites):
+            if site.size == width:
+                return slice(end - width, end)
+            end -= site.size
+        sizes = ", ".join(f"{site.name} {site.size}" for site in self.sites)
+        raise ConfigError(f"a code of {width} coordinates is none of the latent variables, which have {sizes}")
 
     def encode(self, x: Tensor, *rest: Tensor, draw: bool = False) -> Tensor:
         """The means of q(z | x), each given the draws above it, or a draw; ``(n, size)``."""

@@ -3,9 +3,10 @@
 from pyrogen.use.altering import alter, mean_code
 from pyrogen.use.augmentation import augment, classification_accuracy, first_per_class
 from pyrogen.use.bottleneck import Bottleneck, bottleneck_curve
-from pyrogen.use.codes import decode, encode, has_codes, reconstruct
+from pyrogen.use.codes import decode, encode, has_codes, needs_y, reconstruct
 from pyrogen.use.compression import bits_per_dim, compress, decompress, grey_levels
 from pyrogen.use.debiasing import debiasing_weights, evenness
+from pyrogen.use.explore import explore
 from pyrogen.use.interpolation import Interpolation, interpolate
 from pyrogen.use.operators import Downsample, Grey, Mask, Noise
 from pyrogen.use.outliers import Outliers, conformal_p_values, default_scores, find_outliers
@@ -37,12 +38,14 @@ __all__ = [
     "default_scores",
     "encode",
     "evenness",
+    "explore",
     "find_outliers",
     "first_per_class",
     "grey_levels",
     "has_codes",
     "interpolate",
     "mean_code",
+    "needs_y",
     "probe",
     "reconstruct",
     "restore",

@@ -16,7 +16,7 @@ from pyrogen.nn.eval_mode import eval_mode
 from pyrogen.protocols import Reconstructing
 from pyrogen.pyro_tools.decoders import find_decoder, is_pair
 from pyrogen.pyro_tools.latents import LatentProgram
-from pyrogen.pyro_tools.programs import drop_extra_args
+from pyrogen.pyro_tools.programs import arity, drop_extra_args
 from pyrogen.random import derive, scoped_seed
 
 ROWS = 1000
@@ -26,6 +26,13 @@ ROWS = 1000
 def has_codes(model: Any) -> bool:
     """Whether ``encode`` has codes of data under a model."""
     return callable(getattr(model, "encode", None)) or is_pair(model)
+
+
+def needs_y(model: Any) -> bool:
+    """Whether a model is to be given side information: by its ``condition``, or by the arguments of a bare pair."""
+    if hasattr(model, "condition"):
+        return model.condition is not None
+    return is_pair(model) and arity(model.model) > 1
 
 
 def encode(model: Any, x: Tensor, y: Tensor | None = None, *, draw: bool = False, seed: int = 0) -> Tensor:
@@ -44,7 +51,8 @@ def encode(model: Any, x: Tensor, y: Tensor | None = None, *, draw: bool = False
     """
     if draw and is_pair(model):
         program = LatentProgram(model, x, *(() if y is None else (y,)))
-        return by_rows(model, lambda *rows: program.encode(*rows, draw=True), seed, x, y)
+        columns = program.columns(encode(model, x[:1], None if y is None else y[:1]).shape[1])
+        return by_rows(model, lambda *rows: program.encode(*rows, draw=True)[:, columns], seed, x, y)
     if callable(getattr(model, "encode", None)):
         return by_rows(model, drop_extra_args(model.encode), seed, x, y)
     if is_pair(model):

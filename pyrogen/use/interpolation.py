@@ -82,6 +82,7 @@ def interpolate(
     steps: int = 9,
     path: str = "linear",
     codes: bool = False,
+    like: Tensor | None = None,
 ) -> Interpolation:
     """Interpolate between pairs of data, or of codes.
 
@@ -92,6 +93,7 @@ def interpolate(
         steps: points of each path, the ends included.
         path: ``linear``, ``spherical`` or ``geodesic``.
         codes: whether the ends are codes.
+        like: for the codes of a bare Pyro pair: data, at least one row, of which the shape is taken.
 
     Raises:
         ConfigError: for fewer than two steps, an unknown path, ends of different shapes, or a model without codes.
@@ -106,7 +108,7 @@ def interpolate(
         a, b = encode(model, first, y), encode(model, last, y)
         if not a.is_floating_point():
             raise ConfigError(f"the codes of a {type(model).__name__} are discrete: there is nothing between them")
-    like = None if codes else first
+    like = like if codes else first
     t = torch.linspace(0, 1, steps, device=a.device, dtype=a.dtype).view(1, steps, 1)
     if path == "spherical":
         z = _spherical(a[:, None], b[:, None], t)

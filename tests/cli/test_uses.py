@@ -9,7 +9,8 @@ from commands import caller
 from PIL import Image
 
 from pyrogen import use
-from pyrogen.cli.uses import seen_values
+from pyrogen.cli import console
+from pyrogen.cli.uses.restoration import seen_values
 from pyrogen.errors import ConfigError
 from pyrogen.training import configure, open, train
 from pyrogen.training.run import Run
@@ -123,6 +124,25 @@ def test_paths_alterations_and_clusters(pyrogen):
     status, err = pyrogen("alter", "vae", "--towards", "cat", "--out", "altered.png")
     assert (status, "unknown class 'cat'" in err) == (2, True)
     assert pyrogen("cluster", "vae", "--out", "clusters.csv")[0] == 0
+
+
+def test_pages_to_explore(pyrogen, runs):
+    status, err = pyrogen("explore", "vae", "--n", 40)
+    assert (status, "wrote vae/explore.html: 0." in err) == (0, True)
+    page = (runs / "vae" / "explore.html").read_text()
+    assert "VAE on <em>digits-binary</em>" in page
+    assert page.count('<use href="#shape') == 40 + 10  # with those of the legend
+    assert pyrogen("explore", "gan", "--out", "gan.html")[0] == 0
+    assert "The plane of codes" not in Path("gan.html").read_text()
+    assert pyrogen("explore", "ppca", "--data", "pictures", "--out", "ppca.html")[0] == 0
+    assert "datum 59" in Path("ppca.html").read_text()
+    for arguments, reason in (
+        (("made",), "MADE has neither codes nor a generator"),
+        (("gan", "--data", "digits"), "GAN has no encoder"),
+        (("vae", "--out", "page.png"), "must end in .html; got 'page.png'"),
+    ):
+        status, err = pyrogen("explore", *arguments)
+        assert (status, reason in err) == (2, True)
 
 
 def test_restoration(pyrogen):

@@ -1,6 +1,8 @@
-"""A scorecard with every kind of model, with samples and curves, as ``compare`` creates it."""
+"""A scorecard with every kind of model, as ``compare`` creates it, an exploration, and a browser."""
 
-from collections.abc import Callable
+import os
+import shutil
+from collections.abc import Callable, Iterator
 from math import exp, nan, sin
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,12 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 
 from pyrogen.protocols import Score
-from pyrogen.report import write_report
+from pyrogen.report import Exploration, write_report
+from pyrogen.report.explorer import Plane, Sliders, Units
 
 LogRows = list[dict[str, float]]
+
+CHROMIUM = os.environ.get("PYROGEN_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 
 LONG = "a_very_long_model_name_without_any_space_latent_64_hidden_512_512_512_beta_0.5"
 
@@ -163,3 +168,71 @@ def report(
         return write_report(tmp_path / "report.html", **(given | changes))
 
     return write
+
+
+@pytest.fixture
+def exploration() -> Callable[..., Exploration]:
+    """Thirty labelled pictures of 6 x 5 pixels, three anchors and three units; keywords replace parts of it."""
+
+    def make(**changes: Any) -> Exploration:
+        torch.manual_seed(0)
+        labels = torch.arange(3).repeat_interleave(10)
+        given = {
+            "model": "VAE",
+            "data": "pictures",
+            "classes": ("a", "b", "c"),
+            "labels": labels,
+            "rows": torch.arange(1000, 1030),
+            "pictures": torch.rand(30, 1, 6, 5),
+            "anchors": torch.tensor([0, 10, 20]),
+            "plane": Plane(torch.randn(30, 2), ("z1", "z2"), False, torch.rand(30, 1, 6, 5)),
+            "units": Units(torch.tensor([0.5, 0.001, 0.9]), torch.tensor([1.5, 0.0, 2.0]), 500),
+            "sliders": Sliders(
+                torch.tensor([2, 0, 1]), torch.linspace(-3, 3, 11), torch.randn(4, 3, 11), torch.rand(4, 3, 11, 1, 6, 5)
+            ),
+            "paths": torch.rand(3, 9, 1, 6, 5),
+            "conditional": False,
+        }
+        return Exploration(**(given | changes))
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
+    if CHROMIUM is None:
+        pytest.skip("no chromium on the path; set PYROGEN_CHROMIUM to one")
+    quiet = [
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--no-pings",
+    ]
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=quiet)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(chromium: Any) -> Iterator[Callable[..., Any]]:
+    """Open a file; the test fails if the page has an error or makes a request."""
+    troubles, pages = [], []
+
+    def go(path: Path, width: int = 1200, **settings: Any) -> Any:
+        page = chromium.new_page(viewport={"width": width, "height": 900}, **settings)
+        pages.append(page)
+        page.on("console", lambda message: troubles.append(message.text))
+        page.on("pageerror", lambda error: troubles.append(str(error)))
+        page.on("request", lambda r: r.url.startswith(("file:", "data:")) or troubles.append(r.url))
+        page.goto(path.as_uri())
+        for summary in page.locator("summary").all():
+            summary.click()
+        return page
+
+    yield go
+    for page in pages:
+        page.close()
+    assert not troubles

@@ -1,80 +1,19 @@
 """The report in a browser: layout, sharp images, no requests, print and dark mode."""
 
-import io
-import os
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from browser import CLIPPED, OVERFLOWING, WIDTHS, ink
 
 from pyrogen.data.columns import Column
 from pyrogen.report.image_grid import GAP_COLOUR
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
-
-CHROMIUM = os.environ.get("PYROGEN_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-WIDTHS = (1200, 700, 390)
-
-# Whatever stands right of the page, but for the table heading that cards keep for screen readers only.
-OVERFLOWING = """() => [...document.querySelectorAll("body *")]
-    .filter(e => !e.closest("thead") || getComputedStyle(e.closest("thead")).position != "absolute")
-    .filter(e => { const box = e.getBoundingClientRect(); return box.right > innerWidth + 0.5 || box.left < -0.5 })
-    .map(e => e.outerHTML.slice(0, 120))"""
-CLIPPED = """() => [...document.querySelectorAll("body *:not(thead, thead *)")]
-    .filter(e => e.clientWidth && getComputedStyle(e).display != "inline" && e.scrollWidth > e.clientWidth + 1)
-    .map(e => e.outerHTML.slice(0, 120))"""
 IMAGES = """() => [...document.images]
     .map(i => [i.className, i.complete, i.naturalWidth, i.getBoundingClientRect().width])"""
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("no chromium on the path; set PYROGEN_CHROMIUM to one")
-    quiet = [
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--no-pings",
-    ]
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=quiet)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def visit(chromium: Any) -> Iterator[Callable[..., Any]]:
-    """Open a file; the test fails if the page has an error or makes a request."""
-    troubles, pages = [], []
-
-    def go(path: Path, width: int = 1200, **settings: Any) -> Any:
-        page = chromium.new_page(viewport={"width": width, "height": 900}, **settings)
-        pages.append(page)
-        page.on("console", lambda message: troubles.append(message.text))
-        page.on("pageerror", lambda error: troubles.append(str(error)))
-        page.on("request", lambda r: r.url.startswith(("file:", "data:")) or troubles.append(r.url))
-        page.goto(path.as_uri())
-        for summary in page.locator("summary").all():
-            summary.click()
-        return page
-
-    yield go
-    for page in pages:
-        page.close()
-    assert not troubles
-
-
-def ink(page: Any, selector: str) -> np.ndarray:
-    """Return the pixels of the first matching element, ``(height, width, 3)``."""
-    with Image.open(io.BytesIO(page.locator(selector).first.screenshot())) as image:
-        return np.asarray(image.convert("RGB")).astype(int)
 
 
 @pytest.mark.parametrize("width", WIDTHS)

@@ -9,8 +9,9 @@ from helpers import points
 import pyrogen
 from pyrogen import use
 from pyrogen.errors import ConfigError
-from pyrogen.explicit import PPCA, VAE, VQVAE, Gaussian
+from pyrogen.explicit import CVAE, PPCA, VAE, VQVAE, Gaussian, Label, LadderVAE
 from pyrogen.implicit import GAN
+from pyrogen.pyro_tools.latents import LatentProgram
 from pyrogen.reconstruction import PCA
 
 X = points(1200, 4)
@@ -48,6 +49,29 @@ def test_a_bare_pair_has_codes():
     assert (drawn - z).std() == pytest.approx(0.1, rel=0.05)
     with pytest.raises(ConfigError, match="like"):
         use.decode(Bare(), z)
+
+
+def test_draws_are_codes_of_the_layer_that_is_decoded():
+    x = (X[:40] > 0).float()
+    torch.manual_seed(0)
+    ladder = LadderVAE((4,), latents=(3, 2), hidden=(8, 8))
+    program = LatentProgram(ladder, x)
+    drawn = torch.stack([use.encode(ladder, x, draw=True, seed=seed) for seed in range(50)])
+    assert drawn.shape == (50, 40, 3)
+    assert use.reconstruct(ladder, x, draw=True).shape == x.shape
+    means = torch.stack([program.encode(x)[:, 2:] for _ in range(50)])  # of z1, given draws of z2
+    torch.testing.assert_close(drawn.mean((0, 1)), means.mean((0, 1)), atol=0.07, rtol=0)
+    with pytest.raises(ConfigError, match="of 7 coordinates is none of the latent variables, which have z2 2, z1 3"):
+        program.columns(7)
+
+
+def test_side_information_is_given_to_what_takes_it():
+    class Labelled(Bare):
+        def model(self, x, y=None):
+            super().model(x)
+
+    models = (CVAE((4,), Label(3), hidden=(8,)), Labelled(), VAE((4,), hidden=(8,)), PCA((4,), 2), Bare())
+    assert [use.needs_y(model) for model in models] == [True, True, False, False, False]
 
 
 def test_what_has_no_codes_is_refused():

@@ -1,6 +1,5 @@
 """The pictures of the page: samples, means and nearest training images of each model, and its training curves."""
 
-from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ from pyrogen.report.page.glossary import LOGGED
 from pyrogen.report.pictures import Pictures
 from pyrogen.report.plots import curves_svg, plot_kind, samples_png
 from pyrogen.report.table_plots import table_moments
+from pyrogen.report.templates import data_url
 
 
 def panels(shown: Pictures, reference: Tensor | None, columns: Sequence[Column], family: str | None) -> list[Any]:
@@ -43,7 +43,7 @@ def _wall(images: Tensor, title: str, below: Tensor | None = None) -> dict[str, 
     png = grid_png(shown, columns=across, scale=scale, beneath=None if below is None else below[: across * rows])
     width, height = _size(png)
     return {
-        "title": title, "url": _url(png, "image/png"), "width": width, "height": height, "shown": len(shown),
+        "title": title, "url": data_url(png, "image/png"), "width": width, "height": height, "shown": len(shown),
         "total": len(images), "broken": int(shown.flatten(1).isnan().any(1).sum()), "pixels": width <= PANEL,
         "moments": [],
     }  # fmt: skip
@@ -57,7 +57,7 @@ def _plot(drawn: Tensor, reference: Tensor | None, columns: Sequence[Column], fa
         moments = table_moments(drawn, reference, columns)
     width, height = (side // 2 for side in _size(png))
     return {
-        "title": "test data" if family is None else "samples, as judged", "url": _url(png, "image/png"),
+        "title": "test data" if family is None else "samples, as judged", "url": data_url(png, "image/png"),
         "width": width, "height": height, "shown": len(drawn), "total": len(drawn),
         "broken": int((~drawn.reshape(len(drawn), -1).isfinite().all(1)).sum()), "pixels": False, "moments": moments,
     }  # fmt: skip
@@ -82,13 +82,9 @@ def logged_quantities(curves: Mapping[str, LogRows]) -> dict[str, str]:
 
 def svg_url(svg: str) -> str:
     """An SVG as a data URL."""
-    return _url(svg.encode(), "image/svg+xml")
+    return data_url(svg.encode(), "image/svg+xml")
 
 
 def _size(png: bytes) -> tuple[int, int]:
     """Return width and height in pixels from a PNG header."""
     return int.from_bytes(png[16:20]), int.from_bytes(png[20:24])
-
-
-def _url(content: bytes, kind: str) -> str:
-    return f"data:{kind};base64,{b64encode(content).decode()}"

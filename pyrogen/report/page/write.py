@@ -1,19 +1,13 @@
 """The report of a comparison: one self-contained HTML file, without network access."""
 
 import os
-from base64 import b64encode
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from hashlib import sha256
-from importlib.metadata import PackageNotFoundError, version
-from importlib.resources import files
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
 
 from pyrogen.data.columns import Column
-from pyrogen.errors import printable
 from pyrogen.files import write_whole
 from pyrogen.report import formatting
 from pyrogen.report.canvas import PANEL
@@ -25,9 +19,25 @@ from pyrogen.report.page.words import closing, findings
 from pyrogen.report.pictures import Pictures
 from pyrogen.report.plots import plot_kind
 from pyrogen.report.ranking import group_models, is_number
+from pyrogen.report.templates import render_page
 
-if TYPE_CHECKING:
-    from jinja2 import Environment
+_FILTERS: dict[str, Callable[..., Any]] = {
+    "number": formatting.format_number,
+    "share": formatting.format_share,
+    "count": formatting.format_count,
+    "config_value": formatting.config_value,
+    "duration": formatting.format_duration,
+    "p_value": formatting.format_p_value,
+    "title_of": formatting.score_title,
+    "measure": lambda name: formatting.split_space(name)[0],
+    "unit_of": formatting.score_unit,
+    "score_details": formatting.score_details,
+    "kind": formatting.KIND_LABELS.__getitem__,
+    "value_and_margin": formatting.value_and_margin,
+    "value_and_error": formatting.value_and_error,
+    "other_measures": entries.other_measures,
+    "c2st": scales.c2st_scale,
+}
 
 
 def write_report(
@@ -65,22 +75,18 @@ def write_report(
     """
     shown = _scorecard_parts(scorecard) | _picture_parts(scorecard["models"], samples, real, curves, columns)
     config = _ordered_config(entries.in_order(scorecard["models"]), config)
-    script = files("pyrogen.report.page").joinpath("sort.js").read_text("utf-8")
-    page = (
-        _environment()
-        .get_template("template.html")
-        .render(
-            **shown,
-            card=scorecard,
-            config=config,
-            panel=PANEL,
-            script=script,
-            script_hash=b64encode(sha256(script.encode()).digest()).decode(),
-            now=datetime.now(UTC),
-            version=_version(),
-        )
+    page = render_page(
+        "pyrogen.report.page",
+        "template.html",
+        script="sort.js",
+        filters=_FILTERS,
+        tests={"measured": is_number},
+        **shown,
+        card=scorecard,
+        config=config,
+        panel=PANEL,
     )
-    return write_whole(path, "\n".join(map(printable, page.split("\n"))).encode())  # names may hold any character
+    return write_whole(path, page)
 
 
 def _scorecard_parts(scorecard: Mapping[str, Any]) -> dict[str, Any]:
@@ -120,40 +126,6 @@ def _picture_parts(
         "curves": [curve(name, rows, models.get(name, {})) for name, rows in entries.sort_like(order, curves).items()],
         "logged": logged_quantities(curves),
     }
-
-
-def _environment() -> "Environment":
-    from jinja2 import Environment, FunctionLoader  # training imports this room and writes no report
-
-    folder = files("pyrogen.report.page")
-    loader = FunctionLoader(lambda name: folder.joinpath(name).read_text("utf-8"))
-    environment = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {
-        "number": formatting.format_number,
-        "share": formatting.format_share,
-        "count": formatting.format_count,
-        "config_value": formatting.config_value,
-        "duration": formatting.format_duration,
-        "p_value": formatting.format_p_value,
-        "title_of": formatting.score_title,
-        "measure": lambda name: formatting.split_space(name)[0],
-        "unit_of": formatting.score_unit,
-        "score_details": formatting.score_details,
-        "kind": formatting.KIND_LABELS.__getitem__,
-        "value_and_margin": formatting.value_and_margin,
-        "value_and_error": formatting.value_and_error,
-        "other_measures": entries.other_measures,
-        "c2st": scales.c2st_scale,
-    }
-    environment.tests["measured"] = is_number
-    return environment
-
-
-def _version() -> str:
-    try:
-        return version("pyrogen")
-    except PackageNotFoundError:  # run from a source checkout
-        return "(not installed)"
 
 
 def _drawn(pictures: Tensor | Pictures) -> Tensor:

@@ -57,7 +57,7 @@ def decode(
         raise ConfigError(f"{codes} has no array `codes`; it has {', '.join(arrays) or 'none'}")
     opened = open(folder)
     z = torch.as_tensor(arrays["codes"])
-    labels = torch.as_tensor(arrays["labels"]) if "labels" in arrays and needs_y(opened.model) else None
+    labels = torch.as_tensor(arrays["labels"]) if "labels" in arrays and use.needs_y(opened.model) else None
     write_data(opened, out, use.decode(opened.model, z, labels))
 
 
@@ -108,11 +108,6 @@ def decompress(
     message(f"wrote {out}")
 
 
-def needs_y(model: Any) -> bool:
-    """Whether a model takes side information."""
-    return getattr(model, "condition", None) is not None
-
-
 def rows_of(opened: Any, data: str | None, seed: int) -> "tuple[Tensor, Tensor | None, Tensor | None]":
     """Rows in model coordinates, their side information if the model takes it, and their labels, if any."""
     return in_coordinates(opened, opened.rows(data)[0], seed)
@@ -120,8 +115,10 @@ def rows_of(opened: Any, data: str | None, seed: int) -> "tuple[Tensor, Tensor |
 
 def in_coordinates(opened: Any, rows: "Split", seed: int) -> "tuple[Tensor, Tensor | None, Tensor | None]":
     """The same for rows that were read."""
+    from pyrogen import use
+
     x, *rest = rows.tensors(seed)
-    y = rest[0] if rest and needs_y(opened.model) else None
+    y = rest[0] if rest and use.needs_y(opened.model) else None
     return x, y, rows.y
 
 
