@@ -9,7 +9,6 @@ from commands import caller
 from PIL import Image
 
 from pyrogen import use
-from pyrogen.cli import console
 from pyrogen.cli.uses.restoration import seen_values
 from pyrogen.errors import ConfigError
 from pyrogen.training import configure, open, train
