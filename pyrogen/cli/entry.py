@@ -38,6 +38,7 @@ for _command in (
     rows.outliers,
     restoration.restore,
     rows.cluster,
+    rows.weights,
     page.explore,
 ):
     app.command(_command.__name__)(_command)

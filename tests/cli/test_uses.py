@@ -113,6 +113,25 @@ def test_outliers_are_ranked(pyrogen):
     assert picture_size("strange.png")[0] > 300
 
 
+def test_weights_make_codes_even(pyrogen, runs):
+    status, err = pyrogen("weights", "vae", "--out", "weights.csv", "--alpha", 0.5)
+    assert (status, "evenness" in err) == (0, True)
+    rows = table(Path("weights.csv"))
+    data = open(runs / "vae").data
+    assert [int(row["row"]) for row in rows] == list(range(len(data.train)))
+    assert sum(float(row["weight"]) for row in rows) == pytest.approx(len(rows))
+    assert pyrogen("weights", "ppca", "--out", "weights.csv")[0] == 0  # of its file, in the order of the file
+    assert [row["file"] for row in table(Path("weights.csv"))] == [f"picture-{i:02d}.png" for i in range(60)]
+
+
+@pytest.mark.parametrize(
+    "command", ["encode", "outliers", "cluster", "weights", "interpolate", "reconstruct", "explore"]
+)
+def test_a_wrong_suffix_is_refused_before_anything_is_read(pyrogen, command):
+    status, err = pyrogen(command, "vae", "--out", "out.txt")
+    assert (status, "--out must end in" in err, "'out.txt'" in err) == (2, True, True)
+
+
 def test_paths_alterations_and_clusters(pyrogen):
     for name in ("vae", "gan"):
         assert pyrogen("interpolate", name, "--out", "paths.png", "--n", 3, "--path", "spherical")[0] == 0

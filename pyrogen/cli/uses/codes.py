@@ -34,6 +34,7 @@ def encode(
     from pyrogen import use
     from pyrogen.training.opened import open
 
+    require_suffix(out, ".npz")
     opened = open(folder)
     x, y, labels = rows_of(opened, data, seed)
     codes = use.encode(opened.model, x, y, draw=draws, seed=seed)
@@ -52,6 +53,7 @@ def decode(
     from pyrogen.data.sources.arrays import read_arrays
     from pyrogen.training.opened import open
 
+    require_suffix(out, ".npz", ".png")
     arrays = read_arrays(codes)
     if "codes" not in arrays:
         raise ConfigError(f"{codes} has no array `codes`; it has {', '.join(arrays) or 'none'}")
@@ -66,6 +68,7 @@ def reconstruct(folder: Folder, out: Out, data: OtherData = None, draws: Draws =
     from pyrogen import use
     from pyrogen.training.opened import open
 
+    require_suffix(out, ".npz", ".png")
     opened = open(folder)
     x, y, _ = rows_of(opened, data, seed)
     x, y = (x, y) if not out.endswith(".png") else (x[:64], None if y is None else y[:64])
@@ -102,10 +105,17 @@ def decompress(
     from pyrogen.files import read_regular
     from pyrogen.training.opened import open
 
+    require_suffix(out, ".npy")
     opened = open(model)
     levels = use.decompress(opened.model, opened.space, read_regular(file, most=1 << 40))
     write_whole(out, npy_array(levels))
     message(f"wrote {out}")
+
+
+def require_suffix(out: str | Path, *suffixes: str) -> None:
+    """Raise ``ConfigError`` unless a file's name ends in one of the suffixes; before anything is computed."""
+    if not str(out).endswith(suffixes):
+        raise ConfigError(f"--out must end in {' or '.join(suffixes)}; got {str(out)!r}")
 
 
 def rows_of(opened: Any, data: str | None, seed: int) -> "tuple[Tensor, Tensor | None, Tensor | None]":
@@ -128,8 +138,6 @@ def write_arrays(out: str, **arrays: "Tensor | None") -> None:
 
     import numpy as np
 
-    if not out.endswith(".npz"):
-        raise ConfigError(f"--out must end in .npz; got {out!r}")
     buffer = io.BytesIO()
     kept: dict[str, Any] = {name: array.cpu().numpy() for name, array in arrays.items() if array is not None}
     np.savez(buffer, **kept)
@@ -152,8 +160,8 @@ def write_data(opened: Any, out: str, x: "Tensor", beneath: "Tensor | None" = No
 
     if out.endswith(".npz"):
         return write_arrays(out, data=opened.space.to_user(x))
-    if not out.endswith(".png") or not opened.without_rows.is_image:
-        raise ConfigError(f"--out must end in .npz or, for images, in .png; got {out!r}")
+    if not opened.without_rows.is_image:
+        raise ConfigError(f"--out {out}: a picture needs images; write these data to a .npz")
     shown, below = (None if part is None else in_units(part, opened.without_rows) for part in (x, beneath))
     assert shown is not None
     write_whole(out, grid_png(shown, columns=columns, beneath=below))

@@ -7,8 +7,7 @@ import typer
 
 from pyrogen.cli.arguments import Folder, Seed
 from pyrogen.cli.console import message
-from pyrogen.cli.uses.codes import OtherData
-from pyrogen.errors import ConfigError
+from pyrogen.cli.uses.codes import OtherData, require_suffix
 
 
 def explore(
@@ -26,8 +25,7 @@ def explore(
     from pyrogen.training.opened import open
 
     path = folder / "explore.html" if out is None else out
-    if path.suffix != ".html":
-        raise ConfigError(f"--out must end in .html; got {str(path)!r}")
+    require_suffix(path, ".html")
     opened = open(folder)
     encodes = data is not None or use.has_codes(opened.model)
     rows = opened.rows(data)[0] if encodes else None

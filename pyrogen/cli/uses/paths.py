@@ -6,7 +6,7 @@ import typer
 
 from pyrogen.cli.arguments import Folder, Seed
 from pyrogen.cli.sample import class_number
-from pyrogen.cli.uses.codes import OtherData, Out, rows_of, write_arrays, write_data
+from pyrogen.cli.uses.codes import OtherData, Out, require_suffix, rows_of, write_arrays, write_data
 from pyrogen.errors import ConfigError
 
 
@@ -26,6 +26,7 @@ def interpolate(
     from pyrogen.random import derive, scoped_seed
     from pyrogen.training.opened import open
 
+    require_suffix(out, ".npz", ".png")
     opened = open(folder)
     model: Any = opened.model
     if use.has_codes(model):
@@ -63,6 +64,7 @@ def alter(
     from pyrogen import use
     from pyrogen.training.opened import open
 
+    require_suffix(out, ".npz", ".png")
     opened = open(folder)
     classes = opened.description.classes
     if not classes:

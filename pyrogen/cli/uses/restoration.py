@@ -6,7 +6,7 @@ import typer
 
 from pyrogen.cli.arguments import Folder, Seed
 from pyrogen.cli.console import message
-from pyrogen.cli.uses.codes import OtherData, Out, rows_of, write_arrays, write_data
+from pyrogen.cli.uses.codes import OtherData, Out, require_suffix, rows_of, write_arrays, write_data
 from pyrogen.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def restore(
     from pyrogen.random import derive, scoped_seed
     from pyrogen.training.opened import open
 
+    require_suffix(out, ".npz", ".png")
     opened = open(folder)
     x, _, _ = rows_of(opened, data, seed)
     x = x[:n]
@@ -56,7 +57,7 @@ def restore(
     if out.endswith(".npz"):
         to_user = opened.space.to_user
         drawn = to_user(found.draws.flatten(0, 1)).unflatten(0, (len(x), draws))
-        write_arrays(out, data=to_user(x), mean=found.mean, draws=drawn)
+        write_arrays(out, data=to_user(x), mean=to_user(found.mean), draws=drawn)
     else:
         sheet = torch.cat([x[:, None], found.mean[:, None], found.draws], 1)
         write_data(opened, out, sheet.flatten(0, 1), columns=draws + 2)

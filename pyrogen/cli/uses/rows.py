@@ -1,14 +1,17 @@
-"""``pyrogen outliers`` and ``cluster``: a table with a line for each datum."""
+"""``pyrogen outliers``, ``cluster`` and ``weights``: a table with a line for each datum."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pyrogen.cli.arguments import Folder, Seed
 from pyrogen.cli.console import message
-from pyrogen.cli.uses.codes import OtherData, in_coordinates, rows_of, write_data
+from pyrogen.cli.uses.codes import OtherData, in_coordinates, require_suffix, rows_of, write_data
 from pyrogen.errors import ConfigError
 from pyrogen.files import write_whole
+
+if TYPE_CHECKING:
+    from pyrogen.data.dataset import Split
 
 
 def outliers(
@@ -24,26 +27,23 @@ def outliers(
     seed: Seed = 0,
 ) -> None:
     """Rank data by how strange they are to the model, with p-values and control of false discoveries."""
-    import numpy as np
-
     from pyrogen import use
     from pyrogen.cli.sample_files import csv_rows
     from pyrogen.training.opened import open
 
+    require_suffix(out, ".csv")
     opened = open(folder)
     rows, files = opened.rows(data)
     x, y, _ = in_coordinates(opened, rows, seed)
     found = use.find_outliers(opened.model, opened.data, x, y, score=score, k=k, seed=seed)
     order = found.strangest.cpu()
-    names = np.array(files, dtype=object) if files else np.arange(len(rows))
+    name, names = named(rows, files)
     table = {
-        "file" if files else "row": names[order.numpy()],
+        name: names[order.numpy()],
         found.score: found.values.cpu()[order].numpy(),
         "p_value": found.p_values.cpu()[order].numpy(),
         "adjusted_p_value": found.adjusted.cpu()[order].numpy(),
     }
-    if not out.endswith(".csv"):
-        raise ConfigError(f"--out must end in .csv; got {out!r}")
     write_whole(out, csv_rows(table))
     few = int((found.adjusted <= 0.05).sum())
     message(f"wrote {out}: {few:,} of {len(x):,} data are outliers at a false discovery rate of 5% ({found.score})")
@@ -69,13 +69,12 @@ def cluster(
     from pyrogen.cli.tables import score_table, show
     from pyrogen.training.opened import open
 
+    require_suffix(out, ".csv")
     opened = open(folder)
     classes = opened.description.classes
     k = k or len(classes)
     if not k:
         raise ConfigError("the data have no classes: give the number of clusters by --k")
-    if not out.endswith(".csv"):
-        raise ConfigError(f"--out must end in .csv; got {out!r}")
     x, y, labels = rows_of(opened, data, seed)
     codes = use.encode(opened.model, x, y)
     found, scores = use.cluster(codes, k, labels, method=method, seed=seed)
@@ -83,3 +82,39 @@ def cluster(
     message(f"wrote {out}")
     if scores:
         show(score_table({name: score.as_dict() for name, score in scores.items()}, f"{k} clusters against classes"))
+
+
+def weights(
+    folder: Folder,
+    out: Annotated[str, typer.Option("--out", help="FILE.csv: name or row, and weight, of mean 1.")],
+    data: Annotated[
+        str | None,
+        typer.Option("--data", help="Data to weight; by default all rows of the run's file, or its training data."),
+    ] = None,
+    alpha: Annotated[float, typer.Option(help="The smaller, the more rare data count.")] = 0.1,
+    seed: Seed = 0,
+) -> None:
+    """Weight data by the inverse density of their codes, so that rare ones count more in training."""
+    from pyrogen import use
+    from pyrogen.cli.sample_files import csv_rows
+    from pyrogen.data import names
+    from pyrogen.training.opened import open
+
+    require_suffix(out, ".csv")
+    opened = open(folder)
+    given = data or opened.config.data
+    rows, files = opened.rows(given) if data or given not in names() else (opened.data.train.freeze_noise(seed), ())
+    x, y, _ = in_coordinates(opened, rows, seed)
+    found = use.debiasing_weights(opened.model, x, y, alpha=alpha)
+    name, values = named(rows, files)
+    write_whole(out, csv_rows({name: values, "weight": found.cpu().numpy()}))
+    codes = use.encode(opened.model, x, y)
+    before, after = (float(use.evenness(codes, by).mean()) for by in (None, found))
+    message(f"wrote {out}: the evenness of the codes' histograms goes from {before:.3f} to {after:.3f}")
+
+
+def named(rows: "Split", files: tuple[str, ...]) -> tuple[str, Any]:
+    """The heading and the values of the column that names the rows: their files, or their numbers from 0."""
+    import numpy as np
+
+    return ("file", np.array(files, dtype=object)) if files else ("row", np.arange(len(rows)))
