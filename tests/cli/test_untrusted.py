@@ -240,6 +240,7 @@ class TestNetwork:
         ("train", "vae", "--data", "pictures", "--out", "third", *SMALL, *flags("vae")),
         ("alter", "third", "--towards", "1", "--out", "altered.png"),
         ("cluster", "third", "--out", "clusters.csv"),
+        ("weights", "third", "--out", "weights.csv"),
         ("explore", "third"),
         ("--help",),
     )
