@@ -1,0 +1,67 @@
+"""Recipe of a latent-variable model that clusters."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pyro.infer import TraceEnum_ELBO
+
+from pyrogen.data.dataset import Dataset
+from pyrogen.explicit.gmvae import GMVAE
+from pyrogen.objectives.elbo import BetaELBO
+from pyrogen.recipes.options import (
+    BatchSize,
+    EncoderHidden,
+    Latent,
+    LearningRate,
+    Network,
+    NonNegative,
+    Observation,
+    Sigma,
+    Size,
+    Steps,
+)
+from pyrogen.recipes.registry import register
+from pyrogen.recipes.setup import TrainingSetup, data_mean, observation_model, pair_step, training_rows
+from pyrogen.steps.sequential import Pretraining
+
+
+@register("explicit", "lower bound", "VAE whose prior is a mixture of Gaussians, one for each cluster (VaDE)")
+def gmvae(
+    data: Dataset,
+    *,
+    components: Annotated[Size, Field(description="K, the number of clusters")] = 10,
+    latent: Latent = 10,
+    hidden: EncoderHidden = (512, 512),
+    covariance: Annotated[
+        Literal["full", "diagonal"], Field(description="form of Σ_c; `diagonal` as in the paper")
+    ] = "full",
+    network: Network = "mlp",
+    shift: Annotated[
+        NonNegative, Field(description="s of the random affine maps of the encoder's images, in pixels; 0 for none")
+    ] = 0.0,
+    distortion: Annotated[
+        NonNegative,
+        Field(description="a of these maps, which rotate, scale and shear; 0.2 is 11 degrees or 20%"),
+    ] = 0.0,
+    pretraining: Annotated[
+        float, Field(ge=0, lt=1, description="share of the steps with the prior N(0, I), before the mixture is fitted")
+    ] = 0.5,
+    likelihood: Observation = "auto",
+    sigma: Sigma = "learned",
+    steps: Steps = 16_000,
+    batch_size: BatchSize = 256,
+    lr: LearningRate = 1e-3,
+) -> TrainingSetup:
+    """Jiang et al., IJCAI 2017."""
+    observation = observation_model(data, likelihood, sigma)
+    model = GMVAE(
+        data.shape, components, latent, hidden, covariance, observation, network, data_mean(data), shift, distortion
+    )
+    first = int(pretraining * steps)
+    step = Pretraining(
+        pair_step(model, data, lr, first, loss=BetaELBO(), program=model.pretraining_model),
+        pair_step(model, data, lr, steps - first, loss=TraceEnum_ELBO(max_plate_nesting=1)),
+        until=first,
+        begin=lambda: model.fit_mixture(training_rows(data)),
+    )
+    return TrainingSetup(model, step, data)
