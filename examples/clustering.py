@@ -1,6 +1,7 @@
 """Clustering without labels: a VAE whose prior is a mixture, beside k-means on pixels and on the codes of a plain VAE.
 
-For each seed a ``gmvae`` is trained on unlabelled images, with random affine maps of the encoder's images. Its clusters
+For each seed a ``gmvae`` is trained on unlabelled images, with random affine maps of the encoder's images and
+clusters that are equally frequent. Its clusters
 of test data are scored by the best one-to-one assignment to classes; labels are used for nothing else. The picture has
 a row of samples for each cluster of the run with the best bound on validation data.
 
@@ -38,7 +39,7 @@ def main() -> None:
     parser.add_argument("--data", default="digits-binary", help="a data set with labels, by which clusters are scored")
     parser.add_argument("--shift", type=float, default=1.0, help="greatest shift of the encoder's images, in pixels")
     parser.add_argument("--distortion", type=float, default=0.2, help="their greatest rotation, scaling and shear")
-    parser.add_argument("--steps", type=int, default=9000)
+    parser.add_argument("--steps", type=int, default=8000)
     parser.add_argument("--seeds", type=int, default=1, help="the number of runs")
     parser.add_argument("--precision", choices=("32", "bf16"), default="bf16")
     parser.add_argument("--out", type=Path, default=Path("runs/examples/clustering"))
@@ -54,7 +55,7 @@ def main() -> None:
     vae = open_or_train(args.out / "vae", "vae", args.data, options={"latent": 10, "steps": steps}, **settings)
     show("k-means on codes of a VAE", *clusters_of(use.encode(vae.model, x), k, y))
 
-    options = {"components": k, "shift": args.shift, "distortion": args.distortion, "steps": steps}
+    options = {"components": k, "weights": "equal", "shift": args.shift, "distortion": args.distortion, "steps": steps}
     accuracies: list[float] = []
     best: tuple[float, Any] = (-float("inf"), None)
     for seed in range(args.seeds):

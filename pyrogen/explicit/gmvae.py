@@ -21,7 +21,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from pyrogen.errors import ConfigError
+from pyrogen.errors import ConfigError, unknown
 from pyrogen.explicit.density_distribution import DensityDistribution
 from pyrogen.explicit.latent import LatentModel
 from pyrogen.explicit.likelihoods import Likelihood
@@ -33,6 +33,7 @@ from pyrogen.nn.conditions import Label
 from pyrogen.nn.eval_mode import eval_mode
 from pyrogen.nn.networks import decoder_for, encoder_for
 
+WEIGHTS = ("learned", "equal")
 ROWS = 2000
 """How many data are encoded at a time to fit the mixture."""
 STARTS = 20
@@ -51,6 +52,7 @@ class GMVAE(LatentModel):
         hidden: the widths of the encoder's hidden layers; the decoder mirrors them. For ``conv``, the first is the
             number of channels of the first convolution.
         covariance: of each component, ``full`` or ``diagonal``.
+        weights: π, ``learned``, or ``equal``: a claim that clusters are equally frequent.
         likelihood: the observation model p(x | z).
         network: ``mlp`` or ``conv``.
         mean: the mean of the data, of ``shape``, at which the decoder is initialised.
@@ -58,8 +60,8 @@ class GMVAE(LatentModel):
             that these keep a datum in its cluster. 0 by default.
 
     Raises:
-        ConfigError: for an unknown covariance or network, ``conv`` on data that are not images of at least 8 × 8, or a
-            shift or distortion of data that are not images.
+        ConfigError: for an unknown covariance, weights or network, ``conv`` on data that are not images of at least
+            8 × 8, or a shift or distortion of data that are not images.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class GMVAE(LatentModel):
         latent: int = 10,
         hidden: Sequence[int] = (512, 512),
         covariance: str = "full",
+        weights: str = "learned",
         likelihood: Likelihood | None = None,
         network: str = "mlp",
         mean: Tensor | None = None,
@@ -77,7 +80,10 @@ class GMVAE(LatentModel):
     ) -> None:
         super().__init__(shape, likelihood, mean)
         self.latent = latent
-        self.mixture = GaussianMixture((latent,), components, covariance, MIN_STD)
+        if weights not in WEIGHTS:
+            raise unknown("weights", weights, WEIGHTS)
+        self.equal_weights = weights == "equal"
+        self.mixture = GaussianMixture((latent,), components, covariance, MIN_STD, equal_weights=self.equal_weights)
         self.q_z = DiagonalNormal(latent)
         self.encoder = encoder_for(network, self.shape, self.q_z.outputs, hidden)
         if shift or distortion:
@@ -135,7 +141,8 @@ class GMVAE(LatentModel):
         with eval_mode(self):
             z = torch.cat([self.posterior_dist(part.to(self.offset.device)).sample() for part in x.split(ROWS)])
         k, covariance = len(self.mixture.logits), self.mixture.covariance
-        self.mixture.load_state_dict(GaussianMixture.from_em(z, k, covariance, MIN_STD, STARTS, seed).state_dict())
+        fitted = GaussianMixture.from_em(z, k, covariance, MIN_STD, self.equal_weights, STARTS, seed)
+        self.mixture.load_state_dict(fitted.state_dict())
 
     def draw_latent(self, n: int, y: Tensor | None, component: int | Tensor | None = None) -> Tensor:
         """Draw z ~ p(z | c), ``(n, latent)``; c ~ p(c) where no component is given."""

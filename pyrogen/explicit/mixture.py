@@ -6,6 +6,7 @@ Given side information y, the weights and the means depend on it, w(y) and m_k(y
 the weights, in logarithms).
 """
 
+import copy
 import warnings
 from collections.abc import Sequence
 from math import log, pi, prod
@@ -22,6 +23,7 @@ from pyrogen.explicit.gaussian import COVARIANCES
 from pyrogen.explicit.tractable_density import TractableDensity
 from pyrogen.nn.conditions import Condition
 from pyrogen.nn.precision import at_least_float32, model_dtype
+from pyrogen.random import derive
 
 KMEANS_ROWS = 20_000
 """The largest number of data that k-means and EM use."""
@@ -40,6 +42,7 @@ class GaussianMixture(TractableDensity):
         min_std: the smallest entry on the diagonal of S_k.
         mean, scale: the standardisation, each of ``shape``; 0 and 1 by default.
         condition: the kind of side information y; ``None`` for an unconditional mixture.
+        equal_weights: whether w_k = 1 / components, in place of learned weights.
 
     Raises:
         ConfigError: for an unknown covariance, fewer than 1 component, or a ``min_std`` that is not positive.
@@ -58,6 +61,7 @@ class GaussianMixture(TractableDensity):
         mean: Tensor | None = None,
         scale: Tensor | None = None,
         condition: Condition | None = None,
+        equal_weights: bool = False,
     ) -> None:
         super().__init__(condition)
         if covariance not in COVARIANCES:
@@ -68,7 +72,11 @@ class GaussianMixture(TractableDensity):
         dims = prod(self.shape)
         self.register_buffer("mean", torch.zeros(dims) if mean is None else mean.flatten().clone())
         self.register_buffer("scale", torch.ones(dims) if scale is None else scale.flatten().clone())
-        self.logits = nn.Parameter(torch.zeros(components))
+        self.logits: Tensor
+        if equal_weights:
+            self.register_buffer("logits", torch.zeros(components))
+        else:
+            self.logits = nn.Parameter(torch.zeros(components))
         self.loc = nn.Parameter(torch.randn(components, dims))
         self.log_diagonal = nn.Parameter(torch.zeros(components, dims))
         if covariance == "full":
@@ -203,6 +211,7 @@ class GaussianMixture(TractableDensity):
         components: int,
         covariance: str = "diagonal",
         min_std: float = 1e-3,
+        equal_weights: bool = False,
         starts: int = 1,
         seed: int = 0,
     ) -> Self:
@@ -213,35 +222,52 @@ class GaussianMixture(TractableDensity):
             components: the number of Gaussians.
             covariance: ``diagonal`` or ``full``.
             min_std: the smallest entry on the diagonal of each S.
+            equal_weights: as for the class; EM learns weights, but fits are compared with equal ones in their place.
             starts: the number of starts.
             seed: of the starts.
 
         Raises:
             ConfigError: if there are more components than data.
         """
+        model, z = cls._standardised(x, components, covariance, min_std, None, equal_weights)
+        rows = x[: len(z)]
+        fits = []
+        for i in range(starts):
+            model._run_em(z, derive(seed, "em", i))
+            with torch.no_grad():
+                fits.append((float(model.log_prob(rows).mean()), copy.deepcopy(model)))
+        return max(fits, key=lambda fit: fit[0])[1]
+
+    @torch.no_grad()
+    def _run_em(self, z: Tensor, seed: int) -> None:
+        """Fit to standardised data ``(n, d)`` from one start."""
         from sklearn import mixture
         from sklearn.exceptions import ConvergenceWarning
 
-        model, z = cls._standardised(x, components, covariance, min_std, None)
-        kind = {"diagonal": "diag", "full": "full"}[covariance]
-        options = {"covariance_type": kind, "reg_covar": min_std**2, "n_init": starts, "max_iter": 300}
-        em = mixture.GaussianMixture(components, random_state=seed, **options)
+        diagonal = self.covariance == "diagonal"
+        options = {"covariance_type": "diag" if diagonal else "full", "reg_covar": self.min_std**2, "max_iter": 300}
+        em = mixture.GaussianMixture(len(self.logits), random_state=seed % 2**32, **options)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # what a start has reached is compared all the same
             em.fit(z.cpu().double().numpy())
         weights, loc, covariances = (torch.from_numpy(t) for t in (em.weights_, em.means_, em.covariances_))
-        factor = torch.linalg.cholesky(torch.diag_embed(covariances) if covariance == "diagonal" else covariances)
-        with torch.no_grad():
-            model.logits.copy_(weights.log())
-            model.loc.copy_(loc)
-            model.log_diagonal.copy_(model._log_excess(factor.diagonal(dim1=1, dim2=2)))
-            if covariance == "full":
-                model.lower_triangle.copy_(factor.tril(-1))
-        return model
+        factor = torch.linalg.cholesky(torch.diag_embed(covariances) if diagonal else covariances)
+        if isinstance(self.logits, nn.Parameter):
+            self.logits.copy_(weights.log())
+        self.loc.copy_(loc)
+        self.log_diagonal.copy_(self._log_excess(factor.diagonal(dim1=1, dim2=2)))
+        if not diagonal:
+            self.lower_triangle.copy_(factor.tril(-1))
 
     @classmethod
     def _standardised(
-        cls, x: Tensor, components: int, covariance: str, min_std: float, condition: Condition | None
+        cls,
+        x: Tensor,
+        components: int,
+        covariance: str,
+        min_std: float,
+        condition: Condition | None,
+        equal_weights: bool = False,
     ) -> tuple[Self, Tensor]:
         """A mixture with the standardisation of the data, and up to ``KMEANS_ROWS`` standardised data, ``(n, d)``."""
         check_finite(x, "mixture")
@@ -251,7 +277,8 @@ class GaussianMixture(TractableDensity):
             )
         flat = x.flatten(1)
         mean, scale = flat.mean(0), flat.std(0, correction=0).clamp_min(1e-6)
-        model = cls(x.shape[1:], components, covariance, min_std, mean, scale, condition).to(x.device, model_dtype(x))
+        model = cls(x.shape[1:], components, covariance, min_std, mean, scale, condition, equal_weights)
+        model.to(x.device, model_dtype(x))
         return model, ((flat - mean) / scale)[: max(KMEANS_ROWS, components)]
 
     def _log_excess(self, diagonal: Tensor) -> Tensor:

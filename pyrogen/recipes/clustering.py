@@ -35,6 +35,9 @@ def gmvae(
     covariance: Annotated[
         Literal["full", "diagonal"], Field(description="form of Σ_c; `diagonal` as in the paper")
     ] = "full",
+    weights: Annotated[
+        Literal["learned", "equal"], Field(description="π; `equal` where clusters are known to be equally frequent")
+    ] = "learned",
     network: Network = "mlp",
     shift: Annotated[
         NonNegative, Field(description="s of the random affine maps of the encoder's images, in pixels; 0 for none")
@@ -55,7 +58,17 @@ def gmvae(
     """Jiang et al., IJCAI 2017."""
     observation = observation_model(data, likelihood, sigma)
     model = GMVAE(
-        data.shape, components, latent, hidden, covariance, observation, network, data_mean(data), shift, distortion
+        data.shape,
+        components,
+        latent,
+        hidden,
+        covariance,
+        weights,
+        observation,
+        network,
+        data_mean(data),
+        shift,
+        distortion,
     )
     first = int(pretraining * steps)
     step = Pretraining(
