@@ -15,6 +15,7 @@ from pyrogen.errors import ConfigError
 from pyrogen.explicit import GMVAE, GaussianLikelihood, GaussianMixture
 from pyrogen.explicit.gmvae import ComponentSampler
 from pyrogen.measure.likelihood import bounds
+from pyrogen.pyro_tools.latents import LatentProgram
 from pyrogen.random import scoped_seed
 from pyrogen.recipes import recipe
 from pyrogen.testing import check_family, check_pair
@@ -133,6 +134,33 @@ def test_responsibilities_are_bayes_rule_at_the_mean():
     assert torch.equal(use.assign(model, x), expected.argmax(1))
     with pytest.raises(ConfigError, match="GaussianMixture has no clusters of its own"):
         use.assign(GaussianMixture((5,), 2), x)
+
+
+def test_weights_are_equal_where_asked():
+    model = make(weights="equal")
+    step = SVI(model.model, model.guide, loss=ENUMERATED)
+    with scoped_seed(0):
+        model.fit_mixture(points(200, 5))
+        step(points(200, 5))
+    assert model.mixture.logits.tolist() == [0, 0, 0]
+    with scoped_seed(0):
+        z = points(300, 2) * 0.1 + torch.tensor([[0.0, 0], [3, 0], [3, 0], [3, 0]])[torch.arange(300) % 4]
+        learned, equal = (GaussianMixture.from_em(z, 2, equal_weights=e) for e in (False, True))
+    assert sorted(learned.logits.softmax(0).tolist()) == pytest.approx([0.25, 0.75])
+    assert equal.logits.tolist() == [0, 0]
+    torch.testing.assert_close(equal.loc, learned.loc)
+    with pytest.raises(ConfigError, match="unknown weights 'even'"):
+        make(weights="even")
+
+
+def test_uses_that_need_log_p_of_z_have_the_mixtures():
+    model, x = make().eval().requires_grad_(False), points(6, 5)
+    weights, components = prior(model)
+    program = LatentProgram(model, x)
+    with scoped_seed(0):
+        z = program.encode(x, draw=True)
+    log_prior, _ = program.log_joint(z, x)
+    torch.testing.assert_close(log_prior, (weights + components.log_prob(z[:, None])).logsumexp(1))
 
 
 @pytest.mark.parametrize("covariance", COVARIANCES)
