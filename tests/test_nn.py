@@ -7,8 +7,7 @@ from torch.nn import functional as F
 
 from pyrogen.errors import ConfigError
 from pyrogen.nn import ConvDown, ConvUp, dcgan_init, eval_mode, mlp
-from pyrogen.nn.augmentation import RandomAffine
-from pyrogen.nn.conv import NORMS, halved_sizes
+from pyrogen.nn.conv import NORMS, RandomAffine, halved_sizes
 from pyrogen.random import scoped_seed
 
 HALVINGS = {

@@ -23,28 +23,32 @@ TABLES = (".csv", ".parquet")
 IMAGES_PER_CLASS = 10
 EACH = ("--per-class", "--per-cluster")
 
+Number = Annotated[
+    int | None,
+    typer.Option(
+        "--n",
+        min=1,
+        max=10**9,
+        help="Number of samples, of each class with --per-class, of each cluster with --per-cluster; by default 64 "
+        f"images ({IMAGES_PER_CLASS} of each class or cluster) or 2,000 rows.",
+    ),
+]
+PerClass = Annotated[
+    bool, typer.Option("--per-class", help="Draw --n samples of each class, for a class-conditional model.")
+]
+PerCluster = Annotated[
+    bool, typer.Option("--per-cluster", help="Draw --n samples of each cluster, for a model that clusters.")
+]
+
 
 def sample(
     folder: Folder,
-    n: Annotated[
-        int | None,
-        typer.Option(
-            "--n",
-            min=1,
-            max=10**9,
-            help="Number of samples, of each class with --per-class, of each cluster with --per-cluster; by default 64 "
-            f"images ({IMAGES_PER_CLASS} of each class or cluster) or 2,000 rows.",
-        ),
-    ] = None,
+    n: Number = None,
     label: Annotated[
         str | None, typer.Option(help="Class to sample, by name or number, for a class-conditional model.")
     ] = None,
-    per_class: Annotated[
-        bool, typer.Option("--per-class", help="Draw --n samples of each class, for a class-conditional model.")
-    ] = False,
-    per_cluster: Annotated[
-        bool, typer.Option("--per-cluster", help="Draw --n samples of each cluster, for a model that clusters.")
-    ] = False,
+    per_class: PerClass = False,
+    per_cluster: PerCluster = False,
     seed: Seed = 0,
     out: Annotated[
         str | None,

@@ -4,7 +4,7 @@ from pyrogen.explicit.autoregressive import MADE
 from pyrogen.explicit.cvae import CVAE
 from pyrogen.explicit.flow import Flow, autoregressive, coupling, multiscale
 from pyrogen.explicit.gaussian import Gaussian
-from pyrogen.explicit.gmvae import GMVAE
+from pyrogen.explicit.gmvae import GMVAE, ComponentSampler
 from pyrogen.explicit.histogram import Histogram
 from pyrogen.explicit.kde import KernelDensity
 from pyrogen.explicit.ladder import LadderVAE
@@ -35,6 +35,7 @@ __all__ = [
     "VQVAE2",
     "Attributes",
     "BernoulliLikelihood",
+    "ComponentSampler",
     "DiagonalNormal",
     "DiscretizedLogistic",
     "DiscretizedLogisticLikelihood",

@@ -28,8 +28,8 @@ from pyrogen.explicit.likelihoods import Likelihood
 from pyrogen.explicit.mixture import GaussianMixture
 from pyrogen.explicit.posteriors import DiagonalNormal
 from pyrogen.explicit.priors import standard_normal
-from pyrogen.nn.augmentation import RandomAffine
 from pyrogen.nn.conditions import Label
+from pyrogen.nn.conv import RandomAffine
 from pyrogen.nn.eval_mode import eval_mode
 from pyrogen.nn.networks import decoder_for, encoder_for
 
@@ -139,7 +139,7 @@ class GMVAE(LatentModel):
             ConfigError: if there are more components than data.
         """
         with eval_mode(self):
-            z = torch.cat([self.posterior_dist(part.to(self.offset.device)).sample() for part in x.split(ROWS)])
+            z = torch.cat([self.posterior_dist(part.to(self.offset)).sample() for part in x.split(ROWS)])
         k, covariance = len(self.mixture.logits), self.mixture.covariance
         fitted = GaussianMixture.from_em(z, k, covariance, MIN_STD, self.equal_weights, STARTS, seed)
         self.mixture.load_state_dict(fitted.state_dict())
