@@ -1,8 +1,8 @@
 """Networks for images: strided convolutions and their transposes, from 8 × 8 pixels on, and random affine maps.
 
-Each convolution halves the sides (rounding down), by default until the smaller one is below 8, or doubles them: a kernel of
-4, stride 2 and padding 1 maps ``h -> ⌊h / 2⌋``, and its transpose with an output padding of ``h mod 2`` maps
-``⌊h / 2⌋ -> h``.
+Each convolution halves the sides (rounding down), by default until the smaller one is below 8, or doubles them: a
+kernel of 4, stride 2 and padding 1 maps ``h -> ⌊h / 2⌋``, and its transpose with an output padding of ``h mod 2``
+maps ``⌊h / 2⌋ -> h``.
 """
 
 from collections.abc import Callable, Sequence

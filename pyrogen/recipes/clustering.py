@@ -9,6 +9,7 @@ from pyrogen.data.dataset import Dataset
 from pyrogen.explicit.gmvae import GMVAE
 from pyrogen.objectives.elbo import BetaELBO
 from pyrogen.recipes.options import (
+    LONGEST,
     BatchSize,
     EncoderHidden,
     Latent,
@@ -47,11 +48,12 @@ def gmvae(
         Field(description="a of these maps, which rotate, scale and shear; 0.2 is 11 degrees or 20%"),
     ] = 0.0,
     pretraining: Annotated[
-        float, Field(ge=0, lt=1, description="share of the steps with the prior N(0, I), before the mixture is fitted")
-    ] = 0.5,
+        int,
+        Field(ge=0, le=LONGEST, description="steps with p(z) = N(0, I), before the mixture is fitted; at most half"),
+    ] = 2000,
     likelihood: Observation = "auto",
     sigma: Sigma = "learned",
-    steps: Steps = 16_000,
+    steps: Steps = 11_000,
     batch_size: BatchSize = 256,
     lr: LearningRate = 1e-3,
 ) -> TrainingSetup:
@@ -70,7 +72,7 @@ def gmvae(
         shift,
         distortion,
     )
-    first = int(pretraining * steps)
+    first = min(pretraining, steps // 2)
     step = Pretraining(
         pair_step(model, data, lr, first, loss=BetaELBO(), program=model.pretraining_model),
         pair_step(model, data, lr, steps - first, loss=TraceEnum_ELBO(max_plate_nesting=1)),

@@ -115,7 +115,7 @@ def players(setup):
 def test_learning_rates_and_momentum(name):
     options = small(name) | {"lr": 0.01, "steps": 50}
     if "pretraining" in options:
-        options |= {"pretraining": 0.5, "steps": 100}  # each phase has 50 steps
+        options |= {"pretraining": 50, "steps": 100}  # each phase has 50 steps
     setup = RECIPES[name](suited(name), **options)
     known = {
         "aae": {"generator": 2, "critic": 2},
