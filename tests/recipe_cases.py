@@ -9,7 +9,7 @@ from pyrogen.recipes.options import written
 
 SMALL = {
     "hidden": (16,), "width": 4, "latent": 3, "latents": (4, 2), "codes": 8, "dim": 4, "prior_width": 8, "bins": 4,
-    "components": 2, "features": 8, "k": 3,
+    "components": 2, "pretraining": 0, "features": 8, "k": 3,
 }  # fmt: skip
 
 

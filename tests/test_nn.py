@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from pyrogen.errors import ConfigError
 from pyrogen.nn import ConvDown, ConvUp, dcgan_init, eval_mode, mlp
-from pyrogen.nn.conv import NORMS, halved_sizes
+from pyrogen.nn.conv import NORMS, RandomAffine, halved_sizes
 from pyrogen.random import scoped_seed
 
 HALVINGS = {
@@ -205,3 +205,21 @@ def test_evaluating_inside_evaluating():
             pass
         assert not any(part.training for part in network.modules())
     assert [part.training for part in network.modules()] == before
+
+
+def test_a_random_affine_map_is_about_the_centre_and_in_pixels(monkeypatch):
+    """Of images that are not square, with given draws in place of random ones."""
+    x = torch.rand(2, 1, 9, 15, generator=torch.Generator().manual_seed(0))
+    draws = torch.zeros(2, 2, 3)
+    monkeypatch.setattr(torch, "rand", lambda *size, **kinds: (draws + 1) / 2)
+    torch.testing.assert_close(RandomAffine((1, 9, 15), 4, 0.5)(x), x)
+    draws[1, :, 2] = torch.tensor([0.5, -0.25])  # of a shift of 4 pixels: 2 to the right in u, 1 up
+    moved = RandomAffine((1, 9, 15), 4, 0)(x)
+    torch.testing.assert_close(moved[0], x[0])
+    torch.testing.assert_close(moved[1, :, 1:, :-2], x[1, :, :-1, 2:])
+    torch.testing.assert_close(moved[1, :, 1:, -1], x[1, :, :-1, -1])  # the edge goes on
+    draws[:] = torch.tensor([[-1.0, -1, 0], [1, -1, 0]])  # I + A is a quarter turn
+    turned = RandomAffine((1, 9, 15), 0, 1)(x)
+    torch.testing.assert_close(turned[0, 0, :, 3:12], x[0, 0, :, 3:12].rot90())
+    still = RandomAffine((1, 9, 15), 4, 0.5).eval()
+    assert torch.equal(still(x), x)

@@ -1,6 +1,7 @@
 """``pyrogen sample``: draw samples from a trained model."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,26 +21,34 @@ if TYPE_CHECKING:
 SUFFIXES = (".png", ".npy", ".csv", ".parquet")
 TABLES = (".csv", ".parquet")
 IMAGES_PER_CLASS = 10
+EACH = ("--per-class", "--per-cluster")
+
+Number = Annotated[
+    int | None,
+    typer.Option(
+        "--n",
+        min=1,
+        max=10**9,
+        help="Number of samples, of each class with --per-class, of each cluster with --per-cluster; by default 64 "
+        f"images ({IMAGES_PER_CLASS} of each class or cluster) or 2,000 rows.",
+    ),
+]
+PerClass = Annotated[
+    bool, typer.Option("--per-class", help="Draw --n samples of each class, for a class-conditional model.")
+]
+PerCluster = Annotated[
+    bool, typer.Option("--per-cluster", help="Draw --n samples of each cluster, for a model that clusters.")
+]
 
 
 def sample(
     folder: Folder,
-    n: Annotated[
-        int | None,
-        typer.Option(
-            "--n",
-            min=1,
-            max=10**9,
-            help="Number of samples, of each class with --per-class; by default 64 images "
-            f"({IMAGES_PER_CLASS} of each class) or 2,000 rows.",
-        ),
-    ] = None,
+    n: Number = None,
     label: Annotated[
         str | None, typer.Option(help="Class to sample, by name or number, for a class-conditional model.")
     ] = None,
-    per_class: Annotated[
-        bool, typer.Option("--per-class", help="Draw --n samples of each class, for a class-conditional model.")
-    ] = False,
+    per_class: PerClass = False,
+    per_cluster: PerCluster = False,
     seed: Seed = 0,
     out: Annotated[
         str | None,
@@ -69,19 +78,50 @@ def sample(
     model, known = opened.model, opened.without_rows
     if not isinstance(model, Sampler):
         raise ConfigError(f"{opened.config.model} cannot sample: it only reconstructs data")
-    n = n or (IMAGES_PER_CLASS if per_class and known.is_image else picture_size(known))
-    labels = choose_labels(model, known.classes, n, label, per_class, seed)
-    _check_form(form, target, known.is_image, per_class, means)
+    group = _group(label, per_class, per_cluster)
+    n = n or (IMAGES_PER_CLASS if group in EACH and known.is_image else picture_size(known))
+    given = _given_data(opened, data, form == ".png" and not known.is_image)
+    label_name = opened.config.target or "label"
+    if per_cluster:
+        model, label_name = _clusters(model), "cluster"
+        given = replace(given, classes=tuple(map(str, range(model.condition.features))))
+    labels = choose_labels(model, given.classes, n, label, group, seed)
+    _check_form(form, target, known.is_image, group, means)
     count = n if labels is None else len(labels)
     _check_memory(count, known.dims)
-    given = _given_data(opened, data, form == ".png" and not known.is_image)
     if form != ".png":
-        _write_samples(opened, given, target, form, count, seed, labels)
+        _write_samples(model, given, target, form, count, seed, labels, label_name)
     elif known.is_image:
-        write_whole(target, _image_grid(opened, given, count, seed, labels, means, n if per_class else None))
+        write_whole(target, _image_grid(model, given, count, seed, labels, means, n if group in EACH else None))
     else:
         write_whole(target, _table_picture(opened, given, count, seed, labels, label is not None))
     message(f"wrote {target}")
+
+
+def _group(label: str | None, per_class: bool, per_cluster: bool) -> str | None:
+    """The option that says which classes or clusters are sampled; ``None`` without one.
+
+    Raises:
+        ConfigError: for several.
+    """
+    given = {"--label": label is not None, "--per-class": per_class, "--per-cluster": per_cluster}
+    chosen = [option for option, is_given in given.items() if is_given]
+    if len(chosen) > 1:
+        raise ConfigError(f"{chosen[0]} and {chosen[1]} exclude each other")
+    return chosen[0] if chosen else None
+
+
+def _clusters(model: Any) -> Any:
+    """A sampler of a model's clusters.
+
+    Raises:
+        ConfigError: if the model does not cluster.
+    """
+    from pyrogen.explicit.gmvae import GMVAE, ComponentSampler
+
+    if not isinstance(model, GMVAE):
+        raise ConfigError(f"--per-cluster needs a model that clusters, such as gmvae; this is a {type(model).__name__}")
+    return ComponentSampler(model)
 
 
 def _given_data(opened: "Opened", data: str | None, table_picture: bool) -> "Dataset":
@@ -117,15 +157,15 @@ def output_form(out: str) -> str:
     return suffix
 
 
-def _check_form(form: str, out: str, is_image: bool, per_class: bool, means: bool) -> None:
+def _check_form(form: str, out: str, is_image: bool, group: str | None, means: bool) -> None:
     if is_image and form in TABLES:
         raise ConfigError(
             f"--out {out}: the samples are images; write them to a .png, a .npy or a folder (ending in /)"
         )
     if not is_image and form == "folder":
         raise ConfigError(f"--out {out}: the samples are rows of a table; write them to a .csv, .parquet, .npy or .png")
-    if form == ".png" and per_class and not is_image:
-        raise ConfigError("--per-class with a .png needs images; choose one class of a table by --label")
+    if form == ".png" and group in EACH and not is_image:
+        raise ConfigError(f"{group} with a .png needs images; write the rows of a table to a .csv")
     if means and (form != ".png" or not is_image):
         raise ConfigError(f"--means needs a picture of images (--out FILE.png); got --out {out}")
 
@@ -138,7 +178,7 @@ def _check_memory(count: int, dims: int) -> None:
 
 
 def choose_labels(
-    model: Any, classes: tuple[str, ...], n: int, label: str | None, per_class: bool, seed: int
+    model: Any, classes: tuple[str, ...], n: int, label: str | None, group: str | None, seed: int
 ) -> "Tensor | None":
     """The labels of the samples: the given one, ``n`` of each class, or ``n`` from p(y); ``None`` without classes.
 
@@ -151,17 +191,14 @@ def choose_labels(
     from pyrogen.random import derive, scoped_seed
 
     condition = getattr(model, "condition", None)
-    if label is not None and per_class:
-        raise ConfigError("--label and --per-class exclude each other")
     if not isinstance(condition, Label):
-        if label is not None or per_class:
-            option = "--per-class" if per_class else "--label"
-            raise ConfigError(f"{option} needs a class-conditional model; this model is not one")
+        if group is not None:
+            raise ConfigError(f"{group} needs a class-conditional model; this model is not one")
         return None
     device = condition.probs.device
     if label is not None:
         return torch.full((n,), class_number(label, classes), device=device)
-    if per_class:
+    if group in EACH:
         return torch.arange(condition.features, device=device).repeat_interleave(n)
     with scoped_seed(derive(seed, "labels")):
         return condition.draw(n)
@@ -177,25 +214,31 @@ def class_number(label: str, classes: tuple[str, ...]) -> int:
 
 
 def _write_samples(
-    opened: "Opened", data: "Dataset", target: str, form: str, n: int, seed: int, labels: "Tensor | None"
+    model: Any,
+    data: "Dataset",
+    target: str,
+    form: str,
+    n: int,
+    seed: int,
+    labels: "Tensor | None",
+    label_name: str,
 ) -> None:
     """Write ``n`` samples in the user's units."""
     from pyrogen.cli.sample_files import csv_rows, npy_array, parquet_rows, user_columns, write_images
     from pyrogen.measure.samples import draw_samples
 
-    samples = data.space.to_user(draw_samples(opened.model, data, n, seed, labels)).cpu()
+    samples = data.space.to_user(draw_samples(model, data, n, seed, labels)).cpu()
     if form == "folder":
         write_images(Path(target), samples, labels, data.classes)
     elif form == ".npy":
         write_whole(target, npy_array(samples))
     else:
-        name = opened.config.target or "label"
-        table = user_columns(samples, data.space.columns, labels, data.classes, name)
+        table = user_columns(samples, data.space.columns, labels, data.classes, label_name)
         write_whole(target, csv_rows(table) if form == ".csv" else parquet_rows(table))
 
 
 def _image_grid(
-    opened: "Opened", data: "Dataset", n: int, seed: int, labels: "Tensor | None", as_means: bool, columns: int | None
+    model: Any, data: "Dataset", n: int, seed: int, labels: "Tensor | None", as_means: bool, columns: int | None
 ) -> bytes:
     """A grid of ``n`` draws, or of the means of p(x | z).
 
@@ -205,9 +248,9 @@ def _image_grid(
     from pyrogen.report.image_grid import grid_png
     from pyrogen.report.pictures import draws, means
 
-    images = (means if as_means else draws)(opened.model, data, n, seed, labels)
+    images = (means if as_means else draws)(model, data, n, seed, labels)
     if images is None:
-        raise ConfigError(f"--means: {opened.config.model} has no mean of p(x | z)")
+        raise ConfigError(f"--means: a {type(model).__name__} has no mean of p(x | z)")
     return grid_png(images, columns=columns)
 
 

@@ -4,6 +4,7 @@ from pyrogen.explicit.autoregressive import MADE
 from pyrogen.explicit.cvae import CVAE
 from pyrogen.explicit.flow import Flow, autoregressive, coupling, multiscale
 from pyrogen.explicit.gaussian import Gaussian
+from pyrogen.explicit.gmvae import GMVAE, ComponentSampler
 from pyrogen.explicit.histogram import Histogram
 from pyrogen.explicit.kde import KernelDensity
 from pyrogen.explicit.ladder import LadderVAE
@@ -26,6 +27,7 @@ from pyrogen.nn.conditions import Attributes, Label, PartialImage, observe_quadr
 
 __all__ = [
     "CVAE",
+    "GMVAE",
     "MADE",
     "PPCA",
     "VAE",
@@ -33,6 +35,7 @@ __all__ = [
     "VQVAE2",
     "Attributes",
     "BernoulliLikelihood",
+    "ComponentSampler",
     "DiagonalNormal",
     "DiscretizedLogistic",
     "DiscretizedLogisticLikelihood",

@@ -6,9 +6,11 @@ Given side information y, the weights and the means depend on it, w(y) and m_k(y
 the weights, in logarithms).
 """
 
+import copy
+import warnings
 from collections.abc import Sequence
 from math import log, pi, prod
-from typing import Self
+from typing import Any, Self
 
 import pyro
 import pyro.distributions as dist
@@ -21,9 +23,10 @@ from pyrogen.explicit.gaussian import COVARIANCES
 from pyrogen.explicit.tractable_density import TractableDensity
 from pyrogen.nn.conditions import Condition
 from pyrogen.nn.precision import at_least_float32, model_dtype
+from pyrogen.random import derive
 
 KMEANS_ROWS = 20_000
-"""The largest number of data that k-means uses."""
+"""The largest number of data that k-means and EM use."""
 
 
 class GaussianMixture(TractableDensity):
@@ -39,6 +42,7 @@ class GaussianMixture(TractableDensity):
         min_std: the smallest entry on the diagonal of S_k.
         mean, scale: the standardisation, each of ``shape``; 0 and 1 by default.
         condition: the kind of side information y; ``None`` for an unconditional mixture.
+        equal_weights: whether w_k = 1 / components, in place of learned weights.
 
     Raises:
         ConfigError: for an unknown covariance, fewer than 1 component, or a ``min_std`` that is not positive.
@@ -57,6 +61,7 @@ class GaussianMixture(TractableDensity):
         mean: Tensor | None = None,
         scale: Tensor | None = None,
         condition: Condition | None = None,
+        equal_weights: bool = False,
     ) -> None:
         super().__init__(condition)
         if covariance not in COVARIANCES:
@@ -67,7 +72,11 @@ class GaussianMixture(TractableDensity):
         dims = prod(self.shape)
         self.register_buffer("mean", torch.zeros(dims) if mean is None else mean.flatten().clone())
         self.register_buffer("scale", torch.ones(dims) if scale is None else scale.flatten().clone())
-        self.logits = nn.Parameter(torch.zeros(components))
+        self.logits: Tensor
+        if equal_weights:
+            self.register_buffer("logits", torch.zeros(components))
+        else:
+            self.logits = nn.Parameter(torch.zeros(components))
         self.loc = nn.Parameter(torch.randn(components, dims))
         self.log_diagonal = nn.Parameter(torch.zeros(components, dims))
         if covariance == "full":
@@ -97,17 +106,18 @@ class GaussianMixture(TractableDensity):
     def model(self, x: Tensor, y: Tensor | None = None) -> None:
         """p(k, x | y) over a batch ``(batch, *shape)``, with k enumerated: train with ``TraceEnum_ELBO``."""
         pyro.module("mixture", self)
-        n, row = len(x), torch.arange(len(x), device=x.device)
-        logits, loc = self.components(n, self.side(n, y))
-        loc = self.mean + self.scale * loc
-        with pyro.plate("data", n):
+        logits, loc = self.components(len(x), self.side(len(x), y))
+        with pyro.plate("data", len(x)):
             k = pyro.sample("k", dist.Categorical(logits=logits), infer={"enumerate": "parallel"})
-            if self.covariance == "diagonal":
-                p_x = dist.Normal(loc[row, k], (self.scale * self.diagonal)[k], validate_args=False).to_event(1)
-            else:
-                factor = (self.scale[:, None] * self.factor)[k]
-                p_x = dist.MultivariateNormal(loc[row, k], scale_tril=factor, validate_args=False)
-            pyro.sample("x", p_x, obs=x.flatten(1))
+            pyro.sample("x", self.component(k, loc), obs=x.flatten(1))
+
+    def component(self, k: Tensor, loc: Tensor) -> Any:
+        """p(x | k) of flat data, given the component of each and the means of all, as ``components`` returns them."""
+        mean = self.mean + self.scale * loc[torch.arange(len(loc), device=loc.device), k]
+        if self.covariance == "diagonal":
+            return dist.Normal(mean, (self.scale * self.diagonal)[k], validate_args=False).to_event(1)
+        factor = (self.scale[:, None] * self.factor)[k]
+        return dist.MultivariateNormal(mean, scale_tril=factor, validate_args=False)
 
     def marginal(self, x: Tensor, y: Tensor | None = None) -> None:
         """p(x | y) over a batch with k summed out, a program for any ELBO."""
@@ -172,21 +182,13 @@ class GaussianMixture(TractableDensity):
         """
         from sklearn.cluster import KMeans
 
-        check_finite(x, "mixture")
-        if components > len(x):
-            raise ConfigError(
-                f"a mixture of {components} components needs at least as many data to initialise; got {len(x)}"
-            )
-        flat = x.flatten(1)
-        mean, scale = flat.mean(0), flat.std(0, correction=0).clamp_min(1e-6)
-        model = cls(x.shape[1:], components, covariance, min_std, mean, scale, condition).to(x.device, model_dtype(x))
-        z = ((flat - mean) / scale)[: max(KMEANS_ROWS, components)]
+        model, z = cls._standardised(x, components, covariance, min_std, condition)
         kmeans = KMeans(components, n_init=1, random_state=seed).fit(z.cpu().double().numpy())
         member = torch.from_numpy(kmeans.labels_).long().to(x.device)
         loc = torch.stack([z[member == k].mean(0) for k in range(components)])
         offset = z - loc[member]
         within = offset.square().mean(0)
-        prior = 1 if covariance == "diagonal" else len(mean)
+        prior = 1 if covariance == "diagonal" else z.shape[1]
         with torch.no_grad():
             model.loc.copy_(loc)
             model.logits.copy_((torch.bincount(member, minlength=components) + 1.0).log())
@@ -199,5 +201,86 @@ class GaussianMixture(TractableDensity):
                     factor = torch.linalg.cholesky(shrunk)
                     model.lower_triangle[k].copy_(factor.tril(-1))
                     diagonal = factor.diagonal()
-                model.log_diagonal[k].copy_((diagonal - min_std).clamp_min(0.1 * min_std).log())
+                model.log_diagonal[k].copy_(model._log_excess(diagonal))
         return model
+
+    @classmethod
+    def from_em(
+        cls,
+        x: Tensor,
+        components: int,
+        covariance: str = "diagonal",
+        min_std: float = 1e-3,
+        equal_weights: bool = False,
+        starts: int = 1,
+        seed: int = 0,
+    ) -> Self:
+        """Fit by expectation maximisation from several k-means starts (scikit-learn); the most likely fit is taken.
+
+        Args:
+            x: the data, ``(n, *shape)``.
+            components: the number of Gaussians.
+            covariance: ``diagonal`` or ``full``.
+            min_std: the smallest entry on the diagonal of each S.
+            equal_weights: as for the class; EM learns weights, but fits are compared with equal ones in their place.
+            starts: the number of starts.
+            seed: of the starts.
+
+        Raises:
+            ConfigError: if there are more components than data.
+        """
+        model, z = cls._standardised(x, components, covariance, min_std, None, equal_weights)
+        rows = x[: len(z)]
+        fits = []
+        for i in range(starts):
+            model._run_em(z, derive(seed, "em", i))
+            with torch.no_grad():
+                fits.append((float(model.log_prob(rows).mean()), copy.deepcopy(model)))
+        return max(fits, key=lambda fit: fit[0])[1]
+
+    @torch.no_grad()
+    def _run_em(self, z: Tensor, seed: int) -> None:
+        """Fit to standardised data ``(n, d)`` from one start."""
+        from sklearn import mixture
+        from sklearn.exceptions import ConvergenceWarning
+
+        diagonal = self.covariance == "diagonal"
+        options = {"covariance_type": "diag" if diagonal else "full", "reg_covar": self.min_std**2, "max_iter": 300}
+        em = mixture.GaussianMixture(len(self.logits), random_state=seed % 2**32, **options)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # what a start has reached is compared all the same
+            em.fit(z.cpu().double().numpy())
+        weights, loc, covariances = (torch.from_numpy(t) for t in (em.weights_, em.means_, em.covariances_))
+        factor = torch.linalg.cholesky(torch.diag_embed(covariances) if diagonal else covariances)
+        if isinstance(self.logits, nn.Parameter):
+            self.logits.copy_(weights.log())
+        self.loc.copy_(loc)
+        self.log_diagonal.copy_(self._log_excess(factor.diagonal(dim1=1, dim2=2)))
+        if not diagonal:
+            self.lower_triangle.copy_(factor.tril(-1))
+
+    @classmethod
+    def _standardised(
+        cls,
+        x: Tensor,
+        components: int,
+        covariance: str,
+        min_std: float,
+        condition: Condition | None,
+        equal_weights: bool = False,
+    ) -> tuple[Self, Tensor]:
+        """A mixture with the standardisation of the data, and up to ``KMEANS_ROWS`` standardised data, ``(n, d)``."""
+        check_finite(x, "mixture")
+        if components > len(x):
+            raise ConfigError(
+                f"a mixture of {components} components needs at least as many data to initialise; got {len(x)}"
+            )
+        flat = x.flatten(1)
+        mean, scale = flat.mean(0), flat.std(0, correction=0).clamp_min(1e-6)
+        model = cls(x.shape[1:], components, covariance, min_std, mean, scale, condition, equal_weights)
+        model.to(x.device, model_dtype(x))
+        return model, ((flat - mean) / scale)[: max(KMEANS_ROWS, components)]
+
+    def _log_excess(self, diagonal: Tensor) -> Tensor:
+        """The parameter of a diagonal of S: the logarithm of what exceeds ``min_std``."""
+        return (diagonal - self.min_std).clamp_min(0.1 * self.min_std).log()

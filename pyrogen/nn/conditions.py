@@ -117,7 +117,7 @@ class PartialImage(nn.Module):
         return y.isnan()
 
 
-METHODS = ("model", "guide", "log_prob", "sample", "sample_mean", "encode", "decode", "reconstruct")
+METHODS = ("model", "marginal", "guide", "log_prob", "sample", "sample_mean", "encode", "decode", "reconstruct")
 """The methods of a model that may take y as their second argument."""
 
 

@@ -19,6 +19,7 @@ from torch.distributions import biject_to
 from pyrogen.errors import ConfigError
 from pyrogen.protocols import Pair
 from pyrogen.pyro_tools.enumeration import has_enumerated_sites
+from pyrogen.pyro_tools.programs import drop_extra_args
 from pyrogen.pyro_tools.structure import pair_structure, programs
 from pyrogen.pyro_tools.traces import Site, data_dim, log_prob, sample_sites, sum_plates
 from pyrogen.random import scoped_seed
@@ -119,7 +120,8 @@ class LatentProgram:
     """A Pyro pair as functions of vectors z, ``(n, size)``: the latent variables of each datum in the model's order.
 
     Args:
-        pair: model and guide, as for ``SVI``.
+        pair: model and guide, as for ``SVI``; in place of ``model`` its ``marginal``, if it has that program, in which
+            enumerated variables are summed out.
         x: some data, ``(n, *event)``, of which the shapes are taken.
         rest: side information with as many rows.
 
@@ -134,6 +136,8 @@ class LatentProgram:
 
     def __init__(self, pair: Pair, x: Tensor, *rest: Tensor) -> None:
         self._model, self._guide = programs(pair)
+        if hasattr(pair, "marginal"):
+            self._model = drop_extra_args(pair.marginal)
         with scoped_seed(0), torch.no_grad():
             self._structure = pair_structure(pair, x[:2], *(t[:2] for t in rest))
             given = poutine.trace(self._guide).get_trace(x[:2], *(t[:2] for t in rest))

@@ -1,4 +1,4 @@
-"""Recipes of fully connected GANs and of a GAN with a packed critic."""
+"""Recipes of fully connected GANs, of a GAN with a packed critic and of the relativistic GAN."""
 
 from typing import Annotated
 
@@ -11,7 +11,7 @@ from pyrogen.implicit.dcgan import DCGAN, ConvCritic
 from pyrogen.implicit.gan import GAN
 from pyrogen.implicit.mlp import MLPCritic
 from pyrogen.implicit.packing import Packed, packed_shape
-from pyrogen.objectives.adversarial import NonSaturating
+from pyrogen.objectives.adversarial import NonSaturating, Relativistic
 from pyrogen.recipes.adversarial import (
     LOSSES,
     adversarial_setup,
@@ -33,11 +33,15 @@ from pyrogen.recipes.options import (
     CriticSteps,
     GanLoss,
     GeneratorHidden,
+    Hidden,
     Latent,
+    Layers,
     LearningRate,
     MLPHidden,
+    NonNegative,
     R1Start,
     Size,
+    Width,
 )
 from pyrogen.recipes.registry import register
 from pyrogen.recipes.setup import TrainingSetup, in_unit_interval, network_for
@@ -120,3 +124,41 @@ def packed_gan(
     return adversarial_setup(
         model, data, NonSaturating(), steps, lr, average, penalty=r1_penalty(r1), critic_steps=critic_steps
     )
+
+
+@register("implicit", "none", "relativistic GAN with R1 and R2, for vectors and images")
+def relativistic_gan(
+    data: Dataset,
+    *,
+    latent: Latent = 16,
+    n_binary: Binary = 0,
+    hidden: Hidden = (128, 128, 128),
+    width: Width = 32,
+    layers: Layers = 0,
+    network: AnyNetwork = "auto",
+    r1: Annotated[
+        NonNegative,
+        Field(description="γ of R1 and R2, for real data in units of their variance; 0 for no penalties"),
+    ] = 6e-4,
+    r1_start: R1Start = 0.25,
+    critic_steps: CriticSteps = 1,
+    critic_rate: CriticRate = 2.0,
+    average: Average = 0.998,
+    steps: AdversarialSteps = 8000,
+    batch_size: BatchSize = 512,
+    lr: LearningRate = 1.5e-3,
+) -> TrainingSetup:
+    """Relativistic pairing loss with R1 and R2, as in R3GAN. Huang et al., NeurIPS 2024."""
+    penalty_schedule = r1_schedule(r1_start, r1, steps)
+    unit = in_unit_interval(data)
+    if network_for(data, network) == "conv":
+        # R1 and R2 need scores that do not depend on other rows: no BatchNorm in the critic.
+        model: Adversarial = DCGAN(data.shape, latent, width, unit=unit, n_binary=n_binary, norm="layer", layers=layers)
+    else:
+        model = GAN(data.shape, latent, hidden, unit, n_binary=n_binary)
+    return adversarial_setup(
+        model, data, Relativistic(), steps, lr, average, optimizer_pair(lr, critic_rate),
+        penalty=r1_penalty(r1, samples=True),
+        penalty_schedule=penalty_schedule,
+        critic_steps=critic_steps,
+    )  # fmt: skip

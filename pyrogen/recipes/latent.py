@@ -1,7 +1,7 @@
 """Recipes of latent-variable models: Pyro pairs trained by an evidence lower bound."""
 
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 from torch import Tensor
@@ -45,11 +45,10 @@ from pyrogen.recipes.setup import (
     gradient_step,
     initial_value,
     observation_model,
+    pair_step,
     require_images,
-    svi,
     training_label,
 )
-from pyrogen.steps.svi import SVI
 
 
 @register("explicit", "lower bound", "variational autoencoder, fully connected or convolutional")
@@ -89,7 +88,7 @@ def vae(
     )
     chosen = {} if inputs is None else {"components": len(inputs)}
     loss = objective(beta, warmup, free_bits, k)
-    return TrainingSetup(model, _step(model, data, lr, steps, loss), data, chosen=chosen)
+    return TrainingSetup(model, pair_step(model, data, lr, steps, loss=loss), data, chosen=chosen)
 
 
 @register("explicit", "lower bound", "VAE trained with the importance-weighted bound of k samples")
@@ -108,7 +107,7 @@ def iwae(
 ) -> TrainingSetup:
     """Burda, Grosse and Salakhutdinov, ICLR 2016."""
     model = VAE(data.shape, latent, hidden, observation_model(data, likelihood, sigma), network, data_mean(data))
-    return TrainingSetup(model, _step(model, data, lr, steps, IWAE(k)), data)
+    return TrainingSetup(model, pair_step(model, data, lr, steps, loss=IWAE(k)), data)
 
 
 @register("explicit", "lower bound", "hierarchical VAE with top-down inference")
@@ -133,7 +132,7 @@ def ladder_vae(
     """Sønderby et al., NeurIPS 2016."""
     observation = observation_model(data, likelihood, sigma)
     model = LadderVAE(data.shape, latents, hidden, observation, data_mean(data), merge)
-    return TrainingSetup(model, _step(model, data, lr, steps, objective(beta, warmup, free_bits, k)), data)
+    return TrainingSetup(model, pair_step(model, data, lr, steps, loss=objective(beta, warmup, free_bits, k)), data)
 
 
 @register("explicit", "lower bound", "vector-quantised VAE of images with a learned prior over the codes")
@@ -214,11 +213,6 @@ def objective(beta: float, warmup: int, free_bits: float, k: int) -> Objective:
     return BetaELBO(Warmup(warmup, beta) if warmup else beta)
 
 
-def _step(model: Any, data: Dataset, lr: float, steps: int, loss: Objective) -> SVI:
-    """``svi``; for vectors the norm of the gradient is clipped, as one outlier can otherwise end in NaN."""
-    return svi(model, lr, steps, loss=loss, clip_norm=None if data.is_image else 10.0)
-
-
 def _subset(x: Tensor, n: int) -> Tensor:
     """Up to ``n`` data, equally spaced."""
     return x[:: max(len(x) // n, 1)][:n]
@@ -264,7 +258,7 @@ def cvae(
         data = data.with_side_information(partial(_quadrants, observed=observed))
     observation = observation_model(data, likelihood, sigma)
     model = CVAE(data.shape, given, latent, hidden, observation, prior, mean=data_mean(data))
-    return TrainingSetup(model, _step(model, data, lr, steps, BetaELBO()), data)
+    return TrainingSetup(model, pair_step(model, data, lr, steps, loss=BetaELBO()), data)
 
 
 def _quadrants(x: Tensor, y: Tensor | None, observed: int) -> Tensor:

@@ -45,10 +45,18 @@ class TrainingSetup:
     chosen: Mapping[str, Any] = field(default_factory=dict)
 
 
-def svi(model: Any, lr: float, steps: int, **options: Any) -> SVI:
-    """``SVI`` with Adam for a Pyro pair; maximum likelihood for a model without a guide."""
+def svi(model: Any, lr: float, steps: int, program: Callable[..., Any] | None = None, **options: Any) -> SVI:
+    """``SVI`` with Adam for a Pyro pair, whose model is ``program`` if given, else ``model.model``.
+
+    Without a guide it is maximum likelihood.
+    """
     guide = getattr(model, "guide", None)
-    return SVI(model.model, guide, partial(Adam, lr=lr), schedule=cosine_schedule(steps), **options)
+    return SVI(program or model.model, guide, partial(Adam, lr=lr), schedule=cosine_schedule(steps), **options)
+
+
+def pair_step(model: Any, data: Dataset, lr: float, steps: int, **options: Any) -> SVI:
+    """``svi``; for vectors the norm of the gradient is clipped, as one outlier can otherwise end in NaN."""
+    return svi(model, lr, steps, clip_norm=None if data.is_image else 10.0, **options)
 
 
 def gradient_step(model: Any, lr: float, steps: int, compile: bool | None = None) -> GradientStep:

@@ -1,4 +1,4 @@
-"""Training steps: variational inference, adversarial, plain gradient and closed-form steps, and sequences of them.
+"""Training steps: variational inference, adversarial, plain gradient and closed-form steps, and several of them.
 
 A step is ``step(*batch) -> {name: scalar}`` with ``evaluate``, ``state_dict`` and ``load_state_dict``, see
 ``protocols.Step``. It owns the optimisers and their schedules; ``pyrogen.fit`` iterates it over batches.
@@ -9,7 +9,7 @@ from pyrogen.steps.closed_form import ClosedForm
 from pyrogen.steps.diagnostics import diagnose
 from pyrogen.steps.gradient import GradientStep
 from pyrogen.steps.optimizers import MakeOptimizer
-from pyrogen.steps.sequential import LatentAdversarialStep, SequentialSteps
+from pyrogen.steps.sequential import LatentAdversarialStep, Pretraining, SequentialSteps
 from pyrogen.steps.svi import SVI
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "GradientStep",
     "LatentAdversarialStep",
     "MakeOptimizer",
+    "Pretraining",
     "SequentialSteps",
     "diagnose",
     "wgan_critic_schedule",

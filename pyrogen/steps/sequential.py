@@ -1,6 +1,6 @@
-"""Sequences of steps on each batch, and adversarial training of codes, for hybrid models."""
+"""Several steps: all on each batch, or one phase of training after another; and adversarial training of codes."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -15,14 +15,8 @@ from pyrogen.steps.guard import Guard
 from pyrogen.steps.locate import LossTerm
 
 
-class SequentialSteps:
-    """Several steps that are taken on each batch in order, e.g. an ``SVI`` and an ``AdversarialGame``.
-
-    Args:
-        steps: by name, in order; they may share weights.
-
-    Each call returns the scalars of all steps; a later step's scalar replaces an earlier one of the same name.
-    """
+class _Steps:
+    """Several steps that share a guard and are compiled or not alike."""
 
     def __init__(self, **steps: Step) -> None:
         self.steps, self.guard = steps, Guard()
@@ -41,6 +35,16 @@ class SequentialSteps:
 
     def _having(self, name: str) -> list[Any]:
         return [step for step in self.steps.values() if hasattr(step, name)]
+
+
+class SequentialSteps(_Steps):
+    """Several steps that are taken on each batch in order, e.g. an ``SVI`` and an ``AdversarialGame``.
+
+    Args:
+        steps: by name, in order; they may share weights.
+
+    Each call returns the scalars of all steps; a later step's scalar replaces an earlier one of the same name.
+    """
 
     def __call__(self, *batch: Tensor) -> dict[str, Tensor]:
         """Take every step on the batch; return the scalars of all."""
@@ -71,6 +75,57 @@ class SequentialSteps:
         """Restore what ``state_dict`` returned."""
         for name, step in self.steps.items():
             step.load_state_dict(state[name])
+
+
+class Pretraining(_Steps):
+    """Training in two phases: ``until`` calls of one step, then another step.
+
+    ``evaluate`` is that of the second step in both phases, so its scalars are comparable over the whole run. A state
+    holds that of the phase it was taken in.
+
+    Args:
+        pretraining: the step of the first phase.
+        joint: the step of the second phase; both train the same weights.
+        until: the number of calls of ``pretraining``, as long as the second phase has not begun.
+        begin: called once, before the first call of ``joint``: it sets weights by what the first phase has learned.
+    """
+
+    def __init__(self, pretraining: Step, joint: Step, until: int, begin: Callable[[], None]) -> None:
+        super().__init__(pretraining=pretraining, joint=joint)
+        self.until, self.begin, self.t, self.begun = until, begin, 0, False
+
+    def __call__(self, *batch: Tensor) -> Mapping[str, Tensor]:
+        """Take the step of the phase on the batch."""
+        if not self.begun and self.t >= self.until:
+            self.begin()
+            self.begun = True
+        step = self._phase
+        logs = step(*select_arguments(step, batch))
+        self.t += 1
+        return logs
+
+    def evaluate(self, *batch: Tensor) -> Mapping[str, Tensor]:
+        """The scalars of the second phase, without an update."""
+        joint = self.steps["joint"]
+        return joint.evaluate(*select_arguments(joint, batch))
+
+    def loss_terms(self, *batch: Tensor) -> Iterator[LossTerm]:
+        """The losses of the phase's step on the batch; see ``steps.locate``."""
+        step: Any = self._phase
+        yield from step.loss_terms(*select_arguments(step, batch))
+
+    @property
+    def _phase(self) -> Step:
+        return self.steps["joint" if self.begun else "pretraining"]
+
+    def state_dict(self) -> dict[str, Any]:
+        """The phase, the state of its step, and the number of calls."""
+        return {"t": self.t, "begun": self.begun, "step": self._phase.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what ``state_dict`` returned."""
+        self.t, self.begun = state["t"], state["begun"]
+        self._phase.load_state_dict(state["step"])
 
 
 class LatentAdversarialStep:

@@ -83,8 +83,10 @@ class SVIUpdate:
         """
         self.setup_pending(args, kwargs)
         first = self.optimizer.optimizer is None
-        if self.optimizer.optimizer is not None:
-            self.optimizer.optimizer.zero_grad()  # another step may have left gradients on shared weights
+        if self.optimizer.optimizer is None:  # another step may have left gradients on shared weights
+            self.trained.zero_grad()
+        else:
+            self.optimizer.optimizer.zero_grad()
         found = None
         loss: Any
         count: Any

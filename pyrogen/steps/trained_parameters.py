@@ -84,6 +84,12 @@ class TrainedParameters:
         """Every tensor in the programs' state that requires a gradient; none if the state cannot be followed."""
         return [t for t in self._reach.tensors if t.requires_grad] if self._refresh() else []
 
+    def zero_grad(self) -> None:
+        """Remove the gradients of all parameters that exist."""
+        for tensor in (*self.weights().values(), *self.reached()):
+            if tensor.is_leaf:
+                tensor.grad = None
+
     def _paths(self) -> dict[int, str]:
         return {id(t): path for path, t in self._reach.named_tensors().items()} if self._refresh() else {}
 

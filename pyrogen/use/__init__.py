@@ -10,7 +10,7 @@ from pyrogen.use.explore import explore
 from pyrogen.use.interpolation import Interpolation, interpolate
 from pyrogen.use.operators import Downsample, Grey, Mask, Noise
 from pyrogen.use.outliers import Outliers, conformal_p_values, default_scores, find_outliers
-from pyrogen.use.representation import Probe, cluster, cluster_scores, probe
+from pyrogen.use.representation import Probe, assign, cluster, cluster_scores, probe
 from pyrogen.use.restoration import Restoration, restore
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "Probe",
     "Restoration",
     "alter",
+    "assign",
     "augment",
     "bits_per_dim",
     "bottleneck_curve",

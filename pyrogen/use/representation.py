@@ -22,7 +22,7 @@ from pyrogen.errors import ConfigError
 from pyrogen.measure.intervals import over_seeds
 from pyrogen.protocols import Score
 from pyrogen.random import derive
-from pyrogen.use.codes import encode
+from pyrogen.use.codes import by_rows, encode
 
 LABELS = (10, 100, 1000, None)
 """The numbers of labelled data; ``None`` for all."""
@@ -109,6 +109,21 @@ def cluster(
         raise ConfigError(f"unknown method {method!r} (known: gaussian, kmeans)")
     assigned = torch.from_numpy(found).long()
     return assigned, {} if y is None else cluster_scores(assigned, y)
+
+
+def assign(model: Any, x: Tensor) -> Tensor:
+    """The clusters of data by a model that has its own, ``long (n,)``.
+
+    Args:
+        model: a model with ``assign(x)``, such as ``GMVAE``.
+        x: data in model coordinates, ``(n, *event)``.
+
+    Raises:
+        ConfigError: if the model does not cluster.
+    """
+    if not callable(getattr(model, "assign", None)):
+        raise ConfigError(f"a {type(model).__name__} has no clusters of its own: it has no assign(x)")
+    return by_rows(model, model.assign, 0, x, None)
 
 
 def cluster_scores(clusters: Tensor, y: Tensor) -> dict[str, Score]:

@@ -118,6 +118,12 @@ class TestTables:
         assert "exclude each other" in pyrogen("sample", "run", "--label", "b", "--per-class")[1]
         assert "needs images" in pyrogen("sample", "run", "--per-class")[1]
 
+    def test_rows_of_a_table_name_their_cluster(self, pyrogen, people, tmp_path):
+        pyrogen("train", "gmvae", "--data", people, "--out", "run", *SMALL, *flags("gmvae"))
+        assert pyrogen("sample", "run", "--n", 2, "--per-cluster", "--out", "new.csv")[0] == 0
+        assert [row["cluster"] for row in read(tmp_path / "new.csv")] == list("0011")
+        assert "--per-cluster with a .png needs images" in pyrogen("sample", "run", "--per-cluster")[1]
+
     def test_samples_of_a_new_table_are_read_as_the_old_one(self):
         """Written, read and described again, samples have the columns of the data."""
         raw = table_data(TABLE, "people", TARGET)
@@ -200,6 +206,21 @@ class TestImages:
             assert sheet.size == (2 * 42 - 2, 10 * 42 - 2)
         assert "images" in pyrogen("sample", "run", "--out", "new.csv")[1]
 
+    def test_clusters_have_folders_and_rows(self, pyrogen, tmp_path):
+        pyrogen("train", "gmvae", "--out", "run", *SMALL, *flags("gmvae"))
+        assert pyrogen("sample", "run", "--n", 3, "--per-cluster", "--out", "new/")[0] == 0
+        found = {path.name: sorted(image.name for image in path.iterdir()) for path in (tmp_path / "new").iterdir()}
+        assert found == {str(k): [f"{3 * k + i:05}.png" for i in range(3)] for k in range(2)}
+        assert pyrogen("sample", "run", "--per-cluster", "--means", "--out", "grid.png")[0] == 0
+        with Image.open(tmp_path / "grid.png") as sheet:
+            assert sheet.size == (10 * 42 - 2, 2 * 42 - 2)
+        assert "--per-class and --per-cluster exclude" in pyrogen("sample", "run", "--per-class", "--per-cluster")[1]
+        assert pyrogen("cluster", "run", "--method", "model", "--out", "own.csv")[0] == 0
+        assert {row["cluster"] for row in read(tmp_path / "own.csv")} <= {"0", "1"}
+        pyrogen("train", "gaussian", "--out", "other", *SMALL)
+        assert "needs a model that clusters" in pyrogen("sample", "other", "--per-cluster")[1]
+        assert "no clusters of its own" in pyrogen("cluster", "other", "--method", "model", "--out", "own.csv")[1]
+
     def test_completions_repeat_the_side_information(self, pyrogen, tmp_path):
         """There are fewer test images than samples."""
         pyrogen("train", "cvae", "--out", "run", *SMALL, *flags("cvae"), "--set", "condition=quadrants")
@@ -221,7 +242,7 @@ class TestImages:
         assert (tmp_path / "means.png").read_bytes() != grid_png(drawn)
         assert "--means needs a picture" in pyrogen("sample", "run", "--means", "--out", "x.npy")[1]
         pyrogen("train", "gan", "--out", "other", *SMALL, *flags("gan"))
-        assert "gan has no mean" in pyrogen("sample", "other", "--means", "--out", "x.png")[1]
+        assert "GAN has no mean" in pyrogen("sample", "other", "--means", "--out", "x.png")[1]
 
 
 class TestRequests:

@@ -9,7 +9,7 @@ import torch
 from pyrogen import AdversarialGame
 from pyrogen.compile.verified import VerifiedFunction
 from pyrogen.recipes import RECIPES
-from pyrogen.steps.sequential import SequentialSteps
+from pyrogen.steps.sequential import Pretraining, SequentialSteps
 from pyrogen.training import build, configure
 from pyrogen.training.loop import fit
 
@@ -73,6 +73,8 @@ def both(name, steps):
 
 def graph_calls(step):
     """How often each function of a step is computed by a graph in ``STEPS`` steps: not in its first call."""
+    if isinstance(step, Pretraining):
+        return sorted([step.until - 1, STEPS - step.until - 1])
     if isinstance(step, SequentialSteps):
         return sorted(n for part in step.steps.values() for n in graph_calls(part))
     if isinstance(step, AdversarialGame):

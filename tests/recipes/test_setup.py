@@ -113,7 +113,10 @@ def players(setup):
 
 @pytest.mark.parametrize("name", [n for n in RECIPES if "lr" in RECIPES[n].schema.model_fields and n != "ppca"])
 def test_learning_rates_and_momentum(name):
-    setup = RECIPES[name](suited(name), **small(name), lr=0.01, steps=50)
+    options = small(name) | {"lr": 0.01, "steps": 50}
+    if "pretraining" in options:
+        options |= {"pretraining": 50, "steps": 100}  # each phase has 50 steps
+    setup = RECIPES[name](suited(name), **options)
     known = {
         "aae": {"generator": 2, "critic": 2},
         "vaegan": {"generator": 0.2, "critic": 0.2},

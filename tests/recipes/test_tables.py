@@ -11,7 +11,16 @@ from pyrogen.measure import in_chunks
 from pyrogen.training import configure, train
 from pyrogen.training.run import Run
 
-STEPS = {"vae": 300, "iwae": 300, "ladder-vae": 300, "made": 200, "maf": 200, "realnvp": 200, "spline": 200}
+STEPS = {
+    "vae": 300,
+    "gmvae": 300,
+    "iwae": 300,
+    "ladder-vae": 300,
+    "made": 200,
+    "maf": 200,
+    "realnvp": 200,
+    "spline": 200,
+}
 EXPLICIT = ("gaussian", "ppca", "mixture", "kde", "histogram", *STEPS)
 IMPLICIT = ("gan", "wgan-gp", "relativistic-gan")
 

@@ -11,7 +11,7 @@ from torch.optim import SGD, Adam
 from pyrogen import SVI, AdversarialGame
 from pyrogen.errors import ConfigError
 from pyrogen.random import scoped_seed
-from pyrogen.steps import ClosedForm, GradientStep, SequentialSteps, diagnose
+from pyrogen.steps import ClosedForm, GradientStep, Pretraining, SequentialSteps, diagnose
 
 
 class Mean(nn.Module):
@@ -128,6 +128,33 @@ def test_steps_in_order():
     both.load_state_dict({"a": 3, "b": 4})
     assert (first.state, second.state) == (3, 4)
     assert both.diagnose({"std_ratio": 0.01}) == diagnose({"std_ratio": 0.01})
+
+
+def test_two_phases():
+    begun = []
+
+    def make():
+        steps = Logs(takes=1, loss=1), Logs(loss=2)
+        return Pretraining(*steps, until=2, begin=lambda: begun.append(len(steps[0].seen))), *steps
+
+    phases, first, second = make()
+    assert [phases(7, 8)["loss"] for _ in range(2)] == [1, 1]
+    assert first.seen == [(7,), (7,)]
+    assert phases.evaluate(7, 8) == {"loss": 2}
+    assert phases.state_dict() == {"t": 2, "begun": False, "step": {"a": 1}}
+    assert begun == []
+    assert [phases(7, 8)["loss"] for _ in range(2)] == [2, 2]
+    assert begun == [2]
+    assert second.seen == [("evaluated", 7, 8), (7, 8), (7, 8)]
+    second.state = {"b": 2}
+    state = phases.state_dict()
+    assert state == {"t": 4, "begun": True, "step": {"b": 2}}
+    again, untouched, joint = make()
+    again.until = 9  # of a run of more steps
+    again.load_state_dict(state)
+    assert (untouched.state, joint.state) == ({"a": 1}, {"b": 2})
+    assert again(7, 8) == {"loss": 2}
+    assert begun == [2]
 
 
 def test_limits_of_the_diagnosis():

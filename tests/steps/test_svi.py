@@ -64,6 +64,17 @@ def losses(step, x, steps=150, seed=0):
     return [float(logs["loss"]) for _, logs in fit(step, x, steps=steps, batch_size=len(x), seed=seed)]
 
 
+@pytest.mark.parametrize("loss", [Trace_ELBO(), RenyiELBO()])
+def test_gradients_that_another_step_has_left_do_not_count(x, loss):
+    clean, left = Net(), Net()
+    for parameter in left.parameters():
+        parameter.grad = torch.full_like(parameter, 7.0)
+    for net in (clean, left):
+        losses(SVI(net.model, net.guide, partial(SGD, lr=0.01), loss), x, 2)
+    for name, parameter in left.named_parameters():
+        assert torch.equal(parameter, dict(clean.named_parameters())[name]), name
+
+
 def test_maximum_likelihood_by_an_empty_guide(x):
     step = SVI(by_param, optim=partial(Adam, lr=0.05))
     losses(step, x, 400)

@@ -13,6 +13,9 @@ from pyrogen.files import write_whole
 if TYPE_CHECKING:
     from pyrogen.data.dataset import Split
 
+OWN = "model"
+"""The method of clustering that is the model's own."""
+
 
 def outliers(
     folder: Folder,
@@ -58,10 +61,12 @@ def cluster(
         int | None, typer.Option("--k", min=1, max=100_000, help="Clusters; by default as many as classes.")
     ] = None,
     data: OtherData = None,
-    method: Annotated[str, typer.Option(help="kmeans or gaussian.")] = "kmeans",
+    method: Annotated[
+        str, typer.Option(help=f"kmeans or gaussian, on codes; {OWN}: the clusters of a model that has its own.")
+    ] = "kmeans",
     seed: Seed = 0,
 ) -> None:
-    """Cluster the codes of data."""
+    """Cluster data by their codes."""
     import numpy as np
 
     from pyrogen import use
@@ -71,17 +76,19 @@ def cluster(
 
     require_suffix(out, ".csv")
     opened = open(folder)
-    classes = opened.description.classes
-    k = k or len(classes)
-    if not k:
+    k = k or len(opened.description.classes)
+    if not k and method != OWN:
         raise ConfigError("the data have no classes: give the number of clusters by --k")
     x, y, labels = rows_of(opened, data, seed)
-    codes = use.encode(opened.model, x, y)
-    found, scores = use.cluster(codes, k, labels, method=method, seed=seed)
+    if method == OWN:
+        found = use.assign(opened.model, x)
+        scores = {} if labels is None else use.cluster_scores(found, labels)
+    else:
+        found, scores = use.cluster(use.encode(opened.model, x, y), k, labels, method=method, seed=seed)
     write_whole(out, csv_rows({"row": np.arange(len(x)), "cluster": found.numpy()}))
     message(f"wrote {out}")
     if scores:
-        show(score_table({name: score.as_dict() for name, score in scores.items()}, f"{k} clusters against classes"))
+        show(score_table({name: score.as_dict() for name, score in scores.items()}, "Clusters against classes"))
 
 
 def weights(
