@@ -47,9 +47,8 @@ def main() -> None:
     print(
         f"{found.method} of {given.n} images with {given.draws} draws each: acceptance {found.detail['acceptance']:.2f}"
     )
-    print(
-        f"relative error of the mean {float(error):.2%}, of standard deviations {float((drawn / spread - 1).mean()):+.2%}"
-    )
+    deviations = float((drawn / spread - 1).mean())
+    print(f"relative error of the mean {float(error):.2%}, of standard deviations {deviations:+.2%}")
     print(f"coverage of 90% intervals {float(covered):.1%}")
 
 
