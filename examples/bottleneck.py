@@ -33,6 +33,7 @@ def main() -> None:
     data = pyrogen.load(args.data, args.data_root)
     figure = Figure((6, 4), layout="constrained")
     axes = figure.subplots()
+    linear: dict[int, float] = {}
     for name in args.models:
         runs = [
             open_or_train(
@@ -46,13 +47,13 @@ def main() -> None:
         ]
         curve = use.bottleneck_curve([run.model for run in runs], data)
         for point in curve:
-            beside = f"; PCA {point.pca.value:.5f}" if point.pca else ""
-            print(
-                f"{name}, {point.size} numbers: {point.error.value:.5f} ± {point.error.stderr:.5f}{beside}", flush=True
-            )
+            error = f"{point.error.value:.5f} ± {point.error.stderr:.5f}"
+            if point.pca:
+                linear[point.size] = point.pca.value
+                error += f"; PCA {point.pca.value:.5f}"
+            print(f"{name}, {point.size} numbers: {error}", flush=True)
         axes.plot([point.size for point in curve], [point.error.value for point in curve], "o-", label=name)
-    linear = [(point.size, point.pca.value) for point in curve if point.pca]
-    axes.plot(*zip(*linear, strict=True), "s--", color="grey", label="PCA")
+    axes.plot(list(linear), list(linear.values()), "s--", color="grey", label="PCA")
     axes.set(xscale="log", yscale="log", xlabel="numbers in a code", ylabel="mean squared error per dimension")
     axes.set_xticks(args.sizes, [str(size) for size in args.sizes])
     axes.minorticks_off()

@@ -81,6 +81,7 @@ def main() -> None:
         found = [get_classifier(part, args.out / "classifiers", steps=min(steps, 2000)) for part in (given, weighted)]
         plain, debiased = (errors(classifier, data) for classifier in found)
         results.append([*plain, *debiased])
+        samples_png(data.space.to_user(x[weights.argsort(descending=True)[:64]]), path=args.out / "heaviest.png")
         before, after = (float(use.evenness(use.encode(model, x), w).mean()) for w in (None, weights))
         print(
             f"seed {seed}: the group has {float(weights[rotated].sum() / weights.sum()):.1%} of the weight, evenness "
@@ -95,8 +96,7 @@ def main() -> None:
             f"error {name}, {seeds} seeds: {mean[i]:.2f} ± {spread[i]:.2f}% alike, "
             f"{mean[i + 2]:.2f} ± {spread[i + 2]:.2f}% weighted"
         )
-    samples_png(data.space.to_user(x[weights.argsort(descending=True)[:64]]), path=args.out / "heaviest.png")
-    print(f"the 64 images of the greatest weight: {args.out / 'heaviest.png'}")
+    print(f"the 64 images of the greatest weight, of the last seed: {args.out / 'heaviest.png'}")
 
 
 if __name__ == "__main__":

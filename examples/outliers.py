@@ -34,7 +34,7 @@ def auroc(inside: Tensor, outside: Tensor) -> float:
 
 def of_class(data: Dataset, label: int) -> Dataset:
     """The data set with the training and validation data of one class."""
-    train, valid = (part.select((part.y == label).nonzero().flatten()) for part in (data.train, data.valid))
+    train, valid = (part.select((part.tensors()[1] == label).nonzero().flatten()) for part in (data.train, data.valid))
     return replace(data, train=train, valid=valid)
 
 

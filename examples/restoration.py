@@ -45,7 +45,8 @@ class Task:
     @property
     def seen(self) -> Tensor:
         """What is seen, A x."""
-        return self.operator(self.x)
+        seen: Tensor = self.operator(self.x)
+        return seen
 
 
 def nearest(task: Task, train: Tensor) -> Tensor:
@@ -83,7 +84,13 @@ def show(name: str, task: Task, mean: Tensor, draw: Tensor | None, data: Dataset
 
 
 def restore(
-    title: str, task: Task, data: Dataset, models: dict[str, tuple[Any, float]], classifier: Classifier, out: Path
+    title: str,
+    task: Task,
+    data: Dataset,
+    models: dict[str, tuple[Any, float]],
+    classifier: Classifier,
+    out: Path,
+    draws: int,
 ) -> None:
     """Restore by baselines and by models with their noise; write a sheet with a row for each image."""
     train = data.train.tensors()[0][:20_000]
@@ -93,11 +100,11 @@ def restore(
     show("nearest training image", task, nearest(task, train), None, data, classifier)
     columns = [task.x, simple]
     for name, (model, noise) in models.items():
-        found = use.restore(model, task.seen, task.operator, data.shape, noise=noise, draws=8)
+        found = use.restore(model, task.seen, task.operator, data.shape, noise=noise, draws=draws)
         show(f"{name} ({found.method})", task, found.mean, found.draws[:, 0], data, classifier)
         columns += [found.mean, found.draws[:, 0], found.draws[:, 1]]
     sheet = torch.stack([column[:10] for column in columns], 1).flatten(0, 1)
-    grid_png(data.space.to_user(sheet), out / f"{title.split()[0]}.png", columns=len(columns))
+    grid_png(data.space.to_user(sheet), out / f"{title.partition(':')[0]}.png", columns=len(columns))
 
 
 def main() -> None:
@@ -110,7 +117,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/examples/restoration"))
     parser.add_argument("--smoke", action="store_true", help="a run of a few seconds")
     args = parser.parse_args()
-    steps, n = (20, 4) if args.smoke else (args.steps, args.n)
+    steps, n, draws = (20, 2, 2) if args.smoke else (args.steps, args.n, 8)
     stacked = args.data.startswith("stacked-")
 
     data = pyrogen.load(args.data, args.data_root)
@@ -129,14 +136,16 @@ def main() -> None:
     if not args.smoke:
         models["wgan-gp"] = model_of("wgan-gp", network="mlp", hidden=(512, 512)), GAN_NOISE
     if stacked:
-        restore("grey: the mean of the channels is seen", Task(x, use.Grey()), data, models, classifier, args.out)
+        restore(
+            "grey: the mean of the channels is seen", Task(x, use.Grey()), data, models, classifier, args.out, draws
+        )
     else:
         left = torch.zeros(data.shape, dtype=torch.bool)
         left[..., : data.shape[-1] // 2] = True
         completing = models | {"cvae": (model_of("cvae", condition="quadrants", observed=2), 0.0)}
-        restore("half: the left half is seen", Task(x, use.Mask(left)), data, completing, classifier, args.out)
+        restore("half: the left half is seen", Task(x, use.Mask(left)), data, completing, classifier, args.out, draws)
         title = f"blocks: means of {args.factor} x {args.factor} pixels are seen"
-        restore(title, Task(x, use.Downsample(args.factor)), data, models, classifier, args.out)
+        restore(title, Task(x, use.Downsample(args.factor)), data, models, classifier, args.out, draws)
     print(f"original, baseline, and of each model the mean and two draws: {args.out}")
 
 
