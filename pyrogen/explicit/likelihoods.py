@@ -166,13 +166,18 @@ class DiscretizedLogistic(TorchDistribution):
 
         It is the integral of 1 - F over [0, 1], ``s [softplus(m / s) - softplus((m - 1) / s)]``.
         """
-        return self.scale * (F.softplus(self.loc / self.scale) - F.softplus((self.loc - 1) / self.scale))
+        mean = self.scale * (F.softplus(self.loc / self.scale) - F.softplus((self.loc - 1) / self.scale))
+        return mean.clamp(0, 1)  # against rounding
 
     @property
     def variance(self) -> Tensor:
-        """An upper bound: that of the logistic variable, ``π² s² / 3``, or of any in [0, 1] of that mean."""
+        """An upper bound: that of the logistic variable, ``π² s² / 3``, or of any in [0, 1] of that mean.
+
+        It is not below ``1 / (12 L²)``, that of a point in one bin.
+        """
         mean = self.mean
-        return torch.minimum(self.scale.square() * (pi**2 / 3), mean * (1 - mean))
+        bound = torch.minimum(self.scale.square() * (pi**2 / 3), mean * (1 - mean))
+        return bound.clamp_min(1 / (12 * self.levels**2))
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Log p(x) in nats, of the shape of x.

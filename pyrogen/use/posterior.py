@@ -138,12 +138,21 @@ def sample_posterior(
 
 @torch.no_grad()
 def _starts(decoder: Decoder, seen: Seen, side: Tensor | None, chains: int) -> Tensor:
-    """First states, chosen among prior draws in proportion to p(y | u), ``(n * chains, size)``."""
+    """First states, chosen among prior draws in proportion to p(y | u), ``(n * chains, size)``.
+
+    Raises:
+        ConfigError: if p(y | u) is 0 or NaN for all of them.
+    """
     starts = []
     for i in range(len(seen.y)):
         one = seen.rows(torch.full((STARTS,), i, device=seen.y.device))
         y = None if side is None else side[i : i + 1].expand(STARTS, *side.shape[1:])
         u = decoder.draw(STARTS, y)
         weight = one.log_prob(decoder.joint(u, y)[1])
+        weight = weight.where(weight.isfinite(), -torch.inf)
+        if bool(weight.max() == -torch.inf):
+            raise ConfigError(
+                f"log p(y | z) of row {i + 1} is not finite for any of {STARTS} draws of z from the prior"
+            )
         starts.append(u[torch.multinomial((weight - weight.max()).exp() + 1e-30, chains, replacement=True)])
     return torch.cat(starts)

@@ -184,3 +184,10 @@ def test_mean_of_the_discretised_logistic():
     with scoped_seed(0):
         drawn = likelihood(h).sample((100_000,)).mean()
     assert likelihood.mean(h).item() == pytest.approx(drawn.item(), abs=0.03)
+
+
+def test_the_moments_of_an_extreme_discretised_logistic_are_those_of_a_point_in_a_bin():
+    loc = torch.tensor([-1e4, -3.0, 0.0, 1e-4, 1.0, 3.0, 1e4])
+    extreme = DiscretizedLogisticLikelihood(16)(torch.stack([loc - 0.5, torch.full_like(loc, -5.0)], 1)[:, :, None])
+    assert bool(((extreme.mean >= 0) & (extreme.mean <= 1)).all())
+    assert float(extreme.variance.min()) == pytest.approx(1 / (12 * 16**2))

@@ -148,3 +148,15 @@ def test_what_cannot_be_restored_is_refused():
         restore(PixelCNN(SHAPE, 4, 2, BernoulliLikelihood()), X[:1], Noise(), SHAPE, noise=1.0)
     with pytest.raises(ConfigError, match="disjoint"):
         restore(VAE(SHAPE, latent=2, hidden=(8,)), X[:1].cumsum(-1), lambda x: x.cumsum(-1), SHAPE, noise=0.1)
+
+
+class Undefined(nn.Module):
+    latent = 2
+
+    def decode(self, z):
+        return z[:, :1].expand(-1, 32).view(-1, *SHAPE) * torch.nan
+
+
+def test_a_decoder_without_a_finite_density_is_named():
+    with pytest.raises(ConfigError, match="row 1 is not finite for any of 500 draws"):
+        restore(Undefined(), Mask(HALF)(X[:2]), Mask(HALF), SHAPE, noise=0.1)
