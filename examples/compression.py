@@ -84,6 +84,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=5000)
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="options of all the models")
     parser.add_argument("--n", type=int, default=10_000, help="test images at most")
+    parser.add_argument("--runs", nargs="*", default=[], metavar="NAME=DIR", help="trained runs of models, by name")
     parser.add_argument("--out", type=Path, default=Path("runs/examples/compression"))
     parser.add_argument("--smoke", action="store_true", help="a run of a few seconds")
     args = parser.parse_args()
@@ -92,9 +93,13 @@ def main() -> None:
     data = pyrogen.load(args.data, args.data_root)
     n = min(args.n, len(data.test))
     sizes = general(use.grey_levels(data.space, data.test.tensors()[0][:n]).numpy().astype(np.uint8))
-    for name in args.models:
-        opened = open_or_train(args.out / name, name, args.data, data_root=args.data_root, options=options)
-        sizes[name] = by_model(name, opened.model, data, n)
+    models = {name: pyrogen.open(run).model for name, run in (pair.split("=") for pair in args.runs)}
+    args.out.mkdir(parents=True, exist_ok=True)
+    for name in list(models) or args.models:
+        if name not in models:
+            run = open_or_train(args.out / name, name, args.data, data_root=args.data_root, options=options)
+            models[name] = run.model
+        sizes[name] = by_model(name, models[name], data, n)
     rates = {name: 8 * size / (n * data.dims) for name, size in sizes.items()}
     print(f"bits/dim of {n:,} images:", ", ".join(f"{name} {rate:.3f}" for name, rate in rates.items()))
     chart(rates, args.out / "sizes.png")

@@ -111,16 +111,19 @@ def main() -> None:
     parser.add_argument("--latent", type=int, default=16)
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--n", type=int, default=2000, help="pairs, and altered images")
+    parser.add_argument("--runs", nargs="*", default=[], metavar="NAME=DIR", help="trained runs of models, by name")
     parser.add_argument("--out", type=Path, default=Path("runs/examples/interpolation"))
     parser.add_argument("--smoke", action="store_true", help="a run of a few seconds")
     args = parser.parse_args()
     options = {"steps": 20 if args.smoke else args.steps, "latent": args.latent, "hidden": (512, 512)}
 
     data = pyrogen.load(args.data, args.data_root)
-    models = {
-        name: open_or_train(args.out / name, name, args.data, data_root=args.data_root, options=options).model
-        for name in ("vae", "autoencoder")
-    }
+    args.out.mkdir(parents=True, exist_ok=True)
+    models = {name: pyrogen.open(run).model for name, run in (pair.split("=") for pair in args.runs)}
+    for name in ("vae", "autoencoder"):
+        if name not in models:
+            run = open_or_train(args.out / name, name, args.data, data_root=args.data_root, options=options)
+            models[name] = run.model
     cache = args.out / "classifier" if args.smoke else None
     classifier = get_classifier(data, cache, steps=50 if args.smoke else None)
     midpoints(data, models, classifier, args.n, args.out)

@@ -79,6 +79,7 @@ def main() -> None:
     parser.add_argument("--latent", type=int, default=25, help="dimensions of PPCA of one class")
     parser.add_argument("--steps", type=int, default=5000, help="of the VAE")
     parser.add_argument("--n", type=int, default=10_000, help="test data of each distribution")
+    parser.add_argument("--run", help="the run of a VAE that was trained")
     parser.add_argument("--out", type=Path, default=Path("runs/examples/outliers"))
     parser.add_argument("--smoke", action="store_true", help="a run of a few seconds")
     args = parser.parse_args()
@@ -93,7 +94,12 @@ def main() -> None:
     print(f"PPCA-50 of {data.name}:")
     ppca = PPCA.from_data(data.train.tensors()[0], min(50, data.dims - 1))
     compare_scores(ppca, data, others, args.n)
-    vae = open_or_train(args.out / "vae", "vae", args.data, data_root=args.data_root, options={"steps": steps}).model
+    args.out.mkdir(parents=True, exist_ok=True)
+    if args.run:
+        vae = pyrogen.open(args.run).model
+    else:
+        options = {"steps": steps}
+        vae = open_or_train(args.out / "vae", "vae", args.data, data_root=args.data_root, options=options).model
     print(f"VAE of {data.name}:")
     compare_scores(vae, data, others, args.n)
     x = torch.cat([data.test.tensors()[0][:300], *(other[:10] for other in others.values())])

@@ -111,13 +111,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="digits", help="labelled images, or stacked-digits")
     parser.add_argument("--data-root")
+    parser.add_argument("--models", nargs="*", default=["vae", "wgan-gp", "cvae"], help="beside PPCA")
     parser.add_argument("--factor", type=int, default=2, help="side of the blocks of pixels that are seen as one")
     parser.add_argument("--steps", type=int, default=5000, help="of each model")
     parser.add_argument("--n", type=int, default=100, help="test images")
+    parser.add_argument("--runs", nargs="*", default=[], metavar="NAME=DIR", help="trained runs of models, by name")
     parser.add_argument("--out", type=Path, default=Path("runs/examples/restoration"))
     parser.add_argument("--smoke", action="store_true", help="a run of a few seconds")
     args = parser.parse_args()
     steps, n, draws = (20, 2, 2) if args.smoke else (args.steps, args.n, 8)
+    if args.smoke:
+        args.models = ["vae", "cvae"]
     stacked = args.data.startswith("stacked-")
 
     data = pyrogen.load(args.data, args.data_root)
@@ -126,14 +130,21 @@ def main() -> None:
     cache = args.out / "classifier" if args.smoke else None
     classifier = get_classifier(single, cache, steps=50 if args.smoke else None)
 
+    args.out.mkdir(parents=True, exist_ok=True)
+    runs = dict(pair.split("=") for pair in args.runs)
+
     def model_of(recipe: str, **options: Any) -> Any:
+        if recipe in runs:
+            return pyrogen.open(runs[recipe]).model
         options["steps"] = steps
         run = open_or_train(args.out / recipe, recipe, args.data, data_root=args.data_root, options=options)
         return run.model
 
     ppca = PPCA.from_data(data.train.tensors()[0][:20_000], min(100, data.dims - 1))
-    models = {"ppca": (ppca, 0.0), "vae": (model_of("vae"), 0.0)}
-    if not args.smoke:
+    models = {"ppca": (ppca, 0.0)}
+    if "vae" in args.models:
+        models["vae"] = model_of("vae"), 0.0
+    if "wgan-gp" in args.models:
         models["wgan-gp"] = model_of("wgan-gp", network="mlp", hidden=(512, 512)), GAN_NOISE
     if stacked:
         restore(
@@ -142,7 +153,9 @@ def main() -> None:
     else:
         left = torch.zeros(data.shape, dtype=torch.bool)
         left[..., : data.shape[-1] // 2] = True
-        completing = models | {"cvae": (model_of("cvae", condition="quadrants", observed=2), 0.0)}
+        completing = dict(models)
+        if "cvae" in args.models:
+            completing["cvae"] = model_of("cvae", condition="quadrants", observed=2), 0.0
         restore("half: the left half is seen", Task(x, use.Mask(left)), data, completing, classifier, args.out, draws)
         title = f"blocks: means of {args.factor} x {args.factor} pixels are seen"
         restore(title, Task(x, use.Downsample(args.factor)), data, models, classifier, args.out, draws)
