@@ -32,8 +32,11 @@ class Opened:
 
     def __init__(self, folder: str | Path, data_root: str | Path | None, parts: Mapping[str, Stateful]) -> None:
         self.path, self._root, self._parts = Path(folder), data_root, dict(parts)
-        self.runs = tuple(sorted(config.parent.name for config in self.path.glob(f"*/{CONFIG}")))
-        alone = not self.runs and (self.path / CONFIG).is_file()
+        try:
+            self.runs = tuple(sorted(config.parent.name for config in self.path.glob(f"*/{CONFIG}")))
+            alone = not self.runs and (self.path / CONFIG).is_file()
+        except OSError as error:
+            raise RunError(f"cannot open {str(self.path)[:200]}: {error.strerror}") from error
         self._own_run: Run[RunConfig] | None = Run.open(self.path) if alone else None
         if not (alone or self.runs or checkpoint.found(self.path)):
             raise RunError(f"{self.path} holds neither a run ({CONFIG}) nor checkpoints")

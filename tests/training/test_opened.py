@@ -302,3 +302,9 @@ def test_a_run_is_trained_only_as_far_as_it_is_not(tmp_path: Path) -> None:
         open_or_train(folder, "vae", options={"steps": 4, "latent": 3, "hidden": (8,)})
     with pytest.raises(ConfigError, match="model 'vae' then, 'ppca' now"):
         open_or_train(folder, "ppca")
+
+
+@pytest.mark.parametrize("name", ["9" * 5000, "💥" * 400])
+def test_a_name_that_no_folder_can_have_is_one_sentence(name: str) -> None:
+    with pytest.raises(RunError, match=r"^cannot open .{200}: File name too long$"):
+        pyrogen.open(name)
