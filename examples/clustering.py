@@ -1,9 +1,9 @@
 """Clustering without labels: a VAE whose prior is a mixture, beside k-means on pixels and on the codes of a plain VAE.
 
-For each seed a ``gmvae`` is trained on unlabelled images, with random affine maps of the encoder's images and
-clusters that are equally frequent. Its clusters
-of test data are scored by the best one-to-one assignment to classes; labels are used for nothing else. The picture has
-a row of samples for each cluster of the run with the best bound on validation data.
+For each seed a ``gmvae`` is trained on unlabelled images, with random affine maps of the encoder's images and clusters
+that are equally frequent. Its clusters of test data are scored by the best one-to-one assignment to classes; labels are
+used for nothing else. The picture has a row of samples for each cluster of the run with the best bound on validation
+data.
 
     PYROGEN_DATA=… python examples/clustering.py --data mnist --shift 4 --distortion 0.35 --seeds 5
     python examples/clustering.py                # digits; --smoke for a run of a few seconds

@@ -76,13 +76,14 @@ def main() -> None:
         given, rotated = planted(data, args.rows, seed)
         x = given.train.tensors()[0]
         model = codes_model(given, args.latent, steps, seed)
-        weights = use.debiasing_weights(model, x, alpha=args.alpha)
+        codes = use.encode(model, x)
+        weights = use.code_weights(codes, alpha=args.alpha)
         weighted = replace(given, train=replace(given.train, weights=weights))
         found = [get_classifier(part, args.out / "classifiers", steps=min(steps, 2000)) for part in (given, weighted)]
         plain, debiased = (errors(classifier, data) for classifier in found)
         results.append([*plain, *debiased])
         samples_png(data.space.to_user(x[weights.argsort(descending=True)[:64]]), path=args.out / "heaviest.png")
-        before, after = (float(use.evenness(use.encode(model, x), w).mean()) for w in (None, weights))
+        before, after = (float(use.evenness(codes, w).mean()) for w in (None, weights))
         print(
             f"seed {seed}: the group has {float(weights[rotated].sum() / weights.sum()):.1%} of the weight, evenness "
             f"of codes {before:.3f} → {after:.3f}; error on the group {plain[0]:.2f}% → {debiased[0]:.2f}%, "

@@ -76,8 +76,10 @@ class Split:
 
     def to(self, device: torch.device | str) -> Self:
         """Return the split on another device."""
-        y, more = None if self.y is None else self.y.to(device), tuple(part.to(device) for part in self.more)
-        return replace(self, x=self.x.to(device), y=y, more=more)
+        y, weights = (None if part is None else part.to(device) for part in (self.y, self.weights))
+        return replace(
+            self, x=self.x.to(device), y=y, more=tuple(part.to(device) for part in self.more), weights=weights
+        )
 
     def select(self, index: Tensor) -> Self:
         """Return the split with the rows at ``index``, ``long (m,)``, alone."""

@@ -24,6 +24,7 @@ from pyrogen.measure.samples import N_SAMPLES, draw_samples, in_chunks, sample_s
 from pyrogen.nn.conditions import Label
 from pyrogen.nn.eval_mode import eval_mode
 from pyrogen.protocols import Reconstructing, Sampler, Score
+from pyrogen.pyro_tools.decoders import is_pair
 from pyrogen.pyro_tools.programs import drop_extra_args
 from pyrogen.random import derive, random_rows, scoped_seed
 
@@ -134,7 +135,7 @@ def _model_likelihood(
         # Labels are summed out, so that the value is log p(x), as an unconditional model's is.
         given = () if isinstance(getattr(model, "condition", None), Label) else rest
         return density_scores(drop_extra_args(model.log_prob), x, *given, space=space, seed=seed)
-    if callable(getattr(model, "model", None)) and callable(getattr(model, "guide", None)):
+    if is_pair(model):
         return pair_scores(model, x, *rest, space=space, k=k, seed=seed)
     if isinstance(model, Sampler):
         if space is not None and space.probability == "mass":

@@ -14,7 +14,7 @@ from pyrogen.data.dataset import Dataset
 from pyrogen.data.space import require_probability
 from pyrogen.errors import ConfigError
 from pyrogen.explicit.likelihoods import Likelihood, make_likelihood
-from pyrogen.explicit.mixture_likelihood import likelihood_for
+from pyrogen.explicit.mixture_likelihood import MixtureLikelihood
 from pyrogen.nn.conditions import Label
 from pyrogen.protocols import Step
 from pyrogen.steps.gradient import GradientStep
@@ -98,12 +98,11 @@ def observation_model(data: Dataset, name: str, sigma: float | str) -> Likelihoo
         raise ConfigError(
             f"the discretized_logistic likelihood needs dequantised grey levels; {data.name!r} is a {data.space}"
         )
-    if name == "mixture" and data.space.probability == "mass":
-        raise ConfigError(f"the mixture likelihood needs a density; {data.name!r} is a {data.space}")
-    columns = data.shape[0] if len(data.shape) == 1 else 0
+    chosen: Likelihood
     if name == "mixture":
-        chosen = likelihood_for(data.space, MIXTURE)
+        chosen = MixtureLikelihood(MIXTURE, data.space.levels if unit else 0)
     else:
+        columns = data.shape[0] if len(data.shape) == 1 else 0
         chosen = make_likelihood(name, data.space.levels, sigma, unit, columns)
     require_probability(data.space, chosen.probability, f"the {name} likelihood")
     return chosen

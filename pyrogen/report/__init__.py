@@ -1,4 +1,4 @@
-"""Pictures, curves the report page of a comparison, and the page on which a model is explored."""
+"""Pictures, curves, the report page of a comparison, and the page on which a model is explored."""
 
 from pyrogen.report.explorer import Exploration, write_explorer
 from pyrogen.report.image_grid import grid_png

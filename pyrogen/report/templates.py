@@ -23,7 +23,7 @@ def render_page(
     """Render a page, in UTF-8.
 
     Args:
-        package: whose folder holds the files; ``base.css`` is that of all pages.
+        package: whose folder holds the files; ``base.css`` and ``head.html`` are those of all.
         template: the file of the template.
         script: the file of the script.
         filters, tests: further filters and tests of the template.

@@ -5,7 +5,7 @@ from pyrogen.use.augmentation import augment, classification_accuracy, first_per
 from pyrogen.use.bottleneck import Bottleneck, bottleneck_curve
 from pyrogen.use.codes import decode, encode, has_codes, needs_y, reconstruct
 from pyrogen.use.compression import bits_per_dim, compress, decompress, grey_levels
-from pyrogen.use.debiasing import debiasing_weights, evenness
+from pyrogen.use.debiasing import code_weights, debiasing_weights, evenness
 from pyrogen.use.explore import explore
 from pyrogen.use.interpolation import Interpolation, interpolate
 from pyrogen.use.operators import Downsample, Grey, Mask, Noise
@@ -31,6 +31,7 @@ __all__ = [
     "classification_accuracy",
     "cluster",
     "cluster_scores",
+    "code_weights",
     "compress",
     "conformal_p_values",
     "debiasing_weights",

@@ -32,9 +32,14 @@ def debiasing_weights(
     Raises:
         ConfigError: unless ``alpha > 0`` and ``bins >= 2``, or for a model without codes.
     """
+    return code_weights(encode(model, x, y), alpha=alpha, bins=bins)
+
+
+def code_weights(z: Tensor, *, alpha: float = 0.01, bins: int = BINS) -> Tensor:
+    """The weights of ``debiasing_weights`` for codes ``(n, latent)``, with its other arguments and errors."""
     if not alpha > 0 or bins < 2:
         raise ConfigError(f"expected alpha > 0 and bins >= 2; got {alpha} and {bins}")
-    z = encode(model, x, y).flatten(1).double()
+    z = z.flatten(1).double()
     log_weight = torch.zeros(len(z), dtype=torch.float64, device=z.device)
     for column in z.T:
         cell = _cells(column, bins)

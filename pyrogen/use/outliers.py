@@ -44,6 +44,8 @@ MOST_CODES = 10_000
 """The most training codes that are compared with."""
 MOST_REGRESSED = 2_000
 """The most training data by which -log p is regressed on the code length."""
+WITHIN, STEEPNESS = 2.0, 3.0
+"""Code lengths within so many deviations of their mean are usual; what is beyond counts that many times."""
 
 
 @dataclass(frozen=True)
@@ -229,7 +231,7 @@ class Residual:
     def __call__(self, negative: Tensor, lengths: Tensor) -> Tensor:
         """s(x), ``(n,)``."""
         z = (lengths - self.mean) / self.spread
-        return (negative - self.offset - self.slope * z) / self.deviation + 3 * (z.abs() - 2).clamp_min(0)
+        return (negative - self.offset - self.slope * z) / self.deviation + STEEPNESS * (z.abs() - WITHIN).clamp_min(0)
 
 
 def _some_training_data(data: Dataset, n: int, seed: int) -> tuple[Tensor, Tensor | None]:

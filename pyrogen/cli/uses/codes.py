@@ -73,7 +73,7 @@ def reconstruct(folder: Folder, out: Out, data: OtherData = None, draws: Draws =
     x, y, _ = rows_of(opened, data, seed)
     x, y = (x, y) if not out.endswith(".png") else (x[:64], None if y is None else y[:64])
     found = use.reconstruct(opened.model, x, y, draw=draws, seed=seed)
-    write_data(opened, out, x, beneath=found) if out.endswith(".png") else write_data(opened, out, found)
+    write_changed(opened, out, x, found)
 
 
 def compress(
@@ -167,3 +167,11 @@ def write_data(opened: Any, out: str, x: "Tensor", beneath: "Tensor | None" = No
     write_whole(out, grid_png(shown, columns=columns, beneath=below))
     message(f"wrote {out}")
     return None
+
+
+def write_changed(opened: Any, out: str, x: "Tensor", found: "Tensor") -> None:
+    """Write what data became; in a picture, beneath the data, ``(n, *event)`` both."""
+    if out.endswith(".png"):
+        write_data(opened, out, x, beneath=found)
+    else:
+        write_data(opened, out, found)

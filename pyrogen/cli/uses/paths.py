@@ -6,7 +6,7 @@ import typer
 
 from pyrogen.cli.arguments import Folder, Seed
 from pyrogen.cli.sample import class_number
-from pyrogen.cli.uses.codes import OtherData, Out, require_suffix, rows_of, write_arrays, write_data
+from pyrogen.cli.uses.codes import OtherData, Out, require_suffix, rows_of, write_arrays, write_changed, write_data
 from pyrogen.errors import ConfigError
 
 
@@ -23,7 +23,7 @@ def interpolate(
     import torch
 
     from pyrogen import use
-    from pyrogen.random import derive, scoped_seed
+    from pyrogen.random import derive, generator, scoped_seed
     from pyrogen.training.opened import open
 
     require_suffix(out, ".npz", ".png")
@@ -33,7 +33,7 @@ def interpolate(
         x, y, _ = rows_of(opened, data, seed)
         if len(x) < 2 * n:
             raise ConfigError(f"{n} paths need {2 * n} data; there are {len(x)}")
-        rows = torch.randperm(len(x), generator=torch.Generator().manual_seed(derive(seed, "ends")))[: 2 * n]
+        rows = torch.randperm(len(x), generator=generator(seed, "ends"))[: 2 * n]
         first, last = x[rows[:n]], x[rows[n:]]
         found = use.interpolate(model, first, last, None if y is None else y[rows[:n]], steps=steps, path=path)
     else:
@@ -80,7 +80,4 @@ def alter(
             f"{opened.config.model} is conditional on y: draw another class with `pyrogen sample --label`"
         )
     found = use.alter(opened.model, x[:n], having, lacking, alpha=alpha)
-    if out.endswith(".png"):
-        write_data(opened, out, x[:n], beneath=found)
-    else:
-        write_data(opened, out, found)
+    write_changed(opened, out, x[:n], found)

@@ -112,10 +112,10 @@ def weights(
     given = data or opened.config.data
     rows, files = opened.rows(given) if data or given not in names() else (opened.data.train.freeze_noise(seed), ())
     x, y, _ = in_coordinates(opened, rows, seed)
-    found = use.debiasing_weights(opened.model, x, y, alpha=alpha)
+    codes = use.encode(opened.model, x, y)
+    found = use.code_weights(codes, alpha=alpha)
     name, values = named(rows, files)
     write_whole(out, csv_rows({name: values, "weight": found.cpu().numpy()}))
-    codes = use.encode(opened.model, x, y)
     before, after = (float(use.evenness(codes, by).mean()) for by in (None, found))
     message(f"wrote {out}: the evenness of the codes' histograms goes from {before:.3f} to {after:.3f}")
 
