@@ -50,12 +50,13 @@ def by_model(name: str, model: Any, data: Dataset, n: int) -> int:
     x, start = rows.tensors()[0], perf_counter()
     packed = use.compress(model, data.space, x)
     middle = perf_counter()
-    if not torch.equal(use.decompress(model, data.space, packed).long(), use.grey_levels(data.space, x)):
+    levels = use.decompress(model, data.space, packed)
+    took = middle - start, perf_counter() - middle
+    if not torch.equal(levels.long(), use.grey_levels(data.space, x)):
         raise SystemExit(f"{name}: decoded other images than were coded")
     scores, values = pyrogen.evaluate(model, rows, k=1), n * data.dims
     nats = scores["log_likelihood"]
     bits = scores["bits_per_dim"].value if data.space.levels else -nats.value / data.dims / log(2)
-    took = middle - start, perf_counter() - middle
     print(
         f"{name}: {use.bits_per_dim(packed, data.dims, n):.4f} bits/dim; its likelihood says {bits:.4f} ({nats.kind}); "
         f"{len(packed):,} bytes; coded at {values / took[0] / 1e6:.2f}, decoded at {values / took[1] / 1e6:.2f} MB/s",

@@ -1,5 +1,6 @@
 """Open a folder of results: a run, several runs as in a comparison, or checkpoints of a loop of one's own."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -236,7 +237,7 @@ def open_or_train(folder: str | Path, model: str, data: str = "digits", **settin
     """
     config = configure(model, data, **settings).with_absolute_paths()
     path = Path(folder)
-    run = Run.open(path) if (path / CONFIG).is_file() else Run.create(path, config)
+    run = Run.open(path) if os.path.isfile(path / CONFIG) else Run.create(path, config)
     then, now = ({**c.model_dump(exclude={"options", "fingerprint"}), **c.options} for c in (run.config, config))
     if then != now:
         differ = [

@@ -132,6 +132,12 @@ def test_a_wrong_suffix_is_refused_before_anything_is_read(pyrogen, command):
     assert (status, "--out must end in" in err, "'out.txt'" in err) == (2, True, True)
 
 
+def test_a_sheet_that_is_no_picture_is_refused_before_anything_is_written(pyrogen):
+    status, err = pyrogen("outliers", "vae", "--out", "never.csv", "--sheet", "sheet.txt")
+    assert (status, "--sheet must end in .png; got 'sheet.txt'" in err) == (2, True)
+    assert not Path("never.csv").exists()
+
+
 def test_paths_alterations_and_clusters(pyrogen):
     for name in ("vae", "gan"):
         assert pyrogen("interpolate", name, "--out", "paths.png", "--n", 3, "--path", "spherical")[0] == 0

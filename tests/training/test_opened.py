@@ -308,3 +308,5 @@ def test_a_run_is_trained_only_as_far_as_it_is_not(tmp_path: Path) -> None:
 def test_a_name_that_no_folder_can_have_is_one_sentence(name: str) -> None:
     with pytest.raises(RunError, match=r"^cannot open .{200}: File name too long$"):
         pyrogen.open(name)
+    with pytest.raises(RunError, match="File name too long"):
+        open_or_train(name, "ppca")

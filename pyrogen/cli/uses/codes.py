@@ -112,10 +112,10 @@ def decompress(
     message(f"wrote {out}")
 
 
-def require_suffix(out: str | Path, *suffixes: str) -> None:
+def require_suffix(out: str | Path, *suffixes: str, option: str = "--out") -> None:
     """Raise ``ConfigError`` unless a file's name ends in one of the suffixes; before anything is computed."""
     if not str(out).endswith(suffixes):
-        raise ConfigError(f"--out must end in {' or '.join(suffixes)}; got {str(out)!r}")
+        raise ConfigError(f"{option} must end in {' or '.join(suffixes)}; got {str(out)!r}")
 
 
 def rows_of(opened: Any, data: str | None, seed: int) -> "tuple[Tensor, Tensor | None, Tensor | None]":

@@ -35,6 +35,8 @@ def outliers(
     from pyrogen.training.opened import open
 
     require_suffix(out, ".csv")
+    if sheet is not None:
+        require_suffix(sheet, ".png", option="--sheet")
     opened = open(folder)
     rows, files = opened.rows(data)
     x, y, _ = in_coordinates(opened, rows, seed)
