@@ -1,5 +1,6 @@
 """Measures, one file each: from a model or its samples to a ``Score``."""
 
+from pyrogen.measure.ais.score import Annealing
 from pyrogen.measure.c2st import c2st
 from pyrogen.measure.coverage import mode_count_scores, mode_scores, stacked_modes
 from pyrogen.measure.divergence import (
@@ -10,7 +11,7 @@ from pyrogen.measure.divergence import (
     w1_by_critic,
     w1_exact,
 )
-from pyrogen.measure.evaluate import evaluate
+from pyrogen.measure.evaluate import ais, evaluate
 from pyrogen.measure.evaluate_run import evaluate_run
 from pyrogen.measure.features import Classifier, feature_scores, get_classifier
 from pyrogen.measure.features.fld import fld
@@ -24,12 +25,14 @@ from pyrogen.measure.samples import in_chunks, sample_scores
 from pyrogen.measure.verdict import Judge, Test, Verdict, judge_samples, nearest_neighbour
 
 __all__ = [
+    "Annealing",
     "Bins",
     "Classifier",
     "CriticBudget",
     "Judge",
     "Test",
     "Verdict",
+    "ais",
     "c2st",
     "density_coverage",
     "evaluate",

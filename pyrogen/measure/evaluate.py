@@ -1,6 +1,6 @@
 """Evaluate a model by every measure that its methods support."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from pyrogen.data.sources.dispatch import title
 from pyrogen.data.space import Space
 from pyrogen.data.step_arguments import explain_dtype_errors
 from pyrogen.errors import ConfigError, DataError
+from pyrogen.measure.ais.score import Annealing, annealed_score
 from pyrogen.measure.conditional import GIVEN_PART, conditional_target
 from pyrogen.measure.features import FeatureSpace, Reference, check_spaces
 from pyrogen.measure.held_out import check_held_out, count_seen
@@ -33,7 +34,13 @@ KDE_SAMPLES = 10_000
 
 
 def evaluate(
-    model: Any, data: Source, *, k: int = 100, seed: int = 0, spaces: Sequence[FeatureSpace | Reference] = ()
+    model: Any,
+    data: Source,
+    *,
+    k: int = 100,
+    seed: int = 0,
+    spaces: Sequence[FeatureSpace | Reference] = (),
+    annealing: Annealing | None = None,
 ) -> dict[str, Score]:
     """Compute every score that ``model`` supports on ``data``; the model is not changed.
 
@@ -52,6 +59,7 @@ def evaluate(
         k: the number of importance samples per datum.
         seed: the seed of all random draws.
         spaces: feature spaces in which samples are compared with the data of a ``Dataset``, as for ``feature_scores``.
+        annealing: settings of annealed importance sampling, the score ``ais``; it is not computed by default.
 
     Returns:
         The scores by name.
@@ -69,7 +77,7 @@ def evaluate(
         check_spaces([space for space in spaces if not isinstance(space, Reference)], data)
     test = (data.test if isinstance(data, Dataset) else data).tensors(seed)
     with torch.no_grad(), eval_mode(model), explain_dtype_errors(model, test):
-        scores = likelihood_scores(model, data, k=k, seed=seed)
+        scores = likelihood_scores(model, data, k=k, seed=seed, annealing=annealing)
         if isinstance(model, Reconstructing):
             scores["reconstruction"] = reconstruction_score(drop_extra_args(model.reconstruct), *test[:2])
         if isinstance(data, Dataset) and isinstance(model, Sampler):
@@ -80,8 +88,10 @@ def evaluate(
     return scores
 
 
-def likelihood_scores(model: Any, data: Dataset | Split, *, k: int = 100, seed: int = 0) -> dict[str, Score]:
-    """Return ``log_likelihood`` and the bounds it is based on, ``bits_per_dim`` for quantised data, or ``kde``.
+def likelihood_scores(
+    model: Any, data: Dataset | Split, *, k: int = 100, seed: int = 0, annealing: Annealing | None = None
+) -> dict[str, Score]:
+    """Return ``log_likelihood``, the bounds it is based on, ``bits_per_dim`` for quantised data, ``kde`` and ``ais``.
 
     The detail ``of`` says what the likelihood is of where that is not ``log p(x)``. A density that has no upper bound
     on the data (see ``unbounded_reason``) is an estimate, and its ``note`` says why.
@@ -89,24 +99,83 @@ def likelihood_scores(model: Any, data: Dataset | Split, *, k: int = 100, seed: 
     split = data.test if isinstance(data, Dataset) else data
     x, *rest = split.tensors(seed)
     scores, values = _model_likelihood(model, data, (x, *rest), k, seed)
+    if annealing is not None:
+        scores["ais"] = annealed_score(model, data, (x, *rest), annealing, seed)
+    return _in_data_units(scores, values, model, data, (x, *rest), seed)
+
+
+def ais(model: Any, data: Source, *, seed: int = 0, **settings: Any) -> Score:
+    """Bound the log-likelihood of any model with a decoder from below by annealed importance sampling.
+
+    For a VAE, a GAN, an adversarial autoencoder, a flow or a Pyro pair of one's own:
+
+        p(x) = ∫ p(u) p(x | u) du ≈ (1/K) Σ_k w_k,    E log (1/K) Σ_k w_k ≤ log p(x)
+
+    The detail ``gap`` is the distance in nats from the lower to an upper bound on data drawn from the model.
+
+    Args:
+        model: see ``pyro_tools.decoders.as_decoder``.
+        data: as for ``evaluate``.
+        seed: of all random draws.
+        settings: fields of ``Annealing``: ``gap``, ``minutes``, ``n``, ``noise``, ``chains``, ``start``, ``folder`` and
+            ``show``.
+
+    Returns:
+        The score in the user's units, with its ``gap``, the ``noise`` that it is given, ``chains``, ``steps``,
+        ``effective_chains`` and, for chains from the prior, points of the ``rate_distortion`` curve.
+
+    Raises:
+        ConfigError: if the model has no decoder, has global or discrete latent variables, or is asked for noise that
+            its observation model does not take; for a data set of masses and a decoder without an observation model.
+        DataError: if the model was trained on test rows of the data set.
+    """
+    data = as_data(data)
+    if isinstance(data, Dataset):
+        check_held_out(model, data)
+    elif not isinstance(data, Split):
+        raise DataError(f"expected a data set, a split, a path, a table, tensors or arrays; got a {title(data)}")
+    test = (data.test if isinstance(data, Dataset) else data).tensors(seed)
+    score = annealed_score(model, data, test, Annealing(**settings), seed)
+    return _in_data_units({"ais": score}, score.values, model, data, test, seed)["ais"]
+
+
+def _in_data_units(
+    scores: Mapping[str, Score],
+    values: Tensor | None,
+    model: Any,
+    data: Dataset | Split,
+    test: tuple[Tensor, ...],
+    seed: int,
+) -> dict[str, Score]:
+    """Likelihoods of model coordinates in the user's units, as what they are of; estimates if they are unbounded.
+
+    Args:
+        scores: the likelihoods.
+        values: the best of each datum, ``(n,)``; ``None`` for a density estimate.
+        model: of which they are.
+        data: what the test data are of.
+        test: the test data.
+        seed: of the examination of the data.
+    """
     if not scores:
-        return scores
-    space, of = data.space, conditional_target(model, x, *rest)
+        return {}
+    x, *rest = test
+    converted, space, of = dict(scores), data.space, conditional_target(model, x, *rest)
     hidden = rest[0].isnan() if of == GIVEN_PART else None
     if space is not None:
-        scores = in_user_units(scores, space, hidden)
-        if space.levels and hidden is None and values is not None:
-            best = scores["log_likelihood"]
+        converted = in_user_units(converted, space, hidden)
+        best = converted.get("log_likelihood")
+        if space.levels and hidden is None and values is not None and best is not None:
             kind = "estimate" if best.kind == "estimate" else "upper_bound"
             note = {name: best.detail[name] for name in ("note",) if name in best.detail}
             bits = space.bits_per_dim(values + space.log_det, x)
-            scores["bits_per_dim"] = mean_score(bits, kind, "bits/dim", **note)
+            converted["bits_per_dim"] = mean_score(bits, kind, "bits/dim", **note)
     reason = None if values is None else unbounded_reason(x, space, seed)
-    probability = _probability(model, space, (x, *rest)) if reason else "mass"
+    probability = _probability(model, space, test) if reason else "mass"
     if reason and probability != "mass":
         reason += "" if probability else "; a log-mass declares probability = 'mass'"
-        scores = {name: _as_estimate(score, reason) for name, score in scores.items()}
-    return {name: replace(s, detail={**s.detail, "of": of}) for name, s in scores.items()} if of else scores
+        converted = {name: _as_estimate(score, reason) for name, score in converted.items()}
+    return {name: replace(s, detail={**s.detail, "of": of}) for name, s in converted.items()} if of else converted
 
 
 def _probability(model: Any, space: Space | None, test: tuple[Tensor, ...]) -> str | None:

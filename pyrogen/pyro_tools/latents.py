@@ -241,7 +241,7 @@ class LatentProgram:
             if mapped.shape != value.shape:
                 raise ConfigError(f"site {site.name!r}: values on a {type(site.support).__name__} are not supported")
             log_det = log_det + transform.log_abs_det_jacobian(value, mapped).reshape(len(u), -1).sum(1)
-            parts.append(mapped.flatten(1))
+            parts.append(mapped.reshape(len(u), -1))
         return torch.cat(parts, 1), log_det
 
     def unconstrain(self, z: Tensor) -> Tensor:
@@ -249,7 +249,7 @@ class LatentProgram:
         parts = z.split([site.size for site in self.sites], 1)
         return torch.cat(
             [
-                biject_to(site.support).inv(part.reshape(len(z), *site.shape)).flatten(1)
+                biject_to(site.support).inv(part.reshape(len(z), *site.shape)).reshape(len(z), -1)
                 for site, part in zip(self.sites, parts, strict=True)
             ],
             1,

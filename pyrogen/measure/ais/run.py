@@ -1,0 +1,202 @@
+"""The likelihood of data by annealed importance sampling, in units of work that can be continued after a stop.
+
+First data are drawn from the model, and the number of temperatures is doubled until the gap between the bounds from
+both directions, with two standard errors, is as asked for, or the time is spent. With that number the data themselves are measured, block by block.
+"""
+
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import inf
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyrogen.measure.ais.anneal import backward, forward, log_mean_exp
+from pyrogen.measure.ais.path import Rows
+from pyrogen.measure.ais.plan import Schedule, pilot
+from pyrogen.measure.ais.simulate import fit_noise, simulate
+from pyrogen.pyro_tools.decoders import Decoder
+from pyrogen.random import derive, scoped_seed
+
+ROWS = {"cpu": 1024, "cuda": 32_768}
+"""The most chains at a time by type of device, which bounds the memory."""
+SIMULATED = 100
+"""Data drawn from the model."""
+VALIDATION = 100
+"""The most validation data on which the noise is chosen."""
+FIRST, MOST = 100, 102_400
+"""The first and the largest number of temperatures."""
+
+Codes = Callable[[Tensor, Tensor | None], Tensor]
+"""``codes(x, y) -> (draws, n, d)``: draws of an encoder's q(u | x)."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What has been done: a text, and the share of the work of the present number of temperatures."""
+
+    text: str
+    share: float
+
+
+@dataclass(frozen=True)
+class Results:
+    """Of annealed importance sampling.
+
+    Args:
+        log_prob: log p(x) of every datum in nats, ``(n,)``.
+        effective: the effective number of chains, the mean over data.
+        betas: some temperatures, ``(kept,)``.
+        log_normalisers, tilts: log ∫ f_β dv and E_{f_β}[log p(x, v) - log q(v)] there, means over data, ``(kept,)``.
+    """
+
+    log_prob: Tensor
+    effective: float
+    betas: Tensor
+    log_normalisers: Tensor
+    tilts: Tensor
+
+
+@dataclass
+class AnnealedRun:
+    """Annealed importance sampling of some data, of which every finished unit of work is kept in its state.
+
+    Args:
+        decoder: the model.
+        x: the data, ``(n, *event)``.
+        y: side information with as many rows.
+        valid: validation data and their side information, for a decoder without an observation model and no ``noise``.
+        noise: σ; ``None`` to choose it on validation data, where the decoder needs it.
+        codes: the encoder, at whose codes the chains start; by default they start at the prior.
+        gap: nats to which the bounds are to be closed.
+        seconds: the time for all; at least the data are measured with the first number of temperatures.
+        chains: of every datum.
+        seed: of all random draws.
+
+    Attributes:
+        found: the results by unit: ``noise``, ``gap-T``, ``steps``, ``betas`` and ``block-T-i``.
+    """
+
+    decoder: Decoder
+    x: Tensor
+    y: Tensor | None
+    valid: tuple[Tensor, Tensor | None] | None
+    noise: float | None
+    codes: Codes | None
+    gap: float
+    seconds: float
+    chains: int
+    seed: int
+    found: dict[str, Tensor] = field(default_factory=dict)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The results so far, with what they depend on."""
+        return {"key": self.key, "goal": [self.gap, self.seconds], "found": dict(self.found)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from results of an earlier run; those of other data, of another model or seed are dropped."""
+        if state["key"] == self.key:
+            self.found = dict(state["found"])
+            if list(state["goal"]) != [self.gap, self.seconds]:
+                self.found.pop("steps", None)
+
+    @cached_property
+    def key(self) -> str:
+        """A text that differs between models, data, seeds and settings other than the goal."""
+        with scoped_seed(derive(self.seed, "ais", "key")), torch.no_grad():
+            side = None if self.y is None else self.y[:1]
+            given = self.decoder.joint(self.decoder.draw(1, side), side)[1]
+        generated = given if isinstance(given, Tensor) else given.log_prob(self.x[:1])
+        sums = [f"{float(t.double().norm()):.6g}" for t in (generated, self.x)]
+        start = "prior" if self.codes is None else "encoder"
+        return " ".join([*sums, str(tuple(self.x.shape)), str(self.noise), start, str(self.chains), str(self.seed)])
+
+    @property
+    def sigma(self) -> float:
+        """The noise in use; 0 for none."""
+        return float(self.found["noise"]) if "noise" in self.found else self.noise or 0.0
+
+    @property
+    def steps(self) -> int:
+        """The number of temperatures with which the data are measured."""
+        return int(self.found["steps"])
+
+    def __iter__(self) -> Iterator[Progress]:
+        """Do what is left; yields after every unit of work."""
+        began = time.monotonic()
+        if self.noise is None and self.valid is not None and "noise" not in self.found:
+            yield Progress("noise chosen on validation data", 0.0)
+            with scoped_seed(derive(self.seed, "ais", "noise")):
+                x, y = self.valid
+                self.found["noise"] = torch.tensor(fit_noise(self.decoder, x, y, self.chains), dtype=torch.float64)
+        schedule = yield from self._close_gap(began)
+        per_block = max(ROWS[self.x.device.type] // self.chains, 1)
+        starts = range(0, len(self.x), per_block)
+        for i, start in enumerate(starts):
+            name = f"block-{self.steps}-{i}"
+            if name not in self.found:
+                with scoped_seed(derive(self.seed, "ais", name)):
+                    self.found[name] = self._measure(slice(start, start + per_block), schedule)
+            done = min(start + per_block, len(self.x))
+            yield Progress(f"{self.steps} temperatures, {done} of {len(self.x)} data", done / len(self.x))
+
+    def _close_gap(self, began: float) -> Generator[Progress, None, Schedule]:
+        """Double the number of temperatures until the gap is closed, the time is spent, or it is the largest."""
+        with scoped_seed(derive(self.seed, "ais", "simulated")):
+            x, y, u = self._simulated()
+            rows = self._rows(x, y)
+            plan, _ = pilot(rows)
+        steps, cost = FIRST, inf
+        while "steps" not in self.found:
+            name = f"gap-{steps}"
+            if name not in self.found:
+                at = time.monotonic()
+                with scoped_seed(derive(self.seed, "ais", name)):
+                    used = plan.with_steps(steps)
+                    lower = forward(rows, used).log_prob
+                    upper = -log_mean_exp(backward(rows, used, rows.encoded(u)))
+                self.found[name] = torch.stack([lower, upper])
+                cost = time.monotonic() - at
+            gap, error = self.gap_of(steps)
+            yield Progress(f"{steps} temperatures, gap {gap:.2g} ± {error:.1g} nats", steps / MOST)
+            # Twice the temperatures take twice the time of both directions, and the data have one of them.
+            next_total = 2 * cost * (1 + len(self.x) / (2 * len(x)))
+            late = time.monotonic() - began + next_total > self.seconds
+            if gap + 2 * error <= self.gap or late or 2 * steps > MOST:
+                self.found["steps"] = torch.tensor(steps)
+            steps *= 2
+        return plan.schedule
+
+    def gap_of(self, steps: int) -> tuple[float, float]:
+        """The mean gap between both bounds with a number of temperatures, and its standard error, in nats."""
+        lower, upper = self.found[f"gap-{steps}"]
+        gaps = upper - lower
+        return float(gaps.mean()), float(gaps.std() / len(gaps) ** 0.5)
+
+    def _measure(self, part: slice, schedule: Schedule) -> Tensor:
+        """In columns: log p(x), the effective number of chains, and log ∫ f_β and E[tilt] at the kept temperatures."""
+        rows = self._rows(self.x[part], None if self.y is None else self.y[part])
+        plan, _ = pilot(rows, schedule)
+        found = forward(rows, plan.with_steps(self.steps, schedule))
+        self.found["betas"] = found.kept
+        parts = (found.log_prob[None], found.effective[None], found.log_normalisers, found.tilts)
+        return torch.cat([part.cpu() for part in parts]).T
+
+    def _rows(self, x: Tensor, y: Tensor | None) -> Rows:
+        codes = None if self.codes is None else self.codes(x, y)
+        return Rows.of(self.decoder, x, y, chains=self.chains, noise=self.sigma, codes=codes)
+
+    def _simulated(self) -> tuple[Tensor, Tensor | None, Tensor]:
+        y = None if self.y is None else self.y[torch.randint(len(self.y), (SIMULATED,)).to(self.y.device)]
+        x, u = simulate(self.decoder, SIMULATED, y, self.sigma)
+        return x, y, u
+
+    def results(self) -> Results:
+        """What has been found, of all blocks together."""
+        blocks = [self.found[name] for name in self.found if name.startswith(f"block-{self.steps}-")]
+        log_prob, effective, *curves = torch.cat(blocks).unbind(1)
+        normalisers, tilts = torch.stack(curves).view(2, -1, len(log_prob)).mean(2)
+        return Results(log_prob, float(effective.mean()), self.found["betas"], normalisers, tilts)
