@@ -61,6 +61,16 @@ Features = Annotated[
         help="Feature space in which samples are compared: values, classifier or inception; repeatable.",
     ),
 ]
+Annealed = Annotated[
+    bool, typer.Option("--ais", help="Bound log p(x) of a model with a decoder by annealed importance sampling.")
+]
+Gap = Annotated[
+    float | None,
+    typer.Option("--gap", metavar="NATS", help="Gap of the bounds at which --ais ends; 1 by default."),
+]
+Minutes = Annotated[
+    float | None, typer.Option("--minutes", metavar="M", help="Time of --ais for a model; unlimited by default.")
+]
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Run folder, created by `pyrogen train`.")]
 Seed = Annotated[int, typer.Option("--seed", help=f"{SEED_HELP}.")]
 Device = Annotated[str, typer.Option("--device", help=DEVICE_HELP)]

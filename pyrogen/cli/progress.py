@@ -3,12 +3,17 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pyrogen.errors import printable
 from pyrogen.training.trainer import Watcher
+
+if TYPE_CHECKING:
+    from pyrogen.measure.ais import Annealing
 
 LINE_SECONDS = 5.0
 """The minimum interval between lines if the output is not a terminal, in seconds."""
@@ -37,6 +42,15 @@ def progress_display(title: str, steps: int, console: Console) -> Iterator[Watch
         console.show_cursor()  # a process that is killed cannot show it again
         task = bar.add_task(title, total=steps, logs="")
         yield lambda row: bar.update(task, completed=row["t"], logs=_summary(row))
+
+
+def annealing_settings(folder: Path | None, gap: float | None, minutes: float | None) -> "Annealing":
+    """Settings of annealed importance sampling that is kept in ``folder`` and prints each unit of work as a line."""
+    from pyrogen.cli.console import given_options, message
+    from pyrogen.measure.ais import Annealing
+
+    given = given_options(gap=gap, minutes=minutes)
+    return Annealing(**given, folder=folder, show=lambda progress: message(f"ais: {progress.text}"))
 
 
 class _LineProgress:

@@ -5,7 +5,7 @@ inverts its link function so that a decoder can be initialised at the mean of th
 """
 
 from collections.abc import Sequence
-from math import pi
+from math import log, pi
 from typing import Any, ClassVar, Literal, Protocol
 
 import pyro.distributions as dist
@@ -16,6 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pyrogen.errors import ConfigError, unknown
+
+MOST_CONVOLVED = 64
+"""The most grey levels of a discretised distribution to which noise can be added."""
 
 
 class Likelihood(Protocol):
@@ -190,6 +193,22 @@ class DiscretizedLogistic(TorchDistribution):
         inside = (-torch.expm1(-1 / (self.levels * self.scale))).clamp_min(1e-30).log()
         mass = torch.where(k == 0, above, torch.where(k == self.levels - 1, below, above + below + inside))
         return mass + torch.tensor(float(self.levels), dtype=mass.dtype).log()
+
+    def convolved_log_prob(self, x: Tensor, noise: float) -> Tensor:
+        """Log of the density of x + ε, ε ~ N(0, noise²), in nats, of the shape of x.
+
+            p(x) = L Σ_k P(k) [Φ((x - k / L) / noise) - Φ((x - (k + 1) / L) / noise)]
+
+        Raises:
+            ConfigError: for more than 64 levels, of which the sum would be slow.
+        """
+        if self.levels > MOST_CONVOLVED:
+            raise ConfigError(f"noise can be added to at most {MOST_CONVOLVED} grey levels; there are {self.levels}")
+        edges = torch.linspace(0, 1, self.levels + 1, device=x.device, dtype=x.dtype)
+        below = torch.sigmoid((edges[1:-1] - self.loc[..., None]) / self.scale[..., None])
+        mass = torch.diff(F.pad(F.pad(below, (1, 0)), (0, 1), value=1.0))
+        bins = -torch.diff(torch.special.ndtr((x[..., None] - edges) / noise))
+        return (mass * bins).sum(-1).clamp_min(1e-38).log() + log(self.levels)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         """Draw a level, and a uniform point in its bin."""

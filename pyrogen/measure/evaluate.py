@@ -11,10 +11,11 @@ from pyrogen.data.checks import check_sets, unbounded_reason
 from pyrogen.data.dataset import Dataset, Split
 from pyrogen.data.loading import Source, as_data
 from pyrogen.data.sources.dispatch import title
-from pyrogen.data.space import Space
+from pyrogen.data.space import Space, require_probability
 from pyrogen.data.step_arguments import explain_dtype_errors
 from pyrogen.errors import ConfigError, DataError
 from pyrogen.measure.ais.score import Annealing, annealed_score
+from pyrogen.measure.ais.smoothed import annealed_scores
 from pyrogen.measure.conditional import GIVEN_PART, conditional_target
 from pyrogen.measure.features import FeatureSpace, Reference, check_spaces
 from pyrogen.measure.held_out import check_held_out, count_seen
@@ -59,7 +60,8 @@ def evaluate(
         k: the number of importance samples per datum.
         seed: the seed of all random draws.
         spaces: feature spaces in which samples are compared with the data of a ``Dataset``, as for ``feature_scores``.
-        annealing: settings of annealed importance sampling, the score ``ais``; it is not computed by default.
+        annealing: settings of annealed importance sampling, the score ``ais`` of models with a decoder, and of
+            ``smoothed_log_likelihood``; neither is computed by default.
 
     Returns:
         The scores by name.
@@ -100,7 +102,7 @@ def likelihood_scores(
     x, *rest = split.tensors(seed)
     scores, values = _model_likelihood(model, data, (x, *rest), k, seed)
     if annealing is not None:
-        scores["ais"] = annealed_score(model, data, (x, *rest), annealing, seed)
+        scores |= _annealed(model, data, (x, *rest), annealing, seed)
     return _in_data_units(scores, values, model, data, (x, *rest), seed)
 
 
@@ -135,8 +137,21 @@ def ais(model: Any, data: Source, *, seed: int = 0, **settings: Any) -> Score:
     elif not isinstance(data, Split):
         raise DataError(f"expected a data set, a split, a path, a table, tensors or arrays; got a {title(data)}")
     test = (data.test if isinstance(data, Dataset) else data).tensors(seed)
-    score = annealed_score(model, data, test, Annealing(**settings), seed)
+    if data.space is not None and not is_pair(model):
+        require_probability(data.space, "density", "a generator with noise")
+    with explain_dtype_errors(model, test):
+        score = annealed_score(model, data, test, Annealing(**settings), seed)
     return _in_data_units({"ais": score}, score.values, model, data, test, seed)["ais"]
+
+
+def _annealed(
+    model: Any, data: Dataset | Split, test: tuple[Tensor, ...], annealing: Annealing, seed: int
+) -> dict[str, Score]:
+    if data.space is not None and data.space.probability == "mass":
+        if not is_pair(model):
+            return {}  # of points in R^D with noise, no mass is known
+        annealing = replace(annealing, smoothed=None)
+    return annealed_scores(model, data, test, annealing, seed)
 
 
 def _in_data_units(

@@ -3,13 +3,20 @@
 from collections.abc import Sequence
 from typing import Any
 
+from pyrogen.measure.ais.score import Annealing
 from pyrogen.measure.evaluate import evaluate
 from pyrogen.training.malloc import retain_heap
 from pyrogen.training.opened import Opened
 
 
 def evaluate_run(
-    opened: Opened, data: str | None = None, *, k: int = 100, seed: int = 0, spaces: Sequence[str] = ()
+    opened: Opened,
+    data: str | None = None,
+    *,
+    k: int = 100,
+    seed: int = 0,
+    spaces: Sequence[str] = (),
+    annealing: Annealing | None = None,
 ) -> dict[str, Any]:
     """Measure the model of a run, in the form of ``evaluate --json``.
 
@@ -19,6 +26,7 @@ def evaluate_run(
         k: importance samples for each datum.
         seed: of every random draw.
         spaces: names of feature spaces in which samples are compared with the data.
+        annealing: settings of annealed importance sampling, the score ``ais``; it is not computed by default.
 
     Raises:
         DataError: if the run's own data cannot be loaded or have changed, or the other data do not fit the model.
@@ -26,7 +34,7 @@ def evaluate_run(
     """
     retain_heap()
     dataset = opened.data if data is None else opened.load(data)
-    scores = evaluate(opened.model, dataset, k=k, seed=seed, spaces=spaces)
+    scores = evaluate(opened.model, dataset, k=k, seed=seed, spaces=spaces, annealing=annealing)
     return {
         "model": opened.config.model,
         "data": dataset.name,

@@ -14,7 +14,7 @@ import torch
 from pyro import poutine
 from pyro.distributions.util import scale_and_mask
 from torch import Tensor
-from torch.distributions import biject_to
+from torch.distributions import Normal, biject_to
 
 from pyrogen.errors import ConfigError
 from pyrogen.protocols import Pair
@@ -90,13 +90,31 @@ class Observation:
         Raises:
             ConfigError: if the values of a datum are dependent.
         """
-        if self.fn.event_shape:
-            raise ConfigError(f"the values of a datum are dependent given z: they are one {type(self.fn).__name__}")
-        return self._shaped(self.fn.log_prob(x.reshape(len(x), *self._other).movedim(0, self.dim)))
+        return self._shaped(self.fn.log_prob(self._value(x)))
+
+    def convolved_log_prob(self, x: Tensor, noise: float) -> Tensor:
+        """``log_prob`` of a value to which Gaussian noise of deviation ``noise`` is added, ``(n, *event)``.
+
+        Raises:
+            ConfigError: as ``log_prob``; or if the distribution is neither a Gaussian nor has such a method itself.
+        """
+        value = self._value(x)
+        if isinstance(self.fn, Normal):
+            deviation = (self.fn.variance + noise**2).sqrt()
+            return self._shaped(Normal(self.fn.mean, deviation, validate_args=False).log_prob(value))
+        if not hasattr(self.fn, "convolved_log_prob"):
+            raise ConfigError(f"the density of a {type(self.fn).__name__} with added Gaussian noise is not known")
+        return self._shaped(self.fn.convolved_log_prob(value, noise))
 
     def sample(self) -> Tensor:
         """Draw x, ``(n, *event)``."""
         return self._shaped(self.fn.sample())
+
+    def _value(self, x: Tensor) -> Tensor:
+        """Data as a value of the site."""
+        if self.fn.event_shape:
+            raise ConfigError(f"the values of a datum are dependent given z: they are one {type(self.fn).__name__}")
+        return x.reshape(len(x), *self._other).movedim(0, self.dim)
 
     @property
     def _other(self) -> tuple[int, ...]:

@@ -20,11 +20,12 @@ from torch import Tensor
 from pyrogen.data.checks import check_finite
 from pyrogen.errors import ConfigError, DataError
 from pyrogen.explicit.autoregressive import AutoregressiveDensity
+from pyrogen.explicit.components import components
 from pyrogen.nn.conditions import PartialImage
 from pyrogen.nn.eval_mode import eval_mode
 from pyrogen.pyro_tools.decoders import as_decoder
 from pyrogen.random import derive, scoped_seed
-from pyrogen.use.conditional_gaussian import components, condition
+from pyrogen.use.conditional_gaussian import condition
 from pyrogen.use.operators import Linear, Mask, matrix
 from pyrogen.use.posterior import Seen, sample_posterior
 

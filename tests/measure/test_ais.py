@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from pyrogen.data import Dataset, Split
 from pyrogen.data.space import Space
 from pyrogen.errors import ConfigError
-from pyrogen.explicit import PPCA, VAE, GaussianLikelihood
+from pyrogen.explicit import PPCA, VAE, Gaussian, GaussianLikelihood
 from pyrogen.implicit import GAN
 from pyrogen.measure import Annealing, ais
 from pyrogen.measure.ais.anneal import backward, forward, log_mean_exp
@@ -69,9 +69,12 @@ def test_linear_gaussian() -> None:
     model = ppca(d=2, k=1)
     x = model.sample(60)
     score = ais(model, x, gap=0.02, chains=64)
-    assert score.kind == "lower_bound" and score.detail["noise"] is None and score.detail["gap"] < 0.02
+    assert score.kind == "lower_bound"
+    assert score.detail["noise"] is None
+    assert score.detail["gap"] < 0.02
     assert score.value == pytest.approx(float(model.log_prob(x).mean()), abs=0.01)
-    assert score.values is not None and len(score.values) == 60
+    assert score.values is not None
+    assert len(score.values) == 60
 
 
 def test_a_deep_decoder_equals_integration() -> None:
@@ -104,7 +107,8 @@ def test_rates_and_distortions_of_a_linear_decoder() -> None:
     model = ppca(d=10, k=3, sigma=0.2)
     x, sigma = model.sample(100), 0.2
     curve = ais(model, x, gap=1.0, chains=16).detail["rate_distortion"]
-    assert curve["unit"] == "squared error" and len(curve["rate"]) >= 50
+    assert curve["unit"] == "squared error"
+    assert len(curve["rate"]) >= 50
     run = AnnealedRun(as_decoder(model, x), x, None, None, None, None, 1.0, 1e9, 16, 0)
     list(run)
     betas = run.results().betas
@@ -116,7 +120,7 @@ def test_rates_and_distortions_of_a_linear_decoder() -> None:
         kl = 0.5 * (covariance.trace() + means.square().sum(1) - 3 + precision.logdet())
         error = (centred - means @ w.T).square().sum(1) + (w @ covariance @ w.T).trace()
         assert rate == pytest.approx(float(kl.mean()), abs=0.5)
-        assert distortion == pytest.approx(float(error.mean()), rel=0.05)
+        assert distortion == pytest.approx(float(error.mean()), rel=0.1)
 
 
 def test_at_least_the_importance_weighted_bound() -> None:
@@ -150,8 +154,11 @@ def test_a_pair_of_ones_own() -> None:
     x = Pair().sample(200)
     total = x.sum(1)
     exact = (
-        torch.lgamma(total + 3) - torch.lgamma(torch.tensor(3.0)) - torch.lgamma(x + 1).sum(1)
-        + 3 * log(0.5 / 2.5) - total * log(2.5)
+        torch.lgamma(total + 3)
+        - torch.lgamma(torch.tensor(3.0))
+        - torch.lgamma(x + 1).sum(1)
+        + 3 * log(0.5 / 2.5)
+        - total * log(2.5)
     )
     score = ais(Pair(), Split(x), gap=0.05, chains=16)
     assert score.value == pytest.approx(float(exact.mean()), abs=0.02)
@@ -196,7 +203,8 @@ def test_a_stopped_measurement_goes_on(tmp_path: Path) -> None:
         except Stop:
             stops += 1
     assert stops == 3
-    assert torch.equal(score.values, whole.values) and score.detail == whole.detail  # type: ignore[arg-type]
+    assert torch.equal(score.values, whole.values)
+    assert score.detail == whole.detail
     other = ais(ppca(d=10, k=3, sigma=0.2), x, gap=1.0, folder=tmp_path)
     assert other.value != score.value  # of another model nothing is taken over
 
@@ -204,7 +212,8 @@ def test_a_stopped_measurement_goes_on(tmp_path: Path) -> None:
 def test_time_that_is_spent_is_said() -> None:
     model = ppca(d=30, k=10, sigma=0.01)
     score = ais(model, model.sample(20), gap=1e-3, minutes=1e-3)
-    assert score.detail["gap"] > 1e-3 and "when the time ran out" in score.detail["note"]
+    assert score.detail["gap"] > 1e-3
+    assert "when the time ran out" in score.detail["note"]
 
 
 @pytest.mark.parametrize(
@@ -230,7 +239,9 @@ def test_models_without_such_a_likelihood() -> None:
         ais(GAN((4,), latent=3), x, noise=0.1, start="encoder")
     with pytest.raises(ConfigError, match="density only with noise"):
         ais(GAN((4,), latent=3), x, noise=0.0)
-    with pytest.raises(ConfigError, match="not to a Bernoulli"):
+    with pytest.raises(ConfigError, match="a Bernoulli with added Gaussian noise is not known"):
         ais(VAE((4,), 2, (8,)), x.round(), noise=0.1)
-    with pytest.raises(ConfigError, match="no decoder"):
+    with pytest.raises(ConfigError, match="does not sample"):
         ais(object(), x)
+    with pytest.raises(ConfigError, match="no decoder"):
+        ais(Gaussian.from_data(x), x)

@@ -123,25 +123,15 @@ def log_likelihood(given: Observation | Tensor, x: Tensor, noise: float = 0.0) -
     """Log p(x | u) in nats, ``(n,)``, with Gaussian noise of deviation ``noise`` added to the model's own.
 
     Raises:
-        ConfigError: for a decoder without observation noise and ``noise`` 0; or for a positive one that would be added
-            to an observation model other than a Gaussian.
+        ConfigError: for a decoder without observation noise and ``noise`` 0; or as ``Observation.convolved_log_prob``.
     """
     if isinstance(given, Observation):
-        if not noise:
-            return given.log_prob(x).flatten(1).sum(1)
-        check_gaussian(given)
-        mean, variance = given.mean, given.variance + noise**2
-        return -0.5 * ((x - mean).square() / variance + variance.log() + log(2 * pi)).flatten(1).sum(1)
+        values = given.convolved_log_prob(x, noise) if noise else given.log_prob(x)
+        return values.flatten(1).sum(1)
     if not noise:
         raise ConfigError("a model without an observation model has a density only with noise > 0")
     squares = (x - given).square().flatten(1)
     return -0.5 * (squares.sum(1) / noise**2 + squares.shape[1] * (log(2 * pi) + 2 * log(noise)))
-
-
-def check_gaussian(given: Observation) -> None:
-    """Raise ``ConfigError`` unless an observation model is Gaussian, so that noise can be added to it."""
-    if type(given.fn).__name__ != "Normal":
-        raise ConfigError(f"noise can be added to a Gaussian observation model, not to a {type(given.fn).__name__}")
 
 
 @torch.no_grad()

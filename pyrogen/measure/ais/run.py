@@ -1,7 +1,8 @@
 """The likelihood of data by annealed importance sampling, in units of work that can be continued after a stop.
 
 First data are drawn from the model, and the number of temperatures is doubled until the gap between the bounds from
-both directions, with two standard errors, is as asked for, or the time is spent. With that number the data themselves are measured, block by block.
+both directions, with two standard errors, is as asked for, or the time is spent. With that number the data themselves
+are measured, block by block.
 """
 
 import time

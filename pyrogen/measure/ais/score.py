@@ -22,11 +22,12 @@ from torch import Tensor
 from pyrogen.data.checks import check_sets
 from pyrogen.data.dataset import Dataset, Split
 from pyrogen.errors import ConfigError
+from pyrogen.measure.ais.path import log_likelihood
 from pyrogen.measure.ais.run import VALIDATION, AnnealedRun, Codes, Progress, Results
 from pyrogen.measure.likelihood import check_finite_values, mean_score
 from pyrogen.nn.conditions import Label
 from pyrogen.nn.eval_mode import eval_mode
-from pyrogen.protocols import Score
+from pyrogen.protocols import Pair, Sampler, Score
 from pyrogen.pyro_tools.decoders import Decoder, as_decoder, is_pair
 from pyrogen.pyro_tools.latents import LatentProgram
 from pyrogen.random import random_rows
@@ -50,6 +51,8 @@ class Annealing:
             with an observation model, else the σ that fits validation data best.
         chains: K, of every datum.
         start: chains start at draws of the prior, or about the codes of the encoder.
+        smoothed: σ of noise that is added to all models alike, for the score ``smoothed_log_likelihood`` of
+            ``evaluate``; ``common_noise`` finds one for a data set.
         folder: where finished units of work are kept, so that a stopped measurement goes on.
         show: called after every unit.
     """
@@ -60,6 +63,7 @@ class Annealing:
     noise: float | None = None
     chains: int = 4
     start: Literal["prior", "encoder"] = "prior"
+    smoothed: float | None = None
     folder: Path | None = None
     show: Show | None = field(default=None, compare=False)
 
@@ -72,8 +76,9 @@ class Annealing:
         for name, least in (("gap", 0), ("minutes", 0)):
             if not getattr(self, name) > least:
                 raise ConfigError(f"expected {name} above {least}; got {getattr(self, name)}")
-        if self.noise is not None and not 0 <= self.noise < inf:
-            raise ConfigError(f"expected a finite noise of at least 0; got {self.noise}")
+        for sigma in (self.noise, self.smoothed):
+            if sigma is not None and not 0 <= sigma < inf:
+                raise ConfigError(f"expected a finite noise of at least 0; got {sigma}")
         if self.n < 1 or self.chains < 2:
             raise ConfigError(f"expected at least 1 datum and 2 chains; got n={self.n}, chains={self.chains}")
         if self.start not in ("prior", "encoder"):
@@ -97,13 +102,14 @@ def annealed_score(
         ConfigError: if the model has no decoder, has global or discrete latent variables, or is asked for noise that
             its observation model does not take.
     """
+    reason = lacks_density(model, test, settings)
+    if reason is not None:
+        raise ConfigError(reason)
     x, y = _take(test, settings.n, seed)
     with eval_mode(model), torch.no_grad():
         decoder = as_decoder(model, x, y)
         valid = None
         if not has_observation_model(decoder, y):
-            if settings.noise == 0:
-                raise ConfigError(f"a {type(model).__name__} generates points: it has a density only with noise")
             if settings.noise is None and isinstance(data, Dataset):
                 valid = _take(data.valid.tensors(seed), VALIDATION, seed)
             elif settings.noise is None:
@@ -115,6 +121,34 @@ def annealed_score(
         run = AnnealedRun(decoder, x, y, valid, settings.noise, codes, *goal, settings.chains, seed)
         _finish(run, settings)
     return _score(model, run, settings, y, chosen=valid is not None)
+
+
+def noise_note(sigma: float) -> str:
+    """What a likelihood is of, to which noise is added."""
+    return f"with Gaussian noise of σ = {sigma:.3g}"
+
+
+def lacks_density(model: Any, test: tuple[Tensor, ...], settings: Annealing) -> str | None:
+    """Why annealed importance sampling has no density of a model to bound; ``None`` where it has.
+
+    Args:
+        model: any model.
+        test: the test data and their side information.
+        settings: of the method.
+    """
+    x, y = _take(test, 1, 0)
+    if not isinstance(model, Sampler | Pair):
+        return f"a {type(model).__name__} is no distribution: it does not sample"
+    try:
+        with eval_mode(model), torch.no_grad():
+            decoder = as_decoder(model, x, y)
+            if has_observation_model(decoder, y):
+                log_likelihood(decoder.joint(decoder.draw(1, y), y)[1], x, settings.noise or 0.0)
+            elif settings.noise == 0:
+                return f"a {type(model).__name__} generates points: it has a density only with noise"
+    except ConfigError as error:
+        return str(error)
+    return None
 
 
 def has_observation_model(decoder: Decoder, y: Tensor | None) -> bool:
@@ -173,8 +207,7 @@ def _score(model: Any, run: AnnealedRun, settings: Annealing, y: Tensor | None, 
     }
     notes = []
     if run.sigma:
-        where = ", chosen on validation data" if chosen else ""
-        notes.append(f"with Gaussian noise of σ = {run.sigma:.3g}{where}")
+        notes.append(noise_note(run.sigma) + (", chosen on validation data" if chosen else ""))
     if gap + 2 * error > settings.gap:
         notes.append(f"the gap was {gap:.3g} ± {error:.2g} nats when the time ran out, not {settings.gap:g}")
     if notes:

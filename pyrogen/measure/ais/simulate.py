@@ -5,7 +5,7 @@ from torch import Tensor
 
 from pyrogen.errors import ConfigError
 from pyrogen.measure.ais.anneal import forward
-from pyrogen.measure.ais.path import Rows, check_gaussian
+from pyrogen.measure.ais.path import Rows
 from pyrogen.measure.ais.plan import PILOT, pilot
 from pyrogen.pyro_tools.decoders import Decoder
 
@@ -28,8 +28,6 @@ def simulate(decoder: Decoder, n: int, y: Tensor | None, noise: float) -> tuple[
     given = decoder.joint(u, y)[1]
     if isinstance(given, Tensor):
         return given + noise * torch.randn_like(given), u
-    if noise:
-        check_gaussian(given)
     x = given.sample()
     return x + noise * torch.randn_like(x) if noise else x, u
 

@@ -1,0 +1,93 @@
+"""The log-likelihood of a model to whose data Gaussian noise is added: one axis for explicit and implicit models.
+
+    p_σ(x) = ∫ p(v) N(x; v, σ² I) dv
+
+A model that generates points on a surface has no density; with noise it has one, and a model that has a density has
+another. Two models with the same noise are compared as densities of the same kind. It is exact for Gaussians, their
+mixtures and kernel estimates, and for other models with a decoder bounded by annealed importance sampling.
+"""
+
+from dataclasses import replace
+from math import hypot
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions import MultivariateNormal
+
+from pyrogen.data.dataset import Dataset, Split
+from pyrogen.explicit.components import components
+from pyrogen.explicit.gaussian import Gaussian
+from pyrogen.explicit.kde import KernelDensity
+from pyrogen.explicit.mixture import GaussianMixture
+from pyrogen.explicit.ppca import PPCA
+from pyrogen.measure.ais.score import Annealing, annealed_score, lacks_density, noise_note
+from pyrogen.measure.likelihood import mean_score
+from pyrogen.nn.kernel_density import best_bandwidth, log_density
+from pyrogen.protocols import Score
+
+
+def common_noise(data: Dataset, seed: int = 0) -> float:
+    """σ of the noise with which the training data themselves predict validation data best, in model coordinates.
+
+    It depends on the data alone, so it is the same for all models of a comparison.
+    """
+    return float(f"{best_bandwidth(data.valid.tensors(seed)[0], data.train.tensors(seed)[0]):.3g}")
+
+
+def annealed_scores(
+    model: Any, data: Dataset | Split, test: tuple[Tensor, ...], settings: Annealing, seed: int = 0
+) -> dict[str, Score]:
+    """``ais`` of a model with a decoder, and ``smoothed_log_likelihood`` if the settings have a σ for it.
+
+    Args:
+        model: any model; one of which neither is known has neither.
+        data, test, settings, seed: as for ``annealed_score``.
+    """
+    scores = {}
+    if lacks_density(model, test, settings) is None:
+        scores["ais"] = annealed_score(model, data, test, settings, seed)
+    sigma = settings.smoothed
+    if sigma and (_is_exact(model) or lacks_density(model, test, replace(settings, noise=sigma)) is None):
+        scores["smoothed_log_likelihood"] = smoothed_score(model, data, test, sigma, settings, seed)
+    return scores
+
+
+def smoothed_score(
+    model: Any, data: Dataset | Split, test: tuple[Tensor, ...], sigma: float, settings: Annealing, seed: int = 0
+) -> Score:
+    """The score ``smoothed_log_likelihood`` of a model in model coordinates, in nats.
+
+    Args:
+        model: a Gaussian, a mixture of Gaussians or a kernel estimate; or a model with a decoder.
+        data, test, settings, seed: as for ``annealed_score``.
+        sigma: σ, in model coordinates.
+
+    Raises:
+        ConfigError: if neither is known of the model.
+    """
+    exact = _exact(model, test[0], sigma)
+    if exact is not None:
+        return mean_score(exact, "exact", noise=sigma, note=noise_note(sigma))
+    folder = None if settings.folder is None else settings.folder / "smoothed"
+    score = annealed_score(model, data, test, replace(settings, noise=sigma, folder=folder), seed)
+    return replace(score, detail={name: value for name, value in score.detail.items() if name != "rate_distortion"})
+
+
+def _is_exact(model: Any) -> bool:
+    gaussian = isinstance(model, Gaussian | PPCA | GaussianMixture | KernelDensity)
+    return gaussian and getattr(model, "condition", None) is None
+
+
+@torch.no_grad()
+def _exact(model: Any, x: Tensor, sigma: float) -> Tensor | None:
+    """Log p_σ(x) in closed form, ``(n,)``; ``None`` where there is none."""
+    if not _is_exact(model):
+        return None
+    if isinstance(model, KernelDensity):
+        return log_density(x, model.points, hypot(float(model.bandwidth), sigma))
+    found = components(model)
+    assert found is not None
+    noise = sigma**2 * torch.eye(x[0].numel(), device=x.device, dtype=torch.float64)
+    each = MultivariateNormal(found.means, found.covariances + noise).log_prob(x.flatten(1).double()[:, None])
+    return (found.log_weights + each).logsumexp(1)
