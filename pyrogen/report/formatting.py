@@ -23,6 +23,7 @@ SCORE_TITLES = {
     "iwae": "IWAE",
     "ais": "AIS",
     "kde": "KDE",
+    "smoothed_log_likelihood": "log-likelihood with common noise",
     "mmd2": "MMD²",
     "c2st": "C2ST",
     "fid": "FID",
@@ -132,7 +133,7 @@ def score_unit(score: Mapping[str, Any]) -> str:
 
 def score_details(score: Mapping[str, Any]) -> str:
     """Format the details of a score that are not shown beside its value: ``n = 449, k = 100``."""
-    fixed = ("value", "stderr", "interval", "kind", "unit", "note", "of", "space")
+    fixed = ("value", "stderr", "interval", "kind", "unit", "note", "of", "space", "rate_distortion")
     return ", ".join(
         f"{name.replace('_', ' ')} = {_format_detail(v)}" for name, v in score.items() if name not in fixed
     )

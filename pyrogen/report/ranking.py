@@ -10,7 +10,7 @@ from typing import Any
 
 Scores = Mapping[str, Mapping[str, Any]]
 
-LIKELIHOODS = ("log_likelihood", "elbo", "iwae", "ais", "kde")
+LIKELIHOODS = ("log_likelihood", "smoothed_log_likelihood", "elbo", "iwae", "ais", "kde")
 COMPARABLE_BOUND = {"bits_per_dim": "upper_bound", **dict.fromkeys(LIKELIHOODS, "lower_bound")}
 HIGHER_IS_BETTER = frozenset(
     {*LIKELIHOODS, "precision", "recall", "density", "coverage", "inception_score", "modes", "high_quality"}

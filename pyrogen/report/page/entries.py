@@ -10,7 +10,7 @@ Models = Mapping[str, Mapping[str, Any]]
 
 MAIN = ("log_likelihood", "bits_per_dim", "mmd2", "c2st")
 """The measures with a column of their own."""
-SECONDARY = ("elbo", "iwae", "ais", "kde")
+SECONDARY = ("elbo", "iwae", "ais", "smoothed_log_likelihood", "kde")
 """Further likelihoods, shown below the main one."""
 HEADLINE = ("fid", "precision", "recall", "coverage", "modes", "high_quality", "reconstruction")
 """The other measures that stand in the scorecard where there are too many for all."""

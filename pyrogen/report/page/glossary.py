@@ -48,9 +48,19 @@ ENTRIES = {
         _OVER_DATA,
     ),
     "ais": Entry(
-        "An estimate of the log-likelihood by annealed importance sampling.",
+        "The log-likelihood by annealed importance sampling: chains move from the prior over the latent variables to "
+        "their posterior, and their weights estimate the integral over the latent variables. To what a model without "
+        "observation noise generates, Gaussian noise is added, of the deviation that suits validation data best.",
         "higher",
-        "In expectation a lower bound on the log-likelihood.",
+        "In expectation a lower bound on the log-likelihood, of explicit and implicit models. The gap is its distance "
+        "to an upper bound on data drawn from the model; on other data the distance may be larger.",
+        _OVER_DATA,
+    ),
+    "smoothed_log_likelihood": Entry(
+        "The log-likelihood of a model to whose data Gaussian noise is added, of one deviation for all models: exact, "
+        "or a lower bound by annealed importance sampling.",
+        "higher",
+        "Explicit and implicit models alike, as densities of one kind. Detail finer than the noise is not seen.",
         _OVER_DATA,
     ),
     "kde": Entry(

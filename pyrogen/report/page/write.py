@@ -13,6 +13,7 @@ from pyrogen.report import formatting
 from pyrogen.report.canvas import PANEL
 from pyrogen.report.curve_data import LogRows
 from pyrogen.report.page import entries, glossary, scales
+from pyrogen.report.page.one_axis import on_one_axis, rate_distortion_svg
 from pyrogen.report.page.panels import curve, logged_quantities, panels, svg_url
 from pyrogen.report.page.quality_plot import AXES, quality_svg
 from pyrogen.report.page.words import closing, findings
@@ -104,6 +105,8 @@ def _scorecard_parts(scorecard: Mapping[str, Any]) -> dict[str, Any]:
         "scales": scales.likelihood_scales(models, grouped["known"]),
         "scale_width": scales.WIDTH,
         "quality": _quality_plots(models, anchors),
+        "one_axis": on_one_axis(models, anchors),
+        "rate_distortion": None if (svg := rate_distortion_svg(models)) is None else svg_url(svg),
         "others": any(entries.other_measures(one["scores"]) for one in (*models.values(), *anchors.values())),
         "glossary": glossary.entries(_explained(models, anchors)),
         "seeds": len(scorecard["budget"].get("seeds", [0])),
