@@ -2,7 +2,8 @@
 
 Tables: ``steps``, milliseconds per training step of each implementation, interleaved; ``costs``, start-up, compilation,
 evaluation, sampling and memory; ``width``, milliseconds against the number of hidden units; ``rows``, examples per
-second against the size of the data.
+second against the size of the data; ``ais``, microseconds per leapfrog step of annealed importance sampling. A table
+may be named in place of the workloads: ``python -m pyrogen.bench ais``.
 """
 
 import argparse
@@ -15,7 +16,7 @@ from typing import Any
 
 import torch
 
-from pyrogen.bench import costs, sizes, steps
+from pyrogen.bench import annealing, costs, sizes, steps
 from pyrogen.bench.plot import bench_png
 from pyrogen.bench.workloads import PAIRS, WORKLOADS
 from pyrogen.compile.decompositions import processor
@@ -64,7 +65,13 @@ def _rows(args: argparse.Namespace, device: torch.device) -> Iterator[Row]:
         yield from ({"workload": "vae", "batch_size": batch_size, **vars(rate)} for rate in rates)
 
 
-TABLES = {"steps": _steps, "costs": _costs, "width": _width, "rows": _rows}
+def _ais(args: argparse.Namespace, device: torch.device) -> Iterator[Row]:
+    found = list(annealing.costs(device, args.rounds, args.seconds))
+    print(annealing.table(annealing.CHAINS[device.type], found), flush=True)
+    yield from ({"workload": "ais", **vars(cost)} for cost in found)
+
+
+TABLES = {"steps": _steps, "costs": _costs, "width": _width, "rows": _rows, "ais": _ais}
 """The function that measures each table, prints it, and yields its numbers."""
 
 
@@ -102,12 +109,14 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--plot", type=Path, metavar="FILE", help="only plot the numbers in --json FILE")
     args = parser.parse_args(arguments)
+    if len(args.workloads) == 1 and args.workloads[0] in TABLES:
+        args.table, args.workloads = args.workloads[0], []
     known = PAIRS if args.table == "costs" else WORKLOADS
     for workload in args.workloads:
         if workload not in known:
             parser.error(f"unknown workload {workload!r}: expected some of {', '.join(known)}")
-    if args.workloads and args.table in ("width", "rows"):
-        parser.error(f"--table {args.table} has a single workload, vae: expected no names")
+    if args.workloads and args.table in ("width", "rows", "ais"):
+        parser.error(f"--table {args.table} has a single workload: expected no names")
     if args.rows < sizes.SMALLEST:
         parser.error(f"--rows must be at least {sizes.SMALLEST}; got {args.rows}")
     if args.plot:

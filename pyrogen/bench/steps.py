@@ -6,9 +6,9 @@ from functools import partial
 
 import torch
 
+from pyrogen.bench.networks.vae import vae
 from pyrogen.bench.pairs import ContenderMaker, pyro_contender, pyrogen_contender
 from pyrogen.bench.timing import Contender, Timing, time_interleaved, with_setup_time
-from pyrogen.bench.vae import vae
 from pyrogen.bench.workloads import contender_makers
 
 

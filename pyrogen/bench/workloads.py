@@ -5,10 +5,11 @@ from functools import partial
 
 import torch
 
-from pyrogen.bench import adversarial, pairs, vae
-from pyrogen.bench.cvae import cvae
-from pyrogen.bench.flow import flow
-from pyrogen.bench.numpyro_vae import numpyro
+from pyrogen.bench import pairs
+from pyrogen.bench.networks import adversarial, vae
+from pyrogen.bench.networks.cvae import cvae
+from pyrogen.bench.networks.flow import flow
+from pyrogen.bench.networks.numpyro_vae import numpyro
 from pyrogen.bench.pairs import ContenderMaker, Workload
 
 PAIRS: dict[str, Callable[[int, torch.device], Workload]] = {

@@ -49,8 +49,8 @@ def rate_distortion_svg(models: Models) -> str | None:
     with canvas(PANEL, HEIGHT) as figure:
         axes = figure.subplots()
         for i, (name, curve) in enumerate(curves.items()):
-            style = {"color": f"C{i % 10}", "label": short_name(name, 18), "linestyle": _LINES[i // 10 % len(_LINES)]}
-            axes.plot(curve["distortion"], curve["rate"], linewidth=1.5, **style)
+            style: dict[str, Any] = {"color": f"C{i % 10}", "linestyle": _LINES[i // 10 % len(_LINES)]}
+            axes.plot(curve["distortion"], curve["rate"], linewidth=1.5, label=short_name(name, 18), **style)
             axes.plot(curve["distortion"][-1:], curve["rate"][-1:], "o", markersize=4, color=style["color"])
         axes.set(xlabel="distortion, squared error per datum", ylabel="rate, nats per datum", ylim=(0, None))
         axes.set_xscale("log")
