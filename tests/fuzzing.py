@@ -309,7 +309,7 @@ def light(folder: Path) -> Iterator[None]:
     card: dict[str, Any] = {"data": "x", "space": "y", "anchors": {}, "models": {"gan": {"scores": {}}}}
     with (
         mock.patch.object(trainer, "train", one_step),
-        mock.patch.object(import_module("pyrogen.measure.evaluate_run"), "evaluate", return_value={}),
+        mock.patch.object(import_module("pyrogen.measure.evaluate"), "evaluate", return_value={}),
         mock.patch.object(import_module("pyrogen.comparison.compare"), "run_comparison", return_value=card),
     ):
         try:

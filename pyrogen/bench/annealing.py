@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from pyrogen.bench.timing import synchronise
-from pyrogen.measure.ais.path import Rows
-from pyrogen.measure.ais.plan import LEAPFROG
+from pyrogen.measure.annealing.path import Rows
+from pyrogen.measure.annealing.plan import LEAPFROG
 from pyrogen.pyro_tools.decoders import as_decoder
 from pyrogen.pyro_tools.hmc import Point, transition
 

@@ -28,7 +28,7 @@ def evaluate(
 ) -> None:
     """Evaluate a trained model on test data and write scores.json."""
     from pyrogen.cli.progress import annealing_settings
-    from pyrogen.measure.evaluate_run import evaluate_run
+    from pyrogen.measure.evaluate import evaluate_run
     from pyrogen.training.opened import open
 
     if (gap, minutes) != (None, None) and not ais:

@@ -13,7 +13,7 @@ from pyrogen.errors import printable
 from pyrogen.training.trainer import Watcher
 
 if TYPE_CHECKING:
-    from pyrogen.measure.ais import Annealing
+    from pyrogen.measure.annealing import Annealing
 
 LINE_SECONDS = 5.0
 """The minimum interval between lines if the output is not a terminal, in seconds."""
@@ -47,7 +47,7 @@ def progress_display(title: str, steps: int, console: Console) -> Iterator[Watch
 def annealing_settings(folder: Path | None, gap: float | None, minutes: float | None) -> "Annealing":
     """Settings of annealed importance sampling that is kept in ``folder`` and prints each unit of work as a line."""
     from pyrogen.cli.console import given_options, message
-    from pyrogen.measure.ais import Annealing
+    from pyrogen.measure.annealing import Annealing
 
     given = given_options(gap=gap, minutes=minutes)
     return Annealing(**given, folder=folder, show=lambda progress: message(f"ais: {progress.text}"))

@@ -1,6 +1,7 @@
 """Measures, one file each: from a model or its samples to a ``Score``."""
 
-from pyrogen.measure.ais.score import Annealing
+from pyrogen.measure.ais import ais
+from pyrogen.measure.annealing import Annealing
 from pyrogen.measure.c2st import c2st
 from pyrogen.measure.coverage import mode_count_scores, mode_scores, stacked_modes
 from pyrogen.measure.divergence import (
@@ -11,8 +12,7 @@ from pyrogen.measure.divergence import (
     w1_by_critic,
     w1_exact,
 )
-from pyrogen.measure.evaluate import ais, evaluate
-from pyrogen.measure.evaluate_run import evaluate_run
+from pyrogen.measure.evaluate import evaluate, evaluate_run
 from pyrogen.measure.features import Classifier, feature_scores, get_classifier
 from pyrogen.measure.features.fld import fld
 from pyrogen.measure.features.ndb import Bins, ndb

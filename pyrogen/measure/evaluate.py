@@ -1,4 +1,4 @@
-"""Evaluate a model by every measure that its methods support."""
+"""Evaluate a model, or that of a run folder, by every measure that its methods support."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -11,11 +11,11 @@ from pyrogen.data.checks import check_sets, unbounded_reason
 from pyrogen.data.dataset import Dataset, Split
 from pyrogen.data.loading import Source, as_data
 from pyrogen.data.sources.dispatch import title
-from pyrogen.data.space import Space, require_probability
+from pyrogen.data.space import Space
 from pyrogen.data.step_arguments import explain_dtype_errors
 from pyrogen.errors import ConfigError, DataError
-from pyrogen.measure.ais.score import Annealing, annealed_score
-from pyrogen.measure.ais.smoothed import annealed_scores
+from pyrogen.measure.annealing.score import Annealing
+from pyrogen.measure.annealing.smoothed import annealed_scores
 from pyrogen.measure.conditional import GIVEN_PART, conditional_target
 from pyrogen.measure.features import FeatureSpace, Reference, check_spaces
 from pyrogen.measure.held_out import check_held_out, count_seen
@@ -29,6 +29,8 @@ from pyrogen.protocols import Reconstructing, Sampler, Score
 from pyrogen.pyro_tools.decoders import is_pair
 from pyrogen.pyro_tools.programs import drop_extra_args
 from pyrogen.random import derive, random_rows, scoped_seed
+from pyrogen.training.malloc import retain_heap
+from pyrogen.training.opened import Opened
 
 KDE_SAMPLES = 10_000
 """The number of samples of a kernel-density estimate."""
@@ -90,6 +92,41 @@ def evaluate(
     return scores
 
 
+def evaluate_run(
+    opened: Opened,
+    data: str | None = None,
+    *,
+    k: int = 100,
+    seed: int = 0,
+    spaces: Sequence[str] = (),
+    annealing: Annealing | None = None,
+) -> dict[str, Any]:
+    """Measure the model of a run, in the form of ``evaluate --json``.
+
+    Args:
+        opened: the run.
+        data: a data set in place of the run's own; it must have the same shape and space.
+        k: importance samples for each datum.
+        seed: of every random draw.
+        spaces: names of feature spaces in which samples are compared with the data.
+        annealing: settings of annealed importance sampling, the score ``ais``; it is not computed by default.
+
+    Raises:
+        DataError: if the run's own data cannot be loaded or have changed, or the other data do not fit the model.
+        ConfigError: if the other data have another shape.
+    """
+    retain_heap()
+    dataset = opened.data if data is None else opened.load(data)
+    scores = evaluate(opened.model, dataset, k=k, seed=seed, spaces=spaces, annealing=annealing)
+    return {
+        "model": opened.config.model,
+        "data": dataset.name,
+        "split": "test",
+        "n": len(dataset.test),
+        "scores": {name: score.as_dict() for name, score in scores.items()},
+    }
+
+
 def likelihood_scores(
     model: Any, data: Dataset | Split, *, k: int = 100, seed: int = 0, annealing: Annealing | None = None
 ) -> dict[str, Score]:
@@ -103,45 +140,7 @@ def likelihood_scores(
     scores, values = _model_likelihood(model, data, (x, *rest), k, seed)
     if annealing is not None:
         scores |= _annealed(model, data, (x, *rest), annealing, seed)
-    return _in_data_units(scores, values, model, data, (x, *rest), seed)
-
-
-def ais(model: Any, data: Source, *, seed: int = 0, **settings: Any) -> Score:
-    """Bound the log-likelihood of any model with a decoder from below by annealed importance sampling.
-
-    For a VAE, a GAN, an adversarial autoencoder, a flow or a Pyro pair of one's own:
-
-        p(x) = ∫ p(u) p(x | u) du ≈ (1/K) Σ_k w_k,    E log (1/K) Σ_k w_k ≤ log p(x)
-
-    The detail ``gap`` is the distance in nats from the lower to an upper bound on data drawn from the model.
-
-    Args:
-        model: see ``pyro_tools.decoders.as_decoder``.
-        data: as for ``evaluate``.
-        seed: of all random draws.
-        settings: fields of ``Annealing``: ``gap``, ``minutes``, ``n``, ``noise``, ``chains``, ``start``, ``folder`` and
-            ``show``.
-
-    Returns:
-        The score in the user's units, with its ``gap``, the ``noise`` that it is given, ``chains``, ``steps``,
-        ``effective_chains`` and, for chains from the prior, points of the ``rate_distortion`` curve.
-
-    Raises:
-        ConfigError: if the model has no decoder, has global or discrete latent variables, or is asked for noise that
-            its observation model does not take; for a data set of masses and a decoder without an observation model.
-        DataError: if the model was trained on test rows of the data set.
-    """
-    data = as_data(data)
-    if isinstance(data, Dataset):
-        check_held_out(model, data)
-    elif not isinstance(data, Split):
-        raise DataError(f"expected a data set, a split, a path, a table, tensors or arrays; got a {title(data)}")
-    test = (data.test if isinstance(data, Dataset) else data).tensors(seed)
-    if data.space is not None and not is_pair(model):
-        require_probability(data.space, "density", "a generator with noise")
-    with explain_dtype_errors(model, test):
-        score = annealed_score(model, data, test, Annealing(**settings), seed)
-    return _in_data_units({"ais": score}, score.values, model, data, test, seed)["ais"]
+    return in_data_units(scores, values, model, data, (x, *rest), seed)
 
 
 def _annealed(
@@ -154,7 +153,7 @@ def _annealed(
     return annealed_scores(model, data, test, annealing, seed)
 
 
-def _in_data_units(
+def in_data_units(
     scores: Mapping[str, Score],
     values: Tensor | None,
     model: Any,

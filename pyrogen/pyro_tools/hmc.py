@@ -70,6 +70,10 @@ class Point:
         """∇ log π, ``(chains, d)``."""
         return (weights[..., None] * self.gradients).sum(0)
 
+    def rows(self, chosen: Tensor) -> "Point":
+        """The states of chosen chains."""
+        return Point(self.u[chosen], self.values[:, chosen], self.gradients[:, chosen])
+
     def where(self, taken: Tensor, other: "Point") -> "Point":
         """These states where ``taken (chains,)``, elsewhere the others."""
         return Point(

@@ -20,7 +20,7 @@ from pyrogen.data import batches, from_folder, memmap
 from pyrogen.data.dataset import Dataset
 from pyrogen.data.memmap import MemoryMapped
 from pyrogen.errors import DataError
-from pyrogen.measure.evaluate_run import evaluate_run
+from pyrogen.measure.evaluate import evaluate_run
 from pyrogen.training import configure, train
 from pyrogen.training.checkpoint import newest
 from pyrogen.training.run import Run

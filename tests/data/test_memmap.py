@@ -8,7 +8,7 @@ import pyrogen
 from pyrogen.data import batches, memmap
 from pyrogen.data.memmap import MemoryMapped
 from pyrogen.errors import DataError
-from pyrogen.measure.evaluate_run import evaluate_run
+from pyrogen.measure.evaluate import evaluate_run
 from pyrogen.training import configure, train
 from pyrogen.training.run import Run
 

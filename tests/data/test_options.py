@@ -14,7 +14,7 @@ import pyrogen
 from pyrogen.comparison.compare import run_comparison
 from pyrogen.comparison.config import ComparisonConfig, prepare
 from pyrogen.errors import ConfigError, DataError, RunError
-from pyrogen.measure.evaluate_run import evaluate_run
+from pyrogen.measure.evaluate import evaluate_run
 from pyrogen.training.config import RunConfig
 from pyrogen.training.run import Run
 

@@ -6,7 +6,7 @@ import torch
 import pyrogen
 from pyrogen.errors import ConfigError
 from pyrogen.explicit import Histogram, KernelDensity
-from pyrogen.measure.evaluate_run import evaluate_run
+from pyrogen.measure.evaluate import evaluate_run
 from pyrogen.random import scoped_seed
 from pyrogen.recipes.densities import histogram, kde
 from pyrogen.training import configure, train

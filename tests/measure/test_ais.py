@@ -15,11 +15,11 @@ from pyrogen.errors import ConfigError
 from pyrogen.explicit import PPCA, VAE, Gaussian, GaussianLikelihood
 from pyrogen.implicit import GAN
 from pyrogen.measure import Annealing, ais
-from pyrogen.measure.ais.anneal import backward, forward, log_mean_exp
-from pyrogen.measure.ais.path import Rows
-from pyrogen.measure.ais.plan import pilot
-from pyrogen.measure.ais.run import AnnealedRun
-from pyrogen.measure.ais.simulate import fit_noise, simulate
+from pyrogen.measure.annealing.anneal import anneal, back
+from pyrogen.measure.annealing.path import Rows
+from pyrogen.measure.annealing.plan import pilot
+from pyrogen.measure.annealing.run import AnnealedRun
+from pyrogen.measure.annealing.simulate import fit_noise, simulate
 from pyrogen.measure.likelihood import bounds
 from pyrogen.pyro_tools.decoders import as_decoder
 
@@ -80,7 +80,7 @@ def test_linear_gaussian() -> None:
 def test_a_deep_decoder_equals_integration() -> None:
     model, sigma = Generator(), 0.3
     x = model.sample(100) + sigma * torch.randn(100, 6)
-    score = ais(model, x, gap=0.1, noise=sigma, chains=16)
+    score = ais(model, x, gap=0.1, noise=sigma)
     assert score.value == pytest.approx(float(integrate(model, x, sigma).mean()), abs=0.05)
     assert score.detail["noise"] == sigma
 
@@ -95,8 +95,9 @@ def test_bounds_from_both_sides() -> None:
     plan, _ = pilot(rows)
     exact, gaps = model.log_prob(x).mean(), []
     for steps in (20, 80, 320):
-        lower = forward(rows, plan.with_steps(steps)).log_prob.mean()
-        upper = -log_mean_exp(backward(rows, plan.with_steps(steps), rows.encoded(u))).mean()
+        used = plan.with_steps(steps)
+        lower = anneal(rows, used).log_prob.mean()
+        upper = anneal(rows, used, back(rows, used, rows.encoded(u))).log_prob.mean()
         gaps.append(float(upper - lower))
         assert lower - 0.1 < exact < upper + 0.1
     assert gaps[0] > 3 * gaps[1] > 6 * gaps[2] > 0
@@ -106,7 +107,7 @@ def test_rates_and_distortions_of_a_linear_decoder() -> None:
     """The geometric path of a linear Gaussian decoder is Gaussian: every rate and distortion is known."""
     model = ppca(d=10, k=3, sigma=0.2)
     x, sigma = model.sample(100), 0.2
-    curve = ais(model, x, gap=1.0, chains=16).detail["rate_distortion"]
+    curve = ais(model, x, gap=1.0).detail["rate_distortion"]
     assert curve["unit"] == "squared error"
     assert len(curve["rate"]) >= 50
     run = AnnealedRun(as_decoder(model, x), x, None, None, None, None, 1.0, 1e9, 16, 0)
@@ -160,7 +161,7 @@ def test_a_pair_of_ones_own() -> None:
         + 3 * log(0.5 / 2.5)
         - total * log(2.5)
     )
-    score = ais(Pair(), Split(x), gap=0.05, chains=16)
+    score = ais(Pair(), Split(x), gap=0.05)
     assert score.value == pytest.approx(float(exact.mean()), abs=0.02)
 
 

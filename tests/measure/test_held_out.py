@@ -15,7 +15,7 @@ import pyrogen
 from pyrogen import SVI, AdversarialGame, fit, recipes, restore, save
 from pyrogen.data import Dataset, Space, Split
 from pyrogen.errors import ConfigError, DataError
-from pyrogen.measure.evaluate_run import evaluate_run
+from pyrogen.measure.evaluate import evaluate_run
 from pyrogen.measure.held_out import check_held_out
 from pyrogen.training import configure, train
 from pyrogen.training.run import Run

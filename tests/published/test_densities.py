@@ -8,7 +8,7 @@ import torch
 
 import pyrogen
 from pyrogen.explicit import Gaussian
-from pyrogen.measure.evaluate_run import evaluate_run
+from pyrogen.measure.evaluate import evaluate_run
 from pyrogen.training import configure, train
 from pyrogen.training.run import Run
 

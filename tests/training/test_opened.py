@@ -13,7 +13,7 @@ import pyrogen
 from pyrogen.data import Dataset
 from pyrogen.errors import ConfigError, DataError, RunError
 from pyrogen.files import seal_json, unseal_json
-from pyrogen.measure.evaluate_run import evaluate_run
+from pyrogen.measure.evaluate import evaluate_run
 from pyrogen.measure.samples import draw_samples
 from pyrogen.protocols import Sampler
 from pyrogen.recipes import RECIPES, recipe

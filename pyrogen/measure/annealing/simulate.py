@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 
 from pyrogen.errors import ConfigError
-from pyrogen.measure.ais.anneal import forward
-from pyrogen.measure.ais.path import Rows
-from pyrogen.measure.ais.plan import PILOT, pilot
+from pyrogen.measure.annealing.anneal import anneal
+from pyrogen.measure.annealing.path import Rows
+from pyrogen.measure.annealing.plan import PILOT, pilot
 from pyrogen.pyro_tools.decoders import Decoder
 
 TOLERANCE = 0.01
@@ -64,7 +64,7 @@ def fit_noise(decoder: Decoder, x: Tensor, y: Tensor | None, chains: int) -> flo
             raise ConfigError(f"no noise fits the generated data: their distance to the data is {sigma}")
         rows = Rows.of(decoder, x, y, chains=chains, noise=sigma)
         plan, _ = pilot(rows)
-        found = forward(rows, plan.with_steps(PILOT))
+        found = anneal(rows, plan.with_steps(PILOT))
         with torch.no_grad():
             given = decoder.joint(rows.decoded(found.point.u), None if y is None else y.repeat_interleave(chains, 0))[1]
         if not isinstance(given, Tensor):

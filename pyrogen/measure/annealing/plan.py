@@ -16,7 +16,8 @@ from math import log10, pi
 import torch
 from torch import Tensor
 
-from pyrogen.measure.ais.path import Rows, curvature
+from pyrogen.measure.annealing.path import Rows, curvature
+from pyrogen.measure.annealing.resampling import resample
 from pyrogen.pyro_tools.hmc import Point, transition
 
 PILOT = 100
@@ -114,10 +115,13 @@ def pilot(rows: Rows, schedule: Schedule | None = None) -> tuple[Plan, Point]:
     spreads = [_spread(point, n)]
     betas = _geometric(spreads[0]) if schedule is None else schedule.spaced(PILOT).betas
     size = torch.full((n,), 0.5).to(point.u)
+    log_weights = point.values.new_zeros(n, rows.chains, dtype=torch.float64)
     sizes: list[Tensor] = []
     found: list[tuple[Tensor, Tensor]] = []
     for t in range(1, PILOT + 1):
         beta = float(betas[t])
+        log_weights = log_weights + (beta - float(betas[t - 1])) * point.values[1].double().view(n, -1)
+        point, log_weights, _ = resample(point, log_weights, log_weights[:, 0])
         if (t - 1) % EVERY == 0 and rows.d <= MOST_DIMENSIONS:
             values, vectors = torch.linalg.eigh(curvature(rows, point))
             found.append((values.clamp_min(LEAST_CURVATURE), vectors))

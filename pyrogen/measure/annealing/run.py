@@ -15,14 +15,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyrogen.measure.ais.anneal import backward, forward, log_mean_exp
-from pyrogen.measure.ais.path import Rows
-from pyrogen.measure.ais.plan import Schedule, pilot
-from pyrogen.measure.ais.simulate import fit_noise, simulate
+from pyrogen.measure.annealing.anneal import anneal, back
+from pyrogen.measure.annealing.path import Rows
+from pyrogen.measure.annealing.plan import Schedule, pilot
+from pyrogen.measure.annealing.resampling import effective
+from pyrogen.measure.annealing.simulate import fit_noise, simulate
 from pyrogen.pyro_tools.decoders import Decoder
 from pyrogen.random import derive, scoped_seed
 
-ROWS = {"cpu": 1024, "cuda": 32_768}
+ROWS = {"cpu": 4096, "cuda": 65_536}
 """The most chains at a time by type of device, which bounds the memory."""
 SIMULATED = 100
 """Data drawn from the model."""
@@ -157,8 +158,8 @@ class AnnealedRun:
                 at = time.monotonic()
                 with scoped_seed(derive(self.seed, "ais", name)):
                     used = plan.with_steps(steps)
-                    lower = forward(rows, used).log_prob
-                    upper = -log_mean_exp(backward(rows, used, rows.encoded(u)))
+                    lower = anneal(rows, used).log_prob
+                    upper = anneal(rows, used, back(rows, used, rows.encoded(u))).log_prob
                 self.found[name] = torch.stack([lower, upper])
                 cost = time.monotonic() - at
             gap, error = self.gap_of(steps)
@@ -181,9 +182,9 @@ class AnnealedRun:
         """In columns: log p(x), the effective number of chains, and log ∫ f_β and E[tilt] at the kept temperatures."""
         rows = self._rows(self.x[part], None if self.y is None else self.y[part])
         plan, _ = pilot(rows, schedule)
-        found = forward(rows, plan.with_steps(self.steps, schedule))
+        found = anneal(rows, plan.with_steps(self.steps, schedule))
         self.found["betas"] = found.kept
-        parts = (found.log_prob[None], found.effective[None], found.log_normalisers, found.tilts)
+        parts = (found.log_prob[None], effective(found.log_weights)[None], found.log_normalisers, found.tilts)
         return torch.cat([part.cpu() for part in parts]).T
 
     def _rows(self, x: Tensor, y: Tensor | None) -> Rows:

@@ -1,6 +1,6 @@
 """The log-likelihood of any model with a decoder, bounded from below by annealed importance sampling.
 
-    log p(x) ≥ E log (1/K) Σ_k w_k,   p(x) = ∫ p(u) p(x | u) du
+    log p(x) ≥ E[log w],   p(x) = ∫ p(u) p(x | u) du = E[w]
 
 How far below is measured on data drawn from the model, for which there is an upper bound too. A model without an
 observation model is given spherical Gaussian noise: its density is the one of g(u) + σ ε.
@@ -22,8 +22,8 @@ from torch import Tensor
 from pyrogen.data.checks import check_sets
 from pyrogen.data.dataset import Dataset, Split
 from pyrogen.errors import ConfigError
-from pyrogen.measure.ais.path import log_likelihood
-from pyrogen.measure.ais.run import VALIDATION, AnnealedRun, Codes, Progress, Results
+from pyrogen.measure.annealing.path import log_likelihood
+from pyrogen.measure.annealing.run import VALIDATION, AnnealedRun, Codes, Progress, Results
 from pyrogen.measure.likelihood import check_finite_values, mean_score
 from pyrogen.nn.conditions import Label
 from pyrogen.nn.eval_mode import eval_mode
@@ -61,7 +61,7 @@ class Annealing:
     minutes: float = inf
     n: int = 1000
     noise: float | None = None
-    chains: int = 4
+    chains: int = 16
     start: Literal["prior", "encoder"] = "prior"
     smoothed: float | None = None
     folder: Path | None = None

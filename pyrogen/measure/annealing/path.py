@@ -6,7 +6,7 @@ The coordinates v = (u - centre) / scale have about unit variance under q. q is 
 β log p(x | u); or N(0, I) with the centre and the scale of the encoder's codes of each datum.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import log, pi
 from typing import Self
@@ -77,6 +77,10 @@ class Rows:
             return cls(decoder, x, y, chains, noise, centre, scale, torch.ones_like(scale))
         spread = WIDER * codes.std(0).clamp_min(1e-4)
         return cls(decoder, x, y, chains, noise, codes.mean(0), spread, (spread / scale).square(), False)
+
+    def with_chains(self, chains: int) -> Self:
+        """The same data with another number of chains."""
+        return replace(self, chains=chains)
 
     @property
     def d(self) -> int:

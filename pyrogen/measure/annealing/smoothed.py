@@ -21,7 +21,7 @@ from pyrogen.explicit.gaussian import Gaussian
 from pyrogen.explicit.kde import KernelDensity
 from pyrogen.explicit.mixture import GaussianMixture
 from pyrogen.explicit.ppca import PPCA
-from pyrogen.measure.ais.score import Annealing, annealed_score, lacks_density, noise_note
+from pyrogen.measure.annealing.score import Annealing, annealed_score, lacks_density, noise_note
 from pyrogen.measure.likelihood import mean_score
 from pyrogen.nn.kernel_density import best_bandwidth, log_density
 from pyrogen.protocols import Score
