@@ -12,7 +12,8 @@ from torch import Tensor
 
 from pyrogen.errors import ConfigError
 from pyrogen.nn.noise import NormalNoise
-from pyrogen.pyro_tools.latents import LatentProgram, Observation
+from pyrogen.pyro_tools.latents import LatentProgram
+from pyrogen.pyro_tools.observation import Observation
 from pyrogen.pyro_tools.programs import drop_extra_args
 
 

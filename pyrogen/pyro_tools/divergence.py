@@ -7,7 +7,8 @@ from torch.distributions import kl_divergence
 
 from pyrogen.errors import ConfigError
 from pyrogen.protocols import Pair
-from pyrogen.pyro_tools.latents import LatentProgram, single_values
+from pyrogen.pyro_tools.latents import LatentProgram
+from pyrogen.pyro_tools.observation import single_values
 from pyrogen.pyro_tools.programs import drop_extra_args
 from pyrogen.pyro_tools.traces import is_delta
 

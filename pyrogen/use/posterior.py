@@ -20,7 +20,7 @@ from torch import Tensor
 from pyrogen.errors import ConfigError
 from pyrogen.pyro_tools.decoders import Decoder
 from pyrogen.pyro_tools.hmc import hmc
-from pyrogen.pyro_tools.latents import Observation
+from pyrogen.pyro_tools.observation import Observation
 from pyrogen.use.operators import Disjoint, Linear, Mask, adjoint
 
 STARTS = 500

@@ -17,7 +17,7 @@ from torch import Tensor
 from pyrogen.errors import ConfigError
 from pyrogen.pyro_tools.decoders import Decoder
 from pyrogen.pyro_tools.hmc import LogTerms, Point
-from pyrogen.pyro_tools.latents import Observation
+from pyrogen.pyro_tools.observation import Observation
 
 DRAWS = 1000
 """Draws of the prior from which its centre and scale are found."""
