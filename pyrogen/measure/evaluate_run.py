@@ -5,7 +5,7 @@ from typing import Any
 
 from pyrogen.measure.ais.score import Annealing
 from pyrogen.measure.evaluate import evaluate
-from pyrogen.training.malloc import retain_heap
+from pyrogen.training.memory import retain_heap
 from pyrogen.training.opened import Opened
 
 

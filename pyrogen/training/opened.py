@@ -238,7 +238,10 @@ def open_or_train(folder: str | Path, model: str, data: str = "digits", **settin
     config = configure(model, data, **settings).with_absolute_paths()
     path = Path(folder)
     run = Run.open(path) if os.path.isfile(path / CONFIG) else Run.create(path, config)
-    then, now = ({**c.model_dump(exclude={"options", "fingerprint"}), **c.options} for c in (run.config, config))
+    then, now = (
+        {**c.model_dump(exclude={"options", "fingerprint"}), **(c.options if c.seconds is None else c.planned(0).options)}
+        for c in (run.config, config)
+    )
     if then != now:
         differ = [
             f"{name} {then.get(name)!r} then, {now.get(name)!r} now" for name in now if then.get(name) != now[name]
