@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pyrogen.errors import printable
+from pyrogen.report.formatting import format_duration
 from pyrogen.training.trainer import Watcher
 
 if TYPE_CHECKING:
@@ -25,10 +26,12 @@ def progress_display(title: str, steps: int, console: Console) -> Iterator[Watch
 
     Args:
         title: the description of the run.
-        steps: the number of steps.
+        steps: the number of steps; 0 where it is not known.
         console: the console to print on.
     """
     if not console.is_terminal:
+        if not steps:
+            console.print(printable(title), soft_wrap=True)
         yield _LineProgress(title, steps, console)
         return
     columns = (
@@ -40,7 +43,7 @@ def progress_display(title: str, steps: int, console: Console) -> Iterator[Watch
     )
     with Progress(*columns, console=console) as bar:
         console.show_cursor()  # a process that is killed cannot show it again
-        task = bar.add_task(title, total=steps, logs="")
+        task = bar.add_task(title, total=steps or None, logs="")
         yield lambda row: bar.update(task, completed=row["t"], logs=_summary(row))
 
 
@@ -61,11 +64,15 @@ class _LineProgress:
         now = time.monotonic()
         if row["t"] == self.steps or now - self.last > LINE_SECONDS:
             self.last = now
-            text = f"{self.title}  step {row['t']:,.0f}/{self.steps:,}  {_summary(row)}"
+            of = f"/{self.steps:,}" if self.steps else ""
+            text = f"{self.title}  step {row['t']:,.0f}{of}  {_summary(row)}"
             self.console.print(printable(text), soft_wrap=True)
 
 
 def _summary(row: dict[str, float]) -> str:
-    quiet = ("t", "seconds", "examples_per_second")
+    quiet = ("t", "seconds", "examples_per_second", "seconds_left")
     parts = [f"{name} {value:.4g}" for name, value in row.items() if name not in quiet]
-    return "  ".join([*parts, f"{row['examples_per_second']:,.0f} examples/s"])
+    parts.append(f"{row['examples_per_second']:,.0f} examples/s")
+    if "seconds_left" in row:
+        parts.append(f"all models: {format_duration(row['seconds_left'])} left")
+    return "  ".join(parts)
