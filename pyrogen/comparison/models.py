@@ -83,7 +83,9 @@ def read_specs(models: Iterable[str]) -> list[ModelSpec]:
     """
     specs = list({spec.given: spec for spec in map(read_spec, models)}.values())
     counts = Counter(name for spec in specs for name in _names(spec))
-    return [replace(spec, name=next(name for name in _names(spec) if counts[name] == 1)) for spec in specs]
+    return [
+        replace(spec, name=next((name for name in _names(spec) if counts[name] == 1), spec.given)) for spec in specs
+    ]
 
 
 def _names(spec: ModelSpec) -> list[str]:

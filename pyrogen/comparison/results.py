@@ -7,7 +7,7 @@ from pyrogen.comparison.config import ComparisonConfig
 from pyrogen.comparison.models import ModelSpec
 from pyrogen.comparison.page import model_pictures
 from pyrogen.comparison.progress import Progress
-from pyrogen.comparison.scoring import Scorer, aggregate_seeds, device_of, family, test_overlap
+from pyrogen.comparison.scoring import Scorer, aggregate_seeds, common_test_rows, device_of, family
 from pyrogen.comparison.stored import data_key, load_entry, run_key, save_entry
 from pyrogen.errors import ConfigError, DataError, Diverged, OutOfMemory
 from pyrogen.protocols import Sampler, Score
@@ -35,7 +35,7 @@ class Results:
         self, run: Run[ComparisonConfig], scorers: Mapping[int, Scorer], progress: Progress, changed_data: bool
     ) -> None:
         self.run, self.scorers, self.progress, self.changed_data = run, scorers, progress, changed_data
-        self.overlap = test_overlap([scorer.data for scorer in scorers.values()])
+        self.overlap = common_test_rows([scorer.data for scorer in scorers.values()])
         self.entries: dict[str, dict[str, Any]] = {}
         self.measured: dict[str, list[dict[str, Score]]] = {}
         self.shown: dict[str, Pictures] = {}
@@ -75,7 +75,7 @@ class Results:
         except DataError as error:
             raise DataError(f"{spec.given}: {error}") from error
         entry = recipe(run.config.model)
-        self._add(spec.name, {"family": entry.family, "about": f"{entry.title}; {spec.given}"}, [result])
+        self._add(spec.name, {"family": entry.family, "about": entry.title, "run": spec.given}, [result])
 
     def train(self, spec: ModelSpec) -> None:
         """Train a recipe once per seed, on the data set of the seed, and evaluate each model."""

@@ -92,7 +92,7 @@ def parameter_count(model: Any) -> int:
     return sum(p.numel() for p in weights.values() if p.requires_grad)
 
 
-def test_overlap(sets: Sequence[Dataset]) -> float:
+def common_test_rows(sets: Sequence[Dataset]) -> float:
     """The share of test rows that two seeds have in common, the mean over all pairs of seeds; 0 for a single one."""
     keys = [data.test.row_keys for data in sets]
     shares = [float(np.isin(one, other).mean()) for one, other in combinations(keys, 2)]
