@@ -153,7 +153,7 @@ def _train(run: "Run[RunConfig]", setup: Any = None, steps: int | None = None, c
 
     title = f"{run.config.model} on {run.config.data}"
     message(f"{title} → {run.path}")
-    total = steps or run.config.options["steps"]
+    total = steps or (run.config.options["steps"] if run.config.seconds is None else 0)
     with resumable(run.path), progress_display(title, total, console.err) as watch:
         train_run(run, watch, setup, steps=steps, changed_data=changed_data)
     message(f"done: `pyrogen evaluate {run.path}`, `pyrogen sample {run.path}`")
