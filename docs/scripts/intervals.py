@@ -123,7 +123,7 @@ def p_values(redraws: int, rows: int) -> None:
 
 
 def over_seeds_and_data(redraws: int, rows: int = 50, run: float = 0.2) -> None:
-    """The share of intervals over seeds, and over seeds and data, that hold 0, the mean of the score over all redraws."""
+    """The share of intervals over seeds, and over seeds and data, that hold 0, the mean of the score."""
     print(f"{'in common':>9s} {'seeds':>6s} {'of both':>9s} {'of seeds':>9s}")
     for pool in (rows, 2 * rows, 4 * rows, 200 * rows):
         for seeds in (3, 5, 10):
