@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 from pyrogen.errors import printable
 from pyrogen.report.formatting import format_duration
@@ -35,16 +36,19 @@ def progress_display(title: str, steps: int, console: Console) -> Iterator[Watch
         yield _LineProgress(title, steps, console)
         return
     columns = (
-        TextColumn("{task.description}", markup=False),
+        # Long logs are cut, and not the title.
+        TextColumn(
+            "{task.description}", markup=False, table_column=Column(no_wrap=True, min_width=min(len(title), 40))
+        ),
         BarColumn(),
-        MofNCompleteColumn(),
+        *((MofNCompleteColumn(),) if steps else ()),
         TextColumn("{task.fields[logs]}", markup=False),
-        TimeRemainingColumn(),
+        *((TimeRemainingColumn(),) if steps else ()),
     )
     with Progress(*columns, console=console) as bar:
         console.show_cursor()  # a process that is killed cannot show it again
         task = bar.add_task(title, total=steps or None, logs="")
-        yield lambda row: bar.update(task, completed=row["t"], logs=_summary(row))
+        yield lambda row: bar.update(task, completed=row["t"], logs=_summary(row, steps))
 
 
 def annealing_settings(folder: Path | None, gap: float | None, minutes: float | None) -> "Annealing":
@@ -64,15 +68,16 @@ class _LineProgress:
         now = time.monotonic()
         if row["t"] == self.steps or now - self.last > LINE_SECONDS:
             self.last = now
-            of = f"/{self.steps:,}" if self.steps else ""
-            text = f"{self.title}  step {row['t']:,.0f}{of}  {_summary(row)}"
+            count = f"step {row['t']:,.0f}/{self.steps:,}  " if self.steps else ""
+            text = f"{self.title}  {count}{_summary(row, self.steps)}"
             self.console.print(printable(text), soft_wrap=True)
 
 
-def _summary(row: dict[str, float]) -> str:
+def _summary(row: dict[str, float], steps: int) -> str:
+    """What a row says beside its step, and that where the number of steps is not known; what matters most first."""
     quiet = ("t", "seconds", "examples_per_second", "seconds_left")
-    parts = [f"{name} {value:.4g}" for name, value in row.items() if name not in quiet]
-    parts.append(f"{row['examples_per_second']:,.0f} examples/s")
+    parts = [] if steps else [f"step {row['t']:,.0f}"]
     if "seconds_left" in row:
         parts.append(f"all models: {format_duration(row['seconds_left'])} left")
-    return "  ".join(parts)
+    parts += [f"{name} {value:.4g}" for name, value in row.items() if name not in quiet]
+    return "  ".join([*parts, f"{row['examples_per_second']:,.0f} examples/s"])
