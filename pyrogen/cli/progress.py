@@ -35,11 +35,9 @@ def progress_display(title: str, steps: int, console: Console) -> Iterator[Watch
             console.print(printable(title), soft_wrap=True)
         yield _LineProgress(title, steps, console)
         return
+    whole = Column(no_wrap=True, min_width=min(len(title), 40))  # long logs are cut, and not the title
     columns = (
-        # Long logs are cut, and not the title.
-        TextColumn(
-            "{task.description}", markup=False, table_column=Column(no_wrap=True, min_width=min(len(title), 40))
-        ),
+        TextColumn("{task.description}", markup=False, table_column=whole),
         BarColumn(),
         *((MofNCompleteColumn(),) if steps else ()),
         TextColumn("{task.fields[logs]}", markup=False),

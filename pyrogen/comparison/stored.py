@@ -28,13 +28,14 @@ from pyrogen.training.run import Run
 SCORED = "scored"
 OTHER_SETTINGS = {
     "models", "own", "steps", "seconds", "examples", "batch_size", "seeds", "seed", "data", "data_root", "device",
+    "fingerprint",
 }  # fmt: skip
 """The settings of a comparison on which the scores of a trained model do not depend by themselves."""
 
 
 def data_key(config: ComparisonConfig, data: Dataset, seed: int) -> str:
     """The key of what the scores of any model on ``data`` depend on: rows, space, settings, seed and version."""
-    settings = config.model_dump(mode="json", exclude=OTHER_SETTINGS | {"fingerprint"})
+    settings = config.model_dump(mode="json", exclude=OTHER_SETTINGS)
     return _digest([installed_version(), settings, fingerprint(data), data.description.to_json(), seed])
 
 
@@ -55,8 +56,7 @@ def load_entry(folder: Path, name: str, key: str) -> dict[str, Any] | None:
             checkpoint.restore(folder / SCORED / name, entry=kept)
     except RunError:
         return None
-    found: dict[str, Any] = _unpacked(kept.state.get("content"))
-    return found if kept.state.get("key") == key else None
+    return _unpacked(kept.state["content"]) if kept.state["key"] == key else None
 
 
 def save_entry(folder: Path, name: str, key: str, entry: Mapping[str, Any], t: int = 0) -> None:

@@ -140,7 +140,9 @@ def _train_stage(
     changed_data: bool,
 ) -> tuple[Trained, int]:
     """Train to the last step, or until a run of a given time is planned anew; return the number of its last step."""
-    steps, batch_size = config.options["steps"], min(config.options["batch_size"], len(setup.data.train))
+    fitted_at_once = config.seconds is not None and isinstance(setup.step, ClosedForm)
+    steps, seconds = (1, None) if fitted_at_once else (config.options["steps"], config.seconds)
+    batch_size = min(config.options["batch_size"], len(setup.data.train))
     weights, averager, monitor = _selection(setup), MetricAverager(), DiagnosticMonitor(setup.step)
     parts: dict[str, Any] = {"model": setup.model, "step": setup.step, "kept": weights, "window": averager}
     device, latest = pick_device(config.device), [0]
@@ -149,7 +151,7 @@ def _train_stage(
         with averager.paused():
             latest[0] = start = _begin(run, config, parts, setup, changed_data)
         used = averager.used
-        stage = Stage(config.seconds, used, start)
+        stage = Stage(seconds, used, start)
         for t, logs in fit(
             setup.step, setup.data.train, steps=start if stage.ends_run(used) else steps, batch_size=batch_size,
             seed=config.seed, start=start, device=device, precision=config.precision,
@@ -179,7 +181,7 @@ def _train_stage(
             if stage.ends(used):
                 break
     t = latest[0]
-    planned = t if isinstance(setup.step, ClosedForm) else stage.plan(t, used)
+    planned = stage.plan(t, used)
     if planned == t != run.config.options["steps"]:
         run.update(run.config.planned(t))
     return _trained(run, setup, weights, t), planned
@@ -226,8 +228,8 @@ def restored(run: Run[RunConfig]) -> Trained:
     setup = _build_from_rows(run) if known is None else build(run.config, Dataset.without_rows(known[0]), known[1])
     weights = _selection(setup)
     t = checkpoint.restore(run.path, model=setup.model, step=setup.step, kept=weights)
-    if setup.data.has_rows:
-        _note_rows(weights, setup)
+    if setup.data.has_rows and not noted_rows(weights):  # else the checkpoint has told what they were trained on
+        note_rows(weights, setup.data.train)
     return _trained(run, setup, weights, t)
 
 
@@ -247,12 +249,6 @@ def _build_from_rows(run: Run[RunConfig]) -> TrainingSetup:
 
 def _trained(run: Run[RunConfig], setup: TrainingSetup, kept: Any, t: int) -> Trained:
     return Trained(kept.module, setup.step, setup.data, run, t, {"step": kept.step, "rule": kept.rule})
-
-
-def _note_rows(weights: Any, setup: TrainingSetup) -> None:
-    """Note what the kept weights, a copy of the trained ones, were trained on, unless a checkpoint has told."""
-    if not noted_rows(weights):
-        note_rows(weights, setup.data.train)
 
 
 def _check_batch(config: RunConfig, data: Dataset) -> None:

@@ -139,10 +139,11 @@ def test_kept_entries_are_exact(tmp_path):
     assert load_entry(tmp_path, "b", "key") is None
 
 
-def test_killed_in_the_second_model(tmp_path):
+def test_killed_in_the_second_model(data, tmp_path):
     """It is killed with SIGKILL after a checkpoint; the first model stays as it is, the second goes on from there."""
-    steps, features = 200, ("--features", "values")
-    arguments = ("gaussian", "vae:latent=2:hidden=8", "--steps", steps, "--batch-size", 16, *features)
+    np.save(tmp_path / "x.npy", data)
+    steps, settings = 200, ("--batch-size", 16, "--features", "values", "--data", "x.npy")
+    arguments = ("gaussian", "vae:latent=2:hidden=8", "--steps", steps, *settings)
     started = forked.Started(forked.pyrogen, "compare", *arguments, "--out", "c", folder=tmp_path)
     path = tmp_path / "c"
     second = path / "vae-latent=2-hidden=8"

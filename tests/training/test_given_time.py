@@ -88,7 +88,7 @@ def test_the_schedule_follows_the_pace(clock, tmp_path):
     assert 46 <= trained.t <= 48
     assert len(clock.plans) <= len(STAGES)
     assert [abs(plan - trained.t) <= 1 for plan in clock.plans] == [False] * (len(clock.plans) - 2) + [True, True]
-    schedule = trained.step.state_dict()["optimizer"]["schedule"]
+    schedule = trained.step.state_dict()["schedule"]
     assert schedule["_last_lr"][0] < 1e-3 * schedule["base_lrs"][0]
 
 
@@ -116,9 +116,13 @@ def test_compilation_is_no_training(clock, tmp_path):
     assert run.metrics()[-1]["examples_per_second"] == pytest.approx(3200, rel=0.01)
 
 
-def test_a_fit_in_closed_form_does_not_use_the_time(clock, tmp_path):
-    run = Run.create(tmp_path / "run", configure("pca", "digits", options={"batch_size": 32}, seconds=1000.0))
+@pytest.mark.parametrize("model", ["pca", "ppca"])
+def test_a_fit_in_closed_form_does_not_use_the_time(clock, model, tmp_path):
+    run = Run.create(tmp_path / "run", configure(model, "digits", options={"batch_size": 32}, seconds=1000.0))
     assert train(run).t == 1
+    assert [row["t"] for row in run.metrics()] == [1]
+    assert (run.path / "curves.png").exists()
+    assert train(Run.open(run.path)).t == Run.open(run.path).config.options["steps"] == 1
 
 
 def test_steps_take_the_place_of_the_time(clock, tmp_path):
