@@ -225,7 +225,9 @@ def requests(rng: random.Random) -> list[str]:
     vae = ["train", "vae", "--set", f"latent={k}", "--set", f"hidden={k},{k}", "--set", "network=mlp", *sizes]
     sample = ["sample", run, "--n", k, "--out", rng.choice(("a.png", "a.npy", "f/")), "--seed", seed]
     scores = ["evaluate", run, "--k", k, "--seed", seed, *rng.choice(((), ("--json",)))]
-    compare = ["compare", *rng.sample(("gaussian", "gan", "vae"), 2), *sizes[:4], "--seeds", k, "--json"]
+    some = rng.sample(("gaussian", "gan", "vae", f"vae:latent={k}:hidden={k},{k}"), 2)
+    budget = rng.choice((["--steps", k], ["--examples", k], ["--seconds", f"0.{k}"]))
+    compare = ["compare", *some, *budget, *sizes[2:4], "--seeds", k, "--json"]
     return rng.choice((train, train, vae, config, sample, scores, compare, ["models"], ["models", "vae"], ["data"]))
 
 

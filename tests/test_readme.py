@@ -71,7 +71,7 @@ def pieces(page: Path) -> list[tuple[str, str, str]]:
         if kind == "python":
             found.append((kind, place, re.sub(r"(compare\(.*)\bsteps=\d+", r"\1steps=2", body)))
         elif kind == "bash":
-            lines = [line for line in body.splitlines() if line.startswith("pyrogen ")]
+            lines = [re.sub(r" --(examples|seconds) \S+", "", x) for x in body.splitlines() if x.startswith("pyrogen ")]
             long = ("pyrogen train", "pyrogen compare")
             found += [(kind, place, line + QUICK if line.startswith(long) else line) for line in lines]
     return found

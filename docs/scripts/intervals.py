@@ -4,11 +4,13 @@
     OMP_NUM_THREADS=1 python docs/scripts/intervals.py --measures c2st
     OMP_NUM_THREADS=1 python docs/scripts/intervals.py --measures likelihood
     OMP_NUM_THREADS=1 python docs/scripts/intervals.py --measures p-values
+    OMP_NUM_THREADS=1 python docs/scripts/intervals.py --measures seeds --redraws 4000
 
 Both sets are drawn anew each time. The value that an interval should cover is the mean of the score over all redraws.
 ``digits`` is a mixture of 10 Gaussians with full covariances, fitted to the dequantised digits of 64 pixels, so that it
 can be redrawn without end; ``one Gaussian`` has the mean and the covariance of the digits. The p-values are those of
-two disjoint random sets of real digits.
+two disjoint random sets of real digits. ``seeds`` is a score with a normal error of the training run and a mean over 50
+test rows, which each seed draws from a pool that is drawn anew too.
 """
 
 import argparse
@@ -22,6 +24,7 @@ from torch import Tensor
 from pyrogen import Score
 from pyrogen.explicit import VAE, Gaussian, GaussianLikelihood
 from pyrogen.measure import c2st, density_coverage, evaluate, fid, kid, mmd2, precision_recall
+from pyrogen.measure.intervals import over_seeds
 
 Draw = Callable[[int], Tensor]
 
@@ -119,6 +122,23 @@ def p_values(redraws: int, rows: int) -> None:
         print(f"{name:12s} {share:.1%}", flush=True)
 
 
+def over_seeds_and_data(redraws: int, rows: int = 50, run: float = 0.2) -> None:
+    """The share of intervals over seeds, and over seeds and data, that hold 0, the mean of the score."""
+    print(f"{'in common':>9s} {'seeds':>6s} {'of both':>9s} {'of seeds':>9s}")
+    for pool in (rows, 2 * rows, 4 * rows, 200 * rows):
+        for seeds in (3, 5, 10):
+            held = torch.zeros(2)
+            for _ in range(redraws):
+                x = torch.randn(pool, dtype=torch.float64)
+                sets = [x[torch.randperm(pool)[:rows]] for _ in range(seeds)]
+                values = [float(one.mean() + run * torch.randn(())) for one in sets]
+                shared = rows / pool * float(torch.stack(sets).var(1).mean()) / rows
+                limits = [over_seeds(values, "nats", part)[2] for part in (shared, 0.0)]
+                held += torch.tensor([low <= 0 <= high for low, high in limits])
+            both, alone = held / redraws
+            print(f"{rows / pool:9.1%} {seeds:6d} {both:9.1%} {alone:9.1%}", flush=True)
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -130,6 +150,8 @@ def main() -> None:
     torch.manual_seed(0)
     if given.measures == ["p-values"]:
         return p_values(given.redraws, given.rows)
+    if given.measures == ["seeds"]:
+        return over_seeds_and_data(given.redraws)
     print(f"{'case':28s} {'measure':10s} {'mean':>10s} {'spread':>9s} {'stderr':>9s} {'coverage':>9s}")
     if given.measures == ["likelihood"]:
         draws = list(likelihoods(300, given.redraws))

@@ -22,7 +22,7 @@ from pyrogen.bench.workloads import PAIRS, WORKLOADS
 from pyrogen.compile.decompositions import processor
 from pyrogen.errors import UserError
 from pyrogen.files import write_whole
-from pyrogen.training.malloc import retain_heap
+from pyrogen.training.memory import retain_heap
 
 BATCH_SIZES = {"vae": (64, 256, 1024)}
 Row = dict[str, Any]

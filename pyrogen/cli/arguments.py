@@ -5,8 +5,6 @@ from typing import Annotated
 
 import typer
 
-from pyrogen.errors import ConfigError
-
 
 def model_names() -> list[str]:
     """The names of all models."""
@@ -20,15 +18,6 @@ def data_names() -> list[str]:
     from pyrogen.data.datasets import names
 
     return sorted(names())
-
-
-def parse_pairs(pairs: list[str]) -> dict[str, str]:
-    """``["latent=10", …]`` as a mapping; raises ``ConfigError`` for an item without ``=``."""
-    split = [pair.partition("=") for pair in pairs]
-    for key, equals, value in split:
-        if not (key and equals):
-            raise ConfigError(f"--set must be KEY=VALUE; got {key + equals + value!r}")
-    return {key.strip().replace("-", "_"): value.strip() for key, _, value in split}
 
 
 DATA_HELP = (

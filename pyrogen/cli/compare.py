@@ -8,20 +8,21 @@ import typer
 
 from pyrogen.cli import console
 from pyrogen.cli.arguments import (
+    DATA_HELP,
+    SEED_HELP,
     Categorical,
-    Data,
     Device,
     DropConstant,
     DropMissing,
     Features,
     Json,
     Root,
-    Seed,
     Size,
     Target,
+    data_names,
     model_names,
 )
-from pyrogen.cli.console import given_options, message, resumable
+from pyrogen.cli.console import message, resumable
 from pyrogen.cli.tables import scorecard_table, show, verdict_table
 
 if TYPE_CHECKING:
@@ -34,19 +35,36 @@ def compare(
         list[str] | None,
         typer.Argument(
             metavar="[MODEL]...",
-            help="Model names; by default a fixed set of explicit and implicit models.",
+            help="Models, with settings as in vae:latent=8:hidden=64,32, and run folders, which are evaluated only; "
+            "by default a fixed set of explicit and implicit models.",
             autocompletion=model_names,
         ),
     ] = None,
-    data: Data = "digits",
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data",
+            help=f"{DATA_HELP}; those of the first run folder or digits by default.",
+            autocompletion=data_names,
+        ),
+    ] = None,
     data_root: Root = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder of the report; by default an unused name under runs/.")
     ] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps of each model.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Budget: optimiser steps of each model; 3000 by default.")] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="Budget in place of --steps: seconds of training of each model.")
+    ] = None,
+    examples: Annotated[
+        int | None,
+        typer.Option(help="Budget in place of --steps: rows each model is trained on, with repetitions."),
+    ] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Batch size.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Number of training runs per model, each with another seed.")] = 1,
-    seed: Seed = 0,
+    seed: Annotated[
+        int | None, typer.Option(help=f"{SEED_HELP}; by default that of the first run folder, or 0.")
+    ] = None,
     device: Device = "auto",
     target: Target = None,
     categorical: Categorical = None,
@@ -56,12 +74,14 @@ def compare(
     features: Features = None,
     as_json: Json = False,
 ) -> None:
-    """Train several models with the same budget and split, and write report.html and scores.json."""
+    """Train several models with the same budget and split, and write report.html, scores.json and scores.csv."""
     from pyrogen.comparison.config import prepare
 
-    given = given_options(steps=steps, batch_size=batch_size, target=target, categorical=categorical or None, size=size)
-    given |= given_options(drop_constant=drop_constant, drop_missing=drop_missing, features=features or None)
-    run = prepare(models or None, data, out=out, data_root=data_root, seeds=seeds, seed=seed, device=device, **given)
+    run = prepare(
+        models or None, data, out=out, data_root=data_root, steps=steps, seconds=seconds, examples=examples,
+        batch_size=batch_size, seeds=seeds, seed=seed, device=device, target=target, categorical=categorical or None,
+        drop_constant=drop_constant, drop_missing=drop_missing, size=size, features=features or None,
+    )  # fmt: skip
     run_and_show(run, as_json)
 
 

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 from pyrogen.errors import printable
+from pyrogen.report.formatting import format_duration
 from pyrogen.training.trainer import Watcher
 
 if TYPE_CHECKING:
@@ -25,23 +27,26 @@ def progress_display(title: str, steps: int, console: Console) -> Iterator[Watch
 
     Args:
         title: the description of the run.
-        steps: the number of steps.
+        steps: the number of steps; 0 where it is not known.
         console: the console to print on.
     """
     if not console.is_terminal:
+        if not steps:
+            console.print(printable(title), soft_wrap=True)
         yield _LineProgress(title, steps, console)
         return
+    whole = Column(no_wrap=True, min_width=min(len(title), 40))  # long logs are cut, and not the title
     columns = (
-        TextColumn("{task.description}", markup=False),
+        TextColumn("{task.description}", markup=False, table_column=whole),
         BarColumn(),
-        MofNCompleteColumn(),
+        *((MofNCompleteColumn(),) if steps else ()),
         TextColumn("{task.fields[logs]}", markup=False),
-        TimeRemainingColumn(),
+        *((TimeRemainingColumn(),) if steps else ()),
     )
     with Progress(*columns, console=console) as bar:
         console.show_cursor()  # a process that is killed cannot show it again
-        task = bar.add_task(title, total=steps, logs="")
-        yield lambda row: bar.update(task, completed=row["t"], logs=_summary(row))
+        task = bar.add_task(title, total=steps or None, logs="")
+        yield lambda row: bar.update(task, completed=row["t"], logs=_summary(row, steps))
 
 
 def annealing_settings(folder: Path | None, gap: float | None, minutes: float | None) -> "Annealing":
@@ -61,11 +66,16 @@ class _LineProgress:
         now = time.monotonic()
         if row["t"] == self.steps or now - self.last > LINE_SECONDS:
             self.last = now
-            text = f"{self.title}  step {row['t']:,.0f}/{self.steps:,}  {_summary(row)}"
+            count = f"step {row['t']:,.0f}/{self.steps:,}  " if self.steps else ""
+            text = f"{self.title}  {count}{_summary(row, self.steps)}"
             self.console.print(printable(text), soft_wrap=True)
 
 
-def _summary(row: dict[str, float]) -> str:
-    quiet = ("t", "seconds", "examples_per_second")
-    parts = [f"{name} {value:.4g}" for name, value in row.items() if name not in quiet]
+def _summary(row: dict[str, float], steps: int) -> str:
+    """What a row says beside its step, and that where the number of steps is not known; what matters most first."""
+    quiet = ("t", "seconds", "examples_per_second", "seconds_left")
+    parts = [] if steps else [f"step {row['t']:,.0f}"]
+    if "seconds_left" in row:
+        parts.append(f"all models: {format_duration(row['seconds_left'])} left")
+    parts += [f"{name} {value:.4g}" for name, value in row.items() if name not in quiet]
     return "  ".join([*parts, f"{row['examples_per_second']:,.0f} examples/s"])

@@ -20,7 +20,6 @@ from pyrogen.cli.arguments import (
     Target,
     data_names,
     model_names,
-    parse_pairs,
 )
 from pyrogen.cli.compare import run_and_show
 from pyrogen.cli.console import given_options, message, resumable
@@ -70,11 +69,12 @@ def train(
     ] = None,
 ) -> None:
     """Train a model and write a resumable run folder."""
+    from pyrogen.recipes.options import parse_pairs
     from pyrogen.training.config import RunConfig, read_toml
 
     wanted = read_toml(config) if config else {}
     wanted.pop("fingerprint", None)  # of the data of another run
-    options = _options(wanted, config) | parse_pairs(set_ or [])
+    options = _options(wanted, config) | parse_pairs(set_ or [], "--set")
     options |= given_options(steps=steps, batch_size=batch_size, lr=lr)
     wanted |= given_options(
         model=model, data=data, data_root=data_root, seed=seed, device=device, precision=precision, compile=compile
@@ -153,7 +153,7 @@ def _train(run: "Run[RunConfig]", setup: Any = None, steps: int | None = None, c
 
     title = f"{run.config.model} on {run.config.data}"
     message(f"{title} → {run.path}")
-    total = steps or run.config.options["steps"]
+    total = steps or (run.config.options["steps"] if run.config.seconds is None else 0)
     with resumable(run.path), progress_display(title, total, console.err) as watch:
         train_run(run, watch, setup, steps=steps, changed_data=changed_data)
     message(f"done: `pyrogen evaluate {run.path}`, `pyrogen sample {run.path}`")

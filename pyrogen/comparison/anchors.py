@@ -1,11 +1,14 @@
 """Reference rows that calibrate the scores of a comparison: the best possible value and a baseline."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from pyrogen.comparison.config import ComparisonConfig
 from pyrogen.comparison.scoring import Scorer, aggregate_seeds
+from pyrogen.comparison.stored import data_key, load_entry, save_entry
 from pyrogen.explicit.gaussian import Gaussian
 from pyrogen.measure.evaluate import evaluate
 from pyrogen.measure.samples import N_SAMPLES, draw_samples, reference_scores, sample_scores
@@ -13,15 +16,24 @@ from pyrogen.random import derive, random_rows, scoped_seed
 from pyrogen.recipes.densities import covariance_form
 
 
-def anchors(scorers: Mapping[int, Scorer]) -> dict[str, Any]:
+def anchors(folder: Path, config: ComparisonConfig, scorers: Mapping[int, Scorer], overlap: float) -> dict[str, Any]:
     """The scores of training data used as samples, and of a Gaussian fitted in closed form.
 
     Args:
-        scorers: of each seed; scores of several seeds are their mean, with the standard error over seeds.
+        folder: that of the comparison, where they are kept.
+        config: its configuration.
+        scorers: of each seed; scores of several seeds are their mean, with the standard error over seeds and data.
+        overlap: the share of test rows that two seeds have in common.
     """
-    each = [(_training_data(scorer), _gaussian(scorer)) for scorer in scorers.values()]
-    train, gaussian = (aggregate_seeds(list(results)) for results in zip(*each, strict=True))
-    return {"train": train, "gaussian": gaussian}
+    each = []
+    for seed, scorer in scorers.items():
+        name, key = f"(anchors)-seed{seed}", data_key(config, scorer.data, seed)
+        kept = load_entry(folder, name, key)
+        if kept is None:
+            kept = {"train": _training_data(scorer), "gaussian": _gaussian(scorer)}
+            save_entry(folder, name, key, kept)
+        each.append(kept)
+    return {name: aggregate_seeds([one[name] for one in each], overlap) for name in each[0]}
 
 
 def _training_data(scorer: Scorer) -> dict[str, Any]:

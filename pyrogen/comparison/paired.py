@@ -3,25 +3,28 @@
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from math import isfinite
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
 from pyrogen.errors import ConfigError
-from pyrogen.measure.intervals import holm, paired_difference
+from pyrogen.measure.intervals import data_variance, holm, paired_difference, seed_error
 from pyrogen.protocols import Score
 from pyrogen.report.ranking import ranking_value
 
 Comparison = dict[str, Any]
 
 
-def paired_differences(models: Mapping[str, Sequence[Mapping[str, Score]]]) -> dict[str, list[Comparison]]:
+def paired_differences(
+    models: Mapping[str, Sequence[Mapping[str, Score]]], overlap: float = 0.0
+) -> dict[str, list[Comparison]]:
     """Compare every two models by every score that ranks models.
 
-    On one seed, the two are paired by the test data (``paired_difference``). On several, they are paired by seed: the
-    mean of the differences, with the t distribution.
+    On one seed, the two are paired by the test data (``paired_difference``). On several, they are paired by seed and by
+    the test data: the mean of the differences, with the error of ``seed_error`` and the t distribution.
 
     Args:
         models: the scores of each model, a mapping by name for each seed.
+        overlap: the share of test rows that two seeds have in common.
 
     Returns:
         For each score, one entry for each pair: ``models``, the ``difference`` of the first less the second, its
@@ -32,7 +35,7 @@ def paired_differences(models: Mapping[str, Sequence[Mapping[str, Score]]]) -> d
     found = {}
     for name in names:
         ranked = {m: [s[name] for s in seeds] for m, seeds in models.items() if seeds and _is_ranked(name, seeds)}
-        entries = [_compare(pair, [ranked[model] for model in pair]) for pair in combinations(ranked, 2)]
+        entries = [_compare(pair, [ranked[model] for model in pair], overlap) for pair in combinations(ranked, 2)]
         kept = [entry for entry in entries if entry is not None]
         for entry, adjusted in zip(kept, holm([entry["p_value"] for entry in kept]), strict=True):
             entry["adjusted_p_value"] = adjusted
@@ -45,7 +48,7 @@ def _is_ranked(name: str, seeds: Sequence[Mapping[str, Score]]) -> bool:
     return all(name in scores and isfinite(ranking_value(name, scores[name].as_dict())) for scores in seeds)
 
 
-def _compare(pair: tuple[str, str], scores: Sequence[Sequence[Score]]) -> Comparison | None:
+def _compare(pair: tuple[str, str], scores: Sequence[Sequence[Score]], overlap: float) -> Comparison | None:
     """Compare two models, given their scores of each seed; ``None`` if there is no standard error."""
     if len(scores[0]) != len(scores[1]):
         got = f"{len(scores[0])} and {len(scores[1])}"
@@ -58,8 +61,9 @@ def _compare(pair: tuple[str, str], scores: Sequence[Sequence[Score]]) -> Compar
         from scipy.stats import t
 
         values = [one.value for one in differences]
-        difference, error = mean(values), stdev(values) / len(values) ** 0.5
-        p_value = float(2 * t.sf(abs(difference) / error, len(values) - 1)) if error else float(difference == 0)
+        error, freedom = seed_error(values, overlap * mean(map(data_variance, differences)))
+        difference = mean(values)
+        p_value = float(2 * t.sf(abs(difference) / error, freedom)) if error else float(difference == 0)
     if not error and difference:
         return None
     return {"models": list(pair), "difference": difference, "stderr": error, "p_value": p_value}

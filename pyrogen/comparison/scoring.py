@@ -2,16 +2,19 @@
 
 import time
 from collections.abc import Sequence
+from functools import cached_property
+from itertools import combinations
 from statistics import mean
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from pyrogen.data.dataset import Dataset
 from pyrogen.measure.evaluate import evaluate
 from pyrogen.measure.features import Reference
-from pyrogen.measure.intervals import over_seeds
+from pyrogen.measure.intervals import data_variance, over_seeds
 from pyrogen.measure.samples import N_SAMPLES, draw_samples
 from pyrogen.measure.verdict import FAULTS, Judge
 from pyrogen.measure.verdict.judge import FEWEST
@@ -20,7 +23,7 @@ from pyrogen.recipes.registry import Family
 
 
 class Scorer:
-    """Scores models on one data set; what depends on the data alone is computed once.
+    """Scores models on one data set; what depends on the data alone is computed once, when it is first needed.
 
     Args:
         data: the data set.
@@ -29,11 +32,20 @@ class Scorer:
     """
 
     def __init__(self, data: Dataset, seed: int, spaces: Sequence[str] = ()) -> None:
-        self.data, self.seed = data, seed
-        self.references = [Reference(data, space, seed) for space in spaces]
+        self.data, self.seed, self.spaces = data, seed, tuple(spaces)
+
+    @cached_property
+    def references(self) -> list[Reference]:
+        """The data in each feature space."""
+        return [Reference(self.data, space, self.seed) for space in self.spaces]
+
+    @cached_property
+    def judge(self) -> Judge | None:
+        """Gives the verdict; ``None`` for fewer data than it needs."""
         networks = {one.name: one.embed for one in self.references if one.bins is None}
+        data = self.data
         enough = min(len(data.train), len(data.valid) + len(data.test)) >= FEWEST
-        self.judge = Judge.of(data, features=networks, seed=seed) if enough else None
+        return Judge.of(data, features=networks, seed=self.seed) if enough else None
 
     def __call__(self, model: Any, data: Dataset | None = None) -> dict[str, Any]:
         """The scores of a model, the verdict on its samples, seconds for 1,000 of them, and its number of parameters.
@@ -80,10 +92,20 @@ def parameter_count(model: Any) -> int:
     return sum(p.numel() for p in weights.values() if p.requires_grad)
 
 
-def aggregate_seeds(results: list[dict[str, Any]]) -> dict[str, Any]:
+def common_test_rows(sets: Sequence[Dataset]) -> float:
+    """The share of test rows that two seeds have in common, the mean over all pairs of seeds; 0 for a single one."""
+    keys = [data.test.row_keys for data in sets]
+    shares = [float(np.isin(one, other).mean()) for one, other in combinations(keys, 2)]
+    return mean(shares) if shares else 0.0
+
+
+def aggregate_seeds(results: list[dict[str, Any]], overlap: float = 0.0) -> dict[str, Any]:
     """Aggregate the entries of several seeds: the mean of each score, its standard error and 95% interval.
 
-    The interval is that of Student's t distribution, as the seeds are few.
+    Args:
+        results: the entries.
+        overlap: the share of test rows that two seeds have in common, by which ``over_seeds`` adds the error of the
+            data.
     """
     failed = [r["error"] for r in results if "error" in r]
     if failed:
@@ -92,11 +114,16 @@ def aggregate_seeds(results: list[dict[str, Any]]) -> dict[str, Any]:
     entry["scores"] = {name: score.as_dict() for name, score in entry["scores"].items()}
     if len(results) > 1:
         for name, score in entry["scores"].items():
-            values = [r["scores"][name].value for r in results]
-            centre, error, interval = over_seeds(values, score["unit"])
-            score |= {"value": centre, "stderr": error, "interval": list(interval), "seeds": len(values)}
+            each = [r["scores"][name] for r in results]
+            shared = overlap * mean(data_variance(one) for one in each)
+            centre, error, interval = over_seeds([one.value for one in each], score["unit"], shared)
+            score |= {"value": centre, "stderr": error, "interval": list(interval), "seeds": len(each)}
+            score |= {"data_error": shared**0.5} if shared else {}
         if "weights" in entry:
             entry["weights"] = entry["weights"] | {"step": [r["weights"]["step"] for r in results]}
+        if "steps" in entry:
+            steps = [r["steps"] for r in results]
+            entry["steps"] = steps if len({*steps}) > 1 else steps[0]
         if "train_seconds" in entry:
             entry["train_seconds"] = round(mean(r["train_seconds"] for r in results), 3)
         if entry.get("verdict"):

@@ -3,6 +3,7 @@
 import inspect
 import logging
 import threading
+import time
 import traceback
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
@@ -38,6 +39,12 @@ LIBRARY_PATHS = (
 
 TRACE_LOCK = threading.RLock()
 """Only one thread traces at a time: tracing modifies program state and restores it."""
+_compiling = [0.0]
+
+
+def compiling_seconds() -> float:
+    """The time that this process has spent on tracing and compiling graphs so far."""
+    return _compiling[0]
 
 
 def should_compile(requested: bool | None, t: int) -> bool:
@@ -141,12 +148,14 @@ class VerifiedFunction:
         """Trace a graph; ``None`` if that created a parameter site, which an eager call must create with a value."""
         known_sites = set(sites)
         with TRACE_LOCK:
+            began = time.perf_counter()
             try:
                 graph = CheckedGraph(function, leaves, spec, wrt, fingerprint)
             finally:
                 made = [name for name in sites if name not in known_sites]
                 for name in made:
                     del pyro.get_param_store()[name]
+                _compiling[0] += time.perf_counter() - began
         return None if made else graph
 
     def _check_reuse(self, argument_keys: tuple[Any, ...]) -> None:

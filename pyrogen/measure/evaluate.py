@@ -29,7 +29,7 @@ from pyrogen.protocols import Reconstructing, Sampler, Score
 from pyrogen.pyro_tools.decoders import is_pair
 from pyrogen.pyro_tools.programs import drop_extra_args
 from pyrogen.random import derive, random_rows, scoped_seed
-from pyrogen.training.malloc import retain_heap
+from pyrogen.training.memory import retain_heap
 from pyrogen.training.opened import Opened
 
 KDE_SAMPLES = 10_000

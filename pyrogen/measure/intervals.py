@@ -7,7 +7,7 @@ bias at those numbers, as of the Fréchet distance, is part of that mean.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import erfc, inf, sqrt
-from statistics import mean, stdev
+from statistics import mean, variance
 
 import torch
 from torch import Tensor
@@ -84,19 +84,44 @@ BOUNDS = {"share": (0.0, 1.0), "accuracy": (0.0, 1.0), "fid": (0.0, inf), "densi
 """The values that a score of a unit can have, which its interval does not leave."""
 
 
-def over_seeds(values: Sequence[float], unit: str) -> tuple[float, float, tuple[float, float]]:
+def seed_error(values: Sequence[float], shared: float = 0.0) -> tuple[float, float]:
+    """The standard error of the mean over seeds, and its degrees of freedom.
+
+    Let the score of seed s be ``θ + a_s + e_s``, with a_s of the training run and e_s of the test data, and let c be
+    the covariance of the e of two seeds. The spread over seeds holds ``a`` and what is not common of ``e``, so
+
+        Var(mean) = s² / S + c,    s² the variance over the S seeds.
+
+    The degrees of freedom are Welch and Satterthwaite's, of S - 1 for the first term and many for the second.
+
+    Args:
+        values: one for each seed, at least two.
+        shared: c, the variance due to the test data that is common to all seeds (see ``data_variance``).
+    """
+    spread, most = variance(values) / len(values), len(values) - 1
+    return sqrt(spread + shared), most * ((spread + shared) / spread) ** 2 if spread else (inf if shared else most)
+
+
+def over_seeds(values: Sequence[float], unit: str, shared: float = 0.0) -> tuple[float, float, tuple[float, float]]:
     """Mean, standard error of the mean and 95% interval of Student's t distribution, as seeds are few.
 
     Args:
         values: one for each seed, at least two.
         unit: of the values, which bounds their interval.
+        shared: as for ``seed_error``.
     """
     from scipy.stats import t
 
-    centre, error = mean(values), stdev(values) / len(values) ** 0.5
-    half = float(t.ppf(0.975, len(values) - 1)) * error
+    centre = mean(values)
+    error, freedom = seed_error(values, shared)
+    half = float(t.ppf(0.975, freedom)) * error
     low, high = BOUNDS.get(unit, (-inf, inf))
     return centre, error, (max(centre - half, low), min(centre + half, high))
+
+
+def data_variance(score: Score) -> float:
+    """The part of a score's variance that is due to the test data; all of it where the parts are not known."""
+    return score.stderr**2 if score.values is None else _variance(score.values.double())
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -122,7 +147,8 @@ def paired_difference(a: Score, b: Score) -> Score:
         a, b: the same score of two models, from ``evaluate`` of the same data with the same seed.
 
     Returns:
-        The difference in the unit of the scores, with the two-sided ``p_value`` of no difference.
+        The difference in the unit of the scores, with the two-sided ``p_value`` of no difference, and the difference
+        of the ``values``.
 
     Raises:
         ConfigError: if the scores have different units, if only one is an estimate, or if they are of different numbers
@@ -130,16 +156,17 @@ def paired_difference(a: Score, b: Score) -> Score:
     """
     if a.unit != b.unit or (a.kind != b.kind and "estimate" in (a.kind, b.kind)):
         raise ConfigError(f"expected two comparable scores, got {a.unit} ({a.kind}) and {b.unit} ({b.kind})")
-    variance = a.stderr**2 + b.stderr**2
+    total, values = a.stderr**2 + b.stderr**2, None
     if a.values is not None and b.values is not None:
         if a.values.shape != b.values.shape:
             raise ConfigError(f"expected scores of the same test data, got {len(a.values)} and {len(b.values)} values")
-        common = [values.double().cpu() for values in (a.values, b.values)]
+        common = [each.double().cpu() for each in (a.values, b.values)]
         own = [max(s.stderr**2 - _variance(v), 0.0) for s, v in zip((a, b), common, strict=True)]
-        variance = sum(own) + _variance(common[0] - common[1])
-    difference, error = a.value - b.value, sqrt(variance)
+        values = common[0] - common[1]
+        total = sum(own) + _variance(values)
+    difference, error = a.value - b.value, sqrt(total)
     p_value = erfc(abs(difference) / error / sqrt(2)) if error else float(difference == 0)
-    return Score(difference, error, "statistic", a.unit, {"p_value": p_value})
+    return Score(difference, error, "statistic", a.unit, {"p_value": p_value}, values=values)
 
 
 def _variance(values: Tensor) -> float:

@@ -166,6 +166,23 @@ def schema_of(recipe: Callable[..., Any]) -> type[BaseModel]:
     return create_model(recipe.__name__, __config__=settings, **fields)
 
 
+def parse_pairs(pairs: Iterable[str], what: str) -> dict[str, str]:
+    """Settings as they are written, ``["latent=10", …]``, as a mapping.
+
+    Args:
+        pairs: the settings.
+        what: what they are, for messages.
+
+    Raises:
+        ConfigError: for one without a name or without ``=``.
+    """
+    split = [pair.partition("=") for pair in pairs]
+    for key, equals, value in split:
+        if not (key and equals):
+            raise ConfigError(f"{what} must be KEY=VALUE; got {key + equals + value!r}")
+    return {key.strip().replace("-", "_"): value.strip() for key, _, value in split}
+
+
 def bind(schema: type[BaseModel], given: Mapping[str, Any], name: str) -> dict[str, Any]:
     """All options: the given values, converted to their types, and the defaults of the others.
 

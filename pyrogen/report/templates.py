@@ -45,7 +45,7 @@ def render_page(
         script=source,
         script_hash=b64encode(sha256(source.encode()).digest()).decode(),
         now=datetime.now(UTC),
-        version=_version(),
+        version=installed_version(),
     )
     return "\n".join(map(printable, page.split("\n"))).encode()  # names may hold any character
 
@@ -55,7 +55,8 @@ def data_url(content: bytes, kind: str) -> str:
     return f"data:{kind};base64,{b64encode(content).decode()}"
 
 
-def _version() -> str:
+def installed_version() -> str:
+    """The version of pyrogen."""
     try:
         return version("pyrogen")
     except PackageNotFoundError:  # run from a source checkout

@@ -29,6 +29,7 @@ from pyrogen.training.device import pick_device
 
 VERSION = 2
 """The version of the form of ``config.toml``: the last line of version 2 is a checksum, which version 1 has not."""
+Seconds = Annotated[float, Field(gt=0, le=1e9)]
 LONG = 4000
 """Runs of at least as many steps are compiled by default: in shorter ones the compiler takes longer than it saves."""
 
@@ -124,14 +125,19 @@ class RunConfig(Config):
         precision: ``32``, or ``bf16`` for networks in mixed precision.
         weights_from: the run folder whose weights training starts from, those that it ended with; by default they are
             drawn by ``seed``.
-        compile: whether loss and gradients are compiled; by default in runs of at least ``LONG`` steps.
+        compile: whether loss and gradients are compiled; by default in runs of at least ``LONG`` steps, and in runs of
+            a given time from step 2000 on.
         options: every option of the recipe; those that are not given have their defaults.
+        seconds: the time of training after which the run ends, in place of a number of steps: without compilation,
+            validation, pictures and checkpoints. ``steps`` is then the number for which schedules are planned at
+            present, and in the end that of the steps taken.
     """
 
     model: Annotated[str, Field(description="name of a model")]
     precision: Annotated[Literal["32", "bf16"], Field(description="`32`, or `bf16` for mixed precision")] = "32"
     weights_from: Annotated[str | None, Field(description="run folder whose weights training starts from")] = None
     options: Annotated[dict[str, Any], Field(validate_default=True, description="options of the model")] = {}
+    seconds: Annotated[Seconds | None, Field(description="time of training after which the run ends")] = None
     compile: Annotated[bool | None, Field(validate_default=True, description="compile loss and gradients")] = None
 
     @field_validator("model")
@@ -148,11 +154,16 @@ class RunConfig(Config):
     @classmethod
     def _compiled(cls, value: bool | None, info: ValidationInfo) -> bool | None:
         steps = info.data.get("options", {}).get("steps", 0)
-        return steps >= LONG if value is None else value
+        # How many steps there will be in a given time is not known: compilation begins after some of them.
+        return steps >= LONG if value is None and info.data.get("seconds") is None else value
 
     def with_steps(self, steps: int) -> Self:
         """The configuration with another number of steps; raises ``ConfigError`` unless it is positive."""
-        return self.checked(self.model_dump() | {"options": self.options | {"steps": steps}})
+        return self.checked(self.model_dump() | {"options": self.options | {"steps": steps}, "seconds": None})
+
+    def planned(self, steps: int) -> Self:
+        """The same run, of a given time, with its schedules planned for another number of steps."""
+        return self.model_copy(update={"options": self.options | {"steps": steps}})
 
     def with_absolute_paths(self) -> Self:
         """The same configuration for any working directory."""

@@ -22,7 +22,7 @@ from pyrogen.random import derive, scoped_seed
 from pyrogen.steps.guard import read_guard
 from pyrogen.training.device import autocast
 from pyrogen.training.failures import Failures
-from pyrogen.training.malloc import retain_heap
+from pyrogen.training.memory import retain_heap
 from pyrogen.training.seen import known_rows, note_rows
 
 

@@ -1,7 +1,11 @@
-"""The memory of a model: one that does not fit is refused before it is allocated."""
+"""Memory: a model that does not fit is refused before it is allocated, and freed memory stays in the process."""
 
+import ctypes
+import os
+import platform
 import re
 from contextlib import suppress
+from functools import cache
 from math import prod
 from typing import Any
 
@@ -12,6 +16,12 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 from pyrogen.data.sources.untrusted import memory_excess
 from pyrogen.errors import ConfigError
+
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
+"""Names of the settings in glibc's ``malloc.h``."""
+KEPT = 1 << 30
+LARGEST = 32 << 20
+"""The largest block that glibc allocates from the heap; a larger one is mapped at each allocation."""
 
 _FACTORY = re.compile(r"aten::(new_)?(empty|zeros|ones|full|rand|randn|randint|eye)\b")
 _SMALL = 64 << 20  # bytes, for which the memory is not looked up
@@ -66,3 +76,19 @@ def _check_result(func: Any, args: Any, kwargs: Any) -> None:
 def _check(nbytes: int) -> None:
     if nbytes > _SMALL and (excess := memory_excess(nbytes)):
         raise ConfigError(f"a model of these sizes {excess}; choose smaller ones")
+
+
+@cache
+def retain_heap() -> bool:
+    """Let glibc keep up to 1 GiB of freed memory; return whether it does now.
+
+    By default it returns the end of its heap to the kernel whenever a large block there is freed, so that thousands of
+    pages are mapped and cleared again for each convolutional step, which can be a third of its time
+    (`docs/performance.md`). The setting is that of the whole process. Where ``MALLOC_TRIM_THRESHOLD_``,
+    ``MALLOC_MMAP_THRESHOLD_`` or ``GLIBC_TUNABLES`` is set, and without glibc, it does nothing.
+    """
+    chosen = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
+    if platform.libc_ver()[0] != "glibc" or any(name in os.environ for name in chosen):
+        return False
+    libc = ctypes.CDLL(None)
+    return bool(libc.mallopt(TRIM_THRESHOLD, KEPT) and libc.mallopt(MMAP_THRESHOLD, LARGEST))

@@ -112,7 +112,7 @@ class Opened:
     @property
     def without_rows(self) -> Dataset:
         """The data as the model takes them, without their rows."""
-        return self._as_trained(Dataset.without_rows(self.description))
+        return self.as_trained(Dataset.without_rows(self.description))
 
     @cached_property
     def data(self) -> Dataset:
@@ -133,7 +133,7 @@ class Opened:
                 f"{config.data} has changed since {self.path} was trained on it: {change}; it can be taken as other "
                 "data (--data)"
             )
-        return self._as_trained(data)
+        return self.as_trained(data)
 
     def load(self, source: Any) -> Dataset:
         """Other data as the model takes them: in the coordinates, columns and classes of its own, split by its seed.
@@ -150,7 +150,7 @@ class Opened:
         data = load(source, config.data_root, config.seed, space=known.space, classes=known.classes, **options)
         if data.shape != known.shape:
             raise ConfigError(f"the model was trained on {known.name!r}, {known.shape}; {data.name!r} is {data.shape}")
-        return self._as_trained(data)
+        return self.as_trained(data)
 
     def rows(self, source: Any = None) -> tuple[Split, tuple[str, ...]]:
         """All rows of other data in their own order, as the model takes them, and the names of their files.
@@ -174,7 +174,8 @@ class Opened:
         found = replace(found, side_fn=side_fn) if side_fn else found
         return found.to(pick_device(self.config.device)), files
 
-    def _as_trained(self, data: Dataset) -> Dataset:
+    def as_trained(self, data: Dataset) -> Dataset:
+        """The run's data set, loaded by somebody else, as the model takes it: with side information, on its device."""
         side_fn = self._trained.data.test.side_fn
         return (data.with_side_information(side_fn) if side_fn else data).to(pick_device(self.config.device))
 
@@ -238,7 +239,13 @@ def open_or_train(folder: str | Path, model: str, data: str = "digits", **settin
     config = configure(model, data, **settings).with_absolute_paths()
     path = Path(folder)
     run = Run.open(path) if os.path.isfile(path / CONFIG) else Run.create(path, config)
-    then, now = ({**c.model_dump(exclude={"options", "fingerprint"}), **c.options} for c in (run.config, config))
+    then, now = (
+        {
+            **c.model_dump(exclude={"options", "fingerprint"}),
+            **(c.options if c.seconds is None else c.planned(0).options),
+        }
+        for c in (run.config, config)
+    )
     if then != now:
         differ = [
             f"{name} {then.get(name)!r} then, {now.get(name)!r} now" for name in now if then.get(name) != now[name]

@@ -1,7 +1,7 @@
 """Train a recipe in a run folder, continue it, and load the trained model."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -19,8 +19,10 @@ from pyrogen.recipes import TrainingSetup, recipe
 from pyrogen.report.canvas import figures_freed
 from pyrogen.report.pictures import draws, picture_size, real_pictures
 from pyrogen.report.plots import curves_png, samples_png
+from pyrogen.steps.closed_form import ClosedForm
 from pyrogen.steps.guard import read_guard
 from pyrogen.training.averaging import BestWeights, ExponentialMovingAverage
+from pyrogen.training.budget import Stage
 from pyrogen.training.config import RunConfig
 from pyrogen.training.device import pick_device
 from pyrogen.training.failures import Failures
@@ -101,7 +103,7 @@ def train(
     steps: int | None = None,
     changed_data: bool = False,
 ) -> Trained:
-    """Train to the last step, from the newest valid checkpoint if there is one.
+    """Train to the last step, or for the given time, from the newest valid checkpoint if there is one.
 
     Args:
         run: the folder; its configuration says what to train.
@@ -120,20 +122,45 @@ def train(
     setup = setup or _build_in_coordinates(run, config)
     if config.weights_from is not None and not checkpoint.found(run.path):
         load_weights(config.weights_from, setup)
-    steps, batch_size = config.options["steps"], min(config.options["batch_size"], len(setup.data.train))
+    with run.lock(), graceful_shutdown() as signals:
+        while True:
+            trained, planned = _train_stage(run, config, setup, watch, signals, changed_data)
+            if planned == trained.t:
+                return trained
+            config = run.config.planned(planned)
+            setup = build(config, setup.data)
+
+
+def _train_stage(
+    run: Run[RunConfig],
+    config: RunConfig,
+    setup: TrainingSetup,
+    watch: Watcher | None,
+    signals: Sequence[int],
+    changed_data: bool,
+) -> tuple[Trained, int]:
+    """Train to the last step, or until a run of a given time is planned anew; return the number of its last step."""
+    fitted_at_once = config.seconds is not None and isinstance(setup.step, ClosedForm)
+    steps, seconds = (1, None) if fitted_at_once else (config.options["steps"], config.seconds)
+    batch_size = min(config.options["batch_size"], len(setup.data.train))
     weights, averager, monitor = _selection(setup), MetricAverager(), DiagnosticMonitor(setup.step)
     parts: dict[str, Any] = {"model": setup.model, "step": setup.step, "kept": weights, "window": averager}
     device, latest = pick_device(config.device), [0]
     failures = Failures(setup.step, setup.data.train, batch_size, config.seed, device, config.precision)
-    with run.lock(), graceful_shutdown() as signals, failures.ended(run.path, config.options, latest):
-        start = _begin(run, config, parts, setup, changed_data)
+    with failures.ended(run.path, config.options, latest):
+        with averager.paused():
+            latest[0] = start = _begin(run, config, parts, setup, changed_data)
+        used = averager.used
+        stage = Stage(seconds, used, start)
         for t, logs in fit(
-            setup.step, setup.data.train, steps=steps, batch_size=batch_size, seed=config.seed, start=start,
-            device=device, precision=config.precision,
+            setup.step, setup.data.train, steps=start if stage.ends_run(used) else steps, batch_size=batch_size,
+            seed=config.seed, start=start, device=device, precision=config.precision,
         ):  # fmt: skip
             latest[0] = t
             weights.update(setup.model)
             averager.add(logs)
+            used = averager.used
+            steps = t if stage.ends_run(used) else steps
             with averager.paused():
                 validation = _judge(setup, weights, config.seed, t, steps)
             if _due(t, steps, LOGS):
@@ -147,11 +174,17 @@ def train(
             with averager.paused():
                 _draw(run, setup, weights.module, t, steps)
                 stop = [*signals]  # a signal from here on ends the next step
-                if _due(t, steps, CHECKPOINTS) or stop:  # last, so that a run goes on after all that step t writes
+                if _due(t, steps, CHECKPOINTS) or stop or stage.ends(used):  # last: a run goes on after what t writes
                     _save(run, setup, parts, t)
             if stop:
                 raise Interrupted(stop[0])
-    return _trained(run, setup, weights, steps)
+            if stage.ends(used):
+                break
+    t = latest[0]
+    planned = stage.plan(t, used)
+    if planned == t != run.config.options["steps"]:
+        run.update(run.config.planned(t))
+    return _trained(run, setup, weights, t), planned
 
 
 def _build_in_coordinates(run: Run[RunConfig], config: RunConfig) -> TrainingSetup:
@@ -195,8 +228,8 @@ def restored(run: Run[RunConfig]) -> Trained:
     setup = _build_from_rows(run) if known is None else build(run.config, Dataset.without_rows(known[0]), known[1])
     weights = _selection(setup)
     t = checkpoint.restore(run.path, model=setup.model, step=setup.step, kept=weights)
-    if setup.data.has_rows:
-        _note_rows(weights, setup)
+    if setup.data.has_rows and not noted_rows(weights):  # else the checkpoint has told what they were trained on
+        note_rows(weights, setup.data.train)
     return _trained(run, setup, weights, t)
 
 
@@ -216,12 +249,6 @@ def _build_from_rows(run: Run[RunConfig]) -> TrainingSetup:
 
 def _trained(run: Run[RunConfig], setup: TrainingSetup, kept: Any, t: int) -> Trained:
     return Trained(kept.module, setup.step, setup.data, run, t, {"step": kept.step, "rule": kept.rule})
-
-
-def _note_rows(weights: Any, setup: TrainingSetup) -> None:
-    """Note what the kept weights, a copy of the trained ones, were trained on, unless a checkpoint has told."""
-    if not noted_rows(weights):
-        note_rows(weights, setup.data.train)
 
 
 def _check_batch(config: RunConfig, data: Dataset) -> None:
@@ -252,14 +279,10 @@ def _judge(setup: TrainingSetup, weights: Any, seed: int, t: int, steps: int) ->
     """The validation loss, where weights are chosen by it and it is due; the weights are copied if it is the lowest."""
     if setup.average is not None or not _validates(t, steps):
         return {}
-    loss = _validate(setup, seed)
+    batch = select_arguments(setup.step, tuple(part[:VALID_ROWS] for part in setup.data.valid.tensors(seed)))
+    loss = float(setup.step.evaluate(*batch)["loss"])
     weights.judge(setup.model, loss, t)
     return {"valid_loss": loss}
-
-
-def _validate(setup: TrainingSetup, seed: int) -> float:
-    batch = select_arguments(setup.step, tuple(part[:VALID_ROWS] for part in setup.data.valid.tensors(seed)))
-    return float(setup.step.evaluate(*batch)["loss"])
 
 
 def _draw(run: Run[RunConfig], setup: TrainingSetup, model: nn.Module, t: int, steps: int) -> None:

@@ -170,6 +170,10 @@ def test_so_are_those_of_the_other_commands(call, tmp_path):
         (("sample", "run", "--n", 10**9, "--out", "a.npy"), "1,000,000,000 samples: needs 715.3 GiB of memory"),
         (("evaluate", "run", "--k", 10**12), "--k"),
         (("compare", "--seeds", 10**12), "seeds must be less than or equal to 1000"),
+        (("compare", "--examples", 10**15), "examples must be less than or equal to 1000000000000"),
+        (("compare", "vae", "--examples", 10**12), "steps must be less than or equal to 1000000000"),
+        (("compare", "--seconds", 1e12), "seconds must be less than or equal to 1000000000"),
+        (("compare", "vae:latent=1000000000000"), "latent must be less than or equal to 1000000"),
         (("train", "made", "--set", "hidden=1000000,1000000"), "GiB of memory"),
         (("train", "realnvp", "--set", f"layers={10**6}"), "layers must be less than or equal to 1000"),
     ):

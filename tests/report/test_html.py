@@ -100,7 +100,7 @@ class TestPage:
     def test_several_seeds_are_mentioned(self, report: Write, scorecard: dict[str, Any]) -> None:
         scorecard["budget"]["seeds"] = [0, 1, 2]
         page = text(report(scorecard=scorecard).read_text())
-        assert "standard error over 3 seeds" in page
+        assert "standard error over 3 seeds and the data" in page
         assert "seeds 0, 1, 2" in page
 
 

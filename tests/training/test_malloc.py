@@ -6,12 +6,12 @@ import sys
 
 import pytest
 
-from pyrogen.training.malloc import retain_heap
+from pyrogen.training.memory import retain_heap
 
 PROGRAM = """
 import resource, torch
 import pyrogen
-from pyrogen.training.malloc import retain_heap
+from pyrogen.training.memory import retain_heap
 
 def step(x):
     for _ in range(3):

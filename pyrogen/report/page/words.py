@@ -126,7 +126,7 @@ def _runs(card: Mapping[str, Any]) -> str:
     once = (
         "Each model was trained once, and the intervals do not hold the differences between training runs"
         if seeds == 1
-        else f"Each model was trained {seeds} times, and so few runs give a rough error only"
+        else f"Each model was trained {seeds} times, and so few runs give a rough error of the differences between them"
     )
     return f"{once}: the numbers are of these runs with this budget and these settings, not of families of models."
 

@@ -60,9 +60,9 @@ def write_report(
         scorecard: the contents of ``scores.json``: ``data``, ``space``, ``split``, ``budget``, ``models`` and
             ``anchors``, where each model has a ``family``, ``scores`` by name (see
             :class:`pyrogen.protocols.Score`) and, once trained, ``parameters``, ``train_seconds``,
-            ``sample_seconds`` (for 1,000 samples) and ``weights`` (``step`` and ``rule``), or an ``error`` that says
-            why it has no scores. A score may have a 95% ``interval`` and a model a ``verdict``; ``comparisons`` holds
-            paired differences by score.
+            ``sample_seconds`` (for 1,000 samples), ``steps``, ``batch_size`` and ``weights`` (``step`` and ``rule``),
+            its ``run`` folder if it was trained before, or an ``error`` that says why it has no scores. A score may
+            have a 95% ``interval`` and a model a ``verdict``; ``comparisons`` holds paired differences by score.
         samples: model -> ``(n, *event)``, or with means and nearest training images; images in [0, 1], vectors in the
             user's units.
         real: real data of the same shape, shown first, or in the plots of tables beside the samples.
