@@ -72,6 +72,14 @@ def compare(
     drop_missing: DropMissing = None,
     size: Size = None,
     features: Features = None,
+    ais: Annotated[
+        bool | None,
+        typer.Option(
+            "--ais/--no-ais",
+            help="Bound log p(x) of models with a decoder by annealed importance sampling, up to 10 minutes a model; "
+            "by default where a datum has few values.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Train several models with the same budget and split, and write report.html, scores.json and scores.csv."""
@@ -81,6 +89,7 @@ def compare(
         models or None, data, out=out, data_root=data_root, steps=steps, seconds=seconds, examples=examples,
         batch_size=batch_size, seeds=seeds, seed=seed, device=device, target=target, categorical=categorical or None,
         drop_constant=drop_constant, drop_missing=drop_missing, size=size, features=features or None,
+        ais=ais,
     )  # fmt: skip
     run_and_show(run, as_json)
 

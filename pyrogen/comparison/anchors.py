@@ -10,7 +10,10 @@ from pyrogen.comparison.config import ComparisonConfig
 from pyrogen.comparison.scoring import Scorer, aggregate_seeds
 from pyrogen.comparison.stored import data_key, load_entry, save_entry
 from pyrogen.explicit.gaussian import Gaussian
+from pyrogen.explicit.kde import KernelDensity
+from pyrogen.measure.annealing import smoothed_score
 from pyrogen.measure.evaluate import evaluate
+from pyrogen.measure.likelihood import in_user_units
 from pyrogen.measure.samples import N_SAMPLES, draw_samples, reference_scores, sample_scores
 from pyrogen.random import derive, random_rows, scoped_seed
 from pyrogen.recipes.densities import covariance_form
@@ -38,9 +41,14 @@ def anchors(folder: Path, config: ComparisonConfig, scorers: Mapping[int, Scorer
 
 def _training_data(scorer: Scorer) -> dict[str, Any]:
     data, seed = scorer.data, scorer.seed
+    scores = reference_scores(data, seed, scorer.references)
+    if scorer.annealing is not None and scorer.annealing.smoothed is not None:
+        points, test = data.train.tensors(seed)[0], data.test.tensors(seed)
+        known = smoothed_score(KernelDensity(points, 1e-6), data, test, scorer.annealing.smoothed, scorer.annealing)
+        scores |= in_user_units({"smoothed_log_likelihood": known}, data.space)
     return {
         "about": "training data used as samples: the best possible value",
-        "scores": reference_scores(data, seed, scorer.references),
+        "scores": scores,
         "verdict": scorer.verdict(random_rows(data.train.tensors(seed)[0], N_SAMPLES, seed, "anchor")),
     }
 
@@ -52,7 +60,7 @@ def _gaussian(scorer: Scorer) -> dict[str, Any]:
     baseline = Gaussian.from_data(x, covariance, jitter=1e-6)
     if data.space.probability == "density":
         samples = draw_samples(baseline, data, N_SAMPLES, seed)
-        scores = evaluate(baseline, data, seed=seed, spaces=scorer.references)
+        scores = evaluate(baseline, data, seed=seed, spaces=scorer.references, annealing=scorer.annealing)
     else:
         with scoped_seed(derive(seed, "anchor")), torch.no_grad():
             samples = baseline.sample(N_SAMPLES)

@@ -43,8 +43,8 @@ def compare(
             for all where no split has test data that it was trained on.
         show: the display of each activity, the training and the scores of each model.
         settings: as for ``prepare``: ``out``, the budget of each model as one of ``steps``, ``seconds`` and
-            ``examples``, ``batch_size``, ``seeds``, ``features``, ``seed``, ``data_root``, ``device``, ``target``,
-            ``categorical``, ``drop_constant``, ``drop_missing``, ``size``.
+            ``examples``, ``batch_size``, ``seeds``, ``features``, ``ais``, ``seed``, ``data_root``, ``device``,
+            ``target``, ``categorical``, ``drop_constant``, ``drop_missing``, ``size``.
 
     Returns:
         The scorecard, as in ``scores.json``, and ``folder``, the folder of ``scores.json``, ``scores.csv`` and
@@ -81,7 +81,10 @@ def run_comparison(
     with run.lock():
         run.update(with_data(run, config, sets[config.seed], changed_data))
         device = pick_device(config.device)
-        scorers = {seed: Scorer(data.to(device), seed, config.spaces(data)) for seed, data in sets.items()}
+        scorers = {
+            seed: Scorer(data.to(device), seed, config.spaces(data), config.annealing(data))
+            for seed, data in sets.items()
+        }
         specs = config.specs
         progress = Progress(show, len(own or ()) + len(specs), config.seeds)
         results = Results(run, scorers, progress, changed_data)

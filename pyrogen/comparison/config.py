@@ -1,7 +1,7 @@
 """The configuration of a comparison, checked before training."""
 
 from collections.abc import Mapping, Sequence
-from math import ceil
+from math import ceil, prod
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +13,7 @@ from pyrogen.data.loading import load
 from pyrogen.data.sources.snapshot import snapshot
 from pyrogen.errors import ConfigError
 from pyrogen.files import clear_parts
+from pyrogen.measure.annealing import Annealing
 from pyrogen.measure.features import check_spaces, default_spaces
 from pyrogen.recipes import recipe
 from pyrogen.recipes.options import BatchSize, Count, Steps
@@ -25,6 +26,10 @@ MEMORY = "memory"
 DEFAULT_MODELS = ("gaussian", "vae", "cvae", "gan", "dcgan", "wgan")
 DEFAULT_STEPS = 3000
 MOST_EXAMPLES = 10**12
+FEW_VALUES = 100
+"""The most values of a datum for which annealed importance sampling is the default."""
+AIS_MINUTES, AIS_MINUTES_BY_DEFAULT = 10.0, 1.0
+"""The time of annealed importance sampling for a model, where it was asked for and by default."""
 
 
 class ComparisonConfig(Config):
@@ -43,6 +48,8 @@ class ComparisonConfig(Config):
         own: names of the user's own trained models.
         features: names of feature spaces in which samples are compared with the data; by default ``values``, and
             ``classifier`` for labelled images.
+        ais: whether likelihoods of models with a decoder are bounded by annealed importance sampling; by default of
+            densities over at most ``FEW_VALUES`` values, where it takes less than a minute a model.
     """
 
     models: Annotated[tuple[str, ...], Field(description="recipes with settings, and run folders")] = DEFAULT_MODELS
@@ -53,6 +60,7 @@ class ComparisonConfig(Config):
     seeds: Annotated[Count, Field(description="training runs per model")] = 1
     own: Annotated[tuple[str, ...], Field(description="names of the user's own models")] = ()
     features: Annotated[tuple[str, ...] | None, Field(description="names of feature spaces")] = None
+    ais: Annotated[bool | None, Field(description="likelihoods by annealed importance sampling")] = None
 
     @field_validator("models")
     @classmethod
@@ -93,6 +101,13 @@ class ComparisonConfig(Config):
         """The feature spaces in which samples are compared with ``data``."""
         return default_spaces(data) if self.features is None else self.features
 
+    def annealing(self, data: Dataset) -> Annealing | None:
+        """The settings of annealed importance sampling on ``data``; ``None`` for none."""
+        few = data.space.probability == "density" and prod(data.shape) <= FEW_VALUES
+        if not (few if self.ais is None else self.ais):
+            return None
+        return Annealing(minutes=AIS_MINUTES if self.ais else AIS_MINUTES_BY_DEFAULT)
+
     @property
     def all_seeds(self) -> range:
         """The seeds of the training runs."""
@@ -118,8 +133,8 @@ def prepare(
             name under ``runs``.
         own: the names of the trained models that are passed to ``run_comparison``.
         settings: the other fields of ``ComparisonConfig``: ``steps``, ``seconds`` or ``examples``, ``batch_size``,
-            ``seeds``, ``features``, ``seed``, ``data_root``, ``device``, and the options of reading ``target``,
-            ``categorical``, ``drop_constant``, ``drop_missing`` and ``size``.
+            ``seeds``, ``features``, ``ais``, ``seed``, ``data_root``, ``device``, and the options of reading
+            ``target``, ``categorical``, ``drop_constant``, ``drop_missing`` and ``size``.
 
     Raises:
         UserError: if a setting, a model or the data are invalid, or a run folder is not of these data.

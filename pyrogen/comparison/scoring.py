@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from itertools import combinations
 from statistics import mean
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pyrogen.data.dataset import Dataset
+from pyrogen.measure.annealing import Annealing, common_noise
 from pyrogen.measure.evaluate import evaluate
 from pyrogen.measure.features import Reference
 from pyrogen.measure.intervals import data_variance, over_seeds
@@ -29,10 +31,20 @@ class Scorer:
         data: the data set.
         seed: of every random draw.
         spaces: feature spaces in which samples are scored; in those of networks, copies are sought too.
+        annealing: settings of annealed importance sampling; ``None`` for none.
     """
 
-    def __init__(self, data: Dataset, seed: int, spaces: Sequence[str] = ()) -> None:
-        self.data, self.seed, self.spaces = data, seed, tuple(spaces)
+    def __init__(
+        self, data: Dataset, seed: int, spaces: Sequence[str] = (), annealing: Annealing | None = None
+    ) -> None:
+        self.data, self.seed, self.spaces, self._annealing = data, seed, tuple(spaces), annealing
+
+    @cached_property
+    def annealing(self) -> Annealing | None:
+        """The settings of annealed importance sampling, with the noise that all models have in common."""
+        if self._annealing is None or self.data.space.probability == "mass":
+            return self._annealing
+        return replace(self._annealing, smoothed=common_noise(self.data, self.seed))
 
     @cached_property
     def references(self) -> list[Reference]:
@@ -56,7 +68,7 @@ class Scorer:
                 device.
         """
         data = data or self.data
-        scores = evaluate(model, data, seed=self.seed, spaces=self.references)
+        scores = evaluate(model, data, seed=self.seed, spaces=self.references, annealing=self.annealing)
         seconds, verdict = None, None
         if isinstance(model, Sampler):
             began = time.perf_counter()
