@@ -92,7 +92,7 @@ def test_bounds_from_both_sides() -> None:
     torch.manual_seed(0)
     x, u = simulate(decoder, 100, None, 0.0)
     rows = Rows.of(decoder, x, chains=4)
-    plan, _ = pilot(rows)
+    plan, *_ = pilot(rows)
     exact, gaps = model.log_prob(x).mean(), []
     for steps in (20, 80, 320):
         used = plan.with_steps(steps)

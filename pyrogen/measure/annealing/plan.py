@@ -98,7 +98,7 @@ def scaled(curvature: tuple[Tensor, Tensor], beta: float) -> Tensor:
     return vectors * (1 + beta * values).rsqrt()[:, None]
 
 
-def pilot(rows: Rows, schedule: Schedule | None = None) -> tuple[Plan, Point]:
+def pilot(rows: Rows, schedule: Schedule | None = None) -> tuple[Plan, Point, Tensor]:
     """Run the chains once, and adapt step sizes and covariances to them.
 
     Args:
@@ -107,7 +107,7 @@ def pilot(rows: Rows, schedule: Schedule | None = None) -> tuple[Plan, Point]:
             standard deviation of 1.
 
     Returns:
-        The plan, whose schedule has the length found, and the chains at β = 1.
+        The plan, whose schedule has the length found; the chains at β = 1; and their log-weights, ``(n, chains)``.
     """
     n, terms = len(rows.x), rows.terms
     with torch.no_grad():
@@ -133,7 +133,8 @@ def pilot(rows: Rows, schedule: Schedule | None = None) -> tuple[Plan, Point]:
         spreads.append(_spread(point, n))
     between = torch.tensor([(low + high) / 2 for low, high in pairwise(spreads)])
     length = torch.cat([torch.zeros(1), ((betas[1:] - betas[:-1]) * between).cumsum(0)])
-    return Plan(Schedule(betas, length), betas[1:].contiguous(), torch.stack(sizes), tuple(found)), point
+    plan = Plan(Schedule(betas, length), betas[1:].contiguous(), torch.stack(sizes), tuple(found))
+    return plan, point, log_weights
 
 
 def _spread(point: Point, n: int) -> float:

@@ -27,7 +27,7 @@ ROWS = {"cpu": 4096, "cuda": 65_536}
 """The most chains at a time by type of device, which bounds the memory."""
 SIMULATED = 100
 """Data drawn from the model."""
-VALIDATION = 100
+VALIDATION = 50
 """The most validation data on which the noise is chosen."""
 FIRST, MOST = 100, 102_400
 """The first and the largest number of temperatures."""
@@ -150,7 +150,7 @@ class AnnealedRun:
         with scoped_seed(derive(self.seed, "ais", "simulated")):
             x, y, u = self._simulated()
             rows = self._rows(x, y)
-            plan, _ = pilot(rows)
+            plan, *_ = pilot(rows)
         steps, cost = FIRST, inf
         while "steps" not in self.found:
             name = f"gap-{steps}"
@@ -181,7 +181,7 @@ class AnnealedRun:
     def _measure(self, part: slice, schedule: Schedule) -> Tensor:
         """In columns: log p(x), the effective number of chains, and log ∫ f_β and E[tilt] at the kept temperatures."""
         rows = self._rows(self.x[part], None if self.y is None else self.y[part])
-        plan, _ = pilot(rows, schedule)
+        plan, *_ = pilot(rows, schedule)
         found = anneal(rows, plan.with_steps(self.steps, schedule))
         self.found["betas"] = found.kept
         parts = (found.log_prob[None], effective(found.log_weights)[None], found.log_normalisers, found.tilts)

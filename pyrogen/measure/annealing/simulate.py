@@ -4,9 +4,8 @@ import torch
 from torch import Tensor
 
 from pyrogen.errors import ConfigError
-from pyrogen.measure.annealing.anneal import anneal
 from pyrogen.measure.annealing.path import Rows
-from pyrogen.measure.annealing.plan import PILOT, pilot
+from pyrogen.measure.annealing.plan import pilot
 from pyrogen.pyro_tools.decoders import Decoder
 
 TOLERANCE = 0.01
@@ -63,14 +62,13 @@ def fit_noise(decoder: Decoder, x: Tensor, y: Tensor | None, chains: int) -> flo
         if not 0 < sigma < float("inf"):
             raise ConfigError(f"no noise fits the generated data: their distance to the data is {sigma}")
         rows = Rows.of(decoder, x, y, chains=chains, noise=sigma)
-        plan, _ = pilot(rows)
-        found = anneal(rows, plan.with_steps(PILOT))
+        _, point, log_weights = pilot(rows)
         with torch.no_grad():
-            given = decoder.joint(rows.decoded(found.point.u), None if y is None else y.repeat_interleave(chains, 0))[1]
+            given = decoder.joint(rows.decoded(point.u), None if y is None else y.repeat_interleave(chains, 0))[1]
         if not isinstance(given, Tensor):
             raise ConfigError("the model has an observation model of its own")
         squares = (x.repeat_interleave(chains, 0) - given).flatten(1).double().square().mean(1).view(len(x), chains)
-        before, sigma = sigma, float((found.log_weights.softmax(1) * squares).sum(1).mean()) ** 0.5
+        before, sigma = sigma, float((log_weights.softmax(1) * squares).sum(1).mean()) ** 0.5
         if abs(sigma / before - 1) < TOLERANCE:
             break
     return float(f"{sigma:.3g}")
