@@ -49,7 +49,7 @@ def progress_display(title: str, steps: int, console: Console) -> Iterator[Watch
         yield lambda row: bar.update(task, completed=row["t"], logs=_summary(row, steps))
 
 
-def annealing_settings(folder: Path | None, gap: float | None, minutes: float | None) -> "Annealing":
+def annealing_settings(folder: Path, gap: float | None, minutes: float | None) -> "Annealing":
     """Settings of annealed importance sampling that is kept in ``folder`` and prints each unit of work as a line."""
     from pyrogen.cli.console import given_options, message
     from pyrogen.measure.annealing import Annealing

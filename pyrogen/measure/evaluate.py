@@ -15,7 +15,7 @@ from pyrogen.data.space import Space
 from pyrogen.data.step_arguments import explain_dtype_errors
 from pyrogen.errors import ConfigError, DataError
 from pyrogen.measure.annealing.score import Annealing
-from pyrogen.measure.annealing.smoothed import annealed_scores
+from pyrogen.measure.annealing.smoothed import annealed_scores, common_noise
 from pyrogen.measure.conditional import GIVEN_PART, conditional_target
 from pyrogen.measure.features import FeatureSpace, Reference, check_spaces
 from pyrogen.measure.held_out import check_held_out, count_seen
@@ -117,6 +117,8 @@ def evaluate_run(
     """
     retain_heap()
     dataset = opened.data if data is None else opened.load(data)
+    if annealing is not None and dataset.space.probability == "density":
+        annealing = replace(annealing, smoothed=common_noise(dataset, seed))
     scores = evaluate(opened.model, dataset, k=k, seed=seed, spaces=spaces, annealing=annealing)
     return {
         "model": opened.config.model,

@@ -110,7 +110,7 @@ def test_rates_and_distortions_of_a_linear_decoder() -> None:
     curve = ais(model, x, gap=1.0).detail["rate_distortion"]
     assert curve["unit"] == "squared error"
     assert len(curve["rate"]) >= 50
-    run = AnnealedRun(as_decoder(model, x), x, None, None, None, None, 1.0, 1e9, 16, 0)
+    run = AnnealedRun(as_decoder(model, x), x, None, None, None, None, 1.0, 1e9, 16, 100, 0)
     list(run)
     betas = run.results().betas
     w, centred = model.weight.double(), (x - model.mean).double()
@@ -222,7 +222,10 @@ def test_time_that_is_spent_is_said() -> None:
     [
         ({"gap": 0.0}, "expected gap above 0; got 0.0"),
         ({"noise": -1.0}, "expected a finite noise of at least 0; got -1.0"),
-        ({"chains": 1}, "expected at least 1 datum and 2 chains; got n=1000, chains=1"),
+        (
+            {"chains": 1},
+            "expected at least 1 datum, 2 chains and 2 simulated data; got n=1000, chains=1, simulated=100",
+        ),
         ({"start": "nowhere"}, "expected start 'prior' or 'encoder'; got 'nowhere'"),
     ],
 )

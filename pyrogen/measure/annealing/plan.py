@@ -20,13 +20,13 @@ from pyrogen.measure.annealing.path import Rows, curvature
 from pyrogen.measure.annealing.resampling import resample
 from pyrogen.pyro_tools.hmc import Point, transition
 
-PILOT = 100
+PILOT = 50
 """Temperatures of a pilot run."""
 LEAPFROG = 3
 """Leapfrog steps of a transition; the covariances make one enough where the posterior is Gaussian."""
 ACCEPTANCE = 0.7
 """The acceptance to which step sizes are adapted, that of the fastest transitions of a few leapfrog steps."""
-EVERY = 10
+EVERY = 5
 """Temperatures of the pilot run from one estimate of the covariances to the next."""
 LEAST_CURVATURE = -0.9
 """The least eigenvalue of H, above -1 so that I + β H is positive definite."""

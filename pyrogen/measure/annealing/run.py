@@ -25,11 +25,9 @@ from pyrogen.random import derive, scoped_seed
 
 ROWS = {"cpu": 4096, "cuda": 65_536}
 """The most chains at a time by type of device, which bounds the memory."""
-SIMULATED = 100
-"""Data drawn from the model."""
 VALIDATION = 50
 """The most validation data on which the noise is chosen."""
-FIRST, MOST = 100, 102_400
+FIRST, MOST = 50, 102_400
 """The first and the largest number of temperatures."""
 
 Codes = Callable[[Tensor, Tensor | None], Tensor]
@@ -76,6 +74,7 @@ class AnnealedRun:
         gap: nats to which the bounds are to be closed.
         seconds: the time for all; at least the data are measured with the first number of temperatures.
         chains: of every datum.
+        simulated: the number of data drawn from the model.
         seed: of all random draws.
 
     Attributes:
@@ -91,6 +90,7 @@ class AnnealedRun:
     gap: float
     seconds: float
     chains: int
+    simulated: int
     seed: int
     found: dict[str, Tensor] = field(default_factory=dict)
 
@@ -114,7 +114,15 @@ class AnnealedRun:
         generated = given if isinstance(given, Tensor) else given.log_prob(self.x[:1])
         sums = [f"{float(t.double().norm()):.6g}" for t in (generated, self.x)]
         start = "prior" if self.codes is None else "encoder"
-        return " ".join([*sums, str(tuple(self.x.shape)), str(self.noise), start, str(self.chains), str(self.seed)])
+        return " ".join(
+            [
+                *sums,
+                str(tuple(self.x.shape)),
+                str(self.noise),
+                start,
+                *map(str, (self.chains, self.simulated, self.seed)),
+            ]
+        )
 
     @property
     def sigma(self) -> float:
@@ -192,8 +200,8 @@ class AnnealedRun:
         return Rows.of(self.decoder, x, y, chains=self.chains, noise=self.sigma, codes=codes)
 
     def _simulated(self) -> tuple[Tensor, Tensor | None, Tensor]:
-        y = None if self.y is None else self.y[torch.randint(len(self.y), (SIMULATED,)).to(self.y.device)]
-        x, u = simulate(self.decoder, SIMULATED, y, self.sigma)
+        y = None if self.y is None else self.y[torch.randint(len(self.y), (self.simulated,)).to(self.y.device)]
+        x, u = simulate(self.decoder, self.simulated, y, self.sigma)
         return x, y, u
 
     def results(self) -> Results:

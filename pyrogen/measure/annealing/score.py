@@ -49,7 +49,8 @@ class Annealing:
         n: the most test data; so many at random.
         noise: σ of Gaussian noise added to what the model generates, in model coordinates. By default none for a model
             with an observation model, else the σ that fits validation data best.
-        chains: K, of every datum.
+        chains: of every datum.
+        simulated: the number of data drawn from the model, on which the gap is measured.
         start: chains start at draws of the prior, or about the codes of the encoder.
         smoothed: σ of noise that is added to all models alike, for the score ``smoothed_log_likelihood`` of
             ``evaluate``; ``common_noise`` finds one for a data set.
@@ -62,6 +63,7 @@ class Annealing:
     n: int = 1000
     noise: float | None = None
     chains: int = 16
+    simulated: int = 100
     start: Literal["prior", "encoder"] = "prior"
     smoothed: float | None = None
     folder: Path | None = None
@@ -79,8 +81,9 @@ class Annealing:
         for sigma in (self.noise, self.smoothed):
             if sigma is not None and not 0 <= sigma < inf:
                 raise ConfigError(f"expected a finite noise of at least 0; got {sigma}")
-        if self.n < 1 or self.chains < 2:
-            raise ConfigError(f"expected at least 1 datum and 2 chains; got n={self.n}, chains={self.chains}")
+        if self.n < 1 or self.chains < 2 or self.simulated < 2:
+            got = f"n={self.n}, chains={self.chains}, simulated={self.simulated}"
+            raise ConfigError(f"expected at least 1 datum, 2 chains and 2 simulated data; got {got}")
         if self.start not in ("prior", "encoder"):
             raise ConfigError(f"expected start 'prior' or 'encoder'; got {self.start!r}")
 
@@ -118,7 +121,8 @@ def annealed_score(
                 valid, (x, y) = _rows(x, y, slice(half)), _rows(x, y, slice(half, None))
         codes = _encoder(model, x, y) if settings.start == "encoder" else None
         goal = (settings.gap, settings.seconds)
-        run = AnnealedRun(decoder, x, y, valid, settings.noise, codes, *goal, settings.chains, seed)
+        sizes = (settings.chains, settings.simulated)
+        run = AnnealedRun(decoder, x, y, valid, settings.noise, codes, *goal, *sizes, seed)
         _finish(run, settings)
     return _score(model, run, settings, y, chosen=valid is not None)
 

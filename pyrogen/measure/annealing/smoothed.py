@@ -25,14 +25,19 @@ from pyrogen.measure.annealing.score import Annealing, annealed_score, lacks_den
 from pyrogen.measure.likelihood import mean_score
 from pyrogen.nn.kernel_density import best_bandwidth, log_density
 from pyrogen.protocols import Score
+from pyrogen.random import random_rows
+
+MOST_POINTS = 10_000
 
 
 def common_noise(data: Dataset, seed: int = 0) -> float:
     """σ of the noise with which the training data themselves predict validation data best, in model coordinates.
 
-    It depends on the data alone, so it is the same for all models of a comparison.
+    It depends on the data alone, so it is the same for all models of a comparison. Of more than ``MOST_POINTS``
+    training data, so many at random are taken.
     """
-    return float(f"{best_bandwidth(data.valid.tensors(seed)[0], data.train.tensors(seed)[0]):.3g}")
+    points = random_rows(data.train.tensors(seed)[0], MOST_POINTS, seed, "common noise")
+    return float(f"{best_bandwidth(data.valid.tensors(seed)[0], points, rows=1000):.3g}")
 
 
 def annealed_scores(
