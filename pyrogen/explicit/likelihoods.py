@@ -5,7 +5,7 @@ inverts its link function so that a decoder can be initialised at the mean of th
 """
 
 from collections.abc import Sequence
-from math import log, pi
+from math import pi
 from typing import Any, ClassVar, Literal, Protocol
 
 import pyro.distributions as dist
@@ -205,10 +205,14 @@ class DiscretizedLogistic(TorchDistribution):
         if self.levels > MOST_CONVOLVED:
             raise ConfigError(f"noise can be added to at most {MOST_CONVOLVED} grey levels; there are {self.levels}")
         edges = torch.linspace(0, 1, self.levels + 1, device=x.device, dtype=x.dtype)
-        below = torch.sigmoid((edges[1:-1] - self.loc[..., None]) / self.scale[..., None])
-        mass = torch.diff(F.pad(F.pad(below, (1, 0)), (0, 1), value=1.0))
-        bins = -torch.diff(torch.special.ndtr((x[..., None] - edges) / noise))
-        return (mass * bins).sum(-1).clamp_min(1e-38).log() + log(self.levels)
+        each = DiscretizedLogistic(self.loc[..., None], self.scale[..., None], self.levels)
+        above, below = (x[..., None] - edges[:-1]) / noise, (x[..., None] - edges[1:]) / noise
+        # Φ(above) - Φ(below), by the tail on their side of 0, where differences are accurate.
+        right = above + below > 0
+        log_high = torch.special.log_ndtr(torch.where(right, -below, above))
+        log_low = torch.special.log_ndtr(torch.where(right, -above, below))
+        log_bin = log_high + (-torch.expm1(log_low - log_high)).clamp_min(1e-30).log()
+        return (each.log_prob((edges[1:] + edges[:-1]) / 2) + log_bin).logsumexp(-1)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         """Draw a level, and a uniform point in its bin."""

@@ -199,7 +199,9 @@ class Autoregressive(nn.Module):
         """Invert dimension by dimension."""
         x = torch.zeros_like(z)
         for i in range(z.shape[1]):
-            x[:, i : i + 1] = self.map.inverse(z[:, i : i + 1], self.net.at(x, i, c))
+            column = self.map.inverse(z[:, i : i + 1], self.net.at(x, i, c))
+            x = x.clone() if torch.is_grad_enabled() else x  # what a gradient needs is not overwritten
+            x[:, i : i + 1] = column
         return x
 
 

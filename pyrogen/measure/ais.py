@@ -28,8 +28,8 @@ def ais(model: Any, data: Source, *, seed: int = 0, **settings: Any) -> Score:
         model: see ``pyro_tools.decoders.as_decoder``.
         data: as for ``evaluate``.
         seed: of all random draws.
-        settings: fields of ``Annealing``: ``gap``, ``minutes``, ``n``, ``noise``, ``chains``, ``simulated``, ``start``, ``folder`` and
-            ``show``.
+        settings: fields of ``Annealing``: ``gap``, ``minutes``, ``n``, ``noise``, ``chains``, ``simulated``, ``start``,
+            ``folder`` and ``show``.
 
     Returns:
         The score in the user's units, with its ``gap``, the ``noise`` that it is given, ``chains``, ``steps``,

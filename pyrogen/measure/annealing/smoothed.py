@@ -46,10 +46,13 @@ def annealed_scores(
     """``ais`` of a model with a decoder, and ``smoothed_log_likelihood`` if the settings have a σ for it.
 
     Args:
-        model: any model; one of which neither is known has neither.
+        model: any model; one of which neither is known has neither, nor has a flow: its likelihood is exact, and its
+            decoder maps as many latent variables as a datum has values.
         data, test, settings, seed: as for ``annealed_score``.
     """
-    scores = {}
+    scores: dict[str, Score] = {}
+    if _is_invertible(model):
+        return scores
     if lacks_density(model, test, settings) is None:
         scores["ais"] = annealed_score(model, data, test, settings, seed)
     sigma = settings.smoothed
@@ -77,6 +80,11 @@ def smoothed_score(
     folder = None if settings.folder is None else settings.folder / "smoothed"
     score = annealed_score(model, data, test, replace(settings, noise=sigma, folder=folder), seed)
     return replace(score, detail={name: value for name, value in score.detail.items() if name != "rate_distortion"})
+
+
+def _is_invertible(model: Any) -> bool:
+    base = getattr(model, "base", None)
+    return callable(getattr(model, "log_prob", None)) and base is not None and not _is_exact(model)
 
 
 def _is_exact(model: Any) -> bool:
