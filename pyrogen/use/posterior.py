@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from pyrogen.errors import ConfigError
-from pyrogen.pyro_tools.annealing import anneal
+from pyrogen.measure.annealing.particles import anneal
 from pyrogen.pyro_tools.decoders import Decoder
 from pyrogen.pyro_tools.hmc import LogTerms, hmc
 from pyrogen.pyro_tools.observation import Observation

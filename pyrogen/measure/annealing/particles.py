@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pyrogen.measure.annealing.resampling import effective
 from pyrogen.pyro_tools.hmc import TARGET_ACCEPTANCE, LogTerms, Point, transition
 
 MOVES, LEAPFROG, FIRST_STEP = 2, 10, 0.1
@@ -51,7 +52,7 @@ def anneal(terms: Callable[[Tensor], LogTerms], u: Tensor, each: int) -> Particl
         fit = fit.where(fit.isfinite(), -torch.inf)
         delta = _step(fit, 1 - beta)
         beta += delta
-        chosen = _resample(_weights(fit, delta))
+        chosen = _resample(_log_weights(fit, delta).softmax(1))
         origin = origin[chosen]
         power = beta.expand(-1, each).flatten().to(u)
         weights, point = torch.stack([torch.ones_like(power), power]), Point.at(u[chosen], terms(origin))
@@ -63,9 +64,9 @@ def anneal(terms: Callable[[Tensor], LogTerms], u: Tensor, each: int) -> Particl
     return Particles(u, origin, step_size.expand(-1, each).flatten())
 
 
-def _weights(fit: Tensor, delta: Tensor) -> Tensor:
-    """p(y | u)^δ of each datum's states, of sum 1, ``(n, each)``."""
-    return (delta * fit).where(fit.isfinite(), -torch.inf).softmax(1)
+def _log_weights(fit: Tensor, delta: Tensor) -> Tensor:
+    """δ log p(y | u) of each datum's states, ``(n, each)``."""
+    return (delta * fit).where(fit.isfinite(), -torch.inf)
 
 
 def _step(fit: Tensor, most: Tensor) -> Tensor:
@@ -73,7 +74,7 @@ def _step(fit: Tensor, most: Tensor) -> Tensor:
     least = fit.isfinite().sum(1, keepdim=True) / 2
 
     def keeps(delta: Tensor) -> Tensor:
-        return 1 / _weights(fit, delta).square().sum(1, keepdim=True) >= least
+        return effective(_log_weights(fit, delta))[:, None] >= least
 
     low, high = torch.zeros_like(most), most
     for _ in range(HALVINGS):

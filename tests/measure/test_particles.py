@@ -3,7 +3,7 @@
 import torch
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
-from pyrogen.pyro_tools.annealing import anneal
+from pyrogen.measure.annealing.particles import anneal
 
 
 def test_narrow_modes_far_from_each_other_have_their_shares():
