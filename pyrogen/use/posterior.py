@@ -8,9 +8,14 @@ supports,
     p(y | u) = N(y; A m(u), A² v(u) + σ²)
 
 which is exact for Gaussian observation models, and an approximation by two moments for others. With a mask and without
-noise, p(y | u) is the observation model itself. Chains start at prior draws, chosen in proportion to p(y | u).
+noise, p(y | u) is the observation model itself.
+
+Where several classes fit what is seen, the posterior has several modes, and few prior draws are near any: chains start
+at particles that were annealed. Where a model is conditional on a label and none is given, each has one drawn from its
+prior.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import log, pi
 
@@ -18,16 +23,19 @@ import torch
 from torch import Tensor
 
 from pyrogen.errors import ConfigError
+from pyrogen.measure.annealing.particles import anneal
 from pyrogen.pyro_tools.decoders import Decoder
-from pyrogen.pyro_tools.hmc import hmc
+from pyrogen.pyro_tools.hmc import LogTerms, hmc
 from pyrogen.pyro_tools.observation import Observation
 from pyrogen.use.operators import Disjoint, Linear, Mask, adjoint
 
-STARTS = 500
-"""Prior draws among which the chains of every datum start."""
+PARTICLES = 32
+"""States of every datum that are annealed."""
 CHAINS = 8
 """Chains of every datum, at most as many as draws."""
-WARMUP, THIN, LEAPFROG = 150, 10, 10
+WARMUP, THIN, LEAPFROG = 50, 10, 10
+BLOCK = 100
+"""The most data that are annealed at a time, to bound the memory."""
 
 
 @dataclass(frozen=True)
@@ -103,56 +111,70 @@ class Seen:
 
 
 def sample_posterior(
-    decoder: Decoder, seen: Seen, side: Tensor | None, draws: int, warmup: int = WARMUP
+    decoder: Decoder, seen: Seen, side: Callable[[Tensor], Tensor | None], draws: int
 ) -> tuple[Tensor, Tensor, dict[str, float]]:
-    """Draws from p(x | y), ``(n, draws, *event)``, E[x | y] and diagnostics.
+    """Draws from p(x | y), ``(n, draws, *event)``, E[x | y], ``(n, *event)``, and diagnostics.
 
     Args:
         decoder: the model.
         seen: what is seen.
-        side: side information of a conditional model, ``n`` rows.
+        side: ``side(rows)``, side information for these rows of y, given or drawn from its prior; or ``None``.
         draws: for each datum.
-        warmup: transitions before the first draw.
+
+    Raises:
+        ConfigError: if p(y | u) is 0 or not finite for all first particles of a datum.
     """
-    n, chains = len(seen.y), min(CHAINS, draws)
+    chains = min(CHAINS, draws)
     kept = -(-draws // chains)
-    row = torch.arange(n, device=seen.y.device).repeat_interleave(chains)
-    many, y = seen.rows(row), None if side is None else side[row]
+    found = [
+        _sample(decoder, seen, side, rows, chains, kept)
+        for rows in torch.arange(len(seen.y), device=seen.y.device).split(BLOCK)
+    ]
+    x, means, acceptance = (torch.cat(parts) for parts in zip(*found, strict=True))
+    return x[:, :draws], means.mean(1), {"acceptance": float(acceptance.mean()), "chains": chains}
 
-    def log_density(u: Tensor) -> Tensor:
-        log_prior, given = decoder.joint(u, y)
-        return log_prior + many.log_prob(given)
 
+def _sample(
+    decoder: Decoder, seen: Seen, side: Callable[[Tensor], Tensor | None], rows: Tensor, chains: int, kept: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Draws and means given u of ``kept`` states of each chain, ``(rows, kept * chains, *event)``; and acceptances."""
+    n, row = len(rows), rows.repeat_interleave(PARTICLES)
+    given_y = side(row)
+
+    def terms(origin: Tensor) -> LogTerms:
+        y, many = None if given_y is None else given_y[origin], seen.rows(row[origin])
+
+        def log_joint(u: Tensor) -> tuple[Tensor, Tensor]:
+            log_prior, given = decoder.joint(u, y)
+            return log_prior, many.log_prob(given)
+
+        return log_joint
+
+    u = decoder.draw(len(row), given_y)
+    every = torch.arange(len(row), device=u.device)
+    with torch.no_grad():
+        possible = terms(every)(u)[1].isfinite().view(n, PARTICLES).any(1)
+    if not bool(possible.all()):
+        first = int(rows[~possible][0]) + 1
+        raise ConfigError(f"log p(y | z) of row {first} is not finite for any of {PARTICLES} draws of z from the prior")
+    particles = anneal(terms, u, PARTICLES)
+    chosen = every.view(n, PARTICLES)[:, :: PARTICLES // chains][:, :chains].flatten()
+    origin = particles.origin[chosen]
+    log_joint = terms(origin)
     found = hmc(
-        log_density, _starts(decoder, seen, side, chains), warmup=warmup, kept=kept, thin=THIN, leapfrog=LEAPFROG
+        lambda u: torch.add(*log_joint(u)),
+        particles.u[chosen],
+        warmup=WARMUP,
+        kept=kept,
+        thin=THIN,
+        leapfrog=LEAPFROG,
+        step_size=particles.step_size[chosen],
     )
+    y, many = None if given_y is None else given_y[origin], seen.rows(row[origin])
     with torch.no_grad():
         parts = [many.complete(decoder.joint(u, y)[1]) for u in found.states]
     x, means = (
         torch.stack(part).view(kept, n, chains, *seen.shape).transpose(0, 1).flatten(1, 2)
         for part in zip(*parts, strict=True)
     )
-    detail = {"acceptance": float(found.acceptance.mean()), "chains": chains}
-    return x[:, :draws], means.mean(1), detail
-
-
-@torch.no_grad()
-def _starts(decoder: Decoder, seen: Seen, side: Tensor | None, chains: int) -> Tensor:
-    """First states, chosen among prior draws in proportion to p(y | u), ``(n * chains, size)``.
-
-    Raises:
-        ConfigError: if p(y | u) is 0 or NaN for all of them.
-    """
-    starts = []
-    for i in range(len(seen.y)):
-        one = seen.rows(torch.full((STARTS,), i, device=seen.y.device))
-        y = None if side is None else side[i : i + 1].expand(STARTS, *side.shape[1:])
-        u = decoder.draw(STARTS, y)
-        weight = one.log_prob(decoder.joint(u, y)[1])
-        weight = weight.where(weight.isfinite(), -torch.inf)
-        if bool(weight.max() == -torch.inf):
-            raise ConfigError(
-                f"log p(y | z) of row {i + 1} is not finite for any of {STARTS} draws of z from the prior"
-            )
-        starts.append(u[torch.multinomial((weight - weight.max()).exp() + 1e-30, chains, replacement=True)])
-    return torch.cat(starts)
+    return x, means, found.acceptance

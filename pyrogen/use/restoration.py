@@ -21,7 +21,7 @@ from pyrogen.data.checks import check_finite
 from pyrogen.errors import ConfigError, DataError
 from pyrogen.explicit.autoregressive import AutoregressiveDensity
 from pyrogen.explicit.components import components
-from pyrogen.nn.conditions import PartialImage
+from pyrogen.nn.conditions import Label, PartialImage
 from pyrogen.nn.eval_mode import eval_mode
 from pyrogen.pyro_tools.decoders import as_decoder
 from pyrogen.random import derive, scoped_seed
@@ -71,7 +71,7 @@ def restore(
         shape: of a datum, ``data.shape``.
         noise: σ, the standard deviation of ε.
         draws: for each datum.
-        side: side information of a class-conditional model, ``n`` rows.
+        side: side information of a conditional model, ``n`` rows; labels that are not given are inferred with x.
         seed: of the draws.
 
     Raises:
@@ -104,8 +104,15 @@ def _restore(model: Any, seen: Seen, draws: int, side: Tensor | None) -> Restora
         return Restoration(x, means.mean(1), "learned")
     if isinstance(model, AutoregressiveDensity):
         raise ConfigError(f"a {type(model).__name__} restores what a mask hides, without noise")
-    decoder = as_decoder(model, y.new_zeros(2, *shape), None if side is None else side[:1].expand(2, *side.shape[1:]))
-    x, mean, detail = sample_posterior(decoder, seen, side, draws)
+    given = getattr(model, "condition", None)
+
+    def of(rows: Tensor) -> Tensor | None:
+        if side is not None:
+            return side[rows]
+        return given.draw(len(rows)) if isinstance(given, Label) else None
+
+    decoder = as_decoder(model, y.new_zeros(2, *shape), of(torch.zeros(2, dtype=torch.long, device=y.device)))
+    x, mean, detail = sample_posterior(decoder, seen, of, draws)
     return Restoration(x, mean, "HMC", detail)
 
 

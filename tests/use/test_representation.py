@@ -88,13 +88,30 @@ def test_rare_codes_weigh_more_and_make_the_histogram_even():
     weights = use.debiasing_weights(model, x)
     assert weights.mean() == pytest.approx(1)
     assert weights[990:].mean() > 10 * weights[:990].mean()
+    assert weights.max() <= 50.001 * weights.min()
     z = use.encode(model, x)
     assert use.evenness(z, weights) > use.evenness(z) + 0.2
     assert use.evenness(torch.linspace(0, 1, 1000)[:, None]) == pytest.approx(1, abs=1e-3)
-    equal = use.debiasing_weights(model, x, alpha=1e6)
-    torch.testing.assert_close(equal, torch.ones(1000).double(), atol=1e-4, rtol=0)
-    with pytest.raises(ConfigError, match="alpha > 0"):
+    torch.testing.assert_close(use.debiasing_weights(model, x, alpha=1), torch.ones(1000).double())
+    with pytest.raises(ConfigError, match="0 < alpha <= 1"):
         use.debiasing_weights(model, x, alpha=0)
+    with pytest.raises(ConfigError, match="three codes"):
+        use.code_weights(z[:2])
+
+
+def test_codes_that_are_usual_in_each_coordinate_and_rare_as_a_whole_weigh_more(monkeypatch):
+    usual, rare = points(1960, 1), 1.5 + 0.2 * points(40, 1, seed=1)
+    z = torch.cat([usual + 0.05 * points(1960, 2, seed=2), torch.cat([rare, -rare], 1)])
+    for most in (10_000, 1_000):
+        monkeypatch.setattr("pyrogen.use.debiasing.MOST_CODES", most)
+        weights = use.code_weights(z)
+        assert weights[1960:].mean() > 5
+
+
+def test_equal_codes_have_equal_weights():
+    torch.testing.assert_close(use.code_weights(torch.zeros(5, 2)), torch.ones(5).double())
+    weights = use.code_weights(torch.cat([torch.zeros(100, 2), points(20, 2)]))
+    assert bool(weights.isfinite().all() & (weights > 0).all())
 
 
 def test_data_without_labels_are_refused():

@@ -8,7 +8,7 @@ from torch import nn
 from pyrogen.errors import ConfigError, DataError
 from pyrogen.explicit import CVAE, MADE, PPCA, VAE, BernoulliLikelihood, Gaussian, GaussianMixture, PixelCNN
 from pyrogen.implicit import GAN
-from pyrogen.nn.conditions import PartialImage
+from pyrogen.nn.conditions import Label, PartialImage
 from pyrogen.use import Downsample, Grey, Mask, Noise, restore
 from pyrogen.use.operators import adjoint, matrix
 
@@ -79,6 +79,45 @@ def test_hmc_over_the_codes_agrees_with_the_closed_form(operator, noise):
     assert error < 0.2
     hidden = spread > 1e-3
     torch.testing.assert_close(found.draws.std(1)[hidden], spread[hidden], rtol=0.4, atol=0.02)
+
+
+class Classes(nn.Module):
+    """One Gaussian for each label, which is a mixture where the label is not given."""
+
+    latent = 1
+
+    def __init__(self):
+        super().__init__()
+        self.condition = Label(3, torch.tensor([0.2, 0.3, 0.5]))
+        self.means, self.directions = 3 * points(3, 4, seed=1), points(3, 4, seed=2)
+
+    def decode(self, z, y):
+        return self.means[y] + z * self.directions[y]
+
+
+def test_a_label_that_is_not_given_is_inferred():
+    model, mask, noise = Classes(), Mask(torch.tensor([True, False, False, True])), 0.3
+    y = model.condition.draw(60)
+    x = model.decode(points(60, 1, seed=3), y)
+    seen = mask(x) + noise * points(60, 2, seed=4)
+    found = restore(model, seen, mask, (4,), noise=noise, draws=64)
+    a = torch.eye(4).double()[mask.seen]
+    parts = [
+        conditional(model.means[k].double(), torch.outer(v, v).double(), seen.double(), a, noise)[0]
+        for k, v in enumerate(model.directions)
+    ]
+    p_y = [
+        torch.distributions.MultivariateNormal(
+            a @ model.means[k].double(), a @ torch.outer(v, v).double() @ a.T + noise**2 * torch.eye(2).double()
+        ).log_prob(seen.double())
+        for k, v in enumerate(model.directions)
+    ]
+    weight = (torch.stack(p_y) + model.condition.probs.log().double()[:, None]).softmax(0)
+    exact = torch.einsum("kn,knd->nd", weight, torch.stack(parts))
+    assert (found.mean - exact).square().mean().sqrt() < 0.1 * exact.std()
+    given = restore(model, seen, mask, (4,), noise=noise, draws=64, side=y).mean
+    of_label = torch.stack(parts)[y, torch.arange(60)]
+    assert (given - of_label).square().mean().sqrt() < 0.1 * exact.std()
 
 
 def test_autoregressive_models_complete_in_their_order():
@@ -158,5 +197,5 @@ class Undefined(nn.Module):
 
 
 def test_a_decoder_without_a_finite_density_is_named():
-    with pytest.raises(ConfigError, match="row 1 is not finite for any of 500 draws"):
+    with pytest.raises(ConfigError, match="row 1 is not finite for any of 32 draws"):
         restore(Undefined(), Mask(HALF)(X[:2]), Mask(HALF), SHAPE, noise=0.1)

@@ -100,7 +100,7 @@ def weights(
         str | None,
         typer.Option("--data", help="Data to weight; by default all rows of the run's file, or its training data."),
     ] = None,
-    alpha: Annotated[float, typer.Option(help="The smaller, the more rare data count.")] = 0.1,
+    alpha: Annotated[float, typer.Option(help="1/ALPHA is the greatest weight, relative to usual data.")] = 0.02,
     seed: Seed = 0,
 ) -> None:
     """Weight data by the inverse density of their codes, so that rare ones count more in training."""
