@@ -174,7 +174,7 @@ class AnnealedRun:
             yield Progress(f"{steps} temperatures, gap {gap:.2g} ± {error:.1g} nats", steps / MOST)
             # Twice the temperatures take twice the time of both directions, and the data have one of them.
             next_total = 2 * cost * (1 + len(self.x) / (2 * len(x)))
-            late = time.monotonic() - began + next_total > self.seconds
+            late = f"gap-{2 * steps}" not in self.found and time.monotonic() - began + next_total > self.seconds
             if gap + 2 * error <= self.gap or late or 2 * steps > MOST:
                 self.found["steps"] = torch.tensor(steps)
             steps *= 2
