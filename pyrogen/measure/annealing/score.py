@@ -108,13 +108,13 @@ def annealed_score(
     reason = lacks_density(model, test, settings)
     if reason is not None:
         raise ConfigError(reason)
-    x, y = _take(test, settings.n, seed)
+    x, y = take_rows(test, settings.n, seed)
     with eval_mode(model), torch.no_grad():
         decoder = as_decoder(model, x, y)
         valid = None
         if not has_observation_model(decoder, y):
             if settings.noise is None and isinstance(data, Dataset):
-                valid = _take(data.valid.tensors(seed), VALIDATION, seed)
+                valid = take_rows(data.valid.tensors(seed), VALIDATION, seed)
             elif settings.noise is None:
                 check_sets("ais", 2, test=x)
                 half = len(x) // 2
@@ -140,7 +140,7 @@ def lacks_density(model: Any, test: tuple[Tensor, ...], settings: Annealing) -> 
         test: the test data and their side information.
         settings: of the method.
     """
-    x, y = _take(test, 1, 0)
+    x, y = take_rows(test, 1, 0)
     if not isinstance(model, Sampler | Pair):
         return f"a {type(model).__name__} is no distribution: it does not sample"
     try:
@@ -161,7 +161,8 @@ def has_observation_model(decoder: Decoder, y: Tensor | None) -> bool:
     return not isinstance(decoder.joint(decoder.draw(1, side), side)[1], Tensor)
 
 
-def _take(tensors: tuple[Tensor, ...], n: int, seed: int) -> tuple[Tensor, Tensor | None]:
+def take_rows(tensors: tuple[Tensor, ...], n: int, seed: int) -> tuple[Tensor, Tensor | None]:
+    """At most ``n`` data at random, and their side information."""
     x, *rest = (random_rows(t, n, seed, "ais") for t in tensors)
     return x, rest[0] if rest else None
 

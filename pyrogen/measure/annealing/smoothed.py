@@ -21,7 +21,7 @@ from pyrogen.explicit.gaussian import Gaussian
 from pyrogen.explicit.kde import KernelDensity
 from pyrogen.explicit.mixture import GaussianMixture
 from pyrogen.explicit.ppca import PPCA
-from pyrogen.measure.annealing.score import Annealing, annealed_score, lacks_density, noise_note
+from pyrogen.measure.annealing.score import Annealing, annealed_score, lacks_density, noise_note, take_rows
 from pyrogen.measure.likelihood import mean_score
 from pyrogen.nn.kernel_density import best_bandwidth, log_density
 from pyrogen.protocols import Score
@@ -68,13 +68,14 @@ def smoothed_score(
 
     Args:
         model: a Gaussian, a mixture of Gaussians or a kernel estimate; or a model with a decoder.
-        data, test, settings, seed: as for ``annealed_score``.
+        data, test, settings, seed: as for ``annealed_score``; of more test data than the settings have, as many are
+            taken, the same for all models.
         sigma: σ, in model coordinates.
 
     Raises:
         ConfigError: if neither is known of the model.
     """
-    exact = _exact(model, test[0], sigma)
+    exact = _exact(model, take_rows(test, settings.n, seed)[0], sigma)
     if exact is not None:
         return mean_score(exact, "exact", noise=sigma, note=noise_note(sigma))
     folder = None if settings.folder is None else settings.folder / "smoothed"
