@@ -76,16 +76,10 @@ def train(
     options = _options(wanted, config) | parse_pairs(set_ or [], "--set")
     options |= given_options(steps=steps, batch_size=batch_size, lr=lr)
     wanted |= given_options(
-        model=model, data=data, data_root=data_root, seed=seed, device=device, precision=precision, compile=compile
-    )
-    wanted |= given_options(
-        target=target,
-        categorical=categorical or None,
-        drop_constant=drop_constant,
-        drop_missing=drop_missing,
-        size=size,
-        weights_from=None if from_ is None else str(from_),
-    )
+        model=model, data=data, data_root=data_root, seed=seed, device=device, precision=precision, compile=compile,
+        target=target, categorical=categorical or None, drop_constant=drop_constant, drop_missing=drop_missing,
+        size=size, weights_from=None if from_ is None else str(from_),
+    )  # fmt: skip
     if "model" not in wanted and not config:
         raise ConfigError(f"no model given; expected one of: {', '.join(model_names())}")
     what = f"key of {config.name}" if config else "setting"
