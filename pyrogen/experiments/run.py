@@ -13,7 +13,7 @@ from pyrogen.comparison.progress import Progress, Show
 from pyrogen.comparison.scoring import aggregate_seeds, common_test_rows
 from pyrogen.comparison.stored import data_key, load_entry, run_key, save_entry
 from pyrogen.data.dataset import Dataset
-from pyrogen.errors import Diverged, OutOfMemory
+from pyrogen.errors import ConfigError, Diverged, OutOfMemory
 from pyrogen.experiments.config import ExperimentConfig, prepare
 from pyrogen.experiments.page import write_page
 from pyrogen.experiments.registry import Arm, Entry, Plan, ScoreModel, experiment_called
@@ -101,11 +101,11 @@ class _Cells:
                 with progress.training(seed, run.config) as watch:
                     setup = build(run.config, data)
                     trained = train(run, watch, setup, changed_data=self.changed_data, pictures=False)
-            except (Diverged, OutOfMemory) as error:
+                with progress.scoring(seed) as seconds:
+                    found = self.scorer(arm.rows, seed)(trained.model, trained.data)
+                    found |= {"score_seconds": seconds(), "weights": dict(trained.weights)}
+            except (Diverged, OutOfMemory, ConfigError) as error:  # a model without finite scores is no fault of others
                 return {"error": str(error)}
-            with progress.scoring(seed) as seconds:
-                found = self.scorer(arm.rows, seed)(trained.model, trained.data)
-                found |= {"score_seconds": seconds(), "weights": dict(trained.weights)}
             found["train_seconds"] = run.metrics()[-1].get("seconds", 0.0)
             save_entry(self.run.path, name, key + run_key(run), found, trained.t)
         progress.done(found["train_seconds"], found["score_seconds"])

@@ -166,10 +166,11 @@ def test_parts_of_the_training_data_are_nested():
     assert set(small) != set(training_part(data, 50, 4).train.row_keys)
 
 
-def test_a_model_that_fails_is_named_with_its_reason(tmp_path, monkeypatch):
+@pytest.mark.parametrize("failure", [Diverged, ConfigError])  # of training, and of scores that are not finite
+def test_a_model_that_fails_is_named_with_its_reason(failure, tmp_path, monkeypatch):
     def fails(run, *args, **options):
         if run.path.name == "gan-60-seed1":
-            raise Diverged("step 1: the loss is nan")
+            raise failure("step 1: the loss is nan")
         return train(run, *args, **options)
 
     monkeypatch.setattr("pyrogen.experiments.run.train", fails)
