@@ -7,7 +7,7 @@ norm is that of a single score's gradient, so the expected penalty does not depe
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -70,10 +70,10 @@ class LikelihoodPenalty:
 
     weight: float = 1.0
 
-    def __call__(self, generator: nn.Module, real: Tensor, *rest: Tensor) -> Tensor:
+    def __call__(self, generator: Any, real: Tensor, *rest: Tensor) -> Tensor:
         """The penalty of ``generator.log_prob(x)``, ``(batch,)``, on data; a scalar."""
-        log_prob: Callable[[Tensor], Tensor] = getattr(generator, "log_prob")  # noqa: B009 - a module may have any
-        return -self.weight * log_prob(real).mean()
+        log_prob: Tensor = generator.log_prob(real)
+        return -self.weight * log_prob.mean()
 
 
 def apply_spectral_norm(network: Network) -> Network:
