@@ -130,7 +130,8 @@ def _write(run: Run[ExperimentConfig], plan: Plan, cells: _Cells, results: dict[
     finished = {name: each for name, each in results.items() if not any("error" in one for one in each)}
     measured = {name: [one["scores"] for one in each] for name, each in finished.items()}
     overlap = common_test_rows([*cells.sets.values()])
-    compared = {name: measured[name] for name in plan.compared or measured if name in measured}
+    chosen = measured if plan.compared is None else plan.compared
+    compared = {name: measured[name] for name in chosen if name in measured}
     card: dict[str, Any] = {
         "experiment": entry.name,
         "question": entry.question,

@@ -180,3 +180,4 @@ def test_a_model_that_fails_is_named_with_its_reason(failure, tmp_path, monkeypa
     assert card["arms"]["gan-60"]["error"] == "step 1: the loss is nan"
     assert "Did not finish: step 1: the loss is nan" in (tmp_path / "out" / "page.html").read_text()
     assert [sentence.split(":")[0] for sentence in card["findings"]] == ["kde"]
+    assert card["comparisons"] == {}  # sizes and families are not tested in pairs
