@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         comparison,
         compile,
         data,
+        experiments,
         explicit,
         hybrid,
         implicit,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     )
     from pyrogen.comparison.compare import compare
     from pyrogen.data.loading import load
+    from pyrogen.experiments.run import experiment
     from pyrogen.measure.evaluate import evaluate
     from pyrogen.protocols import Density, Implicit, LatentVariable, Pair, Sampler, Score, Stateful, Step
     from pyrogen.steps.adversarial import AdversarialGame
@@ -60,6 +62,8 @@ __all__ = [
     "compile",
     "data",
     "evaluate",
+    "experiment",
+    "experiments",
     "explicit",
     "fit",
     "hybrid",
@@ -85,7 +89,7 @@ ROOMS = (
     *("nn", "data"),
     *("implicit", "reconstruction", "explicit", "hybrid"),
     *("pyro_tools", "compile", "objectives", "steps"),
-    *("report", "recipes", "training", "measure", "use", "comparison", "cli"),
+    *("report", "recipes", "training", "measure", "use", "comparison", "experiments", "cli"),
     *("testing", "bench"),
 )
 """The subpackages in order of dependency: each imports only from those before it and from the top-level modules."""
@@ -96,6 +100,7 @@ _HOMES = {
     "SVI": "steps.svi",
     "compare": "comparison.compare",
     "evaluate": "measure.evaluate",
+    "experiment": "experiments.run",
     "fit": "training.loop",
     "load": "data.loading",
     "open": "training.opened",

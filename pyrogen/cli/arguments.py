@@ -13,6 +13,13 @@ def model_names() -> list[str]:
     return sorted(RECIPES)
 
 
+def experiment_names() -> list[str]:
+    """The names of all experiments."""
+    from pyrogen.experiments import EXPERIMENTS
+
+    return sorted(EXPERIMENTS)
+
+
 def data_names() -> list[str]:
     """The names of all data sets."""
     from pyrogen.data.datasets import names

@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from pyrogen.cli import compare, console, evaluate, lists, sample, train
+from pyrogen.cli import compare, console, evaluate, experiment, lists, sample, train
 from pyrogen.cli.streams import standard_streams
 from pyrogen.cli.uses import codes, page, paths, restoration, rows
 from pyrogen.errors import UserError, is_out_of_memory
@@ -28,6 +28,7 @@ for _command in (
     sample.sample,
     evaluate.evaluate,
     compare.compare,
+    experiment.experiment,
     codes.encode,
     codes.decode,
     codes.reconstruct,

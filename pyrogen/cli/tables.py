@@ -35,6 +35,21 @@ def scorecard_table(card: Mapping[str, Any]) -> Table:
     return table
 
 
+def experiment_table(card: Mapping[str, Any]) -> Table:
+    """The scores of an experiment, one row for each model and reference, with 95% intervals or standard errors."""
+    from pyrogen.report.formatting import score_title, value_and_margin
+
+    title = f"{card['experiment']} on {card['data']}: {card['space']}; seeds {', '.join(map(str, card['seeds']))}"
+    table = Table("model", *map(score_title, card["columns"]), "train s", title=title, caption=LEGEND)
+    anchors = {f"({name})": entry for name, entry in card["anchors"].items()}
+    for name, entry in {**card["arms"], **anchors}.items():
+        scores = [entry["scores"].get(column) for column in card["columns"]]
+        cells = [f"{SIGN[s['kind']]} {' '.join(value_and_margin(s))}" if s else "–" for s in scores]
+        seconds = entry.get("train_seconds")
+        table.add_row(name, *cells, "–" if seconds is None else f"{seconds:.1f}")
+    return table
+
+
 def verdict_table(card: Mapping[str, Any]) -> Table:
     """The verdict on the samples of each model that has one."""
     table = borderless_table("model", "verdict on its samples")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pyrogen.cli import console
+from pyrogen.cli import compare, console, experiment
 from pyrogen.cli.arguments import (
     DATA_HELP,
     DEVICE_HELP,
@@ -21,7 +21,6 @@ from pyrogen.cli.arguments import (
     data_names,
     model_names,
 )
-from pyrogen.cli.compare import run_and_show
 from pyrogen.cli.console import given_options, message, resumable
 from pyrogen.errors import ConfigError
 
@@ -77,16 +76,10 @@ def train(
     options = _options(wanted, config) | parse_pairs(set_ or [], "--set")
     options |= given_options(steps=steps, batch_size=batch_size, lr=lr)
     wanted |= given_options(
-        model=model, data=data, data_root=data_root, seed=seed, device=device, precision=precision, compile=compile
-    )
-    wanted |= given_options(
-        target=target,
-        categorical=categorical or None,
-        drop_constant=drop_constant,
-        drop_missing=drop_missing,
-        size=size,
-        weights_from=None if from_ is None else str(from_),
-    )
+        model=model, data=data, data_root=data_root, seed=seed, device=device, precision=precision, compile=compile,
+        target=target, categorical=categorical or None, drop_constant=drop_constant, drop_missing=drop_missing,
+        size=size, weights_from=None if from_ is None else str(from_),
+    )  # fmt: skip
     if "model" not in wanted and not config:
         raise ConfigError(f"no model given; expected one of: {', '.join(model_names())}")
     what = f"key of {config.name}" if config else "setting"
@@ -124,21 +117,26 @@ def resume(
         bool, typer.Option("--changed-data", help="Go on although the data have changed since training began.")
     ] = False,
 ) -> None:
-    """Continue a run (or a comparison) from its newest valid checkpoint."""
+    """Continue a run, a comparison or an experiment from its newest valid checkpoint."""
     from pyrogen.comparison.config import ComparisonConfig
+    from pyrogen.experiments.config import ExperimentConfig
     from pyrogen.training.config import read_toml
     from pyrogen.training.run import CONFIG, Run
 
-    if os.path.exists(folder / CONFIG) and "models" in read_toml(folder / CONFIG, sealed=True):
+    kinds: dict[str, tuple[Any, Any]] = {
+        "models": (ComparisonConfig, compare.run_and_show),
+        "experiment": (ExperimentConfig, experiment.run_and_show),
+    }
+    keys = read_toml(folder / CONFIG, sealed=True) if os.path.exists(folder / CONFIG) else {}
+    for schema, run_and_show in (kind for key, kind in kinds.items() if key in keys):
         if steps is not None:
-            raise ConfigError(f"{folder} is a comparison, whose number of steps is fixed: give --steps to `compare`")
-        comparison = Run.open(folder, ComparisonConfig)
-        _move_data(comparison, data)
-        run_and_show(comparison, as_json=False, changed_data=changed_data)
-    else:
-        run = Run.open(folder)
-        _move_data(run, data)
-        _train(run, steps=steps, changed_data=changed_data)
+            raise ConfigError(f"{folder} has several models, whose number of steps is fixed: give no --steps")
+        several: Run[Any] = Run.open(folder, schema)
+        _move_data(several, data)
+        return run_and_show(several, as_json=False, changed_data=changed_data)
+    run = Run.open(folder)
+    _move_data(run, data)
+    return _train(run, steps=steps, changed_data=changed_data)
 
 
 def _move_data(run: "Run[Any]", data: str | None) -> None:

@@ -44,6 +44,21 @@ def paired_differences(
     return found
 
 
+def mean_of_differences(values: Sequence[float], shared: float = 0.0) -> tuple[float, float, float]:
+    """The mean of differences over seeds, its standard error, and the p-value of none, by the t distribution.
+
+    Args:
+        values: one for each seed, at least two.
+        shared: as for ``seed_error``.
+    """
+    from scipy.stats import t
+
+    difference = mean(values)
+    error, freedom = seed_error(values, shared)
+    p_value = float(2 * t.sf(abs(difference) / error, freedom)) if error else float(difference == 0)
+    return difference, error, p_value
+
+
 def _is_ranked(name: str, seeds: Sequence[Mapping[str, Score]]) -> bool:
     return all(name in scores and isfinite(ranking_value(name, scores[name].as_dict())) for scores in seeds)
 
@@ -58,12 +73,8 @@ def _compare(pair: tuple[str, str], scores: Sequence[Sequence[Score]], overlap: 
         difference, error = differences[0].value, differences[0].stderr
         p_value = differences[0].detail["p_value"]
     else:
-        from scipy.stats import t
-
-        values = [one.value for one in differences]
-        error, freedom = seed_error(values, overlap * mean(map(data_variance, differences)))
-        difference = mean(values)
-        p_value = float(2 * t.sf(abs(difference) / error, freedom)) if error else float(difference == 0)
+        shared = overlap * mean(map(data_variance, differences))
+        difference, error, p_value = mean_of_differences([one.value for one in differences], shared)
     if not error and difference:
         return None
     return {"models": list(pair), "difference": difference, "stderr": error, "p_value": p_value}

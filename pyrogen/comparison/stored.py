@@ -13,7 +13,6 @@ from typing import Any
 
 from torch import Tensor
 
-from pyrogen.comparison.config import ComparisonConfig
 from pyrogen.data.dataset import Dataset
 from pyrogen.data.fingerprint import fingerprint
 from pyrogen.errors import RunError, RunWarning
@@ -22,7 +21,7 @@ from pyrogen.report.pictures import Pictures
 from pyrogen.report.templates import installed_version
 from pyrogen.training import checkpoint
 from pyrogen.training.checkpoint.manifest import MANIFEST
-from pyrogen.training.config import RunConfig
+from pyrogen.training.config import Config, RunConfig
 from pyrogen.training.run import Run
 
 SCORED = "scored"
@@ -33,7 +32,7 @@ OTHER_SETTINGS = {
 """The settings of a comparison on which the scores of a trained model do not depend by themselves."""
 
 
-def data_key(config: ComparisonConfig, data: Dataset, seed: int) -> str:
+def data_key(config: Config, data: Dataset, seed: int) -> str:
     """The key of what the scores of any model on ``data`` depend on: rows, space, settings, seed and version."""
     settings = config.model_dump(mode="json", exclude=OTHER_SETTINGS)
     return _digest([installed_version(), settings, fingerprint(data), data.description.to_json(), seed])

@@ -9,6 +9,7 @@ from functools import cached_property
 from math import prod
 from typing import Any, Self
 
+import numpy as np
 import torch
 from pydantic import NonNegativeInt, PositiveInt, TypeAdapter
 from torch import Tensor
@@ -73,6 +74,11 @@ class Split:
     def row_keys(self) -> Keys:
         """The keys by which rows are recognised, ``(n,)``; see ``pyrogen.data.fingerprint``."""
         return self.keys if self.keys is not None and len(self.keys) == len(self.x) else row_keys(self.x)
+
+    @cached_property
+    def distinct_keys(self) -> Keys:
+        """The keys of different rows, in ascending order."""
+        return np.unique(self.row_keys)
 
     def to(self, device: torch.device | str) -> Self:
         """Return the split on another device."""

@@ -150,8 +150,8 @@ def _catalogue() -> Mapping[str, Entry]:
     for name, toy in TOYS.items():
         source = "samples of a known density"
         read = partial(_samples, toy())
-        space = real_space(("x₁", "x₂"))
-        entries[name] = Entry((2,), _TOY_SIZES, space, source, read, ReadColumns, truth=toy())
+        columns = ("x₁", "x₂")[: toy().sample(0).shape[1]]
+        entries[name] = Entry((len(columns),), _TOY_SIZES, real_space(columns), source, read, ReadColumns, truth=toy())
     return MappingProxyType(entries)
 
 

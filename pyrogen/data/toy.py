@@ -1,4 +1,4 @@
-"""Two-dimensional toy densities with known likelihood, entropy and modes."""
+"""Toy densities of one or two dimensions, with known likelihood, entropy and modes."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class ToyDensity(Protocol):
 
     @property
     def modes(self) -> Tensor | Any:  # Any for None: the caller knows whether a density has modes
-        """The means of the modes, ``(k, 2)``; ``None`` if the density has no separate modes."""
+        """The means of the modes, ``(k, d)``; ``None`` if the density has no separate modes."""
         ...
 
     @property
@@ -31,11 +31,11 @@ class ToyDensity(Protocol):
         ...
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """Exact ``log p(x)`` in nats of points ``(n, 2)``, shape ``(n,)``, in their dtype."""
+        """Exact ``log p(x)`` in nats of points ``(n, d)``, shape ``(n,)``, in their dtype."""
         ...
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """Draw ``n`` points ``(n, 2)`` in torch's default dtype, on the generator's device."""
+        """Draw ``n`` points ``(n, d)`` in torch's default dtype, on the generator's device."""
         ...
 
 
@@ -52,8 +52,8 @@ class ToyMixture:
     """A uniform mixture of Gaussians with a shared covariance: ``p(x) = 1/k Σ_i N(x; m_i, S Sᵀ)``.
 
     Args:
-        means: the means m, ``(k, 2)``, many standard deviations apart.
-        scale: S, lower triangular, ``(2, 2)``.
+        means: the means m, ``(k, d)``, many standard deviations apart.
+        scale: S, lower triangular, ``(d, d)``.
     """
 
     means: Tensor
@@ -61,12 +61,12 @@ class ToyMixture:
 
     @property
     def entropy(self) -> float:
-        """``log k + log 2πe + log det S`` nats: exact for one Gaussian, and up to the overlap of several."""
-        return log(len(self.means)) + log(2 * pi * e) + float(self.scale.diagonal().log().sum())
+        """``log k + d/2 log 2πe + log det S`` nats: exact for one Gaussian, and up to the overlap of several."""
+        return log(len(self.means)) + len(self.scale) / 2 * log(2 * pi * e) + float(self.scale.diagonal().log().sum())
 
     @property
     def modes(self) -> Tensor | None:
-        """The means, ``(k, 2)``; ``None`` for a single Gaussian, where mode coverage is not defined."""
+        """The means, ``(k, d)``; ``None`` for a single Gaussian, where mode coverage is not defined."""
         return self.means.to(torch.get_default_dtype()) if len(self.means) > 1 else None
 
     @property
@@ -75,9 +75,9 @@ class ToyMixture:
         return float(self.scale[0, 0]) if len(self.means) > 1 else None
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """Exact ``log p(x)`` in nats of points ``(n, 2)``, shape ``(n,)``."""
+        """Exact ``log p(x)`` in nats of points ``(n, d)``, shape ``(n,)``."""
         means, whiten = self.means.to(x), torch.linalg.inv(self.scale).T.to(x)
-        constant = log(len(means)) + log(2 * pi) + float(self.scale.diagonal().log().sum())
+        constant = log(len(means)) + len(whiten) / 2 * log(2 * pi) + float(self.scale.diagonal().log().sum())
 
         def log_prob(part: Tensor) -> Tensor:
             white = (part[:, None] - means) @ whiten
@@ -86,10 +86,10 @@ class ToyMixture:
         return _in_chunks(log_prob, x)
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """Draw ``n`` points, ``(n, 2)``."""
+        """Draw ``n`` points, ``(n, d)``."""
         device = _device(generator)
         component = torch.randint(len(self.means), (n,), generator=generator, device=device)
-        noise = torch.randn(n, 2, generator=generator, device=device)
+        noise = torch.randn(n, len(self.scale), generator=generator, device=device)
         return self.means.to(noise)[component] + noise @ self.scale.T.to(noise)
 
 
@@ -175,6 +175,11 @@ def grid() -> ToyMixture:
     return ToyMixture(torch.cartesian_prod(ticks, ticks), 0.05 * torch.eye(2))
 
 
+def line() -> ToyMixture:
+    """Five Gaussians of standard deviation 0.25 at -4, -2, 0, 2 and 4, in one dimension."""
+    return ToyMixture(torch.tensor([[-4.0], [-2.0], [0.0], [2.0], [4.0]]), torch.tensor([[0.25]]))
+
+
 def gaussian() -> ToyMixture:
     """One Gaussian with standard deviations 2 and 1 and correlation 0.8."""
     return ToyMixture(torch.zeros(1, 2), torch.tensor([[2.0, 0.0], [0.8, 0.6]]))
@@ -183,6 +188,7 @@ def gaussian() -> ToyMixture:
 TOYS: Mapping[str, Callable[[], ToyDensity]] = {
     "ring": ring,
     "grid": grid,
+    "line": line,
     "moons": Moons,
     "checkerboard": Checkerboard,
     "gaussian": gaussian,

@@ -34,7 +34,7 @@ def check_held_out(model: Any, data: Dataset) -> None:
     seen, n = count_seen(model, data.test), len(data.test)
     if seen <= max(3, n / 100):
         return
-    keys, own = seen_keys(model), np.unique(data.train.row_keys)
+    keys, own = seen_keys(model), data.train.distinct_keys
     r = max(1.0, (0 if keys is None else len(keys)) / len(own))
     c = int(np.isin(data.test.row_keys, own).sum())
     if seen - r * c > max(3 * sqrt(1 + (1 + r) * r * c), n / 100):

@@ -16,7 +16,13 @@ from pyrogen.objectives.adversarial import (
     Wasserstein,
 )
 from pyrogen.objectives.elbo import IWAE, BetaELBO, FreeBits, Objective, Warmup
-from pyrogen.objectives.penalties import GradientPenalty, R1Penalty, apply_spectral_norm, clip_weights
+from pyrogen.objectives.penalties import (
+    GradientPenalty,
+    LikelihoodPenalty,
+    R1Penalty,
+    apply_spectral_norm,
+    clip_weights,
+)
 
 __all__ = [
     "IWAE",
@@ -28,6 +34,7 @@ __all__ = [
     "GradientPenalty",
     "Hinge",
     "LeastSquares",
+    "LikelihoodPenalty",
     "Minimax",
     "NonSaturating",
     "Objective",

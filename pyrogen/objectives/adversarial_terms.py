@@ -23,6 +23,7 @@ class AdversarialTerms:
         prior: ``prior(n) -> z``.
         loss: of the game.
         penalty: ``penalty(critic, real, fake, *rest)``, added to the critic's loss, or ``None``.
+        generator_penalty: ``penalty(generator, real, *rest)``, added to the generator's loss, or ``None``.
 
     Raises:
         ConfigError: if the loss works on features and the critic has no method ``features``.
@@ -35,7 +36,9 @@ class AdversarialTerms:
         prior: Callable[[int], Tensor],
         loss: AdversarialLoss,
         penalty: Callable[..., Tensor] | None,
+        generator_penalty: Callable[..., Tensor] | None = None,
     ) -> None:
+        self.generator, self.generator_penalty = generator, generator_penalty
         self.generate = drop_extra_args(generator)
         self.score = drop_extra_args(critic)
         self.prior, self.loss, self.penalty = prior, loss, penalty
@@ -83,25 +86,39 @@ class AdversarialTerms:
         accuracy = ["critic_accuracy"] if classifies else []
         return ["critic_loss", *accuracy, *(["penalty"] if self.penalty is not None else []), "std_ratio"]
 
-    def generator_terms(self, x: Tensor, sigma: Tensor | None, *rest: Tensor) -> tuple[Tensor]:
-        """The generator's loss, a scalar; the arguments are those of ``critic_terms``."""
+    def generator_terms(self, x: Tensor, sigma: Tensor | None, *rest: Tensor) -> tuple[Tensor, ...]:
+        """The generator's loss with its penalty and, if it has one, what ``generator_logged`` names; all scalars.
+
+        The arguments are those of ``critic_terms``.
+        """
         fake = _noisy(self.generate(self.prior(len(x)), *rest), sigma)
         output = self._output("generator")
         real_output = None
         if self._uses_real():
             with torch.no_grad():  # it depends on no parameter of the generator
                 real_output = output(_noisy(x, sigma), *rest)
-        return (self.loss.generator(output(fake, *rest), real_output),)
+        loss = self.loss.generator(output(fake, *rest), real_output)
+        if self.generator_penalty is None:
+            return (loss,)
+        penalty = self.generator_penalty(self.generator, x, *rest)
+        return loss + penalty, loss.detach(), penalty.detach()
+
+    def generator_logged(self) -> list[str]:
+        """The names of the last quantities that ``generator_terms`` returns."""
+        return ["generator_loss", *(["generator_penalty"] if self.generator_penalty is not None else [])]
 
     def losses(self, x: Tensor, *rest: Tensor) -> dict[str, Tensor]:
-        """Both losses on a batch, without noise or penalty."""
+        """Both losses on a batch, without noise or penalty, and the generator's penalty if there is one."""
         fake = self.generate(self.prior(len(x)), *rest)
         names = ("critic", "generator")
         real_output, fake_output = ({name: self._output(name)(of, *rest) for name in names} for of in (x, fake))
-        return {
+        losses = {
             "critic_loss": self.loss.critic(real_output["critic"], fake_output["critic"]),
             "generator_loss": self.loss.generator(fake_output["generator"], real_output["generator"]),
         }
+        if self.generator_penalty is not None:
+            losses["generator_penalty"] = self.generator_penalty(self.generator, x, *rest)
+        return losses
 
     def _output(self, network: str) -> Callable[..., Tensor]:
         """The function of the critic on which a loss depends: its scores or its features."""

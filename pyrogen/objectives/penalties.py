@@ -1,13 +1,13 @@
-"""Constraints on the slope of a critic: gradient penalties, weight clipping, spectral normalisation.
+"""Constraints on the slope of a critic, by penalties, clipping or spectral normalisation; likelihood as a penalty.
 
-A penalty is ``penalty(critic, real, fake, *rest) -> scalar`` and is added to the critic's loss; clipping and spectral
-normalisation act on the weights. Every norm is that of a single score's gradient, so the expected penalty does not
-depend on the batch size.
+A critic's penalty is ``penalty(critic, real, fake, *rest) -> scalar`` and is added to the critic's loss, a generator's
+``penalty(generator, real, *rest)`` to the generator's; clipping and spectral normalisation act on the weights. Every
+norm is that of a single score's gradient, so the expected penalty does not depend on the batch size.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -55,6 +55,25 @@ class R1Penalty:
         where = (real, fake) if self.samples else (real,)
         squares = [_slopes(critic, x, *rest).square().sum(1).mean() for x in where]
         return 0.5 * self.weight * sum(squares[1:], squares[0])
+
+
+@dataclass(frozen=True)
+class LikelihoodPenalty:
+    """``-λ E[log p(x)]`` of a generator with a density, in nats for each datum: the hybrid loss of Flow-GAN.
+
+    Added to an adversarial loss it makes the sum of both objectives. Grover, Dhar and Ermon, "Flow-GAN: combining
+    maximum likelihood and adversarial learning in generative models", AAAI 2018.
+
+    Args:
+        weight: λ.
+    """
+
+    weight: float = 1.0
+
+    def __call__(self, generator: Any, real: Tensor, *rest: Tensor) -> Tensor:
+        """The penalty of ``generator.log_prob(x)``, ``(batch,)``, on data; a scalar."""
+        log_prob: Tensor = generator.log_prob(real)
+        return -self.weight * log_prob.mean()
 
 
 def apply_spectral_norm(network: Network) -> Network:

@@ -96,7 +96,7 @@ def _prior(model: Any, like: Tensor) -> tuple[int, Callable[..., Tensor], Callab
     """Dimension, draws and log-density of z: a flow's base, or N(0, I)."""
     base = getattr(model, "base", None)
     if base is not None and getattr(base, "condition", None) is None:
-        return like[0].numel(), lambda n, y: base.sample(n), base.log_prob
+        return getattr(model, "latent", like[0].numel()), lambda n, y: base.sample(n), base.log_prob
     size = getattr(model, "latent", None)
     if not isinstance(size, int):
         raise ConfigError(f"a {type(model).__name__} has no prior over its codes: it has neither latent nor base")

@@ -5,7 +5,6 @@ from typing import Any
 
 from pyrogen.data.dataset import Dataset
 from pyrogen.errors import ConfigError
-from pyrogen.implicit.base import Adversarial
 from pyrogen.nn.conditions import Label
 from pyrogen.objectives.adversarial import AdversarialLoss, Hinge, LeastSquares, Minimax, NonSaturating
 from pyrogen.objectives.penalties import R1Penalty
@@ -29,7 +28,7 @@ LOSSES: dict[str, type[AdversarialLoss]] = {
 
 
 def adversarial_setup(
-    model: Adversarial,
+    model: Any,
     data: Dataset,
     loss: AdversarialLoss,
     steps: int,
@@ -41,7 +40,8 @@ def adversarial_setup(
     """The setup of ``model`` with an adversarial step, by default with Adam with β = (0, 0.9).
 
     Args:
-        model, data, loss: the model, its training data and its loss.
+        model: with ``generator``, ``critic``, ``prior`` and ``condition``.
+        data, loss: its training data and its loss.
         steps: the length of the learning-rate schedule.
         lr: learning rate of both networks, if ``optim`` is not given.
         average: decay of the exponential moving average of the weights.

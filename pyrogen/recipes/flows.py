@@ -13,7 +13,7 @@ from pyrogen.explicit.flow import Flow, autoregressive, coupling, multiscale
 from pyrogen.explicit.mixture_likelihood import MixtureLikelihood
 from pyrogen.explicit.spline import Spline
 from pyrogen.explicit.transforms import Affine, Logit, Standardise
-from pyrogen.nn.conditions import feature_count
+from pyrogen.nn.conditions import Label, feature_count
 from pyrogen.recipes.options import (
     LARGEST,
     BaseComponents,
@@ -27,33 +27,32 @@ from pyrogen.recipes.options import (
 from pyrogen.recipes.registry import register
 from pyrogen.recipes.setup import TrainingSetup, initial_value, label_condition, require_images, svi
 
+CouplingLayers = Annotated[Count, Field(description="coupling layers; for `conv`, of each mask at each scale")]
+CouplingHidden = Annotated[
+    Widths,
+    Field(description="widths of each layer's network; for `conv`, channels of its residual blocks, one per width"),
+]
+CouplingNetwork = Annotated[Literal["mlp", "conv"], Field(description="`mlp`, or `conv` for images")]
+Scale = Annotated[bool, Field(description="`true`: affine layers; `false`: additive, volume-preserving layers (NICE)")]
+
 
 @register("explicit", "exact", "affine coupling flow: Real NVP, or NICE; multi-scale for images")
 def realnvp(
     data: Dataset,
     *,
-    layers: Annotated[Count, Field(description="coupling layers; for `conv`, of each mask at each scale")] = 6,
-    hidden: Annotated[
-        Widths,
-        Field(description="widths of each layer's network; for `conv`, channels of its residual blocks, one per width"),
-    ] = (128, 128),
-    network: Annotated[Literal["mlp", "conv"], Field(description="`mlp`, or `conv` for images")] = "mlp",
-    scale: Annotated[
-        bool, Field(description="`true`: affine layers; `false`: additive, volume-preserving layers (NICE)")
-    ] = True,
+    layers: CouplingLayers = 6,
+    hidden: CouplingHidden = (128, 128),
+    network: CouplingNetwork = "mlp",
+    scale: Scale = True,
     condition: LabelCondition = "none",
     steps: Steps = 5000,
     batch_size: BatchSize = 256,
     lr: LearningRate = 2e-3,
 ) -> TrainingSetup:
     """Dinh, Sohl-Dickstein and Bengio, ICLR 2017; NICE: Dinh, Krueger and Bengio, 2014."""
-    given = label_condition(data, condition)
-    if network == "conv":
-        require_images(data, "network=conv")
-        maps = multiscale(data.shape, layers, hidden[0], len(hidden), Affine(scale), feature_count(given))
-    else:
-        maps = coupling(data.shape, layers, hidden, Affine(scale), feature_count(given))
-    return _setup(data, Flow(data.shape, [*to_real_line(data), *maps], condition=given), lr, steps)
+    return _setup(
+        data, coupling_flow(data, layers, hidden, network, scale, label_condition(data, condition)), lr, steps
+    )
 
 
 @register("explicit", "exact", "masked autoregressive flow over a mixture or a normal base")
@@ -95,6 +94,18 @@ def spline(
     given = label_condition(data, condition)
     maps = [*to_real_line(data), *layered(data.shape, layers, hidden, Spline(bins), context=feature_count(given))]
     return _setup(data, Flow(data.shape, maps, _base(data, hidden, components, condition), given), lr, steps)
+
+
+def coupling_flow(
+    data: Dataset, layers: int, hidden: tuple[int, ...], network: str, scale: bool, condition: Label | None = None
+) -> Flow:
+    """The flow of ``realnvp``, over a standard normal."""
+    if network == "conv":
+        require_images(data, "network=conv")
+        maps = multiscale(data.shape, layers, hidden[0], len(hidden), Affine(scale), feature_count(condition))
+    else:
+        maps = coupling(data.shape, layers, hidden, Affine(scale), feature_count(condition))
+    return Flow(data.shape, [*to_real_line(data), *maps], condition=condition)
 
 
 def to_real_line(data: Dataset) -> list[nn.Module]:

@@ -1,17 +1,21 @@
-"""Recipes of fully connected GANs, of a GAN with a packed critic and of the relativistic GAN."""
+"""Recipes of fully connected GANs and moment matching networks, and of packed and relativistic GANs."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
+import torch
 from pydantic import Field
+from torch import Tensor
 
 from pyrogen.data.dataset import Dataset
 from pyrogen.errors import ConfigError
 from pyrogen.implicit.base import Adversarial
 from pyrogen.implicit.dcgan import DCGAN, ConvCritic
 from pyrogen.implicit.gan import GAN
+from pyrogen.implicit.gmmn import GMMN
 from pyrogen.implicit.mlp import MLPCritic
 from pyrogen.implicit.packing import Packed, packed_shape
-from pyrogen.objectives.adversarial import NonSaturating, Relativistic
+from pyrogen.objectives.adversarial import NonSaturating, Relativistic, Wasserstein
+from pyrogen.objectives.penalties import GradientPenalty
 from pyrogen.recipes.adversarial import (
     LOSSES,
     adversarial_setup,
@@ -31,6 +35,7 @@ from pyrogen.recipes.options import (
     ConvWidth,
     CriticRate,
     CriticSteps,
+    EncoderHidden,
     GanLoss,
     GeneratorHidden,
     Hidden,
@@ -39,12 +44,21 @@ from pyrogen.recipes.options import (
     LearningRate,
     MLPHidden,
     NonNegative,
+    Positive,
     R1Start,
     Size,
+    Steps,
     Width,
 )
 from pyrogen.recipes.registry import register
-from pyrogen.recipes.setup import TrainingSetup, in_unit_interval, network_for
+from pyrogen.recipes.setup import (
+    TrainingSetup,
+    data_mean,
+    gradient_step,
+    in_unit_interval,
+    initial_value,
+    network_for,
+)
 
 
 @register("implicit", "none", "generative adversarial network, fully connected")
@@ -162,3 +176,38 @@ def relativistic_gan(
         penalty_schedule=penalty_schedule,
         critic_steps=critic_steps,
     )  # fmt: skip
+
+
+@register("implicit", "none", "generative moment matching network: the decoder of a VAE, trained by MMD or a critic")
+def gmmn(
+    data: Dataset,
+    *,
+    latent: Latent = 10,
+    hidden: EncoderHidden = (256, 256),
+    loss: Annotated[
+        Literal["mmd", "non_saturating", "wasserstein"],
+        Field(description="`mmd` to the data, or the loss of a critic with the encoder's widths"),
+    ] = "mmd",
+    penalty: Annotated[
+        Positive, Field(description="weight of the critic's penalty: R1, or the gradient penalty of `wasserstein`")
+    ] = 1.0,
+    critic_steps: CriticSteps = 1,
+    average: Average = 0.998,
+    steps: Steps = 5000,
+    batch_size: BatchSize = 256,
+    lr: LearningRate = 1e-3,
+) -> TrainingSetup:
+    """Gaussian kernels of four bandwidths; larger batches are better. Li, Swersky and Zemel, ICML 2015."""
+    critic = None if loss == "mmd" else MLPCritic(data.shape, hidden)
+    distance = initial_value(data, _distance, ())
+    model = GMMN(data.shape, latent, hidden, in_unit_interval(data), data_mean(data), distance, critic)
+    if loss == "mmd":
+        return TrainingSetup(model, gradient_step(model, lr, steps), data)
+    rule = r1_penalty(penalty) if loss == "non_saturating" else GradientPenalty(penalty)
+    game = NonSaturating() if loss == "non_saturating" else Wasserstein()
+    return adversarial_setup(model, data, game, steps, lr, average, penalty=rule, critic_steps=critic_steps)
+
+
+def _distance(x: Tensor) -> Tensor:
+    """The root mean square distance of two data: ``√(2 tr Cov)``."""
+    return torch.sqrt(2 * x.flatten(1).var(0, correction=0).sum()).clamp_min(1e-6)

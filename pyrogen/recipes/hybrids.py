@@ -1,4 +1,4 @@
-"""Recipes of hybrids, autoencoders trained with a critic."""
+"""Recipes of hybrids: autoencoders and flows trained with a critic."""
 
 from functools import partial
 from typing import Annotated, Literal
@@ -9,14 +9,21 @@ from torch.optim import Adam
 from pyrogen.data.dataset import Dataset
 from pyrogen.errors import ConfigError
 from pyrogen.hybrid.aae import AAE
+from pyrogen.hybrid.flowgan import FlowGAN
 from pyrogen.hybrid.vaegan import VAEGAN
+from pyrogen.implicit.mlp import MLPCritic
 from pyrogen.nn.conditions import Label
-from pyrogen.objectives.penalties import R1Penalty
+from pyrogen.objectives.adversarial import Wasserstein
+from pyrogen.objectives.penalties import GradientPenalty, LikelihoodPenalty, R1Penalty
+from pyrogen.recipes.adversarial import adversarial_setup
+from pyrogen.recipes.flows import CouplingHidden, CouplingLayers, CouplingNetwork, Scale, coupling_flow
 from pyrogen.recipes.options import (
+    AdversarialSteps,
     AnyNetwork,
     Average,
     BatchSize,
     ConvWidth,
+    CriticSteps,
     EncoderHidden,
     JointSteps,
     Latent,
@@ -28,6 +35,7 @@ from pyrogen.recipes.options import (
     Positive,
     Sigma,
     Size,
+    Widths,
 )
 from pyrogen.recipes.registry import register
 from pyrogen.recipes.setup import (
@@ -113,3 +121,35 @@ def vaegan(
         model.generator, model.critic, model.prior, optim=adam_without_momentum(lr / 5), schedule=cosine_schedule(steps)
     )
     return TrainingSetup(model, SequentialSteps(similarity=fit, game=game), data, average)
+
+
+LikelihoodWeight = Annotated[
+    NonNegative, Field(description="λ, weight of minus the log-likelihood in nats per datum; 0 for the critic alone")
+]
+
+
+@register("explicit", "exact", "affine coupling flow trained by a critic, its likelihood, or both")
+def flow_gan(
+    data: Dataset,
+    *,
+    layers: CouplingLayers = 6,
+    hidden: CouplingHidden = (128, 128),
+    network: CouplingNetwork = "mlp",
+    scale: Scale = True,
+    weight: LikelihoodWeight = 1.0,
+    critic: Annotated[Widths, Field(description="widths of the critic's hidden layers")] = (256, 256),
+    penalty: Annotated[Positive, Field(description="λ of the gradient penalty of the critic")] = 10.0,
+    critic_steps: CriticSteps = 2,
+    average: Average = 0.998,
+    steps: AdversarialSteps = 10_000,
+    batch_size: BatchSize = 256,
+    lr: LearningRate = 1e-3,
+) -> TrainingSetup:
+    """Wasserstein loss with gradient penalty, plus the likelihood. Grover, Dhar and Ermon, AAAI 2018."""
+    model = FlowGAN(coupling_flow(data, layers, hidden, network, scale), MLPCritic(data.shape, critic))
+    return adversarial_setup(
+        model, data, Wasserstein(), steps, lr, average,
+        penalty=GradientPenalty(penalty),
+        generator_penalty=LikelihoodPenalty(weight) if weight else None,
+        critic_steps=critic_steps,
+    )  # fmt: skip

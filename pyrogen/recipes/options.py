@@ -25,7 +25,7 @@ from pyrogen.errors import ConfigError, unknown
 _SHOWN = 200  # characters of a value in a message
 
 
-def _split(value: Any) -> Any:
+def split_values(value: Any) -> Any:
     """``"128,64"`` or ``128`` as the items of a tuple."""
     if isinstance(value, str):
         return tuple(part for part in value.split(",") if part.strip())
@@ -45,7 +45,7 @@ NonNegativeCount = Annotated[int, Field(ge=0, le=DEEPEST)]
 # Beyond them, float32 overflows.
 Positive = Annotated[float, Field(gt=0, le=1e9)]
 NonNegative = Annotated[float, Field(ge=0, le=1e9)]
-Integers = Annotated[tuple[Size, ...], Field(max_length=DEEPEST), BeforeValidator(_split)]
+Integers = Annotated[tuple[Size, ...], Field(max_length=DEEPEST), BeforeValidator(split_values)]
 Widths = Annotated[Integers, Field(min_length=1)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
 

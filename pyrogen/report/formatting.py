@@ -32,6 +32,10 @@ SCORE_TITLES = {
     "ndb": "NDB",
     "fld": "FLD",
     "reverse_kl": "reverse KL",
+    "w1": "W₁",
+    "kl": "KL",
+    "histogram_kl": "KL of a histogram",
+    "c_t": "C_T",
 }
 
 

@@ -13,7 +13,17 @@ Scores = Mapping[str, Mapping[str, Any]]
 LIKELIHOODS = ("log_likelihood", "smoothed_log_likelihood", "elbo", "iwae", "ais", "kde")
 COMPARABLE_BOUND = {"bits_per_dim": "upper_bound", **dict.fromkeys(LIKELIHOODS, "lower_bound")}
 HIGHER_IS_BETTER = frozenset(
-    {*LIKELIHOODS, "precision", "recall", "density", "coverage", "inception_score", "modes", "high_quality"}
+    {
+        *LIKELIHOODS,
+        "median_log_likelihood",
+        "precision",
+        "recall",
+        "density",
+        "coverage",
+        "inception_score",
+        "modes",
+        "high_quality",
+    }
 )
 SIGNIFICANT = 0.05
 """The largest adjusted p-value of a difference between two models that is taken for real."""

@@ -15,7 +15,7 @@ def render_page(
     package: str,
     template: str,
     *,
-    script: str,
+    script: str | None = None,
     filters: Mapping[str, Callable[..., Any]] | None = None,
     tests: Mapping[str, Callable[..., bool]] | None = None,
     **shown: Any,
@@ -25,7 +25,7 @@ def render_page(
     Args:
         package: whose folder holds the files; ``base.css`` and ``head.html`` are those of all.
         template: the file of the template.
-        script: the file of the script.
+        script: the file of the script, if there is one.
         filters, tests: further filters and tests of the template.
         shown: what the template shows.
     """
@@ -39,7 +39,7 @@ def render_page(
     environment = Environment(loader=FunctionLoader(read), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= filters or {}
     environment.tests |= tests or {}
-    source = read(script)
+    source = read(script) if script else ""
     page = environment.get_template(template).render(
         **shown,
         script=source,

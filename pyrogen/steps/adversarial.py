@@ -58,6 +58,8 @@ class AdversarialGame:
         critic_steps: critic updates per generator update (K), or ``critic_steps(generator_steps) -> K`` given
             the number of generator updates so far, e.g. ``wgan_critic_schedule()``.
         penalty: ``penalty(critic, real, fake, *rest)``, added to the critic's loss.
+        generator_penalty: ``penalty(generator, real, *rest)``, added to the generator's loss, such as
+            ``LikelihoodPenalty``.
         penalty_schedule: ``penalty_schedule(t) -> factor``, by which the penalty is multiplied in training step t.
         clip: τ; after every update all weights of the critic are clipped to [-τ, τ].
         noise: instance noise, ``noise(t) -> σ``: N(0, σ²) is added to every input of the critic in training step t.
@@ -69,10 +71,10 @@ class AdversarialGame:
             ``VerifiedFunction``).
 
     Each call returns scalars: ``critic_loss`` (without the penalty), ``penalty`` if there is one, ``generator_loss``
-    (the latest, once there is one), and three diagnostics (see ``diagnose``): ``std_ratio``, the standard deviation of
-    the samples divided by that of the data; ``critic_accuracy``, for losses with a decision boundary the share of
-    scores on the correct side of it, for relativistic losses the share of pairs with D(x) > D(G(z)); ``gradient``, the
-    norm of the generator's latest gradient.
+    (the latest, once there is one), ``generator_penalty`` likewise, and three diagnostics (see ``diagnose``):
+    ``std_ratio``, the standard deviation of the samples divided by that of the data; ``critic_accuracy``, for losses
+    with a decision boundary the share of scores on the correct side of it, for relativistic losses the share of pairs
+    with D(x) > D(G(z)); ``gradient``, the norm of the generator's latest gradient.
 
     Raises:
         Diverged: in place of an update whose loss or gradients are not finite.
@@ -90,6 +92,7 @@ class AdversarialGame:
         *,
         critic_steps: int | Callable[[int], int] = 1,
         penalty: Callable[..., Tensor] | None = None,
+        generator_penalty: Callable[..., Tensor] | None = None,
         penalty_schedule: Callable[[int], float] | None = None,
         clip: float | None = None,
         noise: Callable[[int], float] | None = None,
@@ -104,7 +107,7 @@ class AdversarialGame:
         optim = optim or partial(Adam, lr=2e-4, betas=(0.5, 0.999))
         make_g, make_c = optim if isinstance(optim, tuple) else (optim, optim)
         self._networks = {"generator": generator, "critic": critic}
-        self.terms = AdversarialTerms(generator, critic, prior, loss or NonSaturating(), penalty)
+        self.terms = AdversarialTerms(generator, critic, prior, loss or NonSaturating(), penalty, generator_penalty)
         self.clip, self.critic_steps = clip, critic_steps
         self.noise, self.penalty_schedule = noise, penalty_schedule
         self.optimizers = {
@@ -133,8 +136,9 @@ class AdversarialGame:
         self.t, self.critic_steps_taken = self.t + 1, self.critic_steps_taken + 1
         k = self.critic_steps if isinstance(self.critic_steps, int) else self.critic_steps(self.generator_steps)
         if self.critic_steps_taken >= k:
-            loss, norm = self._update("generator", self.terms.generator_terms, x, sigma, *rest)
-            self.latest = {"gradient": norm, "generator_loss": loss}
+            *values, norm = self._update("generator", self.terms.generator_terms, x, sigma, *rest)
+            names = self.terms.generator_logged()
+            self.latest = {"gradient": norm, **dict(zip(names, values[-len(names) :], strict=True))}
             self.generator_steps, self.critic_steps_taken = self.generator_steps + 1, 0
         for name, schedule in self.schedules.items():
             if name == "critic" or self.generator_steps:  # torch warns of a schedule that precedes its optimiser

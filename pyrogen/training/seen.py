@@ -52,8 +52,8 @@ def noted_rows(model: Any) -> list[Rows]:
 
 def seen_keys(model: Any) -> Keys | None:
     """The keys of all rows that a model was trained on, in ascending order; ``None`` if nothing was noted."""
-    found = [rows.row_keys if isinstance(rows, Split) else rows for rows in noted_rows(model)]
-    return np.unique(np.concatenate(found)) if found else None
+    found = [rows.distinct_keys if isinstance(rows, Split) else np.unique(rows) for rows in noted_rows(model)]
+    return (found[0] if len(found) == 1 else np.unique(np.concatenate(found))) if found else None
 
 
 def known_rows(source: Any) -> Split | None:

@@ -102,6 +102,7 @@ def train(
     *,
     steps: int | None = None,
     changed_data: bool = False,
+    pictures: bool = True,
 ) -> Trained:
     """Train to the last step, or for the given time, from the newest valid checkpoint if there is one.
 
@@ -111,6 +112,7 @@ def train(
         setup: the result of ``build`` for this configuration and number of steps, if it was called before.
         steps: the number of the last step, written into the configuration in place of its own; schedules follow it.
         changed_data: go on although the data are not those that training began with.
+        pictures: whether samples and training curves are drawn.
 
     Raises:
         Diverged: when a loss or gradient is not finite; the update is not made.
@@ -124,7 +126,7 @@ def train(
         load_weights(config.weights_from, setup)
     with run.lock(), graceful_shutdown() as signals:
         while True:
-            trained, planned = _train_stage(run, config, setup, watch, signals, changed_data)
+            trained, planned = _train_stage(run, config, setup, watch, signals, changed_data, pictures)
             if planned == trained.t:
                 return trained
             config = run.config.planned(planned)
@@ -138,6 +140,7 @@ def _train_stage(
     watch: Watcher | None,
     signals: Sequence[int],
     changed_data: bool,
+    pictures: bool,
 ) -> tuple[Trained, int]:
     """Train to the last step, or until a run of a given time is planned anew; return the number of its last step."""
     fitted_at_once = config.seconds is not None and isinstance(setup.step, ClosedForm)
@@ -172,7 +175,8 @@ def _train_stage(
                         watch(row)
                     monitor.after(row)
             with averager.paused():
-                _draw(run, setup, weights.module, t, steps)
+                if pictures:
+                    _draw(run, setup, weights.module, t, steps)
                 stop = [*signals]  # a signal from here on ends the next step
                 if _due(t, steps, CHECKPOINTS) or stop or stage.ends(used):  # last: a run goes on after what t writes
                     _save(run, setup, parts, t)

@@ -15,7 +15,7 @@ from pyrogen.data import Binarise, Dataset, Dequantise, Space, load, names
 from pyrogen.data.space import real_space
 from pyrogen.errors import ConfigError, DataError
 
-TOYS = ("ring", "grid", "moons", "checkerboard", "gaussian")
+TOYS = ("ring", "grid", "line", "moons", "checkerboard", "gaussian")
 DIGITS = ("digits", "digits-binary", "digits-logit")
 MNIST = ("mnist", "mnist-binary", "mnist-logit")
 
@@ -148,7 +148,8 @@ def test_a_toy_knows_its_density(name: str) -> None:
     data = load(name)
     test = data.space.to_user(data.test.x)
     assert data.truth.log_prob(test.float()).mean() == pytest.approx(-data.truth.entropy, abs=0.05)
-    assert data.space == real_space(["x₁", "x₂"])
+    assert data.space == real_space(["x₁", "x₂"][: data.dims])
+    assert data.dims == (1 if name == "line" else 2)
     assert data.train.tensors()[0].mean(0).abs().max() < 1e-5
     assert not data.classes
 

@@ -7,15 +7,16 @@ import torch
 from torch import Tensor
 
 from pyrogen.data import TOYS, ToyDensity
-from pyrogen.data.toy import Checkerboard, Moons, gaussian, grid, ring
+from pyrogen.data.toy import Checkerboard, Moons, gaussian, grid, line, ring
 
-# For each density the half sides of a rectangle that holds it, and a step as fine as its details.
+# For each density the half sides of a rectangle, or of an interval, that holds it, and a step as fine as its details.
 BOX = {
     "ring": (1.1, 1.1, 0.01),
     "grid": (4.4, 4.4, 0.05),
     "moons": (2.5, 1.5, 0.025),
     "checkerboard": (4.5, 4.5, 0.05),
     "gaussian": (14.0, 7.0, 0.1),
+    "line": (6.5, 0.05),
 }
 
 
@@ -38,11 +39,11 @@ def midpoints(half: float, step: float) -> Tensor:
 
 
 def test_the_density_integrates_to_one_and_has_its_entropy(name: str, toy: ToyDensity) -> None:
-    width, height, step = BOX[name]
-    log_p = toy.log_prob(torch.cartesian_prod(midpoints(width, step), midpoints(height, step)))
-    p = log_p.exp()
-    assert abs(p.sum() * step**2 - 1) < 1e-6
-    assert abs(-torch.xlogy(p, p).sum() * step**2 - toy.entropy) < 1e-5
+    *sides, step = BOX[name]
+    points = torch.cartesian_prod(*(midpoints(side, step) for side in sides)).view(-1, len(sides))
+    p, volume = toy.log_prob(points).exp(), step ** len(sides)
+    assert abs(p.sum() * volume - 1) < 1e-6
+    assert abs(-torch.xlogy(p, p).sum() * volume - toy.entropy) < {"line": 1e-3}.get(name, 1e-5)  # it overlaps a bit
 
 
 def test_the_samples_have_the_entropy(toy: ToyDensity) -> None:
@@ -57,16 +58,17 @@ def test_the_entropies_in_closed_form() -> None:
     assert Moons().entropy == pytest.approx(0.2892337376, abs=1e-9)
     assert Checkerboard().entropy == pytest.approx(log(32))
     assert gaussian().entropy == pytest.approx(log(2 * pi * e) + log(2 * 0.6), abs=1e-6)
+    assert line().entropy == pytest.approx(log(5) + 0.5 * log(2 * pi * e) + log(0.25), abs=1e-6)
 
 
-def test_shapes_and_dtypes(toy: ToyDensity) -> None:
-    x = toy.sample(7, seeded())
-    assert x.shape == (7, 2)
+def test_shapes_and_dtypes(name: str, toy: ToyDensity) -> None:
+    x, dims = toy.sample(7, seeded()), len(BOX[name]) - 1
+    assert x.shape == (7, dims)
     assert x.dtype == torch.float32
     assert toy.log_prob(x).shape == (7,)
     assert toy.log_prob(x).dtype == torch.float32
     assert toy.log_prob(x.double()).dtype == torch.float64
-    assert toy.sample(0, seeded()).shape == (0, 2)
+    assert toy.sample(0, seeded()).shape == (0, dims)
     assert toy.log_prob(x[:0]).shape == (0,)
 
 
@@ -87,15 +89,16 @@ def test_samples_depend_only_on_the_generator(toy: ToyDensity) -> None:
     assert not torch.equal(toy.sample(50, seeded(3)), toy.sample(50, seeded(4)))
 
 
-@pytest.mark.parametrize(("mixture", "k", "std"), [(ring(), 8, 0.01), (grid(), 25, 0.05)])
+@pytest.mark.parametrize(("mixture", "k", "std"), [(ring(), 8, 0.01), (grid(), 25, 0.05), (line(), 5, 0.25)])
 def test_samples_lie_at_the_modes(mixture: ToyDensity, k: int, std: float) -> None:
     assert mixture.modes is not None
-    assert mixture.modes.shape == (k, 2)
+    dims = mixture.modes.shape[1]
+    assert mixture.modes.shape == (k, dims)
     assert mixture.std == pytest.approx(std)
     n = 20_000
     distance, nearest = torch.cdist(mixture.sample(n, seeded()), mixture.modes).min(1)
     assert distance.max() < 6 * std
-    assert distance.square().mean().sqrt() == pytest.approx(std * sqrt(2), rel=0.02)
+    assert distance.square().mean().sqrt() == pytest.approx(std * sqrt(dims), rel=0.02)
     assert (nearest.bincount(minlength=k) - n / k).abs().max() < 5 * sqrt(n / k)
 
 

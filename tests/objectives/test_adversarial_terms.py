@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from games import adversary, batch, players, prior
+from games import adversary, batch, game, players, prior
 from torch import nn
 
 from pyrogen import AdversarialGame
@@ -226,3 +226,27 @@ def test_scalars_have_the_precision_of_float64_models(loss):
 def test_schedules_are_not_rounded_to_float32():
     step = AdversarialGame(nn.Linear(3, 2).double(), nn.Linear(2, 1).double(), prior, noise=lambda t: 0.1)
     assert step._value(step.noise, batch().double()).item() == 0.1
+
+
+def test_a_penalty_of_the_generator_is_added_to_its_loss_and_logged_beside_it():
+    def pull(generator, real, *rest):
+        return 3 * sum(p.square().sum() for p in generator.parameters())
+
+    plain, pulled = game(), game(generator_penalty=pull)
+    x = batch()
+    logs = []
+    for step in (plain, pulled):
+        with scoped_seed(1):
+            logs.append(step(x))
+    assert set(logs[1]) - set(logs[0]) == {"generator_penalty"}
+    assert logs[0]["generator_loss"] == logs[1]["generator_loss"]  # without the penalty, as for the critic
+    assert logs[1]["gradient"] > logs[0]["gradient"]
+    again = game(generator_penalty=pull)
+    expected = pull(again.terms.generator, x).item()
+    assert float(again.evaluate(x)["generator_penalty"]) == pytest.approx(expected)
+    assert float(logs[1]["generator_penalty"]) == pytest.approx(expected)
+    located = []
+    for step in (game(), again):
+        with scoped_seed(1):
+            located += [term.value.item() for term in step.loss_terms(x) if term.name == "generator_loss"]
+    assert located[1] == pytest.approx(located[0] + expected)

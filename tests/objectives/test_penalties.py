@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from pyrogen.explicit import Gaussian
 from pyrogen.implicit import ConvCritic, Packed, ResCritic
-from pyrogen.objectives import GradientPenalty, R1Penalty, apply_spectral_norm, clip_weights
+from pyrogen.objectives import GradientPenalty, LikelihoodPenalty, R1Penalty, apply_spectral_norm, clip_weights
 from pyrogen.random import scoped_seed
 
 
@@ -156,3 +157,12 @@ def test_clipping_bounds_every_weight():
 def test_gradient_penalty_in_double_precision():
     critic = nn.Linear(2, 1).double()
     assert GradientPenalty()(critic, batch(4).double(), batch(4, seed=1).double()).isfinite()
+
+
+@pytest.mark.parametrize("weight", [1.0, 0.3])
+def test_likelihood_penalty_is_the_weighted_nats_per_datum(weight):
+    model, x = Gaussian((2,)), batch()
+    found = LikelihoodPenalty(weight)(model, x, torch.zeros(16))
+    assert found.item() == pytest.approx(-weight * model.log_prob(x).mean().item())
+    found.backward()
+    assert all(p.grad is not None for p in model.parameters())

@@ -30,6 +30,7 @@ NEEDS: dict[tuple[str, str], dict[str, Any]] = {
     ("cvae", "condition"): {"condition": "quadrants"},
     ("wgan", "penalty"): {"lipschitz": "penalty"},
     ("dcgan", "r1"): {"norm": "layer"},
+    **{("gmmn", option): {"loss": "wasserstein"} for option in ("penalty", "critic_steps", "average")},
     ("ppca", "lr"): {"fit": "svi"},
     ("ppca", "steps"): {"fit": "svi"},
 }
