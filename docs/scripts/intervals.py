@@ -23,8 +23,7 @@ from torch import Tensor
 
 from pyrogen import Score
 from pyrogen.explicit import VAE, Gaussian, GaussianLikelihood
-from pyrogen.measure import c2st, density_coverage, evaluate, fid, kid, mmd2, precision_recall
-from pyrogen.measure.intervals import over_seeds
+from pyrogen.measure import c2st, density_coverage, evaluate, fid, kid, mmd2, over_seeds, precision_recall
 
 Draw = Callable[[int], Tensor]
 

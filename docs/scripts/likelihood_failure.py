@@ -14,7 +14,7 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 import pyrogen
-from pyrogen.use.outliers import Residual, code_lengths, log_likelihoods
+from pyrogen.use import Residual, code_lengths, log_likelihoods
 
 
 def main() -> None:

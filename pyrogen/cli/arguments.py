@@ -60,6 +60,14 @@ Features = Annotated[
 Annealed = Annotated[
     bool, typer.Option("--ais", help="Bound log p(x) of a model with a decoder by annealed importance sampling.")
 ]
+AnnealedOrNot = Annotated[
+    bool | None,
+    typer.Option(
+        "--ais/--no-ais",
+        help="Bound log p(x) of models with a decoder by annealed importance sampling, up to 10 minutes a model; "
+        "by default where a datum has few values.",
+    ),
+]
 Gap = Annotated[
     float | None,
     typer.Option("--gap", metavar="NATS", help="Gap of the bounds at which --ais ends; 1 by default."),

@@ -10,6 +10,7 @@ from pyrogen.cli import console
 from pyrogen.cli.arguments import (
     DATA_HELP,
     SEED_HELP,
+    AnnealedOrNot,
     Categorical,
     Device,
     DropConstant,
@@ -72,14 +73,7 @@ def compare(
     drop_missing: DropMissing = None,
     size: Size = None,
     features: Features = None,
-    ais: Annotated[
-        bool | None,
-        typer.Option(
-            "--ais/--no-ais",
-            help="Bound log p(x) of models with a decoder by annealed importance sampling, up to 10 minutes a model; "
-            "by default where a datum has few values.",
-        ),
-    ] = None,
+    ais: AnnealedOrNot = None,
     as_json: Json = False,
 ) -> None:
     """Train several models with the same budget and split, and write report.html, scores.json and scores.csv."""

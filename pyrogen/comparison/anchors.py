@@ -44,7 +44,9 @@ def _training_data(scorer: Scorer) -> dict[str, Any]:
     scores = reference_scores(data, seed, scorer.references)
     if scorer.annealing is not None and scorer.annealing.smoothed is not None:
         points, test = data.train.tensors(seed)[0], data.test.tensors(seed)
-        known = smoothed_score(KernelDensity(points, 1e-6), data, test, scorer.annealing.smoothed, scorer.annealing)
+        known = smoothed_score(
+            KernelDensity(points, 1e-6), data, test, scorer.annealing.smoothed, scorer.annealing, seed
+        )
         scores |= in_user_units({"smoothed_log_likelihood": known}, data.space)
     return {
         "about": "training data used as samples: the best possible value",

@@ -17,7 +17,7 @@ from pyrogen.measure.features import Classifier, feature_scores, get_classifier
 from pyrogen.measure.features.fld import fld
 from pyrogen.measure.features.ndb import Bins, ndb
 from pyrogen.measure.fid import density_coverage, fid, inception_score, kid, precision_recall
-from pyrogen.measure.intervals import paired_difference
+from pyrogen.measure.intervals import over_seeds, paired_difference
 from pyrogen.measure.kde import kde_score
 from pyrogen.measure.mmd import mmd2
 from pyrogen.measure.reconstruction import reconstruction_score
@@ -53,6 +53,7 @@ __all__ = [
     "mode_scores",
     "ndb",
     "nearest_neighbour",
+    "over_seeds",
     "paired_difference",
     "precision_recall",
     "reconstruction_score",

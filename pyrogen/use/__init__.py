@@ -9,7 +9,15 @@ from pyrogen.use.debiasing import code_weights, debiasing_weights, evenness
 from pyrogen.use.explore import explore
 from pyrogen.use.interpolation import Interpolation, interpolate
 from pyrogen.use.operators import Downsample, Grey, Mask, Noise
-from pyrogen.use.outliers import Outliers, conformal_p_values, default_scores, find_outliers
+from pyrogen.use.outliers import (
+    Outliers,
+    Residual,
+    code_lengths,
+    conformal_p_values,
+    default_scores,
+    find_outliers,
+    log_likelihoods,
+)
 from pyrogen.use.representation import Probe, assign, cluster, cluster_scores, probe
 from pyrogen.use.restoration import Restoration, restore
 
@@ -22,6 +30,7 @@ __all__ = [
     "Noise",
     "Outliers",
     "Probe",
+    "Residual",
     "Restoration",
     "alter",
     "assign",
@@ -31,6 +40,7 @@ __all__ = [
     "classification_accuracy",
     "cluster",
     "cluster_scores",
+    "code_lengths",
     "code_weights",
     "compress",
     "conformal_p_values",
@@ -46,6 +56,7 @@ __all__ = [
     "grey_levels",
     "has_codes",
     "interpolate",
+    "log_likelihoods",
     "mean_code",
     "needs_y",
     "probe",
