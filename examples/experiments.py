@@ -11,6 +11,7 @@ where it was: call ``pyrogen resume DIR``.
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import pyrogen
 from pyrogen.experiments import EXPERIMENTS
@@ -28,7 +29,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/examples/experiments"))
     parser.add_argument("--smoke", action="store_true", help="a run of a few seconds")
     args = parser.parse_args()
-    options = SMOKE if args.smoke else dict(pair.split("=", 1) for pair in args.set)
+    options: dict[str, Any] = SMOKE if args.smoke else dict(pair.split("=", 1) for pair in args.set)
     seeds = 2 if args.smoke else args.seeds
 
     card = pyrogen.experiment(args.name, args.data, data_root=args.data_root, seeds=seeds, out=args.out, **options)

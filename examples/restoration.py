@@ -180,7 +180,7 @@ def main() -> None:
         return open_or_train(args.out / recipe, recipe, single.name, data_root=args.data_root, options=options).model
 
     ppca = PPCA.from_data(data.train.tensors()[0][:20_000], min(100, data.dims - 1))
-    models = {"ppca": (ppca, 0.0)}
+    models: dict[str, tuple[Any, float]] = {"ppca": (ppca, 0.0)}
     if stacked and "vae" in args.models:
         models["a vae of each channel"] = Stacked(model_of("vae"), data.shape[0]), NOISE
     elif "vae" in args.models:

@@ -21,9 +21,10 @@ def main() -> None:
     given = parser.parse_args()
     data = pyrogen.load(given.data)
     x = data.train.tensors()[0]
-    print(
-        "| k | exact, all test data | exact, n | bound | gap | temperatures | seconds |\n|---|---|---|---|---|---|---|"
-    )
+    order = torch.randperm(len(data.test), generator=torch.Generator().manual_seed(0))
+    rows = data.test.tensors()[0][order[: given.n]]
+    print("| k | exact, all test data | exact, n | bound | gap | temperatures | seconds |")
+    print("|---|---|---|---|---|---|---|")
     for k in given.latent:
         model = PPCA.from_data(x, k)
         whole = pyrogen.evaluate(model, data.test)["log_likelihood"]
