@@ -6,6 +6,8 @@ python docs/scripts/annealed_ppca.py --data mnist --latent 10 50 --n 1000
 import argparse
 import time
 
+import torch
+
 import pyrogen
 from pyrogen.explicit import PPCA
 from pyrogen.measure import ais
