@@ -214,7 +214,7 @@ def _score(model: Any, run: AnnealedRun, settings: Annealing, y: Tensor | None, 
     if run.sigma:
         notes.append(noise_note(run.sigma) + (", chosen on validation data" if chosen else ""))
     if gap + 2 * error > settings.gap:
-        notes.append(f"the gap was {gap:.3g} ± {error:.2g} nats when the time ran out, not {settings.gap:g}")
+        notes.append(f"the gap, {gap:.2g} ± {error:.1g} nats, was not below {settings.gap:g} when the time ran out")
     if notes:
         detail["note"] = "; ".join(notes)
     if run.codes is None:

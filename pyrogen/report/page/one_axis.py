@@ -46,6 +46,8 @@ def rate_distortion_svg(models: Models) -> str | None:
     curves = {name: curve for name, curve in curves.items() if curve and curve["unit"] == "squared error"}
     if not curves:
         return None
+    from matplotlib.ticker import LogLocator
+
     with canvas(PANEL, HEIGHT) as figure:
         axes = figure.subplots()
         for i, (name, curve) in enumerate(curves.items()):
@@ -53,9 +55,9 @@ def rate_distortion_svg(models: Models) -> str | None:
             axes.plot(curve["distortion"], curve["rate"], linewidth=1.5, label=short_name(name, 18), **style)
             axes.plot(curve["distortion"][-1:], curve["rate"][-1:], "o", markersize=4, color=style["color"])
         axes.set(xlabel="distortion, squared error per datum", ylabel="rate, nats per datum", ylim=(0, None))
-        axes.set_xscale("log")
+        axes.set_xscale("log", subs=())
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter(lambda v, _: format_number(v))
-        axes.xaxis.set_minor_formatter(lambda v, _: "")
         axes.legend(frameon=False)
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
