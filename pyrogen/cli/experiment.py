@@ -83,8 +83,10 @@ def run_and_show(run: "Run[ExperimentConfig]", as_json: bool, changed_data: bool
         print(json.dumps({name: value for name, value in card.items() if name != "folder"}))
     else:
         show(experiment_table(card))
+        findings = borderless_table("what it shows")
         for sentence in card["findings"]:
-            print(f"- {sentence}")
+            findings.add_row(sentence)
+        show(findings)
     message(f"page: {run.path / 'page.html'}")
 
 
