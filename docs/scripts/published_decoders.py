@@ -9,6 +9,7 @@ bound of the VAE or the kernel estimate, and the time. The GAN is one with a Was
 
 import argparse
 import time
+from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
 from math import prod
@@ -30,7 +31,7 @@ from pyrogen.training import ExponentialMovingAverage
 DECODERS = {10: (64, 256, 256, 1024), 50: (1024, 1024, 1024)}
 
 
-def mlp(widths: tuple[int, ...], activation: type[nn.Module], *last: nn.Module) -> nn.Sequential:
+def mlp(widths: tuple[int, ...], activation: Callable[[], nn.Module], *last: nn.Module) -> nn.Sequential:
     """Linear layers with activations between them."""
     layers = [layer for a, b in pairwise(widths) for layer in (nn.Linear(a, b), activation())]
     return nn.Sequential(*layers[:-1], *last)
@@ -70,7 +71,7 @@ def vae_and_step(data: Dataset, latent: int, schedule: Any) -> tuple[nn.Module, 
 def gan_and_step(data: Dataset, latent: int, schedule: Any) -> tuple[nn.Module, Any]:
     """A GAN with the paper's generator."""
     model = Generator(latent, data.shape)
-    critic = nn.Sequential(nn.Flatten(), mlp((data.dims, 512, 512, 256, 1), nn.SiLU, nn.Flatten(0)))
+    critic = nn.Sequential(nn.Flatten(), mlp((data.dims, 512, 512, 256, 1), partial(nn.LeakyReLU, 0.2), nn.Flatten(0)))
     optimisers = (partial(Adam, lr=5e-4, betas=(0.0, 0.9)), partial(Adam, lr=1e-3, betas=(0.0, 0.9)))
     step = pyrogen.AdversarialGame(
         model.network,

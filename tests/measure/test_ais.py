@@ -235,8 +235,28 @@ def test_settings_are_checked(settings: dict[str, object], message: str) -> None
     assert str(error.value) == message
 
 
+class Shared:
+    """A pair with a mean that all data share."""
+
+    def model(self, x: Tensor) -> None:
+        mean = pyro.sample("mean", dist.Normal(0.0, 3.0))
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(mean, 1.0))
+            pyro.sample("x", dist.Normal(z.unsqueeze(-1).expand(-1, 4), 1.0).to_event(1), obs=x)
+
+    def guide(self, x: Tensor) -> None:
+        pyro.sample("mean", dist.Normal(0.0, 0.5))
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(x.mean(1), 0.5))
+
+    def sample(self, n: int) -> Tensor:
+        return torch.randn(n, 4)
+
+
 def test_models_without_such_a_likelihood() -> None:
     x = torch.rand(20, 4)
+    with pytest.raises(ConfigError, match="has global latent variables"):
+        ais(Shared(), x)
     with pytest.raises(ConfigError, match="discrete"):
         ais(GAN((4,), latent=3, n_binary=1), x, noise=0.1)
     with pytest.raises(ConfigError, match="has no guide"):

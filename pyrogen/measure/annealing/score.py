@@ -24,7 +24,7 @@ from pyrogen.data.dataset import Dataset, Split
 from pyrogen.errors import ConfigError
 from pyrogen.measure.annealing.path import log_likelihood
 from pyrogen.measure.annealing.run import VALIDATION, AnnealedRun, Codes, Progress, Results
-from pyrogen.measure.likelihood import check_finite_values, mean_score
+from pyrogen.measure.likelihood import check_finite_values, mean_score, structure_of
 from pyrogen.nn.conditions import Label
 from pyrogen.nn.eval_mode import eval_mode
 from pyrogen.protocols import Pair, Sampler, Score
@@ -145,6 +145,10 @@ def lacks_density(model: Any, test: tuple[Tensor, ...], settings: Annealing) -> 
         return f"a {type(model).__name__} is no distribution: it does not sample"
     try:
         with eval_mode(model), torch.no_grad():
+            if is_pair(model) and structure_of(model, x, *(() if y is None else (y,))).shared:
+                return (
+                    f"a {type(model).__name__} has global latent variables, which no chain of one datum integrates out"
+                )
             decoder = as_decoder(model, x, y)
             if has_observation_model(decoder, y):
                 log_likelihood(decoder.joint(decoder.draw(1, y), y)[1], x, settings.noise or 0.0)
