@@ -32,6 +32,10 @@ class Decoder:
     draw: Callable[[int, Tensor | None], Tensor]
     joint: Callable[[Tensor, Tensor | None], tuple[Tensor, Observation | Tensor]]
 
+    def generate(self, n: int, y: Tensor | None) -> Observation | Tensor:
+        """p(x | u), or E[x | u] without an observation model, for ``n`` draws of u."""
+        return self.joint(self.draw(n, y), y)[1]
+
 
 def is_pair(model: Any) -> bool:
     """Whether a model has the programs of a Pyro pair; it need not sample."""

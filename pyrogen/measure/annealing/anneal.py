@@ -66,7 +66,8 @@ def anneal(rows: Rows, plan: Plan, kept: Tensor | None = None) -> Annealed:
     keep = {round(i * steps / (CURVE - 1)) for i in range(CURVE)} - {0}
     with torch.no_grad():
         start = rows.draw()
-    point, one = Point.at(start, terms), rows.with_chains(1).terms
+    point = Point.at(start, terms)
+    one = rows.with_chains(1).terms
     if kept is not None:
         point = _put_first(point, Point.at(kept[0], one), rows.chains)
     log_weights = point.values.new_zeros(n, rows.chains, dtype=torch.float64)

@@ -109,20 +109,12 @@ class AnnealedRun:
     def key(self) -> str:
         """A text that differs between models, data, seeds and settings other than the goal."""
         with scoped_seed(derive(self.seed, "ais", "key")), torch.no_grad():
-            side = None if self.y is None else self.y[:1]
-            given = self.decoder.joint(self.decoder.draw(1, side), side)[1]
+            given = self.decoder.generate(1, None if self.y is None else self.y[:1])
         generated = given if isinstance(given, Tensor) else given.log_prob(self.x[:1])
         sums = [f"{float(t.double().norm()):.6g}" for t in (generated, self.x)]
         start = "prior" if self.codes is None else "encoder"
-        return " ".join(
-            [
-                *sums,
-                str(tuple(self.x.shape)),
-                str(self.noise),
-                start,
-                *map(str, (self.chains, self.simulated, self.seed)),
-            ]
-        )
+        settings = (tuple(self.x.shape), self.noise, start, self.chains, self.simulated, self.seed)
+        return " ".join([*sums, *map(str, settings)])
 
     @property
     def sigma(self) -> float:
@@ -207,6 +199,6 @@ class AnnealedRun:
     def results(self) -> Results:
         """What has been found, of all blocks together."""
         blocks = [self.found[name] for name in self.found if name.startswith(f"block-{self.steps}-")]
-        log_prob, effective, *curves = torch.cat(blocks).unbind(1)
+        log_prob, chains, *curves = torch.cat(blocks).unbind(1)
         normalisers, tilts = torch.stack(curves).view(2, -1, len(log_prob)).mean(2)
-        return Results(log_prob, float(effective.mean()), self.found["betas"], normalisers, tilts)
+        return Results(log_prob, float(chains.mean()), self.found["betas"], normalisers, tilts)

@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.distributions import Normal
 
 from pyrogen.data.checks import check_sets
 from pyrogen.data.dataset import Dataset, Split
@@ -75,9 +76,9 @@ class Annealing:
         return 60 * self.minutes
 
     def __post_init__(self) -> None:
-        for name, least in (("gap", 0), ("minutes", 0)):
-            if not getattr(self, name) > least:
-                raise ConfigError(f"expected {name} above {least}; got {getattr(self, name)}")
+        for name in ("gap", "minutes"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"expected {name} above 0; got {getattr(self, name)}")
         for sigma in (self.noise, self.smoothed):
             if sigma is not None and not 0 <= sigma < inf:
                 raise ConfigError(f"expected a finite noise of at least 0; got {sigma}")
@@ -145,13 +146,12 @@ def lacks_density(model: Any, test: tuple[Tensor, ...], settings: Annealing) -> 
         return f"a {type(model).__name__} is no distribution: it does not sample"
     try:
         with eval_mode(model), torch.no_grad():
-            if is_pair(model) and structure_of(model, x, *(() if y is None else (y,))).shared:
-                return (
-                    f"a {type(model).__name__} has global latent variables, which no chain of one datum integrates out"
-                )
+            rest = () if y is None else (y,)
+            if isinstance(model, Pair) and structure_of(model, x, *rest).shared:
+                return f"a {type(model).__name__} has global latent variables, which belong to no single datum"
             decoder = as_decoder(model, x, y)
             if has_observation_model(decoder, y):
-                log_likelihood(decoder.joint(decoder.draw(1, y), y)[1], x, settings.noise or 0.0)
+                log_likelihood(decoder.generate(1, y), x, settings.noise or 0.0)
             elif settings.noise == 0:
                 return f"a {type(model).__name__} generates points: it has a density only with noise"
     except ConfigError as error:
@@ -161,8 +161,7 @@ def lacks_density(model: Any, test: tuple[Tensor, ...], settings: Annealing) -> 
 
 def has_observation_model(decoder: Decoder, y: Tensor | None) -> bool:
     """Whether a decoder is p(x | u), not E[x | u] alone."""
-    side = None if y is None else y[:1]
-    return not isinstance(decoder.joint(decoder.draw(1, side), side)[1], Tensor)
+    return not isinstance(decoder.generate(1, None if y is None else y[:1]), Tensor)
 
 
 def take_rows(tensors: tuple[Tensor, ...], n: int, seed: int) -> tuple[Tensor, Tensor | None]:
@@ -248,10 +247,10 @@ def _one_sigma(run: AnnealedRun) -> float | None:
     """The standard deviation of Gaussian noise that is one for all values and data; ``None`` for other noise."""
     y = None if run.y is None else run.y[:1].expand(8, *run.y.shape[1:])
     with torch.no_grad():
-        given = run.decoder.joint(run.decoder.draw(8, y), y)[1]
+        given = run.decoder.generate(8, y)
     if isinstance(given, Tensor):
         return run.sigma
-    if type(given.fn).__name__ != "Normal":
+    if not isinstance(given.fn, Normal):
         return None
     variance = given.variance + run.sigma**2
     one = float(variance.flatten()[0])

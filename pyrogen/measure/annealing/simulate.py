@@ -36,7 +36,7 @@ def nearest_deviation(decoder: Decoder, x: Tensor, y: Tensor | None, draws: int 
     """The root mean square difference per value between data and the nearest of some generated means."""
     squares = []
     for start in range(0, draws, len(x)):
-        given = decoder.joint(decoder.draw(len(x), y), y)[1]
+        given = decoder.generate(len(x), y)
         generated = (given if isinstance(given, Tensor) else given.mean).flatten(1)
         other = generated if y is None else generated.roll(start, 0)
         squares.append(torch.cdist(x.flatten(1).double(), other.double()).square().min(1).values)
