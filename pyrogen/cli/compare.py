@@ -1,6 +1,5 @@
 """``pyrogen compare``: train several models with the same budget and write one scorecard."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,7 +23,7 @@ from pyrogen.cli.arguments import (
     model_names,
 )
 from pyrogen.cli.console import message, resumable
-from pyrogen.cli.tables import scorecard_table, show, verdict_table
+from pyrogen.cli.tables import print_card, scorecard_table, verdict_table
 
 if TYPE_CHECKING:
     from pyrogen.comparison.config import ComparisonConfig
@@ -97,11 +96,5 @@ def run_and_show(run: "Run[ComparisonConfig]", as_json: bool, changed_data: bool
         card = run_comparison(
             run, show=lambda title, steps: progress_display(title, steps, console.err), changed_data=changed_data
         )
-    if as_json:
-        print(json.dumps({name: value for name, value in card.items() if name != "folder"}))
-    else:
-        show(scorecard_table(card))
-        verdicts = verdict_table(card)
-        if verdicts.row_count:
-            show(verdicts)
+    print_card(card, (scorecard_table(card), verdict_table(card)), as_json)
     message(f"report: {run.path / 'report.html'}")

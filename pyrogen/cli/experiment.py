@@ -1,6 +1,5 @@
 """``pyrogen experiment``: models that differ in one thing, on several seeds."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,7 +21,7 @@ from pyrogen.cli.arguments import (
     experiment_names,
 )
 from pyrogen.cli.console import given_options, message, resumable
-from pyrogen.cli.tables import borderless_table, experiment_table, show
+from pyrogen.cli.tables import borderless_table, experiment_table, print_card, show
 
 if TYPE_CHECKING:
     from pyrogen.experiments.config import ExperimentConfig
@@ -79,14 +78,10 @@ def run_and_show(run: "Run[ExperimentConfig]", as_json: bool, changed_data: bool
         card = run_experiment(
             run, show=lambda title, steps: progress_display(title, steps, console.err), changed_data=changed_data
         )
-    if as_json:
-        print(json.dumps({name: value for name, value in card.items() if name != "folder"}))
-    else:
-        show(experiment_table(card))
-        findings = borderless_table("what it shows")
-        for sentence in card["findings"]:
-            findings.add_row(sentence)
-        show(findings)
+    findings = borderless_table("what it shows")
+    for sentence in card["findings"]:
+        findings.add_row(sentence)
+    print_card(card, (experiment_table(card), findings), as_json)
     message(f"page: {run.path / 'page.html'}")
 
 

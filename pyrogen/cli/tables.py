@@ -1,6 +1,7 @@
 """Tables of scores for a terminal; a sign before each value marks its kind."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rich.table import Table
@@ -57,6 +58,16 @@ def verdict_table(card: Mapping[str, Any]) -> Table:
         if entry.get("verdict"):
             table.add_row(name, entry["verdict"]["sentence"])
     return table
+
+
+def print_card(card: Mapping[str, Any], tables: Iterable[Table], as_json: bool) -> None:
+    """Print the results of several models: as one JSON object without their folder, or as tables that have rows."""
+    if as_json:
+        print(json.dumps({name: value for name, value in card.items() if name != "folder"}))
+        return
+    for table in tables:
+        if table.row_count:
+            show(table)
 
 
 def borderless_table(*columns: str) -> Table:

@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 from math import isfinite
+from typing import Any
 
 from pyrogen.experiments.registry import Card
 from pyrogen.report.formatting import format_number, format_p_value, score_title
@@ -50,3 +51,12 @@ def paired(card: Card, name: str, first: str, second: str) -> tuple[float, float
             sign = 1 if pair["models"][0] == first else -1
             return sign * pair["difference"], pair["adjusted_p_value"]
     return None
+
+
+def by_line(card: Card) -> dict[str, list[dict[str, Any]]]:
+    """The arms that finished, by their lines, the smallest first."""
+    lines: dict[str, list[dict[str, Any]]] = {}
+    for arm in card["arms"].values():
+        if arm["scores"]:
+            lines.setdefault(arm["line"], []).append(arm)
+    return {line: sorted(arms, key=lambda arm: arm["at"]) for line, arms in lines.items()}

@@ -9,6 +9,7 @@ from typing import Any
 
 from pyrogen.data.dataset import Dataset
 from pyrogen.experiments.arms import Models, Sizes, size_arms
+from pyrogen.experiments.findings import by_line
 from pyrogen.experiments.likelihood import log_likelihood
 from pyrogen.experiments.plots import lines_svg, score_lines
 from pyrogen.experiments.registry import Card, Entry, Plan, register
@@ -65,15 +66,6 @@ class _Copies:
 
 def _findings(card: Card) -> list[str]:
     return [f"{line}: {_of_line(arms)}." for line, arms in by_line(card).items()]
-
-
-def by_line(card: Card) -> dict[str, list[dict[str, Any]]]:
-    """The arms that finished, by their lines, the smallest first."""
-    lines: dict[str, list[dict[str, Any]]] = {}
-    for arm in card["arms"].values():
-        if arm["scores"]:
-            lines.setdefault(arm["line"], []).append(arm)
-    return {line: sorted(arms, key=lambda arm: arm["at"]) for line, arms in lines.items()}
 
 
 def _of_line(arms: list[dict[str, Any]]) -> str:

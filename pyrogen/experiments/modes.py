@@ -9,7 +9,7 @@ from typing import Any
 from pyrogen.data.dataset import Dataset
 from pyrogen.errors import ConfigError
 from pyrogen.experiments.arms import Models, Sizes, size_arms
-from pyrogen.experiments.memory import by_line
+from pyrogen.experiments.findings import by_line
 from pyrogen.experiments.plots import lines_svg, score_lines
 from pyrogen.experiments.registry import Card, Entry, Plan, register
 from pyrogen.measure.coverage import mode_count_scores, mode_scores

@@ -2,14 +2,11 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
-
-from pydantic import BaseModel
 
 from pyrogen.data.dataset import Dataset
 from pyrogen.errors import unknown
-from pyrogen.recipes.options import bind, schema_of
+from pyrogen.recipes.registry import Buildable
 
 EXPERIMENTS: "dict[str, Experiment]" = {}
 """All experiments by name, in the order in which their modules are imported."""
@@ -72,7 +69,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Experiment:
+class Experiment(Buildable[Plan]):
     """A function that plans an experiment on a data set, ``plan(data, **options)``.
 
     Args:
@@ -82,32 +79,9 @@ class Experiment:
         example: the name of the data set that it takes by default.
     """
 
-    build: Callable[..., Plan]
     question: str
     differs: str
     example: str = "digits"
-
-    def __call__(self, data: Dataset, **options: Any) -> Plan:
-        """Plan the experiment.
-
-        Raises:
-            ConfigError: for an unknown option, a value outside its limits, or data that it does not support.
-        """
-        return self.build(data, **self.bind(options))
-
-    @property
-    def name(self) -> str:
-        """Its name on the command line."""
-        return self.build.__name__.replace("_", "-")
-
-    @cached_property
-    def schema(self) -> type[BaseModel]:
-        """The pydantic model of its options."""
-        return schema_of(self.build)
-
-    def bind(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """All options, given ones converted and validated; raises ``ConfigError`` naming every fault."""
-        return bind(self.schema, given, self.name)
 
 
 def register(question: str, differs: str, example: str = "digits") -> Callable[[Callable[..., Plan]], Experiment]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel
 
@@ -15,12 +15,47 @@ from pyrogen.recipes.setup import TrainingSetup
 Family = Literal["explicit", "implicit", "reconstruction"]
 Likelihood = Literal["exact", "lower bound", "none"]
 
+Built = TypeVar("Built")
+
 RECIPES: "dict[str, Recipe]" = {}
 """All recipes by the name of their model, in the order in which their modules are imported."""
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Buildable(Generic[Built]):
+    """A function of a data set and options, such as a recipe, with the schema of its options.
+
+    Args:
+        build: the decorated function ``(data, *, option=default, …)``.
+    """
+
+    build: Callable[..., Built]
+
+    def __call__(self, data: Dataset, **options: Any) -> Built:
+        """What it builds.
+
+        Raises:
+            ConfigError: for an unknown option, a value outside its limits, or data that are not supported.
+        """
+        return self.build(data, **self.bind(options))
+
+    @property
+    def name(self) -> str:
+        """Its name on the command line."""
+        return self.build.__name__.replace("_", "-")
+
+    @cached_property
+    def schema(self) -> type[BaseModel]:
+        """The pydantic model of its options."""
+        return schema_of(self.build)
+
+    def bind(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """All options, given ones converted and validated; raises ``ConfigError`` naming every fault."""
+        return bind(self.schema, given, self.name)
+
+
+@dataclass(frozen=True)
+class Recipe(Buildable[TrainingSetup]):
     """A function that builds a model for a data set and the step that trains it, ``recipe(data, **options)``.
 
     Args:
@@ -32,38 +67,15 @@ class Recipe:
         example: the name of a small data set on which it can be trained.
     """
 
-    build: Callable[..., TrainingSetup]
     family: Family
     likelihood: Likelihood
     title: str
     example: str = "digits"
 
-    def __call__(self, data: Dataset, **options: Any) -> TrainingSetup:
-        """Build the model and its step.
-
-        Raises:
-            ConfigError: for an unknown option, a value outside its limits, or data that the model does not support.
-        """
-        return self.build(data, **self.bind(options))
-
-    @property
-    def name(self) -> str:
-        """The name of the model on the command line."""
-        return self.build.__name__.replace("_", "-")
-
-    @cached_property
-    def schema(self) -> type[BaseModel]:
-        """The pydantic model of its options."""
-        return schema_of(self.build)
-
     @property
     def options(self) -> list[Option]:
         """Its options, with defaults, limits and meanings."""
         return options_of(self.schema)
-
-    def bind(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """All options, given ones converted and validated; raises ``ConfigError`` naming every fault."""
-        return bind(self.schema, given, self.name)
 
 
 def register(
