@@ -2,15 +2,11 @@
 
 from typing import Any
 
-from pyrogen.data.dataset import Dataset, Split
-from pyrogen.data.loading import Source, as_data
-from pyrogen.data.sources.dispatch import title
+from pyrogen.data.loading import Source
 from pyrogen.data.space import require_probability
 from pyrogen.data.step_arguments import explain_dtype_errors
-from pyrogen.errors import DataError
 from pyrogen.measure.annealing.score import Annealing, annealed_score
-from pyrogen.measure.evaluate import in_data_units
-from pyrogen.measure.held_out import check_held_out
+from pyrogen.measure.evaluate import in_data_units, measured_data
 from pyrogen.protocols import Score
 from pyrogen.pyro_tools.decoders import is_pair
 
@@ -40,12 +36,7 @@ def ais(model: Any, data: Source, *, seed: int = 0, **settings: Any) -> Score:
             its observation model does not take; for a data set of masses and a decoder without an observation model.
         DataError: if the model was trained on test rows of the data set.
     """
-    data = as_data(data)
-    if isinstance(data, Dataset):
-        check_held_out(model, data)
-    elif not isinstance(data, Split):
-        raise DataError(f"expected a data set, a split, a path, a table, tensors or arrays; got a {title(data)}")
-    test = (data.test if isinstance(data, Dataset) else data).tensors(seed)
+    data, test = measured_data(model, data, seed)
     if data.space is not None and not is_pair(model):
         require_probability(data.space, "density", "a generator with noise")
     with explain_dtype_errors(model, test):

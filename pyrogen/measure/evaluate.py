@@ -73,13 +73,9 @@ def evaluate(
         ConfigError: for a space that the data do not have, or if the model has none of a likelihood, ``sample`` and
             ``reconstruct``, or has a mass function where the data set has densities (or the reverse).
     """
-    data = as_data(data)
-    if not isinstance(data, Dataset | Split):
-        raise DataError(f"expected a data set, a split, a path, a table, tensors or arrays; got a {title(data)}")
+    data, test = measured_data(model, data, seed)
     if isinstance(data, Dataset):
-        check_held_out(model, data)
         check_spaces([space for space in spaces if not isinstance(space, Reference)], data)
-    test = (data.test if isinstance(data, Dataset) else data).tensors(seed)
     with torch.no_grad(), eval_mode(model), explain_dtype_errors(model, test):
         scores = likelihood_scores(model, data, k=k, seed=seed, annealing=annealing)
         if isinstance(model, Reconstructing):
@@ -90,6 +86,21 @@ def evaluate(
     if seen:
         scores = {name: replace(s, detail={**s.detail, "seen_in_training": seen}) for name, s in scores.items()}
     return scores
+
+
+def measured_data(model: Any, data: Source, seed: int) -> tuple[Dataset | Split, tuple[Tensor, ...]]:
+    """A data set or split, and the data and side information on which a model is measured.
+
+    Raises:
+        DataError: for another source, or if the model was trained on test rows of a data set.
+    """
+    data = as_data(data)
+    if isinstance(data, Dataset):
+        check_held_out(model, data)
+        return data, data.test.tensors(seed)
+    if not isinstance(data, Split):
+        raise DataError(f"expected a data set, a split, a path, a table, tensors or arrays; got a {title(data)}")
+    return data, data.tensors(seed)
 
 
 def evaluate_run(
