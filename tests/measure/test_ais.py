@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from pyrogen.data import Dataset, Split
 from pyrogen.data.space import Space
 from pyrogen.errors import ConfigError
-from pyrogen.explicit import PPCA, VAE, Gaussian, GaussianLikelihood
+from pyrogen.explicit import PPCA, VAE, Flow, Gaussian, GaussianLikelihood, autoregressive
 from pyrogen.implicit import GAN
 from pyrogen.measure import Annealing, ais
 from pyrogen.measure.annealing.anneal import anneal, back
@@ -269,3 +269,15 @@ def test_models_without_such_a_likelihood() -> None:
         ais(object(), x)
     with pytest.raises(ConfigError, match="no decoder"):
         ais(Gaussian.from_data(x), x)
+
+
+def test_an_autoregressive_flow_as_a_decoder() -> None:
+    """Gradients pass its inverse; the density with noise is the average over its samples."""
+    torch.manual_seed(0)
+    flow = Flow((2,), autoregressive((2,), layers=1, hidden=(8,))).eval()
+    x = flow.sample(30)
+    score = ais(flow, x, gap=0.3, noise=0.5)
+    with torch.no_grad():
+        samples = flow.sample(100_000)
+        each = -0.5 * torch.cdist(x, samples).square() / 0.25 - log(2 * pi * 0.25)
+    assert score.value == pytest.approx(float((each.logsumexp(1) - log(100_000)).mean()), abs=0.1)
