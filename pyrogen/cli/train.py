@@ -43,7 +43,9 @@ def train(
     lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
     seed: Annotated[int | None, typer.Option(help=f"{SEED_HELP}; 0 by default.")] = None,
     device: Annotated[str | None, typer.Option(help=DEVICE_HELP)] = None,
-    precision: Annotated[str | None, typer.Option(help="32, or bf16 for mixed precision.")] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="32, bf16 (mixed precision), or tf32 or bf16-products (rounded products).")
+    ] = None,
     compile: Annotated[
         bool | None,
         typer.Option(

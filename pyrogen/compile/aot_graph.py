@@ -20,6 +20,7 @@ from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
+from pyrogen.compile.checked_graph import NotInGraph, Update
 from pyrogen.compile.decompositions import DECOMPOSITIONS, use_onednn
 from pyrogen.compile.library_checks import DependsOnTensorValue, NothingToTrain, SkipLibraryChecks, depends_on_value
 from pyrogen.pyro_tools.parameters import leaves
@@ -55,7 +56,10 @@ class Graph:
 
 
 def compile_with_gradients(
-    function: Callable[..., tuple[Tensor, ...]], args: tuple[Tensor, ...], wrt: Sequence[Tensor] | None = None
+    function: Callable[..., tuple[Tensor, ...]],
+    args: tuple[Tensor, ...],
+    wrt: Sequence[Tensor] | None = None,
+    update: Update | None = None,
 ) -> Graph:
     """Compile ``function(*args) -> (scalar, *extra)`` with the gradients of the scalar.
 
@@ -63,34 +67,47 @@ def compile_with_gradients(
         function: differentiable; it may draw from torch's global generators, and the graph draws afresh in each call.
         args: example tensors that fix the shapes, dtypes and device; their values do not matter.
         wrt: the leaves to differentiate with respect to; by default all that the scalar depends on.
+        update: an update of these leaves by their gradients, which becomes the last part of the graph. Its ``tensors``
+            follow the arguments.
 
     Raises:
+        NotInGraph: if the update cannot be part of the graph.
         NothingToTrain: if the scalar depends on no leaf.
         DependsOnTensorValue: if a number or a shape depends on the value of a tensor.
         Exception: whatever torch raises for a function that it cannot trace.
     """
     weights: list[Tensor] = []
+    n = len(args)
 
     def joint(*xs: Tensor) -> tuple[Tensor, ...]:
         with SkipLibraryChecks():
-            value, *extra = function(*xs)
+            value, *extra = function(*xs[:n])
         # A fake tensor is a leaf that the function itself created, not a captured one.
         weights[:] = wrt if wrt is not None else [t for t in leaves(value) if not isinstance(t, FakeTensor)]
         if not weights:
             raise NothingToTrain("the loss depends on no parameter")
         unused = wrt is not None
         gradients = torch.autograd.grad(value, weights, allow_unused=unused, materialize_grads=unused)
+        if update is not None:
+            with torch.no_grad():
+                update.trace(value.detach(), weights, gradients, xs[n:])
         return (value.detach(), *extra, *gradients)
 
+    args = (*args, *update.tensors) if update else args
     with _silence_compiler():
         with torch.enable_grad(), _disable_autocast_cache():
             traced = make_fx(joint, DECOMPOSITIONS, tracing_mode="fake", _allow_non_fake_inputs=True)(*args)
         if any(depends_on_value(node.meta.get("val")) for node in traced.graph.nodes):
             raise DependsOnTensorValue
+        if update is not None and any(node.target is aten._linalg_check_errors.default for node in traced.graph.nodes):
+            raise NotInGraph  # torch cannot compile an in-place update beside a check that raises an error
         captured = _lift_captured_tensors(traced)
         use_onednn(traced)
         with torch.no_grad():
-            inputs: list[Any] = [*(t.detach() for t in captured), *args]
+            inputs: list[Any] = [
+                *(t.data for t in captured),
+                *args,
+            ]  # detached, and not views: the graph may update them
             cuda_graph = any(t.is_cuda for t in inputs)
             # On a CPU, convolutions kept channels-last cost more in the passes between them than they gain.
             options = {"fallback_random": True, "triton.cudagraphs": cuda_graph, "layout_optimization": cuda_graph}
@@ -153,5 +170,7 @@ def _lift_captured_tensors(traced: GraphModule) -> list[Tensor]:
         node.replace_all_uses_with(captured[id(tensor)][1])
         graph.erase_node(node)
     graph.eliminate_dead_code()
+    for name in [*traced._parameters, *traced._buffers]:  # else they would be inputs a second time
+        delattr(traced, name)
     traced.recompile()
     return [tensor for tensor, _ in captured.values()]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import isfinite
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -25,17 +25,50 @@ TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3, torch.bfloat16: 0.1, torc
 Function = Callable[..., tuple[Tensor, ...]]
 
 
+class Update(Protocol):
+    """An update of weights by their gradients, as the last part of a graph.
+
+    Attributes:
+        key: what a graph with this update is specialised to.
+        tensors: its arguments, read and written; the second is a flag that is set to 1, and no weight is changed, if
+            the value or a gradient is not finite.
+    """
+
+    key: Any
+    tensors: list[Tensor]
+
+    def positions(self, weights: Sequence[Tensor]) -> list[int]:
+        """The place of each weight in the update; raises ``NotInGraph`` if it cannot be updated in the graph."""
+        ...
+
+    def trace(
+        self, value: Tensor, weights: Sequence[Tensor], gradients: Sequence[Tensor], tensors: Sequence[Tensor]
+    ) -> None:
+        """Update ``weights`` and ``tensors``, which stand for ``self.tensors``, in place."""
+        ...
+
+    def eager(self, weights: Sequence[Tensor], gradients: Sequence[Tensor]) -> list[Tensor]:
+        """The weights as an eager update would leave them; nothing is changed."""
+        ...
+
+
+class NotInGraph(Exception):
+    """The update cannot be part of this graph; it is made eagerly."""
+
+
 @dataclass(frozen=True)
 class Gradients:
     """The values of a function and the gradients of the first value with respect to ``weights``.
 
-    ``param_sites`` holds the names of the Pyro parameter sites that the function visited while it was traced.
+    ``param_sites`` holds the names of the Pyro parameter sites that the function visited while it was traced, and
+    ``updated`` says whether the weights have been updated.
     """
 
     values: tuple[Tensor, ...]
     weights: Sequence[Tensor]
     gradients: Sequence[Tensor]
     param_sites: Any = None
+    updated: bool = False
 
     def store(self, add: bool = False) -> None:
         """Assign each gradient to ``weight.grad``, or add it to the gradient there.
@@ -64,17 +97,26 @@ class CheckedGraph:
         leaves, spec: its arguments, flattened.
         wrt: the leaves to differentiate with respect to; by default all that the scalar depends on.
         fingerprint: the current state that the programs behind the function can reach.
+        update: an update of the weights that is part of the graph.
 
     Raises:
+        NotInGraph: if the update cannot be part of the graph.
         OpaqueProgram: if the function modifies that state, or draws from Python's or NumPy's global generator.
 
     Attributes:
         calls: the number of calls so far.
         bound: whether the graph holds the tensors of the latest fingerprint.
+        updates: whether the update is part of the graph.
     """
 
     def __init__(
-        self, function: Function, leaves: list[Any], spec: Any, wrt: Sequence[Tensor] | None, fingerprint: Fingerprint
+        self,
+        function: Function,
+        leaves: list[Any],
+        spec: Any,
+        wrt: Sequence[Tensor] | None,
+        fingerprint: Fingerprint,
+        update: Update | None = None,
     ) -> None:
         self.calls, self.bound = 0, True
         self.param_sites: Any = None
@@ -90,9 +132,9 @@ class CheckedGraph:
         before = _python_random_state()
         try:
             # Tracing alone updates scalar buffers, such as BatchNorm's count of batches.
-            buffers = [t for t in fingerprint.tensors if not t.requires_grad and t.is_leaf]
+            buffers = [t for t in fingerprint.tensors if t.is_leaf and not (t.requires_grad and t.ndim)]
             with preserve_state(buffers), _hide_gradients(fingerprint.tensors):
-                self.graph: Graph = compile_with_gradients(self.function, batch, wrt)
+                self.graph: Graph = compile_with_gradients(self.function, batch, wrt, update)
             changed = next(snapshot.changed_names(), None)
         finally:
             snapshot.restore()
@@ -103,6 +145,8 @@ class CheckedGraph:
         # The position of each tensor in the fingerprint; tensors without one are constants of libraries.
         positions = {id(t): i for i, t in enumerate(fingerprint.tensors)}
         self.positions = [[positions.get(id(t)) for t in ts] for ts in (self.graph.captured, self.graph.weights)]
+        self._updated = [] if update is None else update.positions(self.graph.weights)
+        self.updates = update is not None
 
     def _tensor_function(self, function: Function, spec: Any) -> Callable[..., tuple[Tensor, ...]]:
         def tensor_function(*tensors: Tensor) -> tuple[Tensor, ...]:
@@ -120,33 +164,72 @@ class CheckedGraph:
             current[:] = [t if i is None else tensors[i] for t, i in zip(current, positions, strict=True)]
         self.bound = True
 
-    def __call__(self, leaves: list[Any]) -> Gradients:
-        """Return values and gradients; raise ``GraphRejected`` where they differ from the eager ones."""
+    def serves(self, update: Update | None) -> bool:
+        """Whether the weights of the graph still have the same places in the update."""
+        try:
+            return update is None or update.positions(self.graph.weights) == self._updated
+        except NotInGraph:
+            return False
+
+    def __call__(self, leaves: list[Any], update: Update | None = None) -> Gradients:
+        """Return values and gradients; raise ``GraphRejected`` where they, or the update, differ from the eager ones.
+
+        Args:
+            leaves: the arguments of the function, flattened.
+            update: the update of the weights, if the graph has one.
+        """
         batch = [leaves[i] for i in self.tensors]
+        state = [] if update is None else update.tensors
         self.calls += 1
         if self.calls & (self.calls - 1) == 0:
-            with preserve_state(self.graph.captured):
-                values, gradients = self.graph(*batch)
-            with preserve_state(self.graph.captured), torch.enable_grad():
+            touched = [*self.graph.captured, *state]
+            before = [w.detach().clone() for w in self.graph.weights] if update else []
+            with preserve_state(touched):
+                values, gradients = self.graph(*batch, *state)
+                after = [w.detach().clone() for w in self.graph.weights] if update else []
+            with preserve_state(touched), torch.enable_grad():
                 eager, *_ = self.function(*batch)
-                self._compare(values[0], gradients, eager)
-        values, gradients = self.graph(*batch)
-        return Gradients(values, self.graph.weights, gradients, self.param_sites)
+                comparable = self._compare(values[0], gradients, eager)
+            if update is not None and comparable:
+                self._compare_update(update, gradients, before, after)
+        values, gradients = self.graph(*batch, *state)
+        return Gradients(values, self.graph.weights, gradients, self.param_sites, update is not None)
 
-    def _compare(self, compiled: Tensor, gradients: Sequence[Tensor], eager: Tensor) -> None:
+    def _compare_update(
+        self, update: Update, gradients: Sequence[Tensor], before: Sequence[Tensor], after: Sequence[Tensor]
+    ) -> None:
+        """Compare the weights after an update with those of the eager update by the same gradients."""
+        expected = update.eager(self.graph.weights, gradients)
+        moved, apart, size = (
+            float(torch.stack([(a - b).norm() for a, b in zip(*pair, strict=True)]).norm())
+            for pair in ((expected, before), (after, expected), (before, [torch.zeros_like(w) for w in before]))
+        )
+        if not apart <= TOLERANCE[torch.float32] * moved + 1e-6 * size:
+            raise GraphRejected(f"compiled and eager weights differ by {apart:.2g} after an update of norm {moved:.2g}")
+
+    def _compare(self, compiled: Tensor, gradients: Sequence[Tensor], eager: Tensor) -> bool:
+        """Raise ``GraphRejected`` if loss or gradients differ; return whether they are finite and can be compared."""
         expected = torch.autograd.grad(eager, self.graph.weights, allow_unused=True)
         low = torch.is_autocast_enabled(eager.device.type)
-        tolerance = TOLERANCE[torch.get_autocast_dtype(eager.device.type) if low else eager.dtype]
+        dtype = torch.get_autocast_dtype(eager.device.type) if low else eager.dtype
+        tolerance = TOLERANCE[torch.bfloat16 if dtype is torch.float32 and _rounds_products(eager.device) else dtype]
         pairs = [(g, torch.zeros_like(g) if e is None else e) for g, e in zip(gradients, expected, strict=True)]
         total = float(torch.stack([e.norm() for _, e in pairs]).norm())
         apart = float(torch.stack([(g - e).norm() for g, e in pairs]).norm())
         value, other = float(eager.detach()), float(compiled)
         if not (isfinite(value) and isfinite(total)):
-            return  # not comparable; the training loop stops at such a loss
+            return False  # the training loop stops at such a loss
         if not abs(other - value) <= tolerance * max(abs(value), 1.0):
             raise GraphRejected(f"the compiled loss is {other:.6g}, the eager one {value:.6g}")
         if not apart <= tolerance * total:
             raise GraphRejected(f"compiled and eager gradients differ by {apart:.2g}; their norm is {total:.2g}")
+        return True
+
+
+def _rounds_products(device: torch.device) -> bool:
+    """Whether torch rounds the factors of float32 matrix products there, to bfloat16 or TF32."""
+    backend: Any = torch.backends.cuda if device.type == "cuda" else torch.backends.mkldnn
+    return backend.matmul.fp32_precision in ("bf16", "tf32")
 
 
 def _python_random_state() -> tuple[Any, ...]:

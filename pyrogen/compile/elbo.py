@@ -16,7 +16,7 @@ from pyro import poutine
 from pyro.infer import ELBO, Trace_ELBO, TraceEnum_ELBO, TraceMeanField_ELBO
 from torch import Tensor
 
-from pyrogen.compile.checked_graph import Gradients
+from pyrogen.compile.checked_graph import Gradients, Update
 from pyrogen.compile.library_checks import differentiable_loss
 from pyrogen.compile.verified import VerifiedFunction
 from pyrogen.errors import ConfigError
@@ -88,6 +88,7 @@ class CompiledELBO(ELBO):
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         begun: bool = False,
+        update: Update | None = None,
     ) -> Gradients | None:
         """Compute the loss and its gradients by the compiled graph; ``None`` if they must be computed eagerly.
 
@@ -97,6 +98,7 @@ class CompiledELBO(ELBO):
             model, guide: the pair.
             args, kwargs: their arguments.
             begun: whether the pair has run before, so that its parameters exist.
+            update: an update of the weights to be made by the graph, if it can be part of it.
         """
         if self._unsupported:
             return None
@@ -128,6 +130,7 @@ class CompiledELBO(ELBO):
                 sites=store._params,
                 constraints=store._constraints,
                 begun=begun or i > 0,
+                update=update if times == 1 else None,
                 get_param_sites=lambda: frozenset(recorder.params),
             )
             if one is None:

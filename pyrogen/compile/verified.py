@@ -15,7 +15,7 @@ from pyro.poutine.runtime import _PYRO_STACK
 from torch import Tensor
 from torch.utils._pytree import tree_flatten
 
-from pyrogen.compile.checked_graph import CheckedGraph, Function, Gradients, GraphRejected
+from pyrogen.compile.checked_graph import CheckedGraph, Function, Gradients, GraphRejected, NotInGraph, Update
 from pyrogen.compile.fingerprint import Fingerprint
 from pyrogen.compile.library_checks import DependsOnTensorValue, NothingToTrain
 from pyrogen.compile.value_kinds import PLAIN_TYPES, OpaqueProgram, TensorSpec, tensor_spec
@@ -75,6 +75,7 @@ class VerifiedFunction:
         self.graphs: dict[Any, CheckedGraph] = {}
         self._programs, self._constant = programs, constant
         self._fingerprints: dict[tuple[int, ...], Fingerprint] = {}
+        self._eager_updates: set[Any] = set()
         self._begun = False
         self._changed: str | None = None
 
@@ -87,6 +88,7 @@ class VerifiedFunction:
         constraints: Mapping[str, Any] | None = None,
         begun: bool = False,
         get_param_sites: Callable[[], Any] | None = None,
+        update: Update | None = None,
     ) -> Gradients | None:
         """Run ``function(*args) -> (scalar, *extra)`` with gradients; return ``None`` if it must run eagerly.
 
@@ -98,6 +100,7 @@ class VerifiedFunction:
             begun: whether the function has run before. If not, the first call returns ``None``, so that lazily
                 created parameters are created eagerly.
             get_param_sites: called once a graph has been traced; its result is attached to the graph's gradients.
+            update: an update of the weights to be made by the graph, if it can be part of it.
         """
         if self.refused is not None or not handlers_are_transparent():
             return None
@@ -116,18 +119,24 @@ class VerifiedFunction:
                 self._changed = next(before.changed_names(), None) if before else None
                 for other in self.graphs.values():
                     other.bound = False
-            key = argument_keys, spec, _torch_settings(), wrt is None, fingerprint.key
+            state = argument_keys, spec, _torch_settings(), wrt is None, fingerprint.key
+            if update is not None and (state, update.key) in self._eager_updates:
+                update = None
+            key = state, update.key if update else None
             graph = self.graphs.get(key)
+            if graph is not None and not graph.bound:
+                graph.bind(function, spec, fingerprint.tensors)
+                graph = graph if graph.serves(update) else None
             if graph is None:
                 self._check_reuse(argument_keys)
-                graph = self._trace(function, leaves, spec, wrt, fingerprint, {} if sites is None else sites)
+                graph = self._trace(function, leaves, spec, wrt, fingerprint, {} if sites is None else sites, update)
                 if graph is None:
                     return None
                 graph.param_sites = get_param_sites() if get_param_sites else None
-                self.graphs[key] = graph
-            if not graph.bound:
-                graph.bind(function, spec, fingerprint.tensors)
-            return graph(leaves)
+                if update is not None and not graph.updates:
+                    self._eager_updates.add(key)
+                self.graphs[state, update.key if update and graph.updates else None] = graph
+            return graph(leaves, update if graph.updates else None)
         except (GraphRejected, OpaqueProgram, NothingToTrain) as error:
             self._fall_back(str(error))
         except Exception as error:
@@ -144,13 +153,20 @@ class VerifiedFunction:
         wrt: Sequence[Tensor] | None,
         fingerprint: Fingerprint,
         sites: Mapping[str, Tensor],
+        update: Update | None,
     ) -> CheckedGraph | None:
-        """Trace a graph; ``None`` if that created a parameter site, which an eager call must create with a value."""
+        """Trace a graph, without the update if that cannot be part of it.
+
+        Returns ``None`` if tracing created a parameter site, which an eager call must create with a value.
+        """
         known_sites = set(sites)
         with TRACE_LOCK:
             began = time.perf_counter()
             try:
-                graph = CheckedGraph(function, leaves, spec, wrt, fingerprint)
+                try:
+                    graph = CheckedGraph(function, leaves, spec, wrt, fingerprint, update)
+                except NotInGraph:
+                    graph = CheckedGraph(function, leaves, spec, wrt, fingerprint)
             finally:
                 made = [name for name in sites if name not in known_sites]
                 for name in made:
@@ -165,7 +181,7 @@ class VerifiedFunction:
         latest = list(self.graphs.items())[-3:]
         if len(latest) < 3 or any(graph.calls > 1 for _, graph in latest):
             return
-        for i, (old, new) in enumerate(zip(latest[-1][0][0], argument_keys, strict=False)):
+        for i, (old, new) in enumerate(zip(latest[-1][0][0][0], argument_keys, strict=False)):
             if old != new and isinstance(new, tuple) and not isinstance(new, TensorSpec):
                 raise GraphRejected(f"argument {i + 1} is a different {new[0].__name__} in each call: pass a tensor")
         raise GraphRejected(f"{self._changed or 'the state of the program'} changes in each call")

@@ -25,9 +25,10 @@ from pyrogen.objectives.penalties import clip_weights
 from pyrogen.pyro_tools.parameters import assign, weights_of
 from pyrogen.random import EVALUATION, scoped_seed
 from pyrogen.steps.diagnostics import diagnose
+from pyrogen.steps.graph_update import UpdatesInGraph
 from pyrogen.steps.guard import Guard
 from pyrogen.steps.locate import LossTerm
-from pyrogen.steps.optimizers import MakeOptimizer, follow, make_optimizer
+from pyrogen.steps.optimizers import MakeOptimizer, follow, load_optimizer, make_optimizer
 
 
 def wgan_critic_schedule(
@@ -123,6 +124,7 @@ class AdversarialGame:
             "generator": VerifiedFunction(self.terms.generator_terms, constant=constant),
             "critic": VerifiedFunction(self.terms.critic_terms, constant=constant),
         }
+        self._in_graph = {name: UpdatesInGraph() for name in self._networks}
         self._clip_critic()
 
     @torch.enable_grad()
@@ -154,10 +156,12 @@ class AdversarialGame:
         optimizer = self.optimizers[name]
         weights = [p for p in self._networks[name].parameters() if p.requires_grad]
         follow(optimizer, self._networks[name].parameters())
+        optimizer.zero_grad()  # a weight that was frozen since the last update would move by its old gradient
         begun = (self.t if name == "critic" else self.generator_steps) > 0
-        found = None
+        found = update = None
         if begun and should_compile(self.compile, self.t):
-            found = self._verified[name](terms, args, wrt=weights, begun=True)
+            update = self._in_graph[name].next(optimizer)
+            found = self._verified[name](terms, args, wrt=weights, begun=True, update=update)
         if found is None:
             # Only this network's weights are differentiated; the other's are constants.
             values = terms(*args)
@@ -165,7 +169,10 @@ class AdversarialGame:
             found = Gradients(values, weights, gradients)
         norm = get_total_norm(found.gradients)
         found.store()
-        self.guard.update(optimizer, found.values[:1], self.t + (name == "critic"), optimizer.step)
+        if update is not None and found.updated:
+            update.finish(found, self.t + (name == "critic"))
+        else:
+            self.guard.update(optimizer, found.values[:1], self.t + (name == "critic"), optimizer.step)
         return *(value.detach() for value in found.values), norm
 
     @torch.no_grad()
@@ -213,7 +220,7 @@ class AdversarialGame:
         """Restore what ``state_dict`` returned; raises ``KeyError`` if its weights do not fit the networks."""
         assign({name: t.detach() for name, t in self.weights().items()}, state["weights"])
         for name, optimizer in self.optimizers.items():
-            optimizer.load_state_dict(state["optimizers"][name])
+            load_optimizer(optimizer, state["optimizers"][name])
         for name, schedule in self.schedules.items():
             schedule.load_state_dict(state["schedules"][name])
         self.t, self.generator_steps, self.critic_steps_taken = state["steps"]

@@ -13,9 +13,10 @@ from pyrogen.nn.eval_mode import eval_mode
 from pyrogen.pyro_tools.parameters import assign, modules_of, weights_of
 from pyrogen.pyro_tools.programs import arity
 from pyrogen.random import EVALUATION, scoped_seed
+from pyrogen.steps.graph_update import UpdatesInGraph
 from pyrogen.steps.guard import Guard
 from pyrogen.steps.locate import LossTerm
-from pyrogen.steps.optimizers import MakeOptimizer, follow, make_optimizer
+from pyrogen.steps.optimizers import MakeOptimizer, follow, load_optimizer, make_optimizer
 
 
 class GradientStep:
@@ -44,6 +45,7 @@ class GradientStep:
         self.guard = Guard()
         self.takes = {"model": arity(losses)}
         self._verified = VerifiedFunction(losses, constant=constant)
+        self._in_graph = UpdatesInGraph()
         self._names: list[str] = []
         self._modules = modules_of(losses, "model")
         self.optimizer = make_optimizer(optim or torch.optim.Adam, self._parameters())
@@ -55,7 +57,10 @@ class GradientStep:
         follow(self.optimizer, self._parameters())
         self.optimizer.zero_grad()
         compiled = bool(self._names) and should_compile(self.compile, self.t)
-        found = self._verified(self._terms, batch, begun=True) if compiled else None
+        found = update = None
+        if compiled:
+            update = self._in_graph.next(self.optimizer)
+            found = self._verified(self._terms, batch, begun=True, update=update)
         if found is None:
             losses = dict(self.losses(*batch))
             self._names = ["loss", *(name for name in losses if name != "loss")]
@@ -64,7 +69,10 @@ class GradientStep:
         else:
             values = found.values
             found.store()
-        self.guard.update(self.optimizer, values[:1], self.t + 1, self.optimizer.step)
+        if found is not None and found.updated and update is not None:
+            update.finish(found, self.t + 1)
+        else:
+            self.guard.update(self.optimizer, values[:1], self.t + 1, self.optimizer.step)
         if self.schedule is not None:
             self.schedule.step()
         self.t += 1
@@ -118,7 +126,7 @@ class GradientStep:
             KeyError: if the weights are not those of this network.
         """
         assign({name: t.detach() for name, t in self.weights().items()}, state["weights"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        load_optimizer(self.optimizer, state["optimizer"])
         if self.schedule is not None:
             self.schedule.load_state_dict(state["schedule"])
         self._names, self.t = state.get("names", []), state["t"]

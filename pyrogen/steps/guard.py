@@ -1,6 +1,6 @@
 """The guard of an update: it is not made unless the loss and all gradients are finite."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from math import isfinite
 from typing import Any
 
@@ -43,6 +43,7 @@ class Guard:
         found = [value for value in losses if isinstance(value, Tensor)]
         if on_cpu([*found, *gradients]):
             check_finite_update(losses, gradients, t)
+            _unfuse(optimizer)
             step()
             return
         flag = self._mark([*found, *gradients], t)
@@ -118,6 +119,22 @@ def _entries(value: Tensor) -> Tensor:
     if value.is_sparse:
         value = value.coalesce().values()
     return torch.view_as_real(value) if value.is_complex() else value
+
+
+def _unfuse(optimizer: Optimizer) -> None:
+    """Leave torch's fused update for groups with a weight whose memory layout is not that of its gradient and state.
+
+    It iterates over all of them in memory order, and would update a weight whose ``data`` was replaced by a slice or a
+    transposed tensor by the gradients of other entries.
+    """
+    for group in optimizer.param_groups:
+        if group.get("fused") and not all(_is_aligned(p, optimizer.state.get(p, {})) for p in group["params"]):
+            group["fused"] = False
+
+
+def _is_aligned(p: Tensor, state: Mapping[str, Any]) -> bool:
+    same = (p, p.grad, *state.values())
+    return len({t.stride() for t in same if isinstance(t, Tensor) and t.shape == p.shape}) == 1
 
 
 def _obeys_flag(optimizer: Optimizer) -> bool:

@@ -1,6 +1,7 @@
 """Optimisers of named parameters, from a factory of torch optimisers or from a ``pyro.optim`` optimiser."""
 
 from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from pyrogen.errors import ConfigError
+from pyrogen.steps.graph_update import GraphUpdate, UpdatesInGraph
 
 MakeOptimizer = Callable[[Iterable[Tensor]], Optimizer]
 """Makes a torch optimiser of parameters, e.g. ``partial(Adam, lr=1e-3)``."""
@@ -29,6 +31,11 @@ def make_optimizer(make: MakeOptimizer, parameters: Iterable[Any]) -> Optimizer:
             if group["fused"] is None and plain and not apart:
                 group["fused"] = True
     return optimizer
+
+
+def load_optimizer(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
+    """Restore the state of an optimiser from copies: torch would share the tensors with the optimiser they are from."""
+    optimizer.load_state_dict(deepcopy(dict(state)))
 
 
 def follow(optimizer: Optimizer, parameters: Iterable[Tensor]) -> None:
@@ -79,6 +86,7 @@ class NamedOptimizer:
         self._tensors: dict[str, Tensor] = {}
         self._known: set[int] = set()
         self._moved: set[int] = set()
+        self._in_graph = UpdatesInGraph()
 
     def begin(self, named: Mapping[str, Tensor], sites: Mapping[str, Tensor]) -> None:
         """Create the optimiser.
@@ -155,8 +163,18 @@ class NamedOptimizer:
             if "clip_value" in limits:
                 nn.utils.clip_grad_value_(parameter, limits["clip_value"])
         self.optimizer.step()
+        self.step_schedule()
+
+    def step_schedule(self) -> None:
+        """Step the schedule that was given to this optimiser; that of a ``pyro.optim`` optimiser is the caller's."""
         if self._make_schedule is not None and self.schedule is not None:
             self.schedule.step()
+
+    def next_in_graph(self) -> GraphUpdate | None:
+        """The next update as part of a compiled step; ``None`` if ``step`` must make it."""
+        if self.optimizer is None or self._clips:
+            return None
+        return self._in_graph.next(self.optimizer, self.clip_norm, isinstance(self._make, PyroOptim))
 
     def _note(self, named: Mapping[str, Tensor]) -> None:
         self.groups.append(list(named))
@@ -221,7 +239,7 @@ class NamedOptimizer:
             fresh.add({name: named[name] for name in group}, sites)
         assert fresh.optimizer is not None
         try:
-            fresh.optimizer.load_state_dict(state["optimizer"])
+            load_optimizer(fresh.optimizer, state["optimizer"])
         except ValueError as error:
             raise KeyError(f"the saved optimiser is not of this kind: {error}") from error
         fresh._moved = {id(p) for p in fresh.optimizer.state}

@@ -87,12 +87,13 @@ class SVIUpdate:
             self.trained.zero_grad()
         else:
             self.optimizer.optimizer.zero_grad()
-        found = None
+        found = update = None
         loss: Any
         count: Any
         with torch.enable_grad(), self.trained.sites:
             if not first and self._refused is None and should_compile(compile, self.t):
-                found = self.compiled.gradients(self.model, self.guide, args, kwargs, begun=self.t > 0)
+                update = self.optimizer.next_in_graph()
+                found = self.compiled.gradients(self.model, self.guide, args, kwargs, self.t > 0, update)
             if found is not None:
                 self._extend(found.weights)
                 found.store()
@@ -102,7 +103,10 @@ class SVIUpdate:
                     loss = self._eager(args, kwargs, lenient)
                 count, met = recorder.count(args), recorder.params
             self.optimizer.complete(self.trained.sites.params, met)
-        if self.optimizer.optimizer is not None:
+        if found is not None and found.updated and update is not None:
+            update.finish(found, self.t + 1)
+            self.optimizer.step_schedule()
+        elif self.optimizer.optimizer is not None:
             losses = loss if isinstance(loss, tuple) else (loss,)
             self.guard.update(self.optimizer.optimizer, losses, self.t + 1, self.optimizer.step)
         self.t += 1

@@ -122,7 +122,8 @@ class RunConfig(Config):
 
     Args:
         model: the name of a recipe.
-        precision: ``32``, or ``bf16`` for networks in mixed precision.
+        precision: ``32``; ``bf16`` for networks in mixed precision; or ``tf32`` (GPU) or ``bf16-products`` (CPU) for
+            float32 with products of rounded factors.
         weights_from: the run folder whose weights training starts from, those that it ended with; by default they are
             drawn by ``seed``.
         compile: whether loss and gradients are compiled; by default in runs of at least ``LONG`` steps, and in runs of
@@ -134,7 +135,10 @@ class RunConfig(Config):
     """
 
     model: Annotated[str, Field(description="name of a model")]
-    precision: Annotated[Literal["32", "bf16"], Field(description="`32`, or `bf16` for mixed precision")] = "32"
+    precision: Annotated[
+        Literal["32", "bf16", "tf32", "bf16-products"],
+        Field(description="`32`, `bf16` for mixed precision, or `tf32` or `bf16-products` for rounded products"),
+    ] = "32"
     weights_from: Annotated[str | None, Field(description="run folder whose weights training starts from")] = None
     options: Annotated[dict[str, Any], Field(validate_default=True, description="options of the model")] = {}
     seconds: Annotated[Seconds | None, Field(description="time of training after which the run ends")] = None

@@ -60,7 +60,8 @@ def fit(
         seed: the seed of the run.
         start: the steps already done; the first ``t`` is ``start + 1``.
         device: the device of the batches; by default that of the data.
-        precision: ``32``, or ``bf16`` for networks in mixed precision.
+        precision: ``32``, ``bf16`` for networks in mixed precision, or ``tf32`` or ``bf16-products`` for products of
+            rounded factors (see ``autocast``).
         workers: processes that prefetch rows from disk, as for ``batches``.
         weights: how often each row is drawn, in proportion, ``(n,)``, such as ``pyrogen.use.debiasing_weights``; every
             row once an epoch by default. A torch ``Dataset`` or ``DataLoader`` has a sampler for that.

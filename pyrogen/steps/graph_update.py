@@ -1,0 +1,208 @@
+"""The update of an optimiser as the last part of a compiled step.
+
+Loss, gradients, the check that they are finite, clipping and update then run in one call. Weights and the tensors of
+the optimiser's state are updated in place, so the optimiser can be saved, inspected and used eagerly at any time.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from copy import copy
+from inspect import unwrap
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributed import is_available, is_initialized
+from torch.nn.utils import get_total_norm
+from torch.optim import Optimizer
+
+from pyrogen.compile.checked_graph import Gradients, NotInGraph, Update
+from pyrogen.steps.guard import check_finite_update
+from pyrogen.steps.update_rules import RULES
+
+MAX_CHANGES = 3
+"""Successive steps with other settings after which an optimiser makes its updates itself."""
+
+
+class GraphUpdate(Update):
+    """One update of an optimiser, to be traced into a graph and run with it.
+
+    Args:
+        optimizer: of a class in ``RULES``.
+        clip_norm: the maximum norm of the gradient of all weights; ``None`` for no clipping.
+        all_weights: whether the graph must compute a gradient of every weight of the optimiser.
+
+    Attributes:
+        key: what a graph with this update is specialised to.
+        tensors: the arguments of the update, which it reads and writes: the numbers that change from step to step, a
+            flag that is set to 1 by a loss or gradient that is not finite, and the state of the optimiser.
+    """
+
+    def __init__(self, optimizer: Optimizer, clip_norm: float | None, all_weights: bool) -> None:
+        self._optimizer, self._clip_norm, self._all = optimizer, clip_norm, all_weights
+        self._rule, groups = RULES[type(optimizer)], optimizer.param_groups
+        self._settings = self._read_settings()
+        self._ids = self._read_ids()
+        self.parameters: list[Tensor] = [p for group in groups for p in group["params"]]
+        self._groups = [group for group in groups for _ in group["params"]]
+        self._names = [names for g in groups for names in [self._rule.state(g)] * len(g["params"])]
+        self._complete, self._counted = self._read_structure()
+        self.flag = torch.zeros(())
+        self.tensors: list[Tensor] = []
+        self.key = type(optimizer), clip_norm, all_weights, repr(self._settings), *self._complete, *self._counted
+
+    def has_settings_of(self, optimizer: Optimizer) -> bool:
+        """Whether it is the update of this optimiser with its present settings."""
+        return self._optimizer is optimizer and self._read_settings() == self._settings
+
+    def has_structure(self) -> bool:
+        """Whether the parameters, and which of them have a state, are those that the update was made for."""
+        return self._read_ids() == self._ids and self._read_structure() == (self._complete, self._counted)
+
+    def _read_ids(self) -> list[int]:
+        return [id(p) for group in self._optimizer.param_groups for p in group["params"]]
+
+    def _read_settings(self) -> list[list[Any]]:
+        names = (*self._rule.settings, *self._rule.unsupported)
+        return [[len(g["params"]), *map(g.get, names)] for g in self._optimizer.param_groups]
+
+    def _read_structure(self) -> tuple[list[bool], list[bool]]:
+        """Whether each parameter has all of its state, and whether its step is counted by a tensor."""
+        state = self._optimizer.state
+        known = [state.get(p, {}) for p in self.parameters]
+        complete = [all(own.get(n) is not None for n in names) for own, names in zip(known, self._names, strict=True)]
+        return complete, [isinstance(own.get("step"), Tensor) for own in known]
+
+    def read_state(self) -> None:
+        """Collect the tensors of the state, and compute the numbers of the next update."""
+        state, steps, parts, rows = self._optimizer.state, [], [], []
+        scalars: dict[tuple[int, int], tuple[float, ...]] = {}
+        for p, group, names, complete in zip(self.parameters, self._groups, self._names, self._complete, strict=True):
+            own = state.get(p, {})
+            step = own.get("step", 0)
+            if isinstance(step, Tensor):
+                steps.append(step)
+            if complete:
+                parts += [own[name] for name in names]
+            place = id(group), int(step)
+            if place not in scalars:
+                scalars[place] = self._rule.scalars(group, place[1] + 1)
+            rows.append(scalars[place])
+        self.tensors = [torch.tensor(rows, dtype=torch.float32), self.flag, *steps, *parts]
+
+    def positions(self, weights: Sequence[Tensor]) -> list[int]:
+        """The place of each weight among the parameters of the optimiser.
+
+        Raises:
+            NotInGraph: if the optimiser does not have a weight or its state, or must have a gradient of more of them.
+        """
+        known = {id(p): i for i, p in enumerate(self.parameters)}
+        places = [known.get(id(w), -1) for w in weights]
+        if any(i < 0 or not self._complete[i] for i in places) or (self._all and len(places) < len(known)):
+            raise NotInGraph
+        return places
+
+    def trace(
+        self, value: Tensor, weights: Sequence[Tensor], gradients: Sequence[Tensor], tensors: Sequence[Tensor]
+    ) -> None:
+        """Update ``weights`` and ``tensors``, which stand for ``self.tensors``, in place."""
+        scalars, flag, *rest = tensors
+        n = sum(self._counted)
+        steps, parts = rest[:n], iter(rest[n:])
+        state = [tuple(next(parts) for _ in names) if full else () for names, full in
+                 zip(self._names, self._complete, strict=True)]  # fmt: skip
+        counters = iter(steps)
+        step_of = [next(counters) if counted else None for counted in self._counted]
+        largest = torch.stack([t.abs().amax().to(flag.dtype) for t in (value, *gradients) if t.numel()])
+        flag.copy_(torch.maximum(flag, (~largest.isfinite()).any().to(flag.dtype)))
+        proceed = flag == 0
+        if self._clip_norm is not None:
+            factor = (self._clip_norm / (get_total_norm(gradients, foreach=False) + 1e-6)).clamp(max=1.0)
+            gradients = [g * factor for g in gradients]
+        for i, weight, gradient in zip(self.positions(weights), weights, gradients, strict=True):
+            w = weight
+            new = self._rule.update(w, gradient, state[i], scalars[i], self._groups[i])
+            for old, value in zip((w, *state[i]), new, strict=True):
+                old.copy_(torch.where(proceed, value, old))
+            step = step_of[i]
+            if step is not None:
+                step.copy_(torch.where(proceed, step + 1, step))
+
+    @torch.no_grad()
+    def eager(self, weights: Sequence[Tensor], gradients: Sequence[Tensor]) -> list[Tensor]:
+        """The weights as the optimiser itself would update them; nothing is changed."""
+        copies = {id(p): nn.Parameter(p.detach().clone()) for p in self.parameters}
+        for weight, gradient in zip(weights, gradients, strict=True):
+            copies[id(weight)].grad = torch.empty_like(weight).copy_(gradient)
+        twin = copy(self._optimizer)
+        twin.param_groups = [{**g, "params": [copies[id(p)] for p in g["params"]]} for g in twin.param_groups]
+        twin.state = defaultdict(dict)
+        for p, own in self._optimizer.state.items():
+            if id(p) in copies:
+                twin.state[copies[id(p)]] = {k: v.clone() if isinstance(v, Tensor) else v for k, v in own.items()}
+        if self._clip_norm is not None:
+            nn.utils.clip_grad_norm_([p for p in copies.values() if p.grad is not None], self._clip_norm)
+        unwrap(type(twin).step)(twin)
+        return [copies[id(weight)].detach() for weight in weights]
+
+    def finish(self, found: Gradients, t: int) -> None:
+        """Finish the update of training step ``t``: update what the optimiser keeps as Python numbers.
+
+        Raises:
+            Diverged: if the loss or a gradient is not finite; the graph has then changed no weight.
+        """
+        if self.flag.item():
+            self.flag.zero_()
+            check_finite_update(found.values[:1], found.gradients, t)
+        for group in self._optimizer.param_groups:
+            if "lrd" in group:
+                group["lr"] *= group["lrd"]
+        for weight in found.weights:
+            own: dict[str, Any] = self._optimizer.state[weight]
+            if isinstance(own.get("step"), int):
+                own["step"] += 1
+
+
+class UpdatesInGraph:
+    """The updates of one optimiser, each to be part of a compiled step where that is possible."""
+
+    def __init__(self) -> None:
+        self._last: GraphUpdate | None = None
+        self._changes = 0  # of the settings, in successive calls
+
+    def next(
+        self, optimizer: Optimizer, clip_norm: float | None = None, all_weights: bool = False
+    ) -> GraphUpdate | None:
+        """The next update; ``None`` if it must be made by the optimiser itself.
+
+        That is the case for an optimiser without a rule, with a setting that its rule lacks or with hooks, for settings
+        that change in every step, other than the learning rate, for weights on a GPU, and if gradients are summed over
+        processes before the update. Arguments as for ``GraphUpdate``.
+        """
+        rule = RULES.get(type(optimizer))
+        if rule is None or optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
+            return None
+        if self._changes > MAX_CHANGES or (is_available() and is_initialized()):
+            return None
+        last = self._last
+        if last is not None and last.has_settings_of(optimizer):
+            self._changes = 0
+        else:
+            self._changes += 1
+            last = None
+        if last is None or not last.has_structure():
+            for group in optimizer.param_groups:
+                if any(group.get(name) for name in rule.unsupported) or isinstance(group["lr"], Tensor):
+                    return None
+                if not all(_is_plain(p) for p in group["params"]):
+                    return None
+            self._last = GraphUpdate(optimizer, clip_norm, all_weights)
+        if self._changes > 1 or self._last is None:
+            return None
+        self._last.read_state()
+        return self._last
+
+
+def _is_plain(p: Tensor) -> bool:
+    """Whether a parameter is an ordinary float32 tensor on the CPU."""
+    return type(p) in (Tensor, nn.Parameter) and p.device.type == "cpu" and p.dtype == torch.float32
