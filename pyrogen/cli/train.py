@@ -70,6 +70,7 @@ def train(
     """Train a model and write a resumable run folder."""
     from pyrogen.recipes.options import parse_pairs
     from pyrogen.training.config import RunConfig, read_toml
+    from pyrogen.training.distributed import joined
 
     wanted = read_toml(config) if config else {}
     wanted.pop("fingerprint", None)  # of the data of another run
@@ -83,7 +84,9 @@ def train(
     if "model" not in wanted and not config:
         raise ConfigError(f"no model given; expected one of: {', '.join(model_names())}")
     what = f"key of {config.name}" if config else "setting"
-    _train_new(RunConfig.checked({**wanted, "options": options}, what), out)
+    checked = RunConfig.checked({**wanted, "options": options}, what)
+    with joined(checked.device):
+        _train_new(checked, out)
 
 
 def _train_new(config: "RunConfig", out: Path | None) -> None:
@@ -121,6 +124,7 @@ def resume(
     from pyrogen.comparison.config import ComparisonConfig
     from pyrogen.experiments.config import ExperimentConfig
     from pyrogen.training.config import read_toml
+    from pyrogen.training.distributed import joined
     from pyrogen.training.run import CONFIG, Run
 
     kinds: dict[str, tuple[Any, Any]] = {
@@ -133,10 +137,12 @@ def resume(
             raise ConfigError(f"{folder} has several models, whose number of steps is fixed: give no --steps")
         several: Run[Any] = Run.open(folder, schema)
         _move_data(several, data)
-        return run_and_show(several, as_json=False, changed_data=changed_data)
+        run_and_show(several, as_json=False, changed_data=changed_data)
+        return
     run = Run.open(folder)
     _move_data(run, data)
-    return _train(run, steps=steps, changed_data=changed_data)
+    with joined(run.config.device):
+        _train(run, steps=steps, changed_data=changed_data)
 
 
 def _move_data(run: "Run[Any]", data: str | None) -> None:
