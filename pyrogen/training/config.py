@@ -164,7 +164,7 @@ class RunConfig(Config):
         return self.checked(self.model_dump() | {"options": self.options | {"steps": steps}, "seconds": None})
 
     def check_batch(self, data: Dataset) -> None:
-        """Refuse a batch size above the number of training rows; warn if it is the recipe's own, which is then reduced."""
+        """Refuse a batch size above the number of rows; warn if it is the recipe's own, which is then reduced."""
         wanted, n = self.options["batch_size"], len(data.train)
         if wanted != recipe(self.model).bind({})["batch_size"]:
             check_batch_size(n, wanted)

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from pyrogen import ranks
 from pyrogen.data.step_arguments import Batch, iterate_tensors
-from pyrogen.nn.batch_norm import batch_norm_over_ranks
 from pyrogen.training.distributed.agreement import added, check_same, copy_first
+from pyrogen.training.distributed.batch_norm import batch_norm_over_ranks
 from pyrogen.training.seen import parts_of
 
 
