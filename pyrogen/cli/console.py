@@ -39,7 +39,7 @@ err = PlainConsole(stderr=True)
 
 def message(text: str, style: str | None = None) -> None:
     """Print one line on standard error; of several processes the first alone says what is no error."""
-    number = _process()
+    number = process()
     if number and style != "red":
         return
     text = f"process {number}: {text}" if number else text
@@ -47,7 +47,7 @@ def message(text: str, style: str | None = None) -> None:
     err.print(line + "…" * (len(text) > LONGEST), style=style, soft_wrap=True)
 
 
-def _process() -> int:
+def process() -> int:
     """The number of this process among those that ``torchrun`` started; without torch, which takes long to import."""
     return int(os.environ.get("RANK", 0)) if int(os.environ.get("WORLD_SIZE", 1)) > 1 else 0
 

@@ -9,23 +9,33 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
-from pyrogen.errors import ConfigError
+from pyrogen.errors import ConfigError, unknown
 from pyrogen.training.device import pick_device
 
 TIMEOUT = timedelta(minutes=10)
 """How long a process waits for the others before it ends: longer than drawing pictures and writing a checkpoint."""
 
+NO_FSDP = (
+    "strategy fsdp cannot train a pair of Pyro programs: weights are whole only inside the forward method of a module, "
+    "and the programs, second derivatives and compiled graphs read them outside it; use ddp"
+)
+
 
 @contextmanager
-def joined(device: str = "auto") -> Iterator[None]:
+def joined(device: str = "auto", strategy: str = "ddp") -> Iterator[None]:
     """Join the processes that ``torchrun`` started, for as long as the context lasts; nothing in a single process.
 
     Args:
+        strategy: ``ddp``: every process has all weights.
         device: as for ``pick_device``: on GPUs the processes talk by NCCL, one GPU each, on CPUs by gloo.
 
     Raises:
-        ConfigError: if Lightning Fabric is not installed, or a host has fewer GPUs than processes.
+        ConfigError: for another strategy, without Lightning Fabric, or if a host has fewer GPUs than processes.
     """
+    if strategy == "fsdp":
+        raise ConfigError(NO_FSDP)
+    if strategy != "ddp":
+        raise unknown("strategy", strategy, ("ddp",))
     processes, here = (int(os.environ.get(name, 1)) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
     if processes == 1 or dist.is_initialized():
         yield
@@ -40,8 +50,8 @@ def joined(device: str = "auto") -> Iterator[None]:
     if kind == "cuda" and torch.cuda.device_count() < here:
         found = torch.cuda.device_count()
         raise ConfigError(f"{here} processes on this host need as many GPUs; torch finds {found}: give --device cpu")
-    strategy = DDPStrategy(timeout=TIMEOUT)
-    Fabric(accelerator=kind, strategy=strategy, devices=here, num_nodes=processes // here).launch()
+    ddp = DDPStrategy(timeout=TIMEOUT)
+    Fabric(accelerator=kind, strategy=ddp, devices=here, num_nodes=processes // here).launch()
     try:
         yield
     finally:
