@@ -121,30 +121,31 @@ def average(tensors: Sequence[Tensor], losses: Sequence[Tensor | float] = ()) ->
     if mine is None:
         return None
     first = next((p for p in tensors), torch.zeros(()))
-    found = [torch.as_tensor(loss, dtype=torch.float32, device=first.device).detach().sum() for loss in losses]
     groups: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
     for p in tensors:
         if p.grad is not None and p.grad.is_sparse:
             raise ConfigError(f"a sparse gradient, of shape {tuple(p.shape)}, cannot be averaged over processes")
         groups.setdefault((p.device, p.dtype), []).append(p)
-    total = torch.stack(found).sum() if found else torch.zeros((), device=first.device)
-    marks = torch.tensor([p.grad is not None for p in tensors], dtype=torch.float32, device=first.device)
-    head = torch.cat([total[None], marks])
-    for i, parameters in enumerate(groups.values()):
+    known = [p.grad is not None for p in tensors]
+    values = [torch.as_tensor(loss, dtype=torch.float32, device=first.device).detach().sum() for loss in losses]
+    marks = torch.ones(len(known), device=first.device) if all(known) else torch.tensor(known).to(first.device)
+    head, sent = torch.cat([sum(values, torch.zeros_like(marks.sum()))[None].float(), marks.float()]), False
+    for (_, dtype), parameters in groups.items():
         pieces = [torch.zeros_like(p).flatten() if p.grad is None else p.grad.reshape(-1) for p in parameters]
-        # The numbers of the first group travel with those of the head: one message less.
-        joined = i == 0 and not parameters[0].is_complex()
-        flat = torch.cat([*pieces, head.to(parameters[0].dtype)] if joined else pieces)
+        joined = not sent and dtype in (torch.float32, torch.float64)  # one message less
+        flat = torch.cat([*pieces, head.to(dtype)] if joined else pieces)
         flat[: sum(map(len, pieces))] *= mine.weight
         dist.all_reduce(torch.view_as_real(flat) if flat.is_complex() else flat)
         *parts, rest = flat.split([*map(len, pieces), len(head) if joined else 0])
-        head = rest.float() if joined else head
-        for p, values in zip(parameters, parts, strict=True):
-            if p.grad is None:
-                p.grad = torch.zeros_like(p)
-            p.grad.copy_(values.view(p.shape))
-    for p, known in zip(tensors, head[1:].tolist() if not bool(marks.all()) else (), strict=False):
-        if not known:
+        head, sent = (rest.float(), True) if joined else (head, sent)
+        for p, part_of_it in zip(parameters, parts, strict=True):
+            # In the layout of the weight: a fused optimiser walks over both in the order of memory.
+            new = part_of_it.view(p.shape)
+            p.grad = new if p.is_contiguous() else torch.empty_like(p).copy_(new)
+    if not sent:
+        dist.all_reduce(head)
+    for p, somewhere in zip(tensors, () if all(known) else head[1:].tolist(), strict=False):
+        if not somewhere:
             p.grad = None
     return head[0]
 

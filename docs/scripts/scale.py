@@ -1,9 +1,11 @@
 """The time of a training step on several processes: measured on two, and a model of it for many.
 
-    t(W) = t_1 + 2 (W - 1) / W · bytes / bandwidth + 2 (W - 1) latency + 2 log₂(W) latency
+    t(W) = t_1 + min(ring, tree) + 4 log₂(W) latency
+    ring = 2 (W - 1) / W · bytes / bandwidth + 2 (W - 1) latency
+    tree = 2 bytes / bandwidth + 2 log₂(W) latency
 
-with t_1 the time of a step without communication, the second and third terms those of a ring that sums the gradients,
-and the last those of the two short messages of a step (its logged scalars; whether a signal has come).
+with t_1 the time of a step without communication, then the sum of the gradients, and last the two short messages of a
+step (its logged scalars; whether a signal has come).
 
     OMP_NUM_THREADS=1 python docs/scripts/scale.py measure     # two processes on this machine
     python docs/scripts/scale.py model                         # the tables of docs/scale.md
@@ -123,7 +125,8 @@ def step_seconds(world: int, compute: float, size: float, bandwidth: float, late
         latency: of a message, seconds.
     """
     ring = 2 * (world - 1) / world * size / bandwidth + 2 * (world - 1) * latency
-    return compute + ring + 2 * math.log2(world) * latency
+    tree = 2 * size / bandwidth + 2 * math.log2(world) * latency
+    return compute + min(ring, tree) + 4 * math.log2(world) * latency
 
 
 NETWORKS = {
