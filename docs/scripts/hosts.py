@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from pyrogen.training.run import Run
+import pyrogen
 
 ADDRESS = "10.231.77"
 
@@ -67,7 +67,7 @@ def worker(name: str) -> int | None:
 
 def last_step(folder: Path) -> int:
     """The last logged step."""
-    return int(Run.open(folder).metrics()[-1]["t"]) if (folder / "metrics.jsonl").exists() else 0
+    return int(pyrogen.open(folder).metrics[-1]["t"]) if (folder / "metrics.jsonl").exists() else 0
 
 
 def soak(folder: Path, names: list[str], steps: int, kills: int) -> None:
@@ -85,7 +85,7 @@ def soak(folder: Path, names: list[str], steps: int, kills: int) -> None:
                 killed += 1
                 print(f"killed process {process} on {name} after step {last_step(folder / 'run')}", flush=True)
     codes = [host.returncode for host in hosts]
-    rows = [row["t"] for row in Run.open(folder / "run").metrics()]
+    rows = [row["t"] for row in pyrogen.open(folder / "run").metrics]
     seconds = time.monotonic() - began
     print(f"{killed} kills, exit statuses {codes}, last step {rows[-1]:.0f}, {len(rows)} rows, {seconds:.0f} s")
     if codes != [0, 0] or rows != sorted(set(rows)) or rows[-1] != steps or killed != kills:

@@ -17,6 +17,7 @@ from pyrogen.cli.arguments import (
     Folder,
     Root,
     Size,
+    Strategy,
     Target,
     data_names,
     model_names,
@@ -50,9 +51,7 @@ def train(
             "--compile/--no-compile", help="Compile loss and gradients; default for runs of 4000 steps or more."
         ),
     ] = None,
-    strategy: Annotated[
-        str, typer.Option(help="How the processes of torchrun share the training: ddp, every one has all weights.")
-    ] = "ddp",
+    strategy: Strategy = "ddp",
     target: Target = None,
     categorical: Categorical = None,
     drop_constant: DropConstant = None,

@@ -15,7 +15,10 @@ import pytest
 import rank_cases
 import torch
 
+from pyrogen.cli import main
 from pyrogen.data import batches
+from pyrogen.errors import ConfigError
+from pyrogen.training.distributed import joined
 from pyrogen.training.run import Run
 from pyrogen.training.trainer import train
 
@@ -65,6 +68,20 @@ def test_parts_of_a_batch_are_the_batch():
     parts = [batches(x, 7, seed=3, start=5, part=lambda n, where=where: where) for where in (slice(0, 3), slice(3, 7))]
     for _ in range(9):
         assert torch.equal(torch.cat([next(part)[0] for part in parts]), next(whole)[0])
+
+
+@pytest.mark.parametrize(("strategy", "said"), [("fsdp", "cannot train a pair of Pyro programs"), ("dp", "known: ddp")])
+def test_other_strategies_are_refused(strategy, said):
+    with pytest.raises(ConfigError, match=said), joined(strategy=strategy):
+        pass
+
+
+def test_what_is_not_shared_is_done_by_the_first_process(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["pyrogen", "models"])
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    main()
+    assert capsys.readouterr() == ("", "")
 
 
 def test_a_process_that_dies_ends_the_others(tmp_path):
