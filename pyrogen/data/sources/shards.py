@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pyrogen.data.columns import natural_key
 from pyrogen.data.memmap import map_array
 from pyrogen.data.sources.arrow import require_pyarrow
+from pyrogen.data.sources.untrusted import reading
 from pyrogen.errors import DataError
 from pyrogen.files import temporary
 
@@ -59,11 +60,22 @@ class Shards:
 
 
 def shard_files(folder: Path) -> list[Path]:
-    """The files of a folder if all of them are of one suffix of ``SHARDS``, in natural order; else none."""
-    files = [path for path in folder.iterdir() if not path.name.startswith(".")]
-    suffixes = {path.suffix.lower() for path in files if path.is_file()}
-    alike = len(suffixes) == 1 and suffixes <= set(SHARDS) and all(path.is_file() for path in files)
-    return sorted(files, key=lambda path: natural_key(path.name)) if alike else []
+    """The files of a folder if all of them are of one suffix of ``SHARDS``, in natural order; else none.
+
+    Raises:
+        DataError: if the folder cannot be read.
+    """
+    found: list[Path] = []
+    with reading(str(folder), "a folder that can be read"), os.scandir(folder) as entries:
+        for entry in entries:
+            path = Path(entry.path)
+            if entry.name.startswith("."):
+                continue
+            if path.suffix.lower() not in SHARDS or not entry.is_file():
+                return []  # at once: a folder of images has many files
+            found.append(path)
+    alike = len({path.suffix.lower() for path in found}) == 1
+    return sorted(found, key=lambda path: natural_key(path.name)) if alike else []
 
 
 def open_shards(files: Sequence[Path]) -> tuple[Shards, list[str]]:
