@@ -49,6 +49,9 @@ Size = Annotated[
     int | None,
     typer.Option("--size", metavar="N", help="Resize image files to N x N pixels, cropping the longer side."),
 ]
+Strategy = Annotated[
+    str, typer.Option("--strategy", help="How the processes of torchrun share the training: ddp, each has all weights.")
+]
 Features = Annotated[
     list[str] | None,
     typer.Option(

@@ -1,5 +1,6 @@
 """Everything that the command line prints: consoles that show control characters by their escapes, and messages."""
 
+import os
 import sys
 import warnings
 from collections.abc import Iterable, Iterator
@@ -37,9 +38,18 @@ err = PlainConsole(stderr=True)
 
 
 def message(text: str, style: str | None = None) -> None:
-    """Print one line on standard error."""
+    """Print one line on standard error; of several processes the first alone says what is no error."""
+    number = process()
+    if number and style != "red":
+        return
+    text = f"process {number}: {text}" if number else text
     line = printable(text[:LONGEST])
     err.print(line + "…" * (len(text) > LONGEST), style=style, soft_wrap=True)
+
+
+def process() -> int:
+    """The number of this process among those that ``torchrun`` started; without torch, which takes long to import."""
+    return int(os.environ.get("RANK", 0)) if int(os.environ.get("WORLD_SIZE", 1)) > 1 else 0
 
 
 @contextmanager

@@ -45,11 +45,17 @@ for _command in (
     app.command(_command.__name__)(_command)
 
 
+SHARED = (["train"], ["resume"])
+"""The commands that several processes of ``torchrun`` carry out together."""
+
+
 def main() -> None:
     """Run a command; a user's error gives exit status 2 and one message, Ctrl-C status 130.
 
     ``docs/reliability.md`` lists all statuses.
     """
+    if console.process() and sys.argv[1:2] not in SHARED:
+        return  # the first of several processes does the whole
     with standard_streams():
         try:
             with console.user_warnings():

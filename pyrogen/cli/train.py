@@ -17,6 +17,7 @@ from pyrogen.cli.arguments import (
     Folder,
     Root,
     Size,
+    Strategy,
     Target,
     data_names,
     model_names,
@@ -52,6 +53,7 @@ def train(
             "--compile/--no-compile", help="Compile loss and gradients; default for runs of 4000 steps or more."
         ),
     ] = None,
+    strategy: Strategy = "ddp",
     target: Target = None,
     categorical: Categorical = None,
     drop_constant: DropConstant = None,
@@ -72,6 +74,7 @@ def train(
     """Train a model and write a resumable run folder."""
     from pyrogen.recipes.options import parse_pairs
     from pyrogen.training.config import RunConfig, read_toml
+    from pyrogen.training.distributed import joined
 
     wanted = read_toml(config) if config else {}
     wanted.pop("fingerprint", None)  # of the data of another run
@@ -85,20 +88,27 @@ def train(
     if "model" not in wanted and not config:
         raise ConfigError(f"no model given; expected one of: {', '.join(model_names())}")
     what = f"key of {config.name}" if config else "setting"
-    _train_new(RunConfig.checked({**wanted, "options": options}, what), out)
+    checked = RunConfig.checked({**wanted, "options": options}, what)
+    with joined(checked.device, strategy):
+        _train_new(checked, out)
 
 
 def _train_new(config: "RunConfig", out: Path | None) -> None:
     """Train in a new folder, which is made when all that could be refused was looked at."""
+    from pyrogen.training.distributed.agreement import greatest
     from pyrogen.training.resume import load_weights
-    from pyrogen.training.run import Run, free_path
+    from pyrogen.training.run import CONFIG, Run, free_path
     from pyrogen.training.trainer import build
 
+    # Torchrun repeats the command after a process has died; it counts that on the host of the process alone.
+    (restarts,) = greatest(int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)))
+    if restarts and out is not None and (out / CONFIG).exists():
+        return _train(Run.open(out))
     setup = build(config)
     if config.weights_from is not None:
         load_weights(config.weights_from, setup)
     default = Path("runs") / f"{config.model}-{Path(config.data).stem}"
-    _train(Run.create(out or free_path(default), config), setup)
+    return _train(Run.create(out or free_path(default), config), setup)
 
 
 def _options(wanted: dict[str, Any], config: Path | None) -> dict[str, Any]:
@@ -123,6 +133,7 @@ def resume(
     from pyrogen.comparison.config import ComparisonConfig
     from pyrogen.experiments.config import ExperimentConfig
     from pyrogen.training.config import read_toml
+    from pyrogen.training.distributed import joined
     from pyrogen.training.run import CONFIG, Run
 
     kinds: dict[str, tuple[Any, Any]] = {
@@ -135,10 +146,13 @@ def resume(
             raise ConfigError(f"{folder} has several models, whose number of steps is fixed: give no --steps")
         several: Run[Any] = Run.open(folder, schema)
         _move_data(several, data)
-        return run_and_show(several, as_json=False, changed_data=changed_data)
+        if not console.process():  # as for `compare` itself
+            run_and_show(several, as_json=False, changed_data=changed_data)
+        return
     run = Run.open(folder)
     _move_data(run, data)
-    return _train(run, steps=steps, changed_data=changed_data)
+    with joined(run.config.device):
+        _train(run, steps=steps, changed_data=changed_data)
 
 
 def _move_data(run: "Run[Any]", data: str | None) -> None:

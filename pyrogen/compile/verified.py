@@ -15,6 +15,7 @@ from pyro.poutine.runtime import _PYRO_STACK
 from torch import Tensor
 from torch.utils._pytree import tree_flatten
 
+from pyrogen import ranks
 from pyrogen.compile.checked_graph import CheckedGraph, Function, Gradients, GraphRejected, NotInGraph, Update
 from pyrogen.compile.fingerprint import Fingerprint
 from pyrogen.compile.library_checks import DependsOnTensorValue, NothingToTrain
@@ -229,8 +230,9 @@ def _argument_key(leaf: Any) -> Any:
 
 
 def _torch_settings() -> tuple[Any, ...]:
-    """Return the global settings of torch that a graph is specialised to."""
+    """Return the global settings that a graph is specialised to."""
     return (
+        ranks.share(),
         torch.is_autocast_enabled("cpu"),
         torch.is_autocast_enabled("cuda"),
         torch.get_autocast_dtype("cpu"),

@@ -22,7 +22,7 @@ from pyrogen.data.loading import Rows, as_data
 from pyrogen.data.memmap import MemoryMapped, NoRows
 from pyrogen.data.sources.image_files import ImageFiles
 from pyrogen.data.sources.prefetch import default_workers, prefetch
-from pyrogen.data.step_arguments import Batch, move_to_device
+from pyrogen.data.step_arguments import Batch, iterate_tensors, move_to_device, take_rows
 from pyrogen.errors import DataError
 from pyrogen.random import derive, generator, reseed, scoped_seed
 
@@ -34,6 +34,7 @@ def batches(
     start: int = 0,
     device: torch.device | str | None = None,
     workers: int | None = None,
+    part: Callable[[int], slice] | None = None,
 ) -> Iterator[Batch]:
     """Yield shuffled batches without end, beginning with that of step ``start + 1``.
 
@@ -53,6 +54,8 @@ def batches(
         device: the device of the batches; by default that of the source.
         workers: the number of processes that prefetch rows from disk, 0 for none; batches do not depend on it. By
             default one per two processors, at most 8, for image folders, and none for arrays.
+        part: which of the rows of a batch are yielded, by their number; all by default. Of a ``Split`` no others are
+            read, and their noise depends on the first of them; of a loader whole batches are.
 
     Raises:
         DataError: if the source has fewer rows than one batch, or has an unsupported type.
@@ -60,9 +63,10 @@ def batches(
     source = as_training_data(source)
     if isinstance(source, Split):
         check_batch_size(len(source), batch_size)
-        return _from_split(source.to(device) if device else source, batch_size, seed, start, workers)
+        rows = slice(None) if part is None else part(batch_size)
+        return _from_split(source.to(device) if device else source, batch_size, seed, start, workers, rows)
     if isinstance(source, DataLoader):
-        return _from_loader(lambda _: source, source, seed, start, device)
+        return _parts(_from_loader(lambda _: source, source, seed, start, device), part)
     if isinstance(source, TorchDataset):
         if not isinstance(source, Sized):
             raise DataError(f"a {type(source).__name__} has no length: pass a DataLoader of it")
@@ -72,7 +76,7 @@ def batches(
             order = generator(seed, "order", epoch)
             return DataLoader(source, batch_size, shuffle=True, drop_last=True, generator=order)
 
-        return _from_loader(loader, source, seed, start, device)
+        return _parts(_from_loader(loader, source, seed, start, device), part)
     expected = "a Split, tensors, arrays, a path, a data frame, a torch Dataset or a DataLoader"
     raise DataError(f"expected {expected}; got a {type(source).__name__}")
 
@@ -99,10 +103,22 @@ def batch_rows(source: Split, batch_size: int, seed: int, t: int) -> Tensor:
     return next(_order(source, batch_size, seed, t - 1))
 
 
-def _from_split(split: Split, batch_size: int, seed: int, start: int, workers: int | None) -> Iterator[Batch]:
-    for t, (index, stored) in enumerate(_stored_rows(split.x, _order(split, batch_size, seed, start), workers), start):
-        noise = generator(seed, "noise", t, device=split.device)
-        with scoped_seed(derive(seed, "side", t)) if split.side_fn else nullcontext():  # which may draw globally
+def _parts(source: Iterator[Batch], part: Callable[[int], slice] | None) -> Iterator[Batch]:
+    """Of each batch the rows that ``part`` says; those of its first tensor that has any are counted."""
+    for batch in source:
+        rows = None if part is None else next((len(t) for t in iterate_tensors(batch) if t.ndim), None)
+        yield batch if part is None or rows is None else take_rows(batch, part(rows), rows)
+
+
+def _from_split(
+    split: Split, batch_size: int, seed: int, start: int, workers: int | None, rows: slice
+) -> Iterator[Batch]:
+    order = (index[rows] for index in _order(split, batch_size, seed, start))
+    of_part = (rows.start,) if rows.start else ()  # the first part, or a whole batch, has the stream of the step
+    for t, (index, stored) in enumerate(_stored_rows(split.x, order, workers), start):
+        noise = generator(seed, "noise", t, *of_part, device=split.device)
+        side = scoped_seed(derive(seed, "side", t, *of_part)) if split.side_fn else nullcontext()
+        with side:  # side_fn may draw by the global generators
             batch = split.materialize(stored, index.to(split.device), noise)
         yield batch
 

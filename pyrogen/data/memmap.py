@@ -3,7 +3,7 @@
 import os
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -22,17 +22,40 @@ _SAMPLE_BYTES = 2**31
 _CHUNK = 2**26
 
 
+@runtime_checkable
+class Stamped(Protocol):
+    """Rows in one or more files, indexed by position."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(n, *event)``."""
+        ...
+
+    @property
+    def dtype(self) -> Any:
+        """That of the rows."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: Any, /) -> NDArray[Any]: ...
+
+    def stamps(self) -> list[tuple[str, int, int]]:
+        """The name and size of each file, and when it was changed or a checksum of its content."""
+        ...
+
+
 class MemoryMapped:
     """Rows of a ``.npy`` file or an image folder in a given order, indexed like a tensor on ``device``.
 
     Args:
-        array: the memory-mapped array, or the image files, ``(n, *event)``.
+        array: the memory-mapped array, ``(n, *event)``, or an object that is indexed like one.
         rows: the indices of its rows, in order; all by default.
         device: the device that rows are copied to.
     """
 
     def __init__(
-        self, array: NDArray[Any] | ImageFiles, rows: Tensor | None = None, device: torch.device | str | None = None
+        self, array: NDArray[Any] | Stamped, rows: Tensor | None = None, device: torch.device | str | None = None
     ) -> None:
         self.array = array
         self.rows = torch.arange(len(array)) if rows is None else rows
@@ -64,7 +87,7 @@ class MemoryMapped:
 
         An array has no name: it is the same in another place.
         """
-        if isinstance(self.array, ImageFiles):
+        if isinstance(self.array, Stamped):
             return self.array.stamps()
         file = getattr(self.array, "filename", None)
         found = None if file is None else os.stat(file)
@@ -114,12 +137,12 @@ def to_default_dtype(rows: Tensor) -> Tensor:
 
 
 def open_memmap(file: Path) -> NDArray[Any] | None:
-    """Memory-map a large ``.npy`` file; ``None`` if it is small or must be converted.
+    """Memory-map a large ``.npy`` file; ``None`` if it is small or must be converted."""
+    return map_array(file) if file.suffix.lower() == ".npy" and file.stat().st_size >= DISK_THRESHOLD else None
 
-    Supported are ``uint8`` images and ``float32`` vectors and images in C order.
-    """
-    if file.suffix.lower() != ".npy" or file.stat().st_size < DISK_THRESHOLD:
-        return None
+
+def map_array(file: Path) -> NDArray[Any] | None:
+    """Memory-map a ``.npy`` file of ``uint8`` images or ``float32`` vectors or images in C order; else ``None``."""
     array: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
     channels_first = array.ndim == 4 and array.shape[1] in (1, 3)
     fits = (array.dtype == np.uint8 and array.ndim in (3, 4)) or array.dtype == np.float32
@@ -128,8 +151,8 @@ def open_memmap(file: Path) -> NDArray[Any] | None:
     return array[:, None] if array.ndim in (1, 3) else array
 
 
-def min_max(array: NDArray[Any]) -> tuple[float, float]:
+def min_max(array: NDArray[Any] | Stamped) -> tuple[float, float]:
     """Return the minimum and maximum, read in chunks; NaN if there is one."""
-    rows = max(1, _CHUNK // max(1, array[0].nbytes))
+    rows = max(1, _CHUNK // max(1, array[:1].nbytes))
     pieces = [array[i : i + rows] for i in range(0, len(array), rows)]
     return float(np.min([piece.min() for piece in pieces])), float(np.max([piece.max() for piece in pieces]))

@@ -1,7 +1,7 @@
 """Matching a batch to the arguments that a step accepts, with errors that name mismatched dtypes."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -40,12 +40,21 @@ def iterate_tensors(thing: Any) -> Iterator[Tensor]:
 
 def move_to_device(thing: Any, device: torch.device | str) -> Any:
     """Copy nested tuples, lists and dicts with all tensors on another device."""
+    return _each_tensor(lambda t: t.to(device), thing)
+
+
+def take_rows(thing: Any, rows: slice, of: int) -> Any:
+    """Copy nested tuples, lists and dicts with ``rows`` of every tensor that has as many as ``of``."""
+    return _each_tensor(lambda t: t[rows] if t.ndim and len(t) == of else t, thing)
+
+
+def _each_tensor(function: Callable[[Tensor], Tensor], thing: Any) -> Any:
     if isinstance(thing, Tensor):
-        return thing.to(device)
+        return function(thing)
     if isinstance(thing, Mapping):
-        return {key: move_to_device(part, device) for key, part in thing.items()}
+        return {key: _each_tensor(function, part) for key, part in thing.items()}
     if isinstance(thing, tuple | list):
-        parts = [move_to_device(part, device) for part in thing]
+        parts = [_each_tensor(function, part) for part in thing]
         return type(thing)(*parts) if hasattr(thing, "_fields") else type(thing)(parts)
     return thing
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from pyrogen import ranks
 from pyrogen.explicit.priors import standard_normal
 from pyrogen.implicit.dcgan import ConvGenerator, default_layers
 from pyrogen.implicit.mlp import MLPGenerator
@@ -151,7 +152,9 @@ class FeaturePair(nn.Module):
         with pyro.plate("data", len(x)):
             z = pyro.sample("z", standard_normal(x.new_zeros(len(x), self.latent)))
             real, made = self.features(x), self.features(self.generator(z))
-            unit = real.std(0, correction=0).clamp_min(1e-3)  # else the loss's weight would grow with the critic
+            offset = real - ranks.batch_mean(real.mean(0))
+            # In units of the features' own spread, or the loss's weight would grow with the critic.
+            unit = ranks.batch_mean(offset.square().mean(0)).sqrt().clamp_min(1e-3)
             p_f = dist.Normal(made / unit, self.sigma, validate_args=False).to_event(1)
             pyro.sample("f", p_f, obs=real / unit)
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from pyrogen import ranks
 from pyrogen.implicit.base import Adversarial
 from pyrogen.nn.mmd import gaussian_kernel, unbiased_mmd2
 from pyrogen.nn.networks import decoder_for
@@ -76,5 +77,6 @@ class GMMN(Adversarial):
 
     def losses(self, x: Tensor) -> dict[str, Tensor]:
         """The unbiased estimate of MMD² between a batch and as many samples."""
-        both = torch.cat([self.generator(self.prior(len(x))), x]).flatten(1) / self.distance.to(x)
+        made, x = ranks.gather_rows(self.generator(self.prior(len(x)))), ranks.gather_rows(x)
+        both = torch.cat([made, x]).flatten(1) / self.distance.to(x)
         return {"loss": unbiased_mmd2(gaussian_kernel(both, BANDWIDTHS), len(x))}

@@ -8,6 +8,7 @@ van den Oord, Vinyals and Kavukcuoglu, "Neural discrete representation learning"
 import torch
 from torch import Tensor, nn
 
+from pyrogen import ranks
 from pyrogen.errors import ConfigError
 
 DEAD_CODE_SHARE = 0.05
@@ -69,16 +70,17 @@ class Codebook(nn.Module):
 
     @torch.no_grad()
     def _update(self, h: Tensor) -> None:
-        average = len(h) / len(self.count)
+        average = ranks.batch_size(len(h)) / len(self.count)
         dead = self.count < DEAD_CODE_SHARE * average
-        replacements = h[torch.randint(len(h), (len(self.count),), device=h.device)]
+        replacements = ranks.of_first(h[torch.randint(len(h), (len(self.count),), device=h.device)])
         self.vectors.copy_(torch.where(dead[:, None], replacements, self.vectors))
         self.count.copy_(torch.where(dead, average, self.count))
         self.total.copy_(torch.where(dead[:, None], replacements * average, self.total))
         codes = self.nearest(h)
         uses = torch.bincount(codes, minlength=len(self.count)).to(h.dtype)
-        self.count.lerp_(uses, 1 - self.decay)
-        self.total.lerp_(torch.zeros_like(self.total).index_add_(0, codes, h), 1 - self.decay)
+        sums = torch.zeros_like(self.total).index_add_(0, codes, h)
+        self.count.lerp_(ranks.total(uses), 1 - self.decay)
+        self.total.lerp_(ranks.total(sums), 1 - self.decay)
         if self.ema:
             self.vectors.copy_(self.total / self.count.clamp_min(1e-6)[:, None])
 

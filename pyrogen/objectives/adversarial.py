@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from pyrogen import ranks
 from pyrogen.errors import ConfigError
 from pyrogen.nn.mmd import gaussian_kernel, unbiased_mmd2
 
@@ -152,7 +153,7 @@ class FeatureMatching(NonSaturating):
 
     def generator(self, fake: Tensor, real: Any) -> Tensor:
         """``‖E f(x) - E f(G(z))‖²`` of features ``(batch, dims)``."""
-        return (real.mean(0) - fake.mean(0)).square().sum()
+        return ranks.batch_mean(real.mean(0) - fake.mean(0)).square().sum()
 
 
 class MMD:
@@ -185,5 +186,6 @@ class MMD:
 
     def generator(self, fake: Tensor, real: Tensor) -> Tensor:
         """``MMD²`` of features ``(batch, dims)``, at least two rows each."""
+        fake, real = ranks.gather_rows(fake), ranks.gather_rows(real)
         kernel = gaussian_kernel(torch.cat([fake, real]), self.bandwidths)
         return unbiased_mmd2(kernel, len(fake))

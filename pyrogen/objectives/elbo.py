@@ -19,6 +19,7 @@ from pyro.infer import ELBO
 from pyro.poutine import Trace
 from torch import Tensor, nn
 
+from pyrogen import ranks
 from pyrogen.errors import ConfigError
 from pyrogen.objectives.elbo_terms import ElboTerms, RowPlates, ambiguous, collect, rows_of
 from pyrogen.pyro_tools.programs import Program
@@ -197,7 +198,8 @@ class FreeBits(Objective):
         value = terms.observed
         for kl, dims in terms.latent:
             floor = self.nats * dims
-            value = value - torch.where(kl.mean((1, 2), keepdim=True) > floor, kl, floor).sum(0)
+            mean = ranks.batch_mean(kl.detach().mean((1, 2), keepdim=True))
+            value = value - torch.where(mean > floor, kl, floor).sum(0)
         return value
 
 

@@ -14,6 +14,7 @@ from torch.nn.utils import get_total_norm
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from pyrogen import ranks
 from pyrogen.compile.checked_graph import Gradients
 from pyrogen.compile.verified import VerifiedFunction, should_compile
 from pyrogen.errors import ConfigError
@@ -140,7 +141,8 @@ class AdversarialGame:
         if self.critic_steps_taken >= k:
             *values, norm = self._update("generator", self.terms.generator_terms, x, sigma, *rest)
             names = self.terms.generator_logged()
-            self.latest = {"gradient": norm, **dict(zip(names, values[-len(names) :], strict=True))}
+            found = {"gradient": norm, **dict(zip(names, values[-len(names) :], strict=True))}
+            self.latest = ranks.mean(found)  # it is logged until the next one, and saved
             self.generator_steps, self.critic_steps_taken = self.generator_steps + 1, 0
         for name, schedule in self.schedules.items():
             if name == "critic" or self.generator_steps:  # torch warns of a schedule that precedes its optimiser
@@ -167,12 +169,12 @@ class AdversarialGame:
             values = terms(*args)
             gradients = torch.autograd.grad(values[0], weights, materialize_grads=True) if weights else ()
             found = Gradients(values, weights, gradients)
-        norm = get_total_norm(found.gradients)
         found.store()
         if update is not None and found.updated:
             update.finish(found, self.t + (name == "critic"))
         else:
             self.guard.update(optimizer, found.values[:1], self.t + (name == "critic"), optimizer.step)
+        norm = get_total_norm([p.grad for p in weights if p.grad is not None])
         return *(value.detach() for value in found.values), norm
 
     @torch.no_grad()

@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributed import is_available, is_initialized
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
+from pyrogen import ranks
 from pyrogen.compile.checked_graph import Gradients, NotInGraph, Update
 from pyrogen.steps.guard import check_finite_update
 from pyrogen.steps.update_rules import RULES
@@ -182,7 +182,7 @@ class UpdatesInGraph:
         rule = RULES.get(type(optimizer))
         if rule is None or optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
             return None
-        if self._changes > MAX_CHANGES or (is_available() and is_initialized()):
+        if self._changes > MAX_CHANGES or ranks.share() is not None:
             return None
         last = self._last
         if last is not None and last.has_settings_of(optimizer):

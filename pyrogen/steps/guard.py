@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
+from pyrogen import ranks
 from pyrogen.errors import Diverged
 
 READ_EVERY = 50
@@ -30,6 +31,8 @@ class Guard:
     def update(self, optimizer: Optimizer, losses: Iterable[Tensor | float], t: int, step: Callable[[], Any]) -> None:
         """Call ``step``, which updates the parameters of ``optimizer``, if ``losses`` and gradients are finite.
 
+        On several processes the gradients are averaged first, and all of them see what is not finite in one.
+
         Args:
             optimizer: its parameters hold their gradients.
             losses: the scalars that were differentiated.
@@ -39,6 +42,9 @@ class Guard:
         Raises:
             Diverged: naming the first loss that is not finite, or the shape of a parameter whose gradient is not.
         """
+        losses = list(losses)
+        summed = ranks.average([p for group in optimizer.param_groups for p in group["params"]], losses)
+        losses = losses if summed is None else [summed]
         gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         found = [value for value in losses if isinstance(value, Tensor)]
         if on_cpu([*found, *gradients]):

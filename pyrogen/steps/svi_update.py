@@ -3,6 +3,7 @@
 import logging
 import weakref
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pyro
@@ -16,6 +17,7 @@ from pyrogen.compile.elbo import CompiledELBO
 from pyrogen.compile.verified import should_compile
 from pyrogen.errors import ConfigError
 from pyrogen.nn.eval_mode import eval_mode
+from pyrogen.objectives.shared_plates import plates_of_batch
 from pyrogen.pyro_tools import template
 from pyrogen.pyro_tools.parameters import assign, leaves
 from pyrogen.pyro_tools.programs import Program
@@ -90,7 +92,7 @@ class SVIUpdate:
         found = update = None
         loss: Any
         count: Any
-        with torch.enable_grad(), self.trained.sites:
+        with torch.enable_grad(), self.trained.sites, self._plates(args):
             if not first and self._refused is None and should_compile(compile, self.t):
                 update = self.optimizer.next_in_graph()
                 found = self.compiled.gradients(self.model, self.guide, args, kwargs, self.t > 0, update)
@@ -111,6 +113,9 @@ class SVIUpdate:
             self.guard.update(self.optimizer.optimizer, losses, self.t + 1, self.optimizer.step)
         self.t += 1
         return loss, count
+
+    def _plates(self, args: tuple[Any, ...]) -> AbstractContextManager[object]:
+        return plates_of_batch(self.compiled.eager, self.model, self.guide, args)
 
     def loss(
         self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], grad: bool = False

@@ -2,6 +2,7 @@
 
 import os
 import tomllib
+import warnings
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -17,11 +18,12 @@ from pydantic import (
     field_validator,
 )
 
+from pyrogen.data.checks import check_batch_size
 from pyrogen.data.dataset import Dataset, Description
 from pyrogen.data.datasets import names
 from pyrogen.data.loading import load
 from pyrogen.data.table import ReadOptions
-from pyrogen.errors import ConfigError, RunError
+from pyrogen.errors import ConfigError, DataWarning, RunError
 from pyrogen.files import SEAL, read_regular, seal_lines, unseal_lines
 from pyrogen.recipes import recipe
 from pyrogen.recipes.options import faults
@@ -164,6 +166,15 @@ class RunConfig(Config):
     def with_steps(self, steps: int) -> Self:
         """The configuration with another number of steps; raises ``ConfigError`` unless it is positive."""
         return self.checked(self.model_dump() | {"options": self.options | {"steps": steps}, "seconds": None})
+
+    def check_batch(self, data: Dataset) -> None:
+        """Refuse a batch size above the number of rows; warn if it is the recipe's own, which is then reduced."""
+        wanted, n = self.options["batch_size"], len(data.train)
+        if wanted != recipe(self.model).bind({})["batch_size"]:
+            check_batch_size(n, wanted)
+        elif n < wanted:
+            text = f"{data.name}: a batch has all {n} training rows, as they are fewer than {wanted}"
+            warnings.warn(text, DataWarning, stacklevel=3)
 
     def planned(self, steps: int) -> Self:
         """The same run, of a given time, with its schedules planned for another number of steps."""

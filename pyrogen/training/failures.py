@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pyrogen import ranks
 from pyrogen.data.batches import batch_rows, batches
 from pyrogen.data.dataset import Split
 from pyrogen.data.step_arguments import Batch, iterate_tensors, select_arguments
@@ -20,6 +21,7 @@ from pyrogen.random import derive, scoped_seed
 from pyrogen.steps.locate import RATE, Fault, locate
 from pyrogen.training import checkpoint
 from pyrogen.training.device import autocast
+from pyrogen.training.distributed.agreement import said_first
 
 _INVALID = re.compile(r"invalid values|within the support|\bnan\b|\binf\b|positive[- ]definite|singular", re.IGNORECASE)
 _SHOWN = 5
@@ -95,13 +97,16 @@ class Failures:
             return error
         t -= error.ago
         if error.ago or batch is None:
-            source = batches(self.rows, self.batch_size, self.seed, t - 1, self.device, workers=0)
+            source = batches(self.rows, self.batch_size, self.seed, t - 1, self.device, 0, ranks.part)
             batch = select_arguments(self.step, next(source))
         fault = self._locate(t, batch)
-        if fault is None:
+        here = None if fault is None else self._diverged(fault, t, batch)
+        found = said_first(None if here is None else f"{here.what}\0{here.advice}")
+        if found is None:
             what = error.what.partition(": ")[2]
             return Diverged(f"step {t}: {what}", "it is finite when the step is repeated eagerly: try compile=False")
-        return self._diverged(fault, t, batch)
+        what, _, advice = found.partition("\0")
+        return Diverged(what, advice)
 
     def out_of_memory(self, error: BaseException, where: str, batch: Batch = ()) -> str:
         """One sentence on what was asked for, the most that was in use, and what may help."""
@@ -124,7 +129,7 @@ class Failures:
         device = next((part.device for part in iterate_tensors(batch)), torch.device("cpu"))
         if not hasattr(self.step, "loss_terms"):
             return None
-        with scoped_seed(derive(self.seed, "step", t)), autocast(self.precision, device):
+        with scoped_seed(self.seed_of(t)), autocast(self.precision, device):
             return locate(self.step, batch)
 
     def _diverged(self, fault: Fault, t: int, batch: Batch) -> Diverged:
@@ -134,7 +139,13 @@ class Failures:
 
     def _index(self, t: int) -> Tensor | None:
         """The rows of the training data that the batch of step ``t`` consists of; ``None`` if they are not known."""
-        return batch_rows(self.rows, self.batch_size, self.seed, t) if isinstance(self.rows, Split) else None
+        if not isinstance(self.rows, Split):
+            return None
+        return batch_rows(self.rows, self.batch_size, self.seed, t)[ranks.part(self.batch_size)]
+
+    def seed_of(self, t: int) -> int:
+        """The seed of what step ``t`` draws: that of the process, but in the first step, which makes parameters."""
+        return derive(self.seed, "step", t, *(ranks.stream() if t > 1 else ()))
 
 
 def _last_checkpoint(folder: Path) -> str:

@@ -13,14 +13,16 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from pyrogen import ranks
 from pyrogen.data.batches import as_training_data, batches
 from pyrogen.data.dataset import Split
 from pyrogen.data.loading import Rows
 from pyrogen.data.step_arguments import Batch, explain_dtype_errors, iterate_tensors, select_arguments
 from pyrogen.errors import DataError
-from pyrogen.random import derive, scoped_seed
+from pyrogen.random import scoped_seed
 from pyrogen.steps.guard import read_guard
 from pyrogen.training.device import autocast
+from pyrogen.training.distributed import SharedSteps
 from pyrogen.training.failures import Failures
 from pyrogen.training.memory import retain_heap
 from pyrogen.training.seen import known_rows, note_rows
@@ -83,21 +85,22 @@ def fit(
         if not isinstance(rows, Split):
             raise DataError(f"weights are for rows of pyrogen's own batches: give a {type(rows).__name__} a sampler")
         rows = replace(rows, weights=weights)
-    source = batches(rows, batch_size, seed, start, device, workers)
+    source = batches(rows, batch_size, seed, start, device, workers, ranks.part if ranks.world() > 1 else None)
     return _steps(Failures(step, rows, batch_size, seed, device, precision), source, known_rows(rows), steps, start)
 
 
 def _steps(
     failures: Failures, source: Iterator[Batch], rows: Split | None, steps: int, start: int
 ) -> Iterator[tuple[int, Mapping[str, Tensor]]]:
-    step, seed = failures.step, failures.seed
+    step, rows_known = failures.step, isinstance(failures.rows, Split)
+    shared = SharedSteps(step, start + 1, steps, failures.batch_size if rows_known else None)
     for t in range(start + 1, steps + 1):
         batch = select_arguments(step, next(source))
         device = next((part.device for part in iterate_tensors(batch)), torch.device("cpu"))
         with failures.explained(t, batch):
-            seeded, cast = scoped_seed(derive(seed, "step", t)), autocast(failures.precision, device)
+            seeded, cast = scoped_seed(failures.seed_of(t)), autocast(failures.precision, device)
             with seeded, cast, explain_dtype_errors(step, batch):
-                logs = step(*batch)
+                logs = shared(t, batch)
             if t == steps:
                 read_guard(step)
         if t == start + 1 and rows is not None:  # the first step has made what networks there are

@@ -9,6 +9,7 @@ import pyro
 import torch
 
 import pyrogen.training.checkpoint as checkpoint
+from pyrogen import ranks
 from pyrogen.data.dataset import Dataset
 from pyrogen.data.fingerprint import difference, fingerprint
 from pyrogen.errors import DataError, RunError, RunWarning
@@ -47,7 +48,8 @@ def take_up(
         if start < steps:
             _compare_environment(run.path, environment(device))
     else:
-        write_whole(run.path / ENVIRONMENT, seal_json(environment(device)).encode())
+        if ranks.rank() == 0:
+            write_whole(run.path / ENVIRONMENT, seal_json(environment(device)).encode())
         if config.weights_from is not None:  # that run may go on, or be removed
             checkpoint.save(run.path, t=0, **parts)
     run.update(config)

@@ -17,10 +17,12 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, Generic, TypeVar, overload
 
+from pyrogen import ranks
 from pyrogen.data.dataset import Description
 from pyrogen.errors import RunError, RunWarning
 from pyrogen.files import append_line, clear_parts, read_regular, seal_json, unseal_json, write_error, write_whole
 from pyrogen.training.config import Config, RunConfig
+from pyrogen.training.distributed.agreement import from_first
 
 CONFIG, DATA, METRICS, LOCK = "config.toml", "data.json", "metrics.jsonl", ".lock"
 DATA_VERSION = 1
@@ -49,7 +51,7 @@ C = TypeVar("C", bound=Config)
 
 
 class Run(Generic[C]):
-    """A run folder; make one with ``create``, or open one with ``open``.
+    """A run folder; make one with ``create``, or open one with ``open``. Of several processes the first alone writes.
 
     Attributes:
         path: the folder.
@@ -66,6 +68,10 @@ class Run(Generic[C]):
         Raises:
             RunError: if the folder holds anything already, or cannot be written.
         """
+        return cls(Path(from_first(lambda: cls._create(path, config))), config.with_absolute_paths())
+
+    @classmethod
+    def _create(cls, path: str | Path, config: C) -> str:
         path, config = Path(path), config.with_absolute_paths()
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -77,7 +83,7 @@ class Run(Generic[C]):
                 write_whole(path / CONFIG, _stored(config, path))
         except OSError as error:
             raise write_error(path, error) from error
-        return run
+        return str(path)
 
     @overload
     @classmethod
@@ -110,7 +116,8 @@ class Run(Generic[C]):
         Raises:
             RunError: if the folder cannot be written.
         """
-        write_whole(self.path / CONFIG, _stored(config, self.path))
+        if ranks.rank() == 0:
+            write_whole(self.path / CONFIG, _stored(config, self.path))
         self.config = config
 
     def check_present(self) -> None:
@@ -130,6 +137,8 @@ class Run(Generic[C]):
         """
         form = {"version": DATA_VERSION, "data": data.to_json(), "chosen": dict(chosen)}
         sealed = seal_json(form).encode()
+        if ranks.rank():
+            return
         if not (self.path / DATA).exists() or read_regular(self.path / DATA) != sealed:
             write_whole(self.path / DATA, sealed)
 
@@ -163,6 +172,9 @@ class Run(Generic[C]):
         Raises:
             RunError: if another process has locked it.
         """
+        if ranks.rank():
+            yield
+            return
         try:
             handle = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK, 0o666)
         except OSError as error:
@@ -196,6 +208,8 @@ class Run(Generic[C]):
         Raises:
             RunError: if it cannot be written.
         """
+        if ranks.rank():
+            return
         self.check_present()
         written = {name: value if isfinite(value) else json.dumps(value) for name, value in row.items()}
         append_line(self.path / METRICS, seal_json(written, indent=None))

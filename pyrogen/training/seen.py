@@ -28,7 +28,7 @@ def note_rows(learner: Any, rows: Rows, anew: bool = False) -> None:
         rows: the split, whose keys are computed when they are asked for, or keys.
         anew: whether earlier notes no longer hold, as the weights were replaced.
     """
-    for part in _parts(learner):
+    for part in parts_of(learner):
         try:
             known = _notes.setdefault(part, [])
             if anew:
@@ -42,7 +42,7 @@ def note_rows(learner: Any, rows: Rows, anew: bool = False) -> None:
 def noted_rows(model: Any) -> list[Rows]:
     """What a model, or a part of it, was trained on; nothing for a model that ``fit`` did not train."""
     found: dict[int, Rows] = {}
-    for part in _parts(model):
+    for part in parts_of(model):
         try:
             found |= {id(rows): rows for rows in _notes.get(part, ())}
         except TypeError:
@@ -68,7 +68,7 @@ def known_rows(source: Any) -> Split | None:
     return source if isinstance(source, Split) else None
 
 
-def _parts(thing: Any, depth: int = 3) -> Iterator[Any]:
+def parts_of(thing: Any, depth: int = 3) -> Iterator[Any]:
     """A step or model, and the networks that it has: its modules, or those of its attributes."""
     yield thing
     listed = getattr(thing, "modules", None)
@@ -78,7 +78,7 @@ def _parts(thing: Any, depth: int = 3) -> Iterator[Any]:
     for value in getattr(thing, "__dict__", {}).values() if depth else ():
         for part in value.values() if isinstance(value, Mapping) else (getattr(value, "__self__", value),):
             if isinstance(part, nn.Module) or hasattr(part, "state_dict"):
-                yield from _parts(part, depth - 1)
+                yield from parts_of(part, depth - 1)
 
 
 def _learns(module: Any) -> bool:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from torch import nn
 
 import pyrogen.training.checkpoint as checkpoint
-from pyrogen.data.checks import check_batch_size
+from pyrogen import ranks
 from pyrogen.data.dataset import Dataset
 from pyrogen.data.step_arguments import select_arguments
 from pyrogen.errors import DataError, DataWarning
@@ -25,6 +25,7 @@ from pyrogen.training.averaging import BestWeights, ExponentialMovingAverage
 from pyrogen.training.budget import Stage
 from pyrogen.training.config import RunConfig
 from pyrogen.training.device import pick_device
+from pyrogen.training.distributed.agreement import the_same, time_and_signal
 from pyrogen.training.failures import Failures
 from pyrogen.training.loop import fit
 from pyrogen.training.memory import MemoryLimit, check_training
@@ -84,7 +85,7 @@ def build(config: RunConfig, data: Dataset | None = None, chosen: Mapping[str, A
     device = pick_device(config.device)
     data = data or config.load_data()
     if data.has_rows:
-        _check_batch(config, data)
+        config.check_batch(data)
     with scoped_seed(derive(config.seed, "init")), MemoryLimit():
         setup = recipe(config.model)(data, **{**config.options, **(chosen or {})})
     if data.has_rows:
@@ -120,6 +121,7 @@ def train(
         Interrupted: on SIGINT, SIGTERM or SIGHUP, after a checkpoint.
         UserError: if the data or an option cannot be used.
     """
+    watch, pictures = (None, False) if ranks.rank() else (watch, pictures)  # the first process shows and draws
     config = run.config if steps is None else run.config.with_steps(steps)
     setup = setup or _build_in_coordinates(run, config)
     if config.weights_from is not None and not checkpoint.found(run.path):
@@ -153,7 +155,7 @@ def _train_stage(
     with failures.ended(run.path, config.options, latest):
         with averager.paused():
             latest[0] = start = _begin(run, config, parts, setup, changed_data)
-        used = averager.used
+        used, _ = time_and_signal(averager.used, signals)
         stage = Stage(seconds, used, start)
         for t, logs in fit(
             setup.step, setup.data.train, steps=start if stage.ends_run(used) else steps, batch_size=batch_size,
@@ -162,7 +164,7 @@ def _train_stage(
             latest[0] = t
             weights.update(setup.model)
             averager.add(logs)
-            used = averager.used
+            used, signum = time_and_signal(averager.used, signals)
             steps = t if stage.ends_run(used) else steps
             with averager.paused():
                 validation = _judge(setup, weights, config.seed, t, steps)
@@ -177,15 +179,13 @@ def _train_stage(
             with averager.paused():
                 if pictures:
                     _draw(run, setup, weights.module, t, steps)
-                stop = [*signals]  # a signal from here on ends the next step
-                if _due(t, steps, CHECKPOINTS) or stop or stage.ends(used):  # last: a run goes on after what t writes
+                if _due(t, steps, CHECKPOINTS) or signum or stage.ends(used):  # last: a run goes on after what t writes
                     _save(run, setup, parts, t)
-            if stop:
-                raise Interrupted(stop[0])
+            if signum:
+                raise Interrupted(signum)
             if stage.ends(used):
                 break
-    t = latest[0]
-    planned = stage.plan(t, used)
+    planned = stage.plan(t := latest[0], used)
     if planned == t != run.config.options["steps"]:
         run.update(run.config.planned(t))
     return _trained(run, setup, weights, t), planned
@@ -202,7 +202,7 @@ def _begin(
 ) -> int:
     """Restore the newest checkpoint, note what the run is trained on, and return the number of the step."""
     checkpoint.clear(run.path, locked=True)
-    start = take_up(run, config, parts, setup, changed_data)
+    start = the_same(take_up(run, config, parts, setup, changed_data), f"step of the checkpoint in {run.path}")
     run.describe_data(setup.data.description, setup.chosen)
     for rows in (*noted_rows(setup.model), setup.data.train):
         note_rows(parts["kept"], rows)  # a copy of the trained weights
@@ -246,23 +246,14 @@ def _build_from_rows(run: Run[RunConfig]) -> TrainingSetup:
         raise DataError(text) from error
     change = changed_since(run.config, setup.data)
     if change is not None:
-        text = f"{run.config.data} has changed since {run.path} was trained: {change}"
-        warnings.warn(text, DataWarning, stacklevel=2)
+        warnings.warn(
+            f"{run.config.data} has changed since {run.path} was trained: {change}", DataWarning, stacklevel=2
+        )
     return setup
 
 
 def _trained(run: Run[RunConfig], setup: TrainingSetup, kept: Any, t: int) -> Trained:
     return Trained(kept.module, setup.step, setup.data, run, t, {"step": kept.step, "rule": kept.rule})
-
-
-def _check_batch(config: RunConfig, data: Dataset) -> None:
-    """Refuse a batch size above the number of training rows; warn if it is the recipe's own, which is then reduced."""
-    wanted, n = config.options["batch_size"], len(data.train)
-    if wanted != recipe(config.model).bind({})["batch_size"]:
-        check_batch_size(n, wanted)
-    elif n < wanted:
-        text = f"{data.name}: a batch has all {n} training rows, as they are fewer than {wanted}"
-        warnings.warn(text, DataWarning, stacklevel=3)
 
 
 def _selection(setup: TrainingSetup) -> BestWeights[nn.Module] | ExponentialMovingAverage[nn.Module]:

@@ -6,7 +6,7 @@ precision as floats in [0, 1].
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import IO, Any
@@ -56,9 +56,9 @@ def from_array(path: str | Path, options: ReadOptions = DEFAULTS, space: Space |
                 x, y = x_and_y(_arrays_of_npz(stream, size, where), where, "an array")
             else:
                 _check_header(stream, size)
-                on_disk = open_memmap(file) if options == DEFAULTS else None
-                if on_disk is not None:
-                    return _on_disk(on_disk, where)
+                mapped = open_memmap(file) if options == DEFAULTS else None
+                if mapped is not None:
+                    return on_disk(mapped, (), where)
                 check_memory(size, where)
                 x, y = np.load(stream, allow_pickle=False), None
     return array_data(x, y, where, options, space)
@@ -144,11 +144,11 @@ def _channels_first(x: NDArray[Any], where: str) -> NDArray[Any]:
     raise DataError(f"{where}: expected {EXPECTED}, got shape {x.shape}{alpha}")
 
 
-def _on_disk(array: NDArray[Any], where: str) -> RawData:
-    """Return a large array memory-mapped, after one pass over it to validate its values."""
+def on_disk(array: Any, columns: Sequence[str], where: str) -> RawData:
+    """Return a large array, or shards of one, memory-mapped, after one pass over it to validate its values."""
     low, high = min_max(array)
     check_finite(torch.tensor([low, high]), where)
-    names = array_names(array.shape[1])
+    names = columns or array_names(array.shape[1])
     space = real_space(names) if array.ndim == 2 else check_on_disk(array, low, high, where)
     return RawData(MemoryMapped(array), None, (), space)
 

@@ -9,16 +9,18 @@ from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
 from pyrogen.data.datasets import names
-from pyrogen.data.sources.arrays import array_data, from_array
+from pyrogen.data.sources.arrays import array_data, from_array, on_disk
 from pyrogen.data.sources.arrow import is_frame, to_arrow
-from pyrogen.data.sources.folders import from_folder, from_zip
+from pyrogen.data.sources.folders import from_folder, from_tar, from_zip
+from pyrogen.data.sources.shards import open_shards, shard_files
 from pyrogen.data.sources.table_files import SUFFIXES, frame_data, from_table_file
 from pyrogen.data.sources.torch_data import from_memory, from_torch_dataset, from_torch_file
+from pyrogen.data.sources.untrusted import reading
 from pyrogen.data.space import Space
-from pyrogen.data.table import RawData, ReadOptions
+from pyrogen.data.table import DEFAULTS, RawData, ReadOptions
 from pyrogen.errors import DataError, unknown
 
-_SUFFIXES = (".npy", ".npz", ".pt", ".pth", ".zip", *SUFFIXES)
+_SUFFIXES = (".npy", ".npz", ".pt", ".pth", ".zip", ".tar", *SUFFIXES)
 
 
 def title(source: Any) -> str:
@@ -63,13 +65,23 @@ def _from_path(source: str | Path, options: ReadOptions, space: Space | None) ->
     if not exists:
         raise DataError(f"{source}: no such file or folder")
     if path.is_dir():
-        return from_folder(path, options)
+        shards = shard_files(path)
+        if not shards:
+            return from_folder(path, options)
+        if shards[0].suffix.lower() == ".tar":
+            return from_tar(shards, options)
+        if options != DEFAULTS:
+            raise DataError(f"{source}: a folder of arrays takes no options of tables and images")
+        with reading(str(source), "numbers, in arrays of numpy.save or tables of Parquet"):
+            return on_disk(*open_shards(shards), str(source))
     if not path.is_file():
         raise DataError(f"{source}: expected a regular file or a folder, got a device, a FIFO or a socket")
     if suffix in (".npy", ".npz"):
         return from_array(path, options, space)
     if suffix in (".pt", ".pth"):
         return array_data(*from_torch_file(path), str(path), options, space)
+    if suffix == ".tar":
+        return from_tar([path], options)
     if suffix == ".zip":
         return from_zip(path, options)
     if suffix in SUFFIXES:

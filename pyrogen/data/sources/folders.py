@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from pyrogen.data.sources.grey_levels import say_depth
 from pyrogen.data.sources.image_files import read_images
 from pyrogen.data.sources.label_file import LABELS, read_labels
 from pyrogen.data.sources.stores import FolderStore, Store, Tree, ZipStore
+from pyrogen.data.sources.tar_store import TarStore
 from pyrogen.data.space import Space
 from pyrogen.data.table import DEFAULTS, RawData, ReadOptions, encode_labels, only_tables
 from pyrogen.errors import DataError, DataWarning
@@ -53,6 +54,11 @@ def from_folder(path: str | Path, options: ReadOptions = DEFAULTS) -> RawData:
 def from_zip(path: str | Path, options: ReadOptions = DEFAULTS) -> RawData:
     """Read a zip file of images, which has the structure of a folder; nothing is unpacked to disk."""
     return _image_data(ZipStore(os.path.expanduser(path)), options)
+
+
+def from_tar(paths: Sequence[Path], options: ReadOptions = DEFAULTS) -> RawData:
+    """Read tar files of images in the form of webdataset, with labels in ``.cls`` files beside them, or without."""
+    return _image_data(TarStore(paths), options)
 
 
 def _image_data(store: Store, options: ReadOptions) -> RawData:

@@ -136,7 +136,7 @@ def check_on_disk(x: NDArray[Any], low: float, high: float, where: str) -> Space
     if x.dtype == np.uint8:
         return Space("unit", levels=256)
     check_images(torch.tensor([low, high]).view(2, 1, 1, 1), where)
-    first = torch.from_numpy(np.array(x[: max(1, _SAMPLE // x[0].size)]))
+    first = torch.from_numpy(np.array(x[: max(1, _SAMPLE // x[:1].size)]))
     if _fits(255, first, 1e-6):
         warnings.warn(
             f"{where}: the values are multiples of 1/255: a density on them has no upper bound; save the grey levels "

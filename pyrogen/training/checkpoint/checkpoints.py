@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from safetensors import SafetensorError
 
+from pyrogen import ranks
 from pyrogen.errors import RunError, RunWarning
 from pyrogen.files import write_error
 from pyrogen.protocols import Stateful
@@ -39,7 +40,8 @@ def save(folder: str | Path, *, t: int, **parts: Stateful) -> Path:
     """Write a checkpoint of the named parts into ``folder``, and keep the one written before it.
 
     A tensor that several parts share (the model's weights, which its step trains) is stored once. The state of a part
-    may hold tensors, arrays, numbers, texts, and containers of them, in any depth up to 100.
+    may hold tensors, arrays, numbers, texts, and containers of them, in any depth up to 100. Of several processes the
+    first alone writes.
 
     Args:
         folder: the run folder; made if absent.
@@ -55,6 +57,8 @@ def save(folder: str | Path, *, t: int, **parts: Stateful) -> Path:
     """
     if t < 0:
         raise RunError(f"cannot save a checkpoint of step {t}: expected a number of steps from 0")
+    if ranks.rank():
+        return Path(folder) / f"checkpoint-{t:08d}"
     stored = collect(parts)
     with _saving:
         return _write(Path(folder), operator.index(t), stored)

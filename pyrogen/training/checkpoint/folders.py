@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
+from pyrogen import ranks
 from pyrogen.errors import RunError
 from pyrogen.files import is_alive
 
@@ -32,6 +33,8 @@ def clear(folder: Path, locked: bool = False) -> None:
         folder: the run folder.
         locked: whether no other process can be saving in it; else what may belong to a living one stays.
     """
+    if ranks.rank():  # the first process writes
+        return
     for path in folder.glob(".old-*"):
         if _OLD.fullmatch(path.name):
             _delete(path)
