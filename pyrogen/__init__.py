@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from pyrogen.training.checkpoint import restore, save
     from pyrogen.training.loop import EarlyStopping, fit
     from pyrogen.training.opened import open
+    from pyrogen.training.start import train
 
 __version__ = "0.1.0"
 __all__ = [
@@ -81,6 +82,7 @@ __all__ = [
     "save",
     "steps",
     "testing",
+    "train",
     "training",
     "use",
 ]
@@ -106,6 +108,7 @@ _HOMES = {
     "open": "training.opened",
     "restore": "training.checkpoint",
     "save": "training.checkpoint",
+    "train": "training.start",
 }
 _HOMES |= dict.fromkeys(
     ("Density", "Implicit", "LatentVariable", "Pair", "Sampler", "Score", "Stateful", "Step"), "protocols"

@@ -1,7 +1,7 @@
 """``pyrogen compare``: train several models with the same budget and write one scorecard."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -85,6 +85,30 @@ def compare(
         ais=ais,
     )  # fmt: skip
     run_and_show(run, as_json)
+
+
+def run_sweep(
+    model: str, settings: list[str], options: dict[str, Any], out: Path | None, reading: dict[str, Any]
+) -> None:
+    """Compare one model for each combination of the values of its options: ``pyrogen train MODEL --sweep``.
+
+    Args:
+        model: the name of the recipe.
+        settings: its options, each with one or several values.
+        options: those of ``--steps``, ``--batch-size`` and ``--lr``.
+        out: the folder.
+        reading: the data, the seed and the device, as for ``prepare``.
+    """
+    from pyrogen.comparison.config import prepare
+    from pyrogen.comparison.models import grid
+    from pyrogen.recipes import recipe
+    from pyrogen.training.run import free_path
+
+    default = recipe(model).bind({})
+    models = grid(model, [*settings, *(f"lr={lr:g}" for lr in [options.get("lr")] if lr is not None)])
+    budget = {name: options.get(name, default[name]) for name in ("steps", "batch_size")}
+    folder = out or free_path(Path("runs") / f"sweep-{model}-{Path(reading.get('data', 'digits')).stem}")
+    run_and_show(prepare(models, reading.pop("data", None), out=folder, **budget, **reading), as_json=False)
 
 
 def run_and_show(run: "Run[ComparisonConfig]", as_json: bool, changed_data: bool = False) -> None:

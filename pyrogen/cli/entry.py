@@ -2,6 +2,7 @@
 
 import signal
 import sys
+from typing import Annotated
 
 import typer
 
@@ -20,6 +21,28 @@ app = typer.Typer(
     Start with `pyrogen compare`, which trains six models on bundled data and writes a report in a few
     minutes, or with `pyrogen train vae --data digits`.""",
 )
+
+
+def _print_versions(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version as installed
+
+        from pyrogen.report.templates import installed_version
+
+        print(f"pyrogen {installed_version()} (torch {installed('torch')}, Pyro {installed('pyro-ppl')})")
+        raise typer.Exit
+
+
+@app.callback()
+def settings(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print versions and exit.", is_eager=True, callback=_print_versions),
+    ] = False,
+) -> None:
+    """What stands before any command."""
+
+
 for _command in (
     lists.models,
     lists.data,

@@ -21,7 +21,8 @@ from pyrogen.cli.arguments import (
     experiment_names,
 )
 from pyrogen.cli.console import given_options, message, resumable
-from pyrogen.cli.tables import borderless_table, experiment_table, print_card, show
+from pyrogen.cli.lists import show_list
+from pyrogen.cli.tables import borderless_table, experiment_table, print_card
 
 if TYPE_CHECKING:
     from pyrogen.experiments.config import ExperimentConfig
@@ -58,7 +59,7 @@ def experiment(
 ) -> None:
     """Train models that differ in one thing, on several seeds, and write page.html and results.json."""
     if name is None:
-        return _list()
+        return _list(as_json)
     from pyrogen.experiments.config import prepare
     from pyrogen.recipes.options import parse_pairs
 
@@ -85,10 +86,8 @@ def run_and_show(run: "Run[ExperimentConfig]", as_json: bool, changed_data: bool
     message(f"page: {run.path / 'page.html'}")
 
 
-def _list() -> None:
+def _list(as_json: bool) -> None:
     from pyrogen.experiments import EXPERIMENTS
 
-    table = borderless_table("experiment", "what differs", "question")
-    for name, entry in EXPERIMENTS.items():
-        table.add_row(name, entry.differs, entry.question)
-    show(table)
+    rows = {name: (entry.differs, entry.question) for name, entry in EXPERIMENTS.items()}
+    show_list("experiment", ("what differs", "question"), rows, as_json)

@@ -8,17 +8,28 @@ import typer
 
 from pyrogen.cli import compare, console, experiment
 from pyrogen.cli.arguments import (
-    DATA_HELP,
-    DEVICE_HELP,
-    SEED_HELP,
+    BatchSize,
     Categorical,
+    Compile,
+    ConfigFile,
     DropConstant,
     DropMissing,
     Folder,
+    From,
+    LearningRate,
+    Model,
+    Out,
+    OwnData,
+    OwnDevice,
+    OwnSeed,
+    Patience,
+    Precision,
     Root,
+    Set,
     Size,
+    Steps,
+    Sweep,
     Target,
-    data_names,
     model_names,
 )
 from pyrogen.cli.console import given_options, message, resumable
@@ -30,75 +41,62 @@ if TYPE_CHECKING:
 
 
 def train(
-    model: Annotated[
-        str | None, typer.Argument(help="Name of a model (`pyrogen models`).", autocompletion=model_names)
-    ] = None,
-    data: Annotated[
-        str | None, typer.Option("--data", help=f"{DATA_HELP}; digits by default.", autocompletion=data_names)
-    ] = None,
+    model: Model = None,
+    data: OwnData = None,
     data_root: Root = None,
-    out: Annotated[Path | None, typer.Option(help="Run folder; by default an unused name under runs/.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Number of optimiser steps.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Batch size.")] = None,
-    lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
-    seed: Annotated[int | None, typer.Option(help=f"{SEED_HELP}; 0 by default.")] = None,
-    device: Annotated[str | None, typer.Option(help=DEVICE_HELP)] = None,
-    precision: Annotated[
-        str | None, typer.Option(help="32, bf16 (mixed precision), or tf32 or bf16-products (rounded products).")
-    ] = None,
-    compile: Annotated[
-        bool | None,
-        typer.Option(
-            "--compile/--no-compile", help="Compile loss and gradients; default for runs of 4000 steps or more."
-        ),
-    ] = None,
+    out: Out = None,
+    steps: Steps = None,
+    batch_size: BatchSize = None,
+    lr: LearningRate = None,
+    seed: OwnSeed = None,
+    device: OwnDevice = None,
+    precision: Precision = None,
+    compile: Compile = None,
     target: Target = None,
     categorical: Categorical = None,
     drop_constant: DropConstant = None,
     drop_missing: DropMissing = None,
     size: Size = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Model option, e.g. latent=10; repeatable."),
-    ] = None,
-    from_: Annotated[
-        Path | None,
-        typer.Option("--from", metavar="DIR", help="Run folder; start from its weights, those it is sampled with."),
-    ] = None,
-    config: Annotated[
-        Path | None, typer.Option(help="TOML file such as a run's config.toml; command-line options override it.")
-    ] = None,
+    set_: Set = None,
+    from_: From = None,
+    patience: Patience = None,
+    config: ConfigFile = None,
+    sweep: Sweep = False,
 ) -> None:
     """Train a model and write a resumable run folder."""
+    reading = given_options(
+        data=data, data_root=data_root, seed=seed, device=device, target=target, categorical=categorical or None,
+        drop_constant=drop_constant, drop_missing=drop_missing, size=size,
+    )  # fmt: skip
+    training = given_options(
+        precision=precision, compile=compile, patience=patience, weights_from=None if from_ is None else str(from_)
+    )
+    options = given_options(steps=steps, batch_size=batch_size, lr=lr)
+    if model is None and not config:
+        raise ConfigError(f"no model given; expected one of: {', '.join(model_names())}")
+    if sweep:
+        if training or config:
+            refused = next(iter({**training, "config": config}))
+            raise ConfigError(f"--sweep compares new models by one budget: it takes no {refused}")
+        return compare.run_sweep(str(model), set_ or [], options, out, reading)
+    given = {**reading, **training, **({} if model is None else {"model": model})}
+    return _train_new(given, options, set_ or [], config, out)
+
+
+def _train_new(
+    given: dict[str, Any], options: dict[str, Any], settings: list[str], config: Path | None, out: Path | None
+) -> None:
+    """Train in a new folder by a file of settings and those that are given, which come before it."""
     from pyrogen.recipes.options import parse_pairs
     from pyrogen.training.config import RunConfig, read_toml
+    from pyrogen.training.start import start
 
     wanted = read_toml(config) if config else {}
     wanted.pop("fingerprint", None)  # of the data of another run
-    options = _options(wanted, config) | parse_pairs(set_ or [], "--set")
-    options |= given_options(steps=steps, batch_size=batch_size, lr=lr)
-    wanted |= given_options(
-        model=model, data=data, data_root=data_root, seed=seed, device=device, precision=precision, compile=compile,
-        target=target, categorical=categorical or None, drop_constant=drop_constant, drop_missing=drop_missing,
-        size=size, weights_from=None if from_ is None else str(from_),
-    )  # fmt: skip
-    if "model" not in wanted and not config:
-        raise ConfigError(f"no model given; expected one of: {', '.join(model_names())}")
+    options = _options(wanted, config) | parse_pairs(settings, "--set") | options
+    wanted |= given
     what = f"key of {config.name}" if config else "setting"
-    _train_new(RunConfig.checked({**wanted, "options": options}, what), out)
-
-
-def _train_new(config: "RunConfig", out: Path | None) -> None:
-    """Train in a new folder, which is made when all that could be refused was looked at."""
-    from pyrogen.training.resume import load_weights
-    from pyrogen.training.run import Run, free_path
-    from pyrogen.training.trainer import build
-
-    setup = build(config)
-    if config.weights_from is not None:
-        load_weights(config.weights_from, setup)
-    default = Path("runs") / f"{config.model}-{Path(config.data).stem}"
-    _train(Run.create(out or free_path(default), config), setup)
+    _train(*start(RunConfig.checked({**wanted, "options": options}, what), out))
 
 
 def _options(wanted: dict[str, Any], config: Path | None) -> dict[str, Any]:

@@ -3,10 +3,11 @@
 Its description is all of this but the rows, and has one form in JSON: a model is built from either.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -165,6 +166,20 @@ _JSON = TypeAdapter(Description)
 
 
 @dataclass(frozen=True)
+class Origin:
+    """The arguments by which ``load`` read a data set.
+
+    Args:
+        source, root, seed, options: as for ``load``.
+    """
+
+    source: Any
+    root: str | Path | None
+    seed: int
+    options: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Dataset:
     """A data set with three splits, as ``pyrogen.data.load`` returns it.
 
@@ -176,6 +191,7 @@ class Dataset:
         space: the space in which likelihoods on this data are compared.
         truth: the true density, known for toy data (``log_prob``, ``entropy``, ``modes``).
         known: its description, where the rows are not at hand.
+        origin: how it was loaded; ``None`` if it was not, or in the coordinates of other data.
     """
 
     name: str
@@ -187,6 +203,7 @@ class Dataset:
     classes: tuple[str, ...] = ()
     truth: ToyDensity | Any = None  # Any stands for None: who loads a toy density knows that it has one
     known: Description | None = field(default=None, repr=False)
+    origin: Origin | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def without_rows(cls, known: Description) -> "Dataset":

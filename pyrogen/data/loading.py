@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from pyrogen.data.dataset import Dataset, Split
+from pyrogen.data.dataset import Dataset, Origin, Split
 from pyrogen.data.datasets import Stored, names
 from pyrogen.data.memmap import MemoryMapped
 from pyrogen.data.noise import Dequantise, ReadColumns
@@ -75,6 +75,7 @@ def load(
         DataError: if the data are missing, damaged, of an unsupported type, or too few.
     """
     entry = names().get(str(source)) if isinstance(source, str | Path) else None
+    origin = Origin(source, root, seed, options) if space is None and not classes else None
     if entry is not None:
         given = sorted(name for name, value in options.items() if value)
         if given:
@@ -93,7 +94,8 @@ def load(
     noise = make(space) if make else None
     train, valid, test = (Split(x, y, noise, space=space) for x, y in stored)
     valid, test = valid.freeze_noise(derive(seed, "valid")), test.freeze_noise(derive(seed, "test"))
-    return Dataset(title(source), train, valid, test, tuple(valid.x.shape[1:]), space, classes, truth)
+    shape = tuple(valid.x.shape[1:])
+    return Dataset(title(source), train, valid, test, shape, space, classes, truth, origin=origin)
 
 
 def load_rows(

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar, overload
 
 from pyrogen.data.dataset import Description
+from pyrogen.data.sources.snapshot import Snapshot
 from pyrogen.errors import RunError, RunWarning
 from pyrogen.files import append_line, clear_parts, read_regular, seal_json, unseal_json, write_error, write_whole
 from pyrogen.training.config import Config, RunConfig
@@ -60,13 +61,22 @@ class Run(Generic[C]):
         self.path, self.config = path, config
 
     @classmethod
-    def create(cls, path: str | Path, config: C) -> "Run[C]":
+    def create(cls, path: str | Path, config: C, stored: Snapshot | None = None) -> "Run[C]":
         """Make the folder and write ``config.toml``, with absolute paths.
+
+        Args:
+            path: the folder.
+            config: its configuration.
+            stored: data in memory, which are stored in the folder and become the data of the configuration.
 
         Raises:
             RunError: if the folder holds anything already, or cannot be written.
         """
         path, config = Path(path), config.with_absolute_paths()
+        if stored is not None:
+            file = (path / stored.file_name).absolute()
+            _clear_half_made(path, file, type(config))
+            config = config.model_copy(update={"data": str(file)})
         try:
             path.mkdir(parents=True, exist_ok=True)
             clear_parts(path, CONFIG)
@@ -77,6 +87,8 @@ class Run(Generic[C]):
                 write_whole(path / CONFIG, _stored(config, path))
         except OSError as error:
             raise write_error(path, error) from error
+        if stored is not None:
+            stored.save(file)
         return run
 
     @overload
@@ -248,6 +260,16 @@ def _check_empty(path: Path) -> None:
     held = next((entry.name for entry in path.iterdir() if not left.fullmatch(entry.name)), None)
     if held is not None:
         raise RunError(f"{path} is not empty (it holds {held!r}): choose another --out")
+
+
+def _clear_half_made(path: Path, file: Path, schema: type[Config]) -> None:
+    """Remove the configuration in ``path`` of a run that was stopped before it had stored its data."""
+    if not (path / CONFIG).exists() or file.exists():
+        return
+    clear_parts(path, file.name)
+    names = {entry.name for entry in path.iterdir()}
+    if names <= {CONFIG, LOCK} and Path(schema.read(path / CONFIG).data).name == file.name:
+        (path / CONFIG).unlink()
 
 
 def _stored(config: Config, folder: Path) -> bytes:
