@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     )
     from pyrogen.comparison.compare import compare
     from pyrogen.data.loading import load
+    from pyrogen.data.shown import show
     from pyrogen.experiments.run import experiment
     from pyrogen.measure.evaluate import evaluate
     from pyrogen.protocols import Density, Implicit, LatentVariable, Pair, Sampler, Score, Stateful, Step
@@ -80,6 +81,7 @@ __all__ = [
     "report",
     "restore",
     "save",
+    "show",
     "steps",
     "testing",
     "train",
@@ -108,6 +110,7 @@ _HOMES = {
     "open": "training.opened",
     "restore": "training.checkpoint",
     "save": "training.checkpoint",
+    "show": "data.shown",
     "train": "training.start",
 }
 _HOMES |= dict.fromkeys(

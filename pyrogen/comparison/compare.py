@@ -16,6 +16,7 @@ from pyrogen.comparison.scoring import Scorer
 from pyrogen.data.dataset import Dataset
 from pyrogen.errors import ConfigError
 from pyrogen.files import write_whole
+from pyrogen.report.cards import Card
 from pyrogen.report.page import write_report
 from pyrogen.training.device import pick_device
 from pyrogen.training.resume import with_data
@@ -123,4 +124,4 @@ def _write(run: Run[ComparisonConfig], results: Results, found: dict[str, Any], 
     settings = config.model_dump() | {"options": results.options}
     path, columns = run.path / "report.html", data.space.columns
     write_report(path, card, results.shown, data_pictures(data), results.curves, settings, columns)
-    return {**card, "folder": str(run.path)}
+    return Card(card, folder=str(run.path))

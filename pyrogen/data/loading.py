@@ -14,12 +14,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from pyrogen.data.dataset import Dataset, Origin, Split
+from pyrogen.data.dataset import Dataset, Split
 from pyrogen.data.datasets import Stored, names
 from pyrogen.data.memmap import MemoryMapped
 from pyrogen.data.noise import Dequantise, ReadColumns
 from pyrogen.data.sources.arrow import Frame, is_frame
 from pyrogen.data.sources.dispatch import read_user_data, title
+from pyrogen.data.sources.origin import Origin
 from pyrogen.data.sources.tensors import rows_as_they_are
 from pyrogen.data.space import Space
 from pyrogen.data.table import RawData, ReadOptions

@@ -19,6 +19,7 @@ from pyrogen.experiments.page import write_page
 from pyrogen.experiments.registry import Arm, Entry, Plan, ScoreModel, experiment_called
 from pyrogen.files import write_whole
 from pyrogen.random import generator
+from pyrogen.report.cards import Card
 from pyrogen.training.device import pick_device
 from pyrogen.training.resume import with_data
 from pyrogen.training.run import CONFIG, Run
@@ -154,7 +155,7 @@ def _write(run: Run[ExperimentConfig], plan: Plan, cells: _Cells, results: dict[
     text = json.dumps(card, indent=1)
     write_whole(run.path / "results.json", text.encode())
     write_page(run.path / "page.html", card, plan.figures(card))
-    return {**json.loads(text), "folder": str(run.path)}
+    return Card(json.loads(text), folder=str(run.path))
 
 
 def _aggregate(arm: Arm, results: list[Entry], overlap: float) -> dict[str, Any]:

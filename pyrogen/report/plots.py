@@ -12,12 +12,12 @@ import numpy as np
 from torch import Tensor
 
 from pyrogen.data.columns import Column
+from pyrogen.data.shown.image_grid import grid_png
 from pyrogen.errors import DataError
 from pyrogen.files import Target, write_optional
 from pyrogen.report.axis_labels import column_title
 from pyrogen.report.canvas import GENERATED, MUTED, PANEL, REAL, SERIES, TITLE_LENGTH, canvas, legend_above, png
 from pyrogen.report.curve_data import LogRows, base_name, group_curves, robust_limits, summarise_curve
-from pyrogen.report.image_grid import grid_png
 from pyrogen.report.table_plots import table_png
 
 if TYPE_CHECKING:

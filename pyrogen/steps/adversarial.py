@@ -29,6 +29,7 @@ from pyrogen.steps.graph_update import UpdatesInGraph
 from pyrogen.steps.guard import Guard
 from pyrogen.steps.locate import LossTerm
 from pyrogen.steps.optimizers import MakeOptimizer, follow, load_optimizer, make_optimizer
+from pyrogen.summary import Facts, Summarised
 
 
 def wgan_critic_schedule(
@@ -46,7 +47,7 @@ def wgan_critic_schedule(
     return schedule
 
 
-class AdversarialGame:
+class AdversarialGame(Summarised):
     """Update the critic on every batch and the generator on every ``critic_steps``-th.
 
     Args:
@@ -190,6 +191,11 @@ class AdversarialGame:
             clip_weights(self._networks["critic"], self.clip)
 
     diagnose = staticmethod(diagnose)
+
+    def summary(self) -> tuple[str, Facts]:
+        """The two networks, the loss, and how far training is."""
+        parts = {**self._networks, "loss": self.terms.loss}
+        return "AdversarialGame", {name: type(part).__name__ for name, part in parts.items()} | {"t": self.t}
 
     def loss_terms(self, *batch: Tensor) -> Iterator[LossTerm]:
         """Both losses of a step on the batch with the weights of each network; see ``steps.locate``."""

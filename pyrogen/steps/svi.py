@@ -30,13 +30,14 @@ from pyrogen.steps.locate import LossTerm
 from pyrogen.steps.optimizers import MakeOptimizer
 from pyrogen.steps.site_faults import SiteMessages
 from pyrogen.steps.svi_update import SVIUpdate
+from pyrogen.summary import Facts, Summarised
 
 
 def no_guide(*_: Any, **__: Any) -> None:
     """The empty guide, of a model without latent variables."""
 
 
-class SVI:
+class SVI(Summarised):
     """One step of stochastic variational inference: ``step(*args, **kwargs) -> {"loss": …}``.
 
     Model and guide receive exactly the arguments of the step. The step trains the parameters of every network that
@@ -115,6 +116,11 @@ class SVI:
         with eval_mode(self), explain_dtype_errors(self, args):
             loss, count = self._update.loss(self.loss.loss, args, kwargs)
         return _per_datum(loss, count)
+
+    def summary(self) -> tuple[str, Facts]:
+        """The programs, the loss, and how far training is."""
+        names = (getattr(f, "__qualname__", type(f).__name__) for f in (self._model, self._guide))
+        return "SVI", dict(zip(("model", "guide"), names, strict=True)) | {"loss": type(self.loss).__name__}
 
     def setup(self, *args: Any, **kwargs: Any) -> None:
         """Create the parameters and the optimiser without an update; the first step does so by itself."""

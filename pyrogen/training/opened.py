@@ -13,6 +13,7 @@ from pyrogen.data.loading import load, load_rows
 from pyrogen.data.space import Space
 from pyrogen.errors import ConfigError, DataError, RunError, unknown
 from pyrogen.protocols import Stateful
+from pyrogen.summary import html_table
 from pyrogen.training.config import RunConfig
 from pyrogen.training.device import pick_device
 from pyrogen.training.resume import changed_since
@@ -60,6 +61,13 @@ class Opened:
         if self._own_run is None:
             return f"<{self.path}: checkpoints of a loop of one's own, {t}>"
         return f"<{self.path}: {self.config.model} on {self.config.data}, {t} of {self.config.options['steps']}>"
+
+    def _repr_html_(self) -> str:
+        if self._own_run is None:
+            return html_table((repr(self),), [])
+        last = self.metrics[-1] if self.metrics else {}
+        values = [(name, f"{value:,.6g}") for name, value in last.items()]
+        return html_table((repr(self), ""), [*self.config.options.items(), *values])
 
     @property
     def config(self) -> RunConfig:
