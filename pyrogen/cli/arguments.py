@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from pyrogen.cli import console
+
 
 def model_names() -> list[str]:
     """The names of all models."""
@@ -114,4 +116,8 @@ Sweep = Annotated[
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Run folder, created by `pyrogen train`.")]
 Seed = Annotated[int, typer.Option("--seed", help=f"{SEED_HELP}.")]
 Device = Annotated[str, typer.Option("--device", help=DEVICE_HELP)]
+Quiet = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", help="Print results, warnings and errors alone.", callback=console.be_quiet),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print only one JSON object to standard output.")]

@@ -16,13 +16,14 @@ from pyrogen.cli.arguments import (
     DropMissing,
     Features,
     Json,
+    Quiet,
     Root,
     Size,
     Target,
     data_names,
     model_names,
 )
-from pyrogen.cli.console import message, resumable
+from pyrogen.cli.console import message, preparing, resumable
 from pyrogen.cli.tables import print_card, scorecard_table, verdict_table
 
 if TYPE_CHECKING:
@@ -74,16 +75,18 @@ def compare(
     features: Features = None,
     ais: AnnealedOrNot = None,
     as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Train several models with the same budget and split, and write report.html, scores.json and scores.csv."""
-    from pyrogen.comparison.config import prepare
+    with preparing(f"comparing {', '.join(models or ['six models'])} on {data or 'digits'}"):
+        from pyrogen.comparison.config import prepare
 
-    run = prepare(
-        models or None, data, out=out, data_root=data_root, steps=steps, seconds=seconds, examples=examples,
-        batch_size=batch_size, seeds=seeds, seed=seed, device=device, target=target, categorical=categorical or None,
-        drop_constant=drop_constant, drop_missing=drop_missing, size=size, features=features or None,
-        ais=ais,
-    )  # fmt: skip
+        run = prepare(
+            models or None, data, out=out, data_root=data_root, steps=steps, seconds=seconds, examples=examples,
+            batch_size=batch_size, seeds=seeds, seed=seed, device=device, target=target,
+            categorical=categorical or None, drop_constant=drop_constant, drop_missing=drop_missing, size=size,
+            features=features or None, ais=ais,
+        )  # fmt: skip
     run_and_show(run, as_json)
 
 
@@ -113,12 +116,9 @@ def run_sweep(
 
 def run_and_show(run: "Run[ComparisonConfig]", as_json: bool, changed_data: bool = False) -> None:
     """Run or continue a comparison, if asked to with changed data, and print its scorecard."""
-    from pyrogen.cli.progress import progress_display
     from pyrogen.comparison.compare import run_comparison
 
     with resumable(run.path):
-        card = run_comparison(
-            run, show=lambda title, steps: progress_display(title, steps, console.err), changed_data=changed_data
-        )
+        card = run_comparison(run, show=console.display(), changed_data=changed_data)
     print_card(card, (scorecard_table(card), verdict_table(card)), as_json)
     message(f"report: {run.path / 'report.html'}")

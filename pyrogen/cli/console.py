@@ -5,12 +5,15 @@ import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
 from pyrogen.errors import DataWarning, RunWarning, printable
+
+if TYPE_CHECKING:
+    from pyrogen.training.monitoring.display import Display
 
 LONGEST = 4000
 """The most characters of a message; a name in a user's file can be longer."""
@@ -34,10 +37,37 @@ class PlainConsole(Console):
 
 
 err = PlainConsole(stderr=True)
+_quiet = False
+
+
+def be_quiet(wanted: bool) -> None:
+    """Print no messages but warnings and errors, and no progress, if it is wanted of this command."""
+    global _quiet
+    _quiet = wanted
+
+
+def display() -> "Display | None":
+    """What shows progress; ``None`` for a quiet command."""
+    from pyrogen.training.monitoring.display import Display
+
+    return None if _quiet else Display(err)
+
+
+@contextmanager
+def preparing(what: str) -> Iterator[None]:
+    """Say on a terminal what begins, until there is more to say: importing torch and loading data take seconds."""
+    if _quiet or not err.is_terminal:
+        yield
+        return
+    with err.status(printable(f"{what}: loading"[:LONGEST])):
+        err.show_cursor()  # a process that is killed cannot show it again
+        yield
 
 
 def message(text: str, style: str | None = None) -> None:
-    """Print one line on standard error."""
+    """Print one line on standard error; without a style it is one that a quiet command does not print."""
+    if _quiet and style is None:
+        return
     line = printable(text[:LONGEST])
     err.print(line + "…" * (len(text) > LONGEST), style=style, soft_wrap=True)
 

@@ -13,6 +13,7 @@ from pyrogen.cli.arguments import (
     DropConstant,
     DropMissing,
     Json,
+    Quiet,
     Root,
     Seed,
     Size,
@@ -56,6 +57,7 @@ def experiment(
     drop_missing: DropMissing = None,
     size: Size = None,
     as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Train models that differ in one thing, on several seeds, and write page.html and results.json."""
     if name is None:
@@ -72,13 +74,10 @@ def experiment(
 
 def run_and_show(run: "Run[ExperimentConfig]", as_json: bool, changed_data: bool = False) -> None:
     """Run or continue an experiment, if asked to with changed data, and print its table and what it shows."""
-    from pyrogen.cli.progress import progress_display
     from pyrogen.experiments.run import run_experiment
 
     with resumable(run.path):
-        card = run_experiment(
-            run, show=lambda title, steps: progress_display(title, steps, console.err), changed_data=changed_data
-        )
+        card = run_experiment(run, show=console.display(), changed_data=changed_data)
     findings = borderless_table("what it shows")
     for sentence in card["findings"]:
         findings.add_row(sentence)

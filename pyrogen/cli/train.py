@@ -24,6 +24,7 @@ from pyrogen.cli.arguments import (
     OwnSeed,
     Patience,
     Precision,
+    Quiet,
     Root,
     Set,
     Size,
@@ -32,7 +33,7 @@ from pyrogen.cli.arguments import (
     Target,
     model_names,
 )
-from pyrogen.cli.console import given_options, message, resumable
+from pyrogen.cli.console import given_options, message, preparing, resumable
 from pyrogen.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def train(
     patience: Patience = None,
     config: ConfigFile = None,
     sweep: Sweep = False,
+    quiet: Quiet = False,
 ) -> None:
     """Train a model and write a resumable run folder."""
     reading = given_options(
@@ -96,7 +98,9 @@ def _train_new(
     options = _options(wanted, config) | parse_pairs(settings, "--set") | options
     wanted |= given
     what = f"key of {config.name}" if config else "setting"
-    _train(*start(RunConfig.checked({**wanted, "options": options}, what), out))
+    with preparing(f"{wanted.get('model')} on {wanted.get('data', 'digits')}"):
+        run, setup = start(RunConfig.checked({**wanted, "options": options}, what), out)
+    _train(run, setup)
 
 
 def _options(wanted: dict[str, Any], config: Path | None) -> dict[str, Any]:
@@ -116,6 +120,7 @@ def resume(
     changed_data: Annotated[
         bool, typer.Option("--changed-data", help="Go on although the data have changed since training began.")
     ] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Continue a run, a comparison or an experiment from its newest valid checkpoint."""
     from pyrogen.comparison.config import ComparisonConfig
@@ -146,12 +151,9 @@ def _move_data(run: "Run[Any]", data: str | None) -> None:
 
 
 def _train(run: "Run[RunConfig]", setup: Any = None, steps: int | None = None, changed_data: bool = False) -> None:
-    from pyrogen.cli.progress import progress_display
+    from pyrogen.training.start import announced
     from pyrogen.training.trainer import train as train_run
 
-    title = f"{run.config.model} on {run.config.data}"
-    message(f"{title} → {run.path}")
-    total = steps or (run.config.options["steps"] if run.config.seconds is None else 0)
-    with resumable(run.path), progress_display(title, total, console.err) as watch:
+    with resumable(run.path), announced(run, console.display(), steps) as watch:
         train_run(run, watch, setup, steps=steps, changed_data=changed_data)
     message(f"done: `pyrogen evaluate {run.path}`, `pyrogen sample {run.path}`")

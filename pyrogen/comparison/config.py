@@ -81,6 +81,14 @@ class ComparisonConfig(Config):
         return {name: amount for name, amount in budget.items() if amount is not None}
 
     @property
+    def plan(self) -> str:
+        """What will be done, in one line."""
+        names = [*self.own, *(spec.name for spec in self.specs)]
+        each = ", ".join(f"{amount:,g} {name}" for name, amount in self.budget.items())
+        seeds = f" and {self.seeds} seeds" if self.seeds > 1 else ""
+        return f"{len(names)} models on {self.data}, {each}{seeds} each: {', '.join(names)}"
+
+    @property
     def specs(self) -> list[ModelSpec]:
         """The models, with names that differ."""
         return read_specs(self.models)

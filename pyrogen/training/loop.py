@@ -23,6 +23,7 @@ from pyrogen.steps.guard import read_guard
 from pyrogen.training.device import autocast
 from pyrogen.training.failures import Failures
 from pyrogen.training.memory import retain_heap
+from pyrogen.training.monitoring.display import watched
 from pyrogen.training.seen import known_rows, note_rows
 
 
@@ -38,6 +39,7 @@ def fit(
     precision: str = "32",
     workers: int | None = None,
     weights: Tensor | None = None,
+    progress: bool = False,
 ) -> Iterator[tuple[int, Mapping[str, Tensor]]]:
     """Call ``step`` on one shuffled batch after another; yield ``(t, logs)`` after each.
 
@@ -65,6 +67,7 @@ def fit(
         workers: processes that prefetch rows from disk, as for ``batches``.
         weights: how often each row is drawn, in proportion, ``(n,)``, such as ``pyrogen.use.debiasing_weights``; every
             row once an epoch by default. A torch ``Dataset`` or ``DataLoader`` has a sampler for that.
+        progress: whether progress is shown: a line on a terminal, a display in a notebook.
 
     Yields:
         ``t`` from ``start + 1`` to ``steps``, and the step's scalars, detached and still on the device.
@@ -84,7 +87,9 @@ def fit(
             raise DataError(f"weights are for rows of pyrogen's own batches: give a {type(rows).__name__} a sampler")
         rows = replace(rows, weights=weights)
     source = batches(rows, batch_size, seed, start, device, workers)
-    return _steps(Failures(step, rows, batch_size, seed, device, precision), source, known_rows(rows), steps, start)
+    failures = Failures(step, rows, batch_size, seed, device, precision)
+    loop = _steps(failures, source, known_rows(rows), steps, start)
+    return watched(loop, type(step).__name__, start, steps) if progress else loop
 
 
 def _steps(

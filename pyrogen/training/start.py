@@ -1,7 +1,8 @@
 """Start a run of a recipe on data by name or in memory, and open it when it is trained."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +10,16 @@ from pyrogen.data.sources.snapshot import load_named, named
 from pyrogen.errors import ConfigError
 from pyrogen.recipes import TrainingSetup
 from pyrogen.training.config import RunConfig, configure
+from pyrogen.training.monitoring.display import Display, Watcher
 from pyrogen.training.opened import Opened, open
 from pyrogen.training.resume import load_weights
 from pyrogen.training.run import CONFIG, Run, free_path
-from pyrogen.training.trainer import Watcher, build
+from pyrogen.training.trainer import build
 from pyrogen.training.trainer import train as train_run
 
 
 def train(
-    model: str, data: Any = "digits", *, out: str | Path | None = None, watch: Watcher | None = None, **settings: Any
+    model: str, data: Any = "digits", *, out: str | Path | None = None, progress: bool = False, **settings: Any
 ) -> Opened:
     """Train a recipe in a new run folder, and open it: ``train("vae", data, latent=8).model``.
 
@@ -26,7 +28,7 @@ def train(
         data: the name or path of a data set; a ``Dataset`` of ``load``, which the run loads again by its source, seed
             and options; or data in memory as for ``load``, which are stored in the folder.
         out: the run folder; by default an unused name under ``runs``.
-        watch: called with every logged row.
+        progress: whether progress is shown: a line on a terminal, a display in a notebook.
         settings: the options of the recipe, such as ``latent``, ``steps``, ``batch_size`` and ``lr``, and the fields of
             ``RunConfig``, such as ``seed``, ``device``, ``patience`` and ``weights_from``.
 
@@ -38,8 +40,28 @@ def train(
     options = {name: value for name, value in settings.items() if name not in fields}
     given = {"model": model, **where, **{name: value for name, value in settings.items() if name in fields}}
     run, setup = start(RunConfig.checked({**given, "options": options}), out, data)
-    train_run(run, watch, setup)
+    with announced(run, Display() if progress else None) as watch:
+        train_run(run, watch, setup)
     return open(run.path)
+
+
+@contextmanager
+def announced(run: Run[RunConfig], display: Display | None, steps: int | None = None) -> Iterator[Watcher | None]:
+    """Say what will be trained and where; yield what shows it.
+
+    Args:
+        run: the run.
+        display: where; ``None`` to say nothing.
+        steps: the number of its last step, if that is another than the configuration has.
+    """
+    if display is None:
+        yield None
+        return
+    config, title = run.config, f"{run.config.model} on {run.config.data}"
+    total = steps or (config.options["steps"] if config.seconds is None else 0)
+    display.say(f"{title}: {f'{total:,} steps' if total else f'{config.seconds:g} seconds'} → {run.path}")
+    with display(title, total) as watch:
+        yield watch
 
 
 def start(config: RunConfig, out: str | Path | None = None, data: Any = None) -> tuple[Run[RunConfig], TrainingSetup]:

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 from torch import nn
 
@@ -27,6 +27,7 @@ from pyrogen.training.device import pick_device
 from pyrogen.training.failures import Failures
 from pyrogen.training.loop import fit
 from pyrogen.training.memory import MemoryLimit, check_training
+from pyrogen.training.monitoring.display import Watcher
 from pyrogen.training.monitoring.metric_averager import DiagnosticMonitor, MetricAverager, check_weights
 from pyrogen.training.monitoring.validation import CHECKPOINTS, LOGS, due, validate
 from pyrogen.training.resume import changed_since, load_weights, take_up
@@ -36,14 +37,6 @@ from pyrogen.training.signals import Interrupted, graceful_shutdown
 
 PICTURES, CURVES = 10, 4
 """How many times in a run samples and training curves are drawn."""
-
-
-class Watcher(Protocol):
-    """A callback for every logged row, such as a progress bar."""
-
-    def __call__(self, row: dict[str, float], /) -> None:
-        """Show ``{"t": …, "loss": …, "examples_per_second": …}``."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The command line: what it prints and writes, and what it says of a mistake."""
 
+import io
 import json
 import re
 from functools import partial
@@ -11,7 +12,7 @@ from commands import caller
 from PIL import Image
 from recipe_cases import flags
 
-from pyrogen.cli import compare
+from pyrogen.cli import compare, console
 from pyrogen.data import load
 from pyrogen.experiments import EXPERIMENTS
 from pyrogen.recipes import RECIPES
@@ -401,3 +402,21 @@ def test_a_sweep_is_a_comparison_of_every_combination(pyrogen, tmp_path, monkeyp
         assert (status, err.count("\n")) == (2, 1)
         assert said in err
     assert "got 1\n" in pyrogen("train", "vae", "--sweep", "--set", "latent=2")[2]
+
+
+def test_a_quiet_command_prints_nothing_but_errors_and_results(pyrogen, tmp_path):
+    assert pyrogen("train", "vae", *SMALL, *flags("vae"), "--out", tmp_path / "run", "--quiet") == (0, "", "")
+    assert pyrogen("resume", tmp_path / "run", "-q") == (0, "", "")
+    assert "vae on digits: 40 steps → " in pyrogen("resume", tmp_path / "run")[2]
+    status, out, err = pyrogen("train", "vae", "--out", tmp_path / "run", "-q")
+    assert (status, out, err.count("\n")) == (2, "", 1)
+
+
+def test_what_is_prepared_is_said_on_a_terminal_alone(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm-256color")
+    for terminal in (True, False):
+        err = console.PlainConsole(file=io.StringIO(), force_terminal=terminal, width=80)
+        monkeypatch.setattr(console, "err", err)
+        with console.preparing("vae on digits"):
+            pass
+        assert ("vae on digits: loading" in err.file.getvalue()) is terminal

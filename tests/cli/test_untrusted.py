@@ -14,13 +14,14 @@ from fuzzing import READERS, fuzz
 from hostile_files import picture
 from recipe_cases import flags
 
-from pyrogen.cli import app, console, progress, tables
+from pyrogen.cli import app, console, tables
 from pyrogen.data.columns import Column
 from pyrogen.errors import ConfigError, printable
 from pyrogen.recipes import RECIPES
 from pyrogen.report import samples_png, write_report
 from pyrogen.training import memory
 from pyrogen.training.memory import MemoryLimit, check_training
+from pyrogen.training.monitoring.display import Display
 
 pytestmark = pytest.mark.usefixtures("quick_measures")
 
@@ -88,7 +89,7 @@ def test_a_terminal_gets_no_codes_but_the_consoles_own(monkeypatch, capsys):
     terminal = console.PlainConsole(stderr=True, force_terminal=True, width=120)
     monkeypatch.setattr(console, "err", terminal)
     console.message(f"pyrogen: {EVIL}\n{EVIL}", style="red")
-    with progress.progress_display(f"vae on {EVIL}", 5, terminal) as watch:
+    with Display(terminal)(f"vae on {EVIL}", 5) as watch:
         watch({"t": 3, "seconds": 1.0, f"loss{EVIL}": 0.1, "examples_per_second": 10.0})
     terminal.print(tables.score_table({EVIL: {"kind": "exact", "value": 1.0, "stderr": 0.1, "unit": "nats"}}, EVIL))
     err = capsys.readouterr().err
