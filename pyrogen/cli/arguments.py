@@ -116,6 +116,10 @@ Sweep = Annotated[
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Run folder, created by `pyrogen train`.")]
 Seed = Annotated[int, typer.Option("--seed", help=f"{SEED_HELP}.")]
 Device = Annotated[str, typer.Option("--device", help=DEVICE_HELP)]
+Log = Annotated[
+    str | None,
+    typer.Option("--log", metavar="TOOL", help="Log rows and pictures for another tool too: tensorboard or mlflow."),
+]
 Quiet = Annotated[
     bool,
     typer.Option("--quiet", "-q", help="Print results, warnings and errors alone.", callback=console.be_quiet),

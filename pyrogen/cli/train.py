@@ -17,6 +17,7 @@ from pyrogen.cli.arguments import (
     Folder,
     From,
     LearningRate,
+    Log,
     Model,
     Out,
     OwnData,
@@ -62,6 +63,7 @@ def train(
     from_: From = None,
     patience: Patience = None,
     config: ConfigFile = None,
+    log: Log = None,
     sweep: Sweep = False,
     quiet: Quiet = False,
 ) -> None:
@@ -77,21 +79,29 @@ def train(
     if model is None and not config:
         raise ConfigError(f"no model given; expected one of: {', '.join(model_names())}")
     if sweep:
-        if training or config:
-            refused = next(iter({**training, "config": config}))
+        if training or config or log:
+            refused = next(iter({**training, **given_options(config=config, log=log)}))
             raise ConfigError(f"--sweep compares new models by one budget: it takes no {refused}")
         return compare.run_sweep(str(model), set_ or [], options, out, reading)
     given = {**reading, **training, **({} if model is None else {"model": model})}
-    return _train_new(given, options, set_ or [], config, out)
+    return _train_new(given, options, set_ or [], config, out, log)
 
 
 def _train_new(
-    given: dict[str, Any], options: dict[str, Any], settings: list[str], config: Path | None, out: Path | None
+    given: dict[str, Any],
+    options: dict[str, Any],
+    settings: list[str],
+    config: Path | None,
+    out: Path | None,
+    log: str | None,
 ) -> None:
     """Train in a new folder by a file of settings and those that are given, which come before it."""
     from pyrogen.recipes.options import parse_pairs
     from pyrogen.training.config import RunConfig, read_toml
+    from pyrogen.training.monitoring.logs import check_log
     from pyrogen.training.start import start
+
+    check_log(log)
 
     wanted = read_toml(config) if config else {}
     wanted.pop("fingerprint", None)  # of the data of another run
@@ -100,7 +110,7 @@ def _train_new(
     what = f"key of {config.name}" if config else "setting"
     with preparing(f"{wanted.get('model')} on {wanted.get('data', 'digits')}"):
         run, setup = start(RunConfig.checked({**wanted, "options": options}, what), out)
-    _train(run, setup)
+    _train(run, setup, log=log)
 
 
 def _options(wanted: dict[str, Any], config: Path | None) -> dict[str, Any]:
@@ -120,6 +130,7 @@ def resume(
     changed_data: Annotated[
         bool, typer.Option("--changed-data", help="Go on although the data have changed since training began.")
     ] = False,
+    log: Log = None,
     quiet: Quiet = False,
 ) -> None:
     """Continue a run, a comparison or an experiment from its newest valid checkpoint."""
@@ -134,14 +145,15 @@ def resume(
     }
     keys = read_toml(folder / CONFIG, sealed=True) if os.path.exists(folder / CONFIG) else {}
     for schema, run_and_show in (kind for key, kind in kinds.items() if key in keys):
-        if steps is not None:
-            raise ConfigError(f"{folder} has several models, whose number of steps is fixed: give no --steps")
+        for name, value in (("steps", steps), ("log", log)):
+            if value is not None:
+                raise ConfigError(f"{folder} has several models of fixed settings: give no --{name}")
         several: Run[Any] = Run.open(folder, schema)
         _move_data(several, data)
         return run_and_show(several, as_json=False, changed_data=changed_data)
     run = Run.open(folder)
     _move_data(run, data)
-    return _train(run, steps=steps, changed_data=changed_data)
+    return _train(run, steps=steps, changed_data=changed_data, log=log)
 
 
 def _move_data(run: "Run[Any]", data: str | None) -> None:
@@ -150,10 +162,18 @@ def _move_data(run: "Run[Any]", data: str | None) -> None:
         run.config = run.config.model_copy(update={"data": data}).with_absolute_paths()
 
 
-def _train(run: "Run[RunConfig]", setup: Any = None, steps: int | None = None, changed_data: bool = False) -> None:
+def _train(
+    run: "Run[RunConfig]",
+    setup: Any = None,
+    steps: int | None = None,
+    changed_data: bool = False,
+    log: str | None = None,
+) -> None:
+    from pyrogen.training.monitoring.logs import logged
     from pyrogen.training.start import announced
     from pyrogen.training.trainer import train as train_run
 
-    with resumable(run.path), announced(run, console.display(), steps) as watch:
-        train_run(run, watch, setup, steps=steps, changed_data=changed_data)
+    shown = announced(run, console.display(), steps)
+    with resumable(run.path), shown as watch, logged(run, watch, log) as watchers:
+        train_run(run, watchers, setup, steps=steps, changed_data=changed_data)
     message(f"done: `pyrogen evaluate {run.path}`, `pyrogen sample {run.path}`")

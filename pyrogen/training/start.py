@@ -11,6 +11,7 @@ from pyrogen.errors import ConfigError
 from pyrogen.recipes import TrainingSetup
 from pyrogen.training.config import RunConfig, configure
 from pyrogen.training.monitoring.display import Display, Watcher
+from pyrogen.training.monitoring.logs import Log, check_log, logged
 from pyrogen.training.opened import Opened, open
 from pyrogen.training.resume import load_weights
 from pyrogen.training.run import CONFIG, Run, free_path
@@ -19,7 +20,13 @@ from pyrogen.training.trainer import train as train_run
 
 
 def train(
-    model: str, data: Any = "digits", *, out: str | Path | None = None, progress: bool = False, **settings: Any
+    model: str,
+    data: Any = "digits",
+    *,
+    out: str | Path | None = None,
+    progress: bool = False,
+    log: Log | None = None,
+    **settings: Any,
 ) -> Opened:
     """Train a recipe in a new run folder, and open it: ``train("vae", data, latent=8).model``.
 
@@ -29,19 +36,22 @@ def train(
             and options; or data in memory as for ``load``, which are stored in the folder.
         out: the run folder; by default an unused name under ``runs``.
         progress: whether progress is shown: a line on a terminal, a display in a notebook.
+        log: where rows go besides ``metrics.jsonl``: ``"tensorboard"``, ``"mlflow"``, or a function that is called with
+            each, and whose method ``picture(path, t)``, if it has one, with each picture.
         settings: the options of the recipe, such as ``latent``, ``steps``, ``batch_size`` and ``lr``, and the fields of
             ``RunConfig``, such as ``seed``, ``device``, ``patience`` and ``weights_from``.
 
     Raises:
         UserError: before training starts, if a setting or the data are invalid; as for ``pyrogen.training.train``.
     """
+    check_log(log)
     where, _ = named(data)
     fields = RunConfig.model_fields.keys() - {"options"}
     options = {name: value for name, value in settings.items() if name not in fields}
     given = {"model": model, **where, **{name: value for name, value in settings.items() if name in fields}}
     run, setup = start(RunConfig.checked({**given, "options": options}), out, data)
-    with announced(run, Display() if progress else None) as watch:
-        train_run(run, watch, setup)
+    with announced(run, Display() if progress else None) as watch, logged(run, watch, log) as watchers:
+        train_run(run, watchers, setup)
     return open(run.path)
 
 

@@ -172,7 +172,7 @@ def _train_stage(
                     monitor.after(row)
             with averager.paused():
                 if pictures:
-                    _draw(run, setup, weights.module, t, steps)
+                    _draw(run, setup, weights.module, t, steps, watch)
                 stop = [*signals]  # a signal from here on ends the next step
                 if due(t, steps, CHECKPOINTS) or stop or stage.ends(used):  # last: a run goes on after what t writes
                     _save(run, setup, parts, t)
@@ -274,12 +274,17 @@ def _waited(config: RunConfig, weights: Any) -> bool:
     return config.patience is not None and weights.since >= config.patience
 
 
-def _draw(run: Run[RunConfig], setup: TrainingSetup, model: nn.Module, t: int, steps: int) -> None:
+def _draw(
+    run: Run[RunConfig], setup: TrainingSetup, model: nn.Module, t: int, steps: int, watch: Watcher | None
+) -> None:
     """Draw samples and training curves when they are due."""
     if due(t, steps, PICTURES):
         n, data = picture_size(setup.data), setup.data
         path = make_folder(run.path / "samples") / f"{t:08d}.png"
         samples_png(draws(model, data, n, run.config.seed), real_pictures(data, n), path, columns=data.space.columns)
+        show = getattr(watch, "picture", None)
+        if show is not None:
+            show(path, t)
     if due(t, steps, CURVES):
         with figures_freed():
             curves_png(run.metrics(), run.path / "curves.png")
