@@ -8,7 +8,7 @@ import typer
 
 from pyrogen.cli import compare, console, evaluate, experiment, lists, sample, train
 from pyrogen.cli.streams import standard_streams
-from pyrogen.cli.uses import codes, page, paths, restoration, rows, watch
+from pyrogen.cli.uses import codes, export, page, paths, restoration, rows, watch
 from pyrogen.errors import UserError, is_out_of_memory
 
 app = typer.Typer(
@@ -64,6 +64,7 @@ for _command in (
     rows.cluster,
     rows.weights,
     page.explore,
+    export.export,
     watch.watch,
 ):
     app.command(_command.__name__)(_command)

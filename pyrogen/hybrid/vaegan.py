@@ -149,7 +149,7 @@ class FeaturePair(nn.Module):
     def model(self, x: Tensor) -> None:
         """p(f(x), z) over a batch ``(batch, *shape)``."""
         with pyro.plate("data", len(x)):
-            z = pyro.sample("z", standard_normal(x.new_zeros(len(x), self.latent)))
+            z = pyro.sample("z", standard_normal(x.new_zeros(x.shape[0], self.latent)))
             real, made = self.features(x), self.features(self.generator(z))
             unit = real.std(0, correction=0).clamp_min(1e-3)  # else the loss's weight would grow with the critic
             p_f = dist.Normal(made / unit, self.sigma, validate_args=False).to_event(1)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from pyro.infer import ELBO, Trace_ELBO
 from pyro.optim import PyroOptim
+from pyro.params.param_store import ParamStoreDict
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -160,6 +161,10 @@ class SVI(Summarised):
         for _ in range(num_steps):
             self.step(*args, **kwargs)
         return self
+
+    def get_param_store(self) -> ParamStoreDict:
+        """The parameter sites of this step as Pyro's store: constrained values by name."""
+        return self._update.trained.sites.as_pyro()
 
     def param(self, name: str) -> Tensor:
         """The constrained value of a ``pyro.param`` site.

@@ -247,6 +247,8 @@ class TestNetwork:
         ("cluster", "third", "--out", "clusters.csv"),
         ("weights", "third", "--out", "weights.csv"),
         ("explore", "third"),
+        ("export", "run", "--out", "encoder.pt2", "--part", "encoder"),
+        ("export", "run", "--out", "weights/"),
         ("experiment",),
         ("experiment", "lines", "--seeds", 2, "--out", "e", *(f"--set={o}" for o in ("steps=2,4", "models=maf,gan"))),
         ("--help",),
