@@ -75,6 +75,7 @@ def main() -> None:
 
     ``docs/reliability.md`` lists all statuses.
     """
+    console.be_quiet(False)
     with standard_streams():
         try:
             with console.user_warnings():

@@ -229,7 +229,8 @@ def _draw_curves(part: "Figure | SubFigure", rows: LogRows, loss_unit: str | Non
         axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,.0f}"))
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         only = next(iter(curves)).replace("_", " ")
-        axes.set_ylabel(unit if len(curves) > 1 or unit.startswith(only) else f"{only} ({unit})")
+        alone = only if only.endswith(unit) else f"{only} ({unit})"  # "valid loss" says all that "loss" does
+        axes.set_ylabel(unit if len(curves) > 1 or unit.startswith(only) else alone)
         if len(curves) > 1:
             legend_above(axes)
     stack[-1].set_xlabel("step")

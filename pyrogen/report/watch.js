@@ -7,7 +7,7 @@ function show(state) {
   byId("bar").value = state.t;
   byId("row").replaceChildren(...Object.entries(state.row).map(([name, value]) => {
     const line = document.createElement("tr");
-    for (const text of [name, typeof value === "number" ? value.toPrecision(5) : value]) {
+    for (const text of [name, typeof value === "number" && !Number.isInteger(value) ? value.toPrecision(5) : value]) {
       line.appendChild(document.createElement("td")).textContent = text;
     }
     return line;

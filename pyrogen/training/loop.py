@@ -44,9 +44,8 @@ def fit(
     """Call ``step`` on one shuffled batch after another; yield ``(t, logs)`` after each.
 
     Step ``t`` depends on the weights, ``seed`` and ``t`` alone: its batch and its random draws come from
-    streams of that name. What the body of the loop draws changes nothing, and a run continued with
-    ``start`` is bit-identical, on one machine, to an uninterrupted run. The global random state is as the body left
-    it.
+    streams of that name. What the body of the loop draws changes nothing, and a run continued with ``start`` is
+    bit-identical, on one machine, to an uninterrupted run. The global random state is as the body left it.
 
     The rows are noted for the step and its networks, and ``evaluate`` refuses to report their score on test rows
     among them.
@@ -67,7 +66,7 @@ def fit(
         workers: processes that prefetch rows from disk, as for ``batches``.
         weights: how often each row is drawn, in proportion, ``(n,)``, such as ``pyrogen.use.debiasing_weights``; every
             row once an epoch by default. A torch ``Dataset`` or ``DataLoader`` has a sampler for that.
-        progress: whether progress is shown: a line on a terminal, a display in a notebook.
+        progress: whether progress is shown, in one line.
 
     Yields:
         ``t`` from ``start + 1`` to ``steps``, and the step's scalars, detached and still on the device.
@@ -87,8 +86,7 @@ def fit(
             raise DataError(f"weights are for rows of pyrogen's own batches: give a {type(rows).__name__} a sampler")
         rows = replace(rows, weights=weights)
     source = batches(rows, batch_size, seed, start, device, workers)
-    failures = Failures(step, rows, batch_size, seed, device, precision)
-    loop = _steps(failures, source, known_rows(rows), steps, start)
+    loop = _steps(Failures(step, rows, batch_size, seed, device, precision), source, known_rows(rows), steps, start)
     return watched(loop, type(step).__name__, start, steps) if progress else loop
 
 

@@ -79,7 +79,9 @@ class Page(BaseHTTPRequestHandler):
     def _page(self) -> bytes:
         from pyrogen.report.templates import render_page
 
-        return render_page("pyrogen.report", "watch.html", script="watch.js", title=repr(self.opened).strip("<>"))
+        title = f"{self.opened.config.model} on {self.opened.config.data}"
+        folder = str(self.opened.path)
+        return render_page("pyrogen.report", "watch.html", script="watch.js", title=title, folder=folder)
 
     def _state(self) -> bytes:
         rows = self.opened.metrics
