@@ -2,14 +2,12 @@
 
 import sys
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console, ConsoleOptions, RenderableType
-from rich.segment import Segment
-
+from pyrogen.console import PlainConsole
 from pyrogen.errors import DataWarning, RunWarning, printable
 
 if TYPE_CHECKING:
@@ -17,23 +15,6 @@ if TYPE_CHECKING:
 
 LONGEST = 4000
 """The most characters of a message; a name in a user's file can be longer."""
-
-
-class PlainConsole(Console):
-    """A console that shows text as it is: without markup, and with escapes for what a terminal would obey.
-
-    Args:
-        settings: as for rich's ``Console``.
-    """
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings, markup=False, emoji=False, highlight=False)
-
-    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """Render to segments; the control codes of a progress bar are kept, those in texts are not."""
-        for text, style, control in super().render(renderable, options):
-            lines = text if control else "\n".join(map(printable, text.split("\n")))
-            yield Segment(lines, style, control)
 
 
 err = PlainConsole(stderr=True)

@@ -9,6 +9,7 @@ import typer
 from pyrogen.cli import compare, console, evaluate, experiment, lists, sample, train
 from pyrogen.cli.streams import standard_streams
 from pyrogen.cli.uses import codes, export, page, paths, restoration, rows, watch
+from pyrogen.console import PlainConsole
 from pyrogen.errors import UserError, is_out_of_memory
 
 app = typer.Typer(
@@ -29,7 +30,8 @@ def _print_versions(wanted: bool) -> None:
 
         from pyrogen.report.templates import installed_version
 
-        print(f"pyrogen {installed_version()} (torch {installed('torch')}, Pyro {installed('pyro-ppl')})")
+        versions = f"torch {installed('torch')}, Pyro {installed('pyro-ppl')}"
+        PlainConsole().print(f"pyrogen {installed_version()} ({versions})", soft_wrap=True)
         raise typer.Exit
 
 

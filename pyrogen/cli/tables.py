@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
-from pyrogen.cli.console import PlainConsole
+from pyrogen.console import PlainConsole
 
 LEGEND = "= exact, ≥ lower bound, ≤ upper bound, ≈ estimate"
 COLUMNS = {"log_likelihood": "nats", "bits_per_dim": "bits/dim", "mmd2": "MMD²", "c2st": "C2ST"}

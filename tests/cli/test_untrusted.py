@@ -72,7 +72,7 @@ def test_names_in_data_are_shown_by_their_escapes(call, tmp_path):
     status, _, err = call(*request, "--out", f"run {evil}")
     assert status == 0, err
     shown = printable(evil)
-    assert f"{shown}.csv → run {shown}" in err
+    assert f"{shown}.csv: 2 steps → run {shown}" in err
     assert call("sample", f"run {evil}", "--label", evil, "--n", 4, "--out", "a.png")[0] == 0
     status, _, err = call("sample", f"run {evil}", "--label", "no\x1bne")
     assert (status, err.count("\n")) == (2, 1)

@@ -12,6 +12,7 @@ from rich.table import Column
 from rich.text import Text
 from torch import Tensor
 
+from pyrogen.console import PlainConsole
 from pyrogen.errors import printable
 from pyrogen.report.formatting import format_duration
 
@@ -40,7 +41,7 @@ class Display:
     """
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(stderr=True, markup=False, emoji=False, highlight=False)
+        self.console = console or PlainConsole(stderr=True)
 
     def say(self, text: str) -> None:
         """Print one line."""
