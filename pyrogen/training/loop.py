@@ -75,8 +75,7 @@ def fit(
         DataError: before the first step, if the data cannot be batched or the weights are not those of their rows.
         ConfigError: at the first step, if its weights have another floating dtype than the data.
         Diverged: if the loss or a gradient is not finite, in place of the update; on a GPU up to ``READ_EVERY`` updates
-            later, none of which has changed anything. The message names the step, the rows of the batch, the site or
-            term of the loss, and what may help.
+            later, none of which has changed anything. The message names step, rows, site or term, and a remedy.
         OutOfMemory: if a step needs more memory than there is.
     """
     retain_heap()
