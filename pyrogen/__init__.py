@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     )
     from pyrogen.comparison.compare import compare
     from pyrogen.data.loading import load
+    from pyrogen.data.shown import show
     from pyrogen.experiments.run import experiment
     from pyrogen.measure.evaluate import evaluate
     from pyrogen.protocols import Density, Implicit, LatentVariable, Pair, Sampler, Score, Stateful, Step
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from pyrogen.training.checkpoint import restore, save
     from pyrogen.training.loop import EarlyStopping, fit
     from pyrogen.training.opened import open
+    from pyrogen.training.start import train
 
 __version__ = "0.1.0"
 __all__ = [
@@ -79,8 +81,10 @@ __all__ = [
     "report",
     "restore",
     "save",
+    "show",
     "steps",
     "testing",
+    "train",
     "training",
     "use",
 ]
@@ -106,6 +110,8 @@ _HOMES = {
     "open": "training.opened",
     "restore": "training.checkpoint",
     "save": "training.checkpoint",
+    "show": "data.shown",
+    "train": "training.start",
 }
 _HOMES |= dict.fromkeys(
     ("Density", "Implicit", "LatentVariable", "Pair", "Sampler", "Score", "Stateful", "Step"), "protocols"

@@ -120,7 +120,7 @@ NORMAL_QUANTILE = 1.959964
 """Of the standard normal at 97.5%: 95% lie within as many deviations."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Score:
     """A measured value with its standard error, kind and unit.
 
@@ -154,6 +154,9 @@ class Score:
     def __str__(self) -> str:
         error = f" ± {self.stderr:.3g}" if self.stderr else ""
         return f"{self.value:.4g}{error} {self.unit} ({self.kind.replace('_', ' ')})"
+
+    def __repr__(self) -> str:
+        return f"<{self}>"
 
     def as_dict(self) -> dict[str, Any]:
         """A JSON object of value, error, kind and unit, the ``interval`` if there is one, and the details."""

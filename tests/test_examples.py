@@ -10,7 +10,7 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 LISTED = (
     "aae.py",
     "augmentation.py",
-    "bottleneck.py",
+    "bottleneck_curve.py",
     "clustering.py",
     "compare.py",
     "compression.py",
@@ -22,6 +22,7 @@ LISTED = (
     "gan.py",
     "gan_modes.py",
     "interpolation.py",
+    "nuts_beside_svi.py",
     "outliers.py",
     "own_model_guide.py",
     "restoration.py",
@@ -36,7 +37,7 @@ LISTED = (
 WRITES = {  # what each leaves in --out, beside which other files may lie
     "aae.py": {"codes.png", "samples.png"},
     "augmentation.py": {"samples.png", "cvae"},
-    "bottleneck.py": {"bottleneck.png"},
+    "bottleneck_curve.py": {"bottleneck.png"},
     "clustering.py": {"clusters.png", "gmvae-0", "vae"},
     "compare.py": {"report.html", "scores.json"},
     "compression.py": {"sizes.png"},
@@ -48,6 +49,7 @@ WRITES = {  # what each leaves in --out, beside which other files may lie
     "gan.py": {"samples-000100.png"},
     "gan_modes.py": {"results.json", "modes.png"},
     "interpolation.py": {"paths.png", "altered.png"},
+    "nuts_beside_svi.py": {"posterior.png"},
     "outliers.py": {"strangest.png"},
     "own_model_guide.py": {"report.html", "samples.png"},
     "restoration.py": {"half.png", "blocks.png"},

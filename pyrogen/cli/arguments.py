@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from pyrogen.cli import console
+
 
 def model_names() -> list[str]:
     """The names of all models."""
@@ -31,7 +33,7 @@ DATA_HELP = (
     "Data set name (`pyrogen data`), a folder or .zip of images, a table (.csv, .parquet) or arrays (.npy, .npz, .pt)"
 )
 SEED_HELP = "Seed from which all random streams are derived"
-DEVICE_HELP = "auto, cpu or cuda."
+DEVICE_HELP = "auto, cpu or cuda (or gpu)."
 
 Data = Annotated[str, typer.Option("--data", help=f"{DATA_HELP}.", autocompletion=data_names)]
 Root = Annotated[
@@ -78,7 +80,51 @@ Gap = Annotated[
 Minutes = Annotated[
     float | None, typer.Option("--minutes", metavar="M", help="Time of --ais for a model; unlimited by default.")
 ]
+Model = Annotated[str | None, typer.Argument(help="Name of a model (`pyrogen models`).", autocompletion=model_names)]
+OwnData = Annotated[
+    str | None, typer.Option("--data", help=f"{DATA_HELP}; digits by default.", autocompletion=data_names)
+]
+Out = Annotated[Path | None, typer.Option(help="Run folder; by default an unused name under runs/.")]
+Steps = Annotated[int | None, typer.Option(help="Number of optimiser steps.")]
+BatchSize = Annotated[int | None, typer.Option(help="Batch size.")]
+LearningRate = Annotated[float | None, typer.Option("--lr", help="Learning rate.")]
+OwnSeed = Annotated[int | None, typer.Option("--seed", help=f"{SEED_HELP}; 0 by default.")]
+OwnDevice = Annotated[str | None, typer.Option("--device", help=DEVICE_HELP)]
+Precision = Annotated[
+    str | None, typer.Option(help="32, bf16 (mixed precision), or tf32 or bf16-products (rounded products).")
+]
+Compile = Annotated[
+    bool | None,
+    typer.Option("--compile/--no-compile", help="Compile loss and gradients; default for runs of 4000 steps or more."),
+]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Model option, e.g. latent=10; repeatable.")
+]
+From = Annotated[
+    Path | None,
+    typer.Option("--from", metavar="DIR", help="Run folder; start from its weights, those it is sampled with."),
+]
+Patience = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="End when N validation losses in a row, one at each checkpoint, do not improve."),
+]
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("--config", help="TOML file such as a run's config.toml; command-line options override it."),
+]
+Sweep = Annotated[
+    bool,
+    typer.Option("--sweep", help="Train and compare a model for each combination of values, as in --set latent=8,16."),
+]
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Run folder, created by `pyrogen train`.")]
 Seed = Annotated[int, typer.Option("--seed", help=f"{SEED_HELP}.")]
 Device = Annotated[str, typer.Option("--device", help=DEVICE_HELP)]
+Log = Annotated[
+    str | None,
+    typer.Option("--log", metavar="TOOL", help="Log rows and pictures for another tool too: tensorboard or mlflow."),
+]
+Quiet = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", help="Print results, warnings and errors alone.", callback=console.be_quiet),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print only one JSON object to standard output.")]

@@ -1,7 +1,7 @@
 """``pyrogen compare``: train several models with the same budget and write one scorecard."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,13 +16,14 @@ from pyrogen.cli.arguments import (
     DropMissing,
     Features,
     Json,
+    Quiet,
     Root,
     Size,
     Target,
     data_names,
     model_names,
 )
-from pyrogen.cli.console import message, resumable
+from pyrogen.cli.console import message, preparing, resumable
 from pyrogen.cli.tables import print_card, scorecard_table, verdict_table
 
 if TYPE_CHECKING:
@@ -74,27 +75,50 @@ def compare(
     features: Features = None,
     ais: AnnealedOrNot = None,
     as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Train several models with the same budget and split, and write report.html, scores.json and scores.csv."""
-    from pyrogen.comparison.config import prepare
+    with preparing(f"comparing {', '.join(models or ['six models'])} on {data or 'digits'}"):
+        from pyrogen.comparison.config import prepare
 
-    run = prepare(
-        models or None, data, out=out, data_root=data_root, steps=steps, seconds=seconds, examples=examples,
-        batch_size=batch_size, seeds=seeds, seed=seed, device=device, target=target, categorical=categorical or None,
-        drop_constant=drop_constant, drop_missing=drop_missing, size=size, features=features or None,
-        ais=ais,
-    )  # fmt: skip
+        run = prepare(
+            models or None, data, out=out, data_root=data_root, steps=steps, seconds=seconds, examples=examples,
+            batch_size=batch_size, seeds=seeds, seed=seed, device=device, target=target,
+            categorical=categorical or None, drop_constant=drop_constant, drop_missing=drop_missing, size=size,
+            features=features or None, ais=ais,
+        )  # fmt: skip
     run_and_show(run, as_json)
+
+
+def run_sweep(
+    model: str, settings: list[str], options: dict[str, Any], out: Path | None, reading: dict[str, Any]
+) -> None:
+    """Compare one model for each combination of the values of its options: ``pyrogen train MODEL --sweep``.
+
+    Args:
+        model: the name of the recipe.
+        settings: its options, each with one or several values.
+        options: those of ``--steps``, ``--batch-size`` and ``--lr``.
+        out: the folder.
+        reading: the data, the seed and the device, as for ``prepare``.
+    """
+    from pyrogen.comparison.config import prepare
+    from pyrogen.comparison.models import grid
+    from pyrogen.recipes import recipe
+    from pyrogen.training.run import free_path
+
+    default = recipe(model).bind({})
+    models = grid(model, [*settings, *(f"lr={lr:g}" for lr in [options.get("lr")] if lr is not None)])
+    budget = {name: options.get(name, default[name]) for name in ("steps", "batch_size")}
+    folder = out or free_path(Path("runs") / f"sweep-{model}-{Path(reading.get('data', 'digits')).stem}")
+    run_and_show(prepare(models, reading.pop("data", None), out=folder, **budget, **reading), as_json=False)
 
 
 def run_and_show(run: "Run[ComparisonConfig]", as_json: bool, changed_data: bool = False) -> None:
     """Run or continue a comparison, if asked to with changed data, and print its scorecard."""
-    from pyrogen.cli.progress import progress_display
     from pyrogen.comparison.compare import run_comparison
 
     with resumable(run.path):
-        card = run_comparison(
-            run, show=lambda title, steps: progress_display(title, steps, console.err), changed_data=changed_data
-        )
+        card = run_comparison(run, show=console.display(), changed_data=changed_data)
     print_card(card, (scorecard_table(card), verdict_table(card)), as_json)
     message(f"report: {run.path / 'report.html'}")

@@ -3,44 +3,56 @@
 import os
 import sys
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console, ConsoleOptions, RenderableType
-from rich.segment import Segment
-
+from pyrogen.console import PlainConsole
 from pyrogen.errors import DataWarning, RunWarning, printable
+
+if TYPE_CHECKING:
+    from pyrogen.training.monitoring.display import Display
 
 LONGEST = 4000
 """The most characters of a message; a name in a user's file can be longer."""
 
 
-class PlainConsole(Console):
-    """A console that shows text as it is: without markup, and with escapes for what a terminal would obey.
-
-    Args:
-        settings: as for rich's ``Console``.
-    """
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings, markup=False, emoji=False, highlight=False)
-
-    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """Render to segments; the control codes of a progress bar are kept, those in texts are not."""
-        for text, style, control in super().render(renderable, options):
-            lines = text if control else "\n".join(map(printable, text.split("\n")))
-            yield Segment(lines, style, control)
-
-
 err = PlainConsole(stderr=True)
+_quiet = False
+
+
+def be_quiet(wanted: bool) -> None:
+    """Print no messages but warnings and errors, and no progress, if it is wanted of this command."""
+    global _quiet
+    _quiet = wanted
+
+
+def display() -> "Display | None":
+    """What shows progress; ``None`` for a quiet command, and for all but the first of several processes."""
+    from pyrogen.training.monitoring.display import Display
+
+    return None if _quiet or process() else Display(err)
+
+
+@contextmanager
+def preparing(what: str) -> Iterator[None]:
+    """Say on a terminal what begins, until there is more to say: importing torch and loading data take seconds."""
+    if _quiet or process() or not err.is_terminal:
+        yield
+        return
+    with err.status(printable(f"{what}: loading"[:LONGEST])):
+        err.show_cursor()  # a process that is killed cannot show it again
+        yield
 
 
 def message(text: str, style: str | None = None) -> None:
-    """Print one line on standard error; of several processes the first alone says what is no error."""
+    """Print one line on standard error; without a style it is one that a quiet command does not print.
+
+    Of several processes the first alone says what is no error.
+    """
     number = process()
-    if number and style != "red":
+    if (number and style != "red") or (_quiet and style is None):
         return
     text = f"process {number}: {text}" if number else text
     line = printable(text[:LONGEST])

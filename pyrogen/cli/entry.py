@@ -2,12 +2,14 @@
 
 import signal
 import sys
+from typing import Annotated
 
 import typer
 
 from pyrogen.cli import compare, console, evaluate, experiment, lists, sample, train
 from pyrogen.cli.streams import standard_streams
-from pyrogen.cli.uses import codes, page, paths, restoration, rows
+from pyrogen.cli.uses import codes, export, page, paths, restoration, rows, watch
+from pyrogen.console import PlainConsole
 from pyrogen.errors import UserError, is_out_of_memory
 
 app = typer.Typer(
@@ -20,6 +22,29 @@ app = typer.Typer(
     Start with `pyrogen compare`, which trains six models on bundled data and writes a report in a few
     minutes, or with `pyrogen train vae --data digits`.""",
 )
+
+
+def _print_versions(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version as installed
+
+        from pyrogen.report.templates import installed_version
+
+        versions = f"torch {installed('torch')}, Pyro {installed('pyro-ppl')}"
+        PlainConsole().print(f"pyrogen {installed_version()} ({versions})", soft_wrap=True)
+        raise typer.Exit
+
+
+@app.callback()
+def settings(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print versions and exit.", is_eager=True, callback=_print_versions),
+    ] = False,
+) -> None:
+    """What stands before any command."""
+
+
 for _command in (
     lists.models,
     lists.data,
@@ -41,6 +66,8 @@ for _command in (
     rows.cluster,
     rows.weights,
     page.explore,
+    export.export,
+    watch.watch,
 ):
     app.command(_command.__name__)(_command)
 
@@ -56,6 +83,7 @@ def main() -> None:
     """
     if console.process() and sys.argv[1:2] not in SHARED:
         return  # the first of several processes does the whole
+    console.be_quiet(False)
     with standard_streams():
         try:
             with console.user_warnings():

@@ -13,6 +13,7 @@ from pyrogen.cli.arguments import (
     DropConstant,
     DropMissing,
     Json,
+    Quiet,
     Root,
     Seed,
     Size,
@@ -21,7 +22,8 @@ from pyrogen.cli.arguments import (
     experiment_names,
 )
 from pyrogen.cli.console import given_options, message, resumable
-from pyrogen.cli.tables import borderless_table, experiment_table, print_card, show
+from pyrogen.cli.lists import show_list
+from pyrogen.cli.tables import borderless_table, experiment_table, print_card
 
 if TYPE_CHECKING:
     from pyrogen.experiments.config import ExperimentConfig
@@ -55,10 +57,11 @@ def experiment(
     drop_missing: DropMissing = None,
     size: Size = None,
     as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Train models that differ in one thing, on several seeds, and write page.html and results.json."""
     if name is None:
-        return _list()
+        return _list(as_json)
     from pyrogen.experiments.config import prepare
     from pyrogen.recipes.options import parse_pairs
 
@@ -71,13 +74,10 @@ def experiment(
 
 def run_and_show(run: "Run[ExperimentConfig]", as_json: bool, changed_data: bool = False) -> None:
     """Run or continue an experiment, if asked to with changed data, and print its table and what it shows."""
-    from pyrogen.cli.progress import progress_display
     from pyrogen.experiments.run import run_experiment
 
     with resumable(run.path):
-        card = run_experiment(
-            run, show=lambda title, steps: progress_display(title, steps, console.err), changed_data=changed_data
-        )
+        card = run_experiment(run, show=console.display(), changed_data=changed_data)
     findings = borderless_table("what it shows")
     for sentence in card["findings"]:
         findings.add_row(sentence)
@@ -85,10 +85,8 @@ def run_and_show(run: "Run[ExperimentConfig]", as_json: bool, changed_data: bool
     message(f"page: {run.path / 'page.html'}")
 
 
-def _list() -> None:
+def _list(as_json: bool) -> None:
     from pyrogen.experiments import EXPERIMENTS
 
-    table = borderless_table("experiment", "what differs", "question")
-    for name, entry in EXPERIMENTS.items():
-        table.add_row(name, entry.differs, entry.question)
-    show(table)
+    rows = {name: (entry.differs, entry.question) for name, entry in EXPERIMENTS.items()}
+    show_list("experiment", ("what differs", "question"), rows, as_json)

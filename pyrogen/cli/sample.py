@@ -245,7 +245,7 @@ def _image_grid(
     Raises:
         ConfigError: for means of a model that has none.
     """
-    from pyrogen.report.image_grid import grid_png
+    from pyrogen.data.shown.image_grid import grid_png
     from pyrogen.report.pictures import draws, means
 
     images = (means if as_means else draws)(model, data, n, seed, labels)

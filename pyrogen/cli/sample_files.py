@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pyrogen.data.columns import Column
+from pyrogen.data.shown.image_grid import image_png
 from pyrogen.data.sources.arrow import parquet_bytes
 from pyrogen.errors import ConfigError
 from pyrogen.files import whole_folder
-from pyrogen.report.image_grid import image_png
 
 Table = Mapping[str, NDArray[Any]]
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")  # as Python writes those of 64 bits

@@ -6,15 +6,16 @@ from typing import Any
 
 from rich.table import Table
 
-from pyrogen.cli.console import PlainConsole
+from pyrogen.console import PlainConsole
 
-SIGN = {"exact": "=", "lower_bound": "≥", "upper_bound": "≤", "estimate": "≈", "statistic": " "}
 LEGEND = "= exact, ≥ lower bound, ≤ upper bound, ≈ estimate"
 COLUMNS = {"log_likelihood": "nats", "bits_per_dim": "bits/dim", "mmd2": "MMD²", "c2st": "C2ST"}
 
 
 def score_table(scores: Mapping[str, Mapping[str, Any]], title: str) -> Table:
     """The scores of one model, one per row."""
+    from pyrogen.report.cards import SIGN
+
     table = Table("score", "value", "± stderr", "unit", title=title, caption=LEGEND)
     for name, score in scores.items():
         table.add_row(name, f"{SIGN[score['kind']]} {score['value']:.5g}", f"{score['stderr']:.2g}", score["unit"])
@@ -23,6 +24,8 @@ def score_table(scores: Mapping[str, Mapping[str, Any]], title: str) -> Table:
 
 def scorecard_table(card: Mapping[str, Any]) -> Table:
     """The main scores of a scorecard, one row for each model and anchor."""
+    from pyrogen.report.cards import SIGN
+
     table = Table("model", *COLUMNS.values(), "train s", title=f"{card['data']}: {card['space']}", caption=LEGEND)
     anchors = {f"({name})": entry for name, entry in card["anchors"].items()}
     for name, entry in {**card["models"], **anchors}.items():
@@ -38,6 +41,7 @@ def scorecard_table(card: Mapping[str, Any]) -> Table:
 
 def experiment_table(card: Mapping[str, Any]) -> Table:
     """The scores of an experiment, one row for each model and reference, with 95% intervals or standard errors."""
+    from pyrogen.report.cards import SIGN
     from pyrogen.report.formatting import score_title, value_and_margin
 
     title = f"{card['experiment']} on {card['data']}: {card['space']}; seeds {', '.join(map(str, card['seeds']))}"

@@ -8,21 +8,34 @@ import typer
 
 from pyrogen.cli import compare, console, experiment
 from pyrogen.cli.arguments import (
-    DATA_HELP,
-    DEVICE_HELP,
-    SEED_HELP,
+    BatchSize,
     Categorical,
+    Compile,
+    ConfigFile,
     DropConstant,
     DropMissing,
     Folder,
+    From,
+    LearningRate,
+    Log,
+    Model,
+    Out,
+    OwnData,
+    OwnDevice,
+    OwnSeed,
+    Patience,
+    Precision,
+    Quiet,
     Root,
+    Set,
     Size,
+    Steps,
     Strategy,
+    Sweep,
     Target,
-    data_names,
     model_names,
 )
-from pyrogen.cli.console import given_options, message, resumable
+from pyrogen.cli.console import given_options, message, preparing, resumable
 from pyrogen.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -31,84 +44,87 @@ if TYPE_CHECKING:
 
 
 def train(
-    model: Annotated[
-        str | None, typer.Argument(help="Name of a model (`pyrogen models`).", autocompletion=model_names)
-    ] = None,
-    data: Annotated[
-        str | None, typer.Option("--data", help=f"{DATA_HELP}; digits by default.", autocompletion=data_names)
-    ] = None,
+    model: Model = None,
+    data: OwnData = None,
     data_root: Root = None,
-    out: Annotated[Path | None, typer.Option(help="Run folder; by default an unused name under runs/.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Number of optimiser steps.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Batch size.")] = None,
-    lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
-    seed: Annotated[int | None, typer.Option(help=f"{SEED_HELP}; 0 by default.")] = None,
-    device: Annotated[str | None, typer.Option(help=DEVICE_HELP)] = None,
-    precision: Annotated[
-        str | None, typer.Option(help="32, bf16 (mixed precision), or tf32 or bf16-products (rounded products).")
-    ] = None,
-    compile: Annotated[
-        bool | None,
-        typer.Option(
-            "--compile/--no-compile", help="Compile loss and gradients; default for runs of 4000 steps or more."
-        ),
-    ] = None,
+    out: Out = None,
+    steps: Steps = None,
+    batch_size: BatchSize = None,
+    lr: LearningRate = None,
+    seed: OwnSeed = None,
+    device: OwnDevice = None,
+    precision: Precision = None,
+    compile: Compile = None,
     strategy: Strategy = "ddp",
     target: Target = None,
     categorical: Categorical = None,
     drop_constant: DropConstant = None,
     drop_missing: DropMissing = None,
     size: Size = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Model option, e.g. latent=10; repeatable."),
-    ] = None,
-    from_: Annotated[
-        Path | None,
-        typer.Option("--from", metavar="DIR", help="Run folder; start from its weights, those it is sampled with."),
-    ] = None,
-    config: Annotated[
-        Path | None, typer.Option(help="TOML file such as a run's config.toml; command-line options override it.")
-    ] = None,
+    set_: Set = None,
+    from_: From = None,
+    patience: Patience = None,
+    config: ConfigFile = None,
+    log: Log = None,
+    sweep: Sweep = False,
+    quiet: Quiet = False,
 ) -> None:
     """Train a model and write a resumable run folder."""
+    reading = given_options(
+        data=data, data_root=data_root, seed=seed, device=device, target=target, categorical=categorical or None,
+        drop_constant=drop_constant, drop_missing=drop_missing, size=size,
+    )  # fmt: skip
+    training = given_options(
+        precision=precision, compile=compile, patience=patience, weights_from=None if from_ is None else str(from_)
+    )
+    options = given_options(steps=steps, batch_size=batch_size, lr=lr)
+    if model is None and not config:
+        raise ConfigError(f"no model given; expected one of: {', '.join(model_names())}")
+    if sweep:
+        if training or config or log:
+            refused = next(iter({**training, **given_options(config=config, log=log)}))
+            raise ConfigError(f"--sweep compares new models by one budget: it takes no {refused}")
+        compare.run_sweep(str(model), set_ or [], options, out, reading)
+        return
+    given = {**reading, **training, **({} if model is None else {"model": model})}
+    _train_new(given, options, set_ or [], config, out, log, strategy)
+
+
+def _train_new(
+    given: dict[str, Any],
+    options: dict[str, Any],
+    settings: list[str],
+    config: Path | None,
+    out: Path | None,
+    log: str | None,
+    strategy: str,
+) -> None:
+    """Train in a new folder by a file of settings and those that are given, which come before it."""
     from pyrogen.recipes.options import parse_pairs
     from pyrogen.training.config import RunConfig, read_toml
     from pyrogen.training.distributed import joined
+    from pyrogen.training.distributed.agreement import greatest
+    from pyrogen.training.monitoring.logs import check_log
+    from pyrogen.training.run import CONFIG, Run
+    from pyrogen.training.start import start
+
+    check_log(log)
 
     wanted = read_toml(config) if config else {}
     wanted.pop("fingerprint", None)  # of the data of another run
-    options = _options(wanted, config) | parse_pairs(set_ or [], "--set")
-    options |= given_options(steps=steps, batch_size=batch_size, lr=lr)
-    wanted |= given_options(
-        model=model, data=data, data_root=data_root, seed=seed, device=device, precision=precision, compile=compile,
-        target=target, categorical=categorical or None, drop_constant=drop_constant, drop_missing=drop_missing,
-        size=size, weights_from=None if from_ is None else str(from_),
-    )  # fmt: skip
-    if "model" not in wanted and not config:
-        raise ConfigError(f"no model given; expected one of: {', '.join(model_names())}")
+    options = _options(wanted, config) | parse_pairs(settings, "--set") | options
+    wanted |= given
     what = f"key of {config.name}" if config else "setting"
     checked = RunConfig.checked({**wanted, "options": options}, what)
     with joined(checked.device, strategy):
-        _train_new(checked, out)
-
-
-def _train_new(config: "RunConfig", out: Path | None) -> None:
-    """Train in a new folder, which is made when all that could be refused was looked at."""
-    from pyrogen.training.distributed.agreement import greatest
-    from pyrogen.training.resume import load_weights
-    from pyrogen.training.run import CONFIG, Run, free_path
-    from pyrogen.training.trainer import build
-
-    # Torchrun repeats the command after a process has died; it counts that on the host of the process alone.
-    (restarts,) = greatest(int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)))
-    if restarts and out is not None and (out / CONFIG).exists():
-        return _train(Run.open(out))
-    setup = build(config)
-    if config.weights_from is not None:
-        load_weights(config.weights_from, setup)
-    default = Path("runs") / f"{config.model}-{Path(config.data).stem}"
-    return _train(Run.create(out or free_path(default), config), setup)
+        # Torchrun repeats the command after a process has died; it counts that on the host of the process alone.
+        (restarts,) = greatest(int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)))
+        if restarts and out is not None and (out / CONFIG).exists():
+            _train(Run.open(out), log=log)
+            return
+        with preparing(f"{checked.model} on {checked.data}"):
+            run, setup = start(checked, out)
+        _train(run, setup, log=log)
 
 
 def _options(wanted: dict[str, Any], config: Path | None) -> dict[str, Any]:
@@ -128,6 +144,8 @@ def resume(
     changed_data: Annotated[
         bool, typer.Option("--changed-data", help="Go on although the data have changed since training began.")
     ] = False,
+    log: Log = None,
+    quiet: Quiet = False,
 ) -> None:
     """Continue a run, a comparison or an experiment from its newest valid checkpoint."""
     from pyrogen.comparison.config import ComparisonConfig
@@ -142,8 +160,9 @@ def resume(
     }
     keys = read_toml(folder / CONFIG, sealed=True) if os.path.exists(folder / CONFIG) else {}
     for schema, run_and_show in (kind for key, kind in kinds.items() if key in keys):
-        if steps is not None:
-            raise ConfigError(f"{folder} has several models, whose number of steps is fixed: give no --steps")
+        for name, value in (("steps", steps), ("log", log)):
+            if value is not None:
+                raise ConfigError(f"{folder} has several models of fixed settings: give no --{name}")
         several: Run[Any] = Run.open(folder, schema)
         _move_data(several, data)
         if not console.process():  # as for `compare` itself
@@ -152,7 +171,7 @@ def resume(
     run = Run.open(folder)
     _move_data(run, data)
     with joined(run.config.device):
-        _train(run, steps=steps, changed_data=changed_data)
+        _train(run, steps=steps, changed_data=changed_data, log=log)
 
 
 def _move_data(run: "Run[Any]", data: str | None) -> None:
@@ -161,13 +180,18 @@ def _move_data(run: "Run[Any]", data: str | None) -> None:
         run.config = run.config.model_copy(update={"data": data}).with_absolute_paths()
 
 
-def _train(run: "Run[RunConfig]", setup: Any = None, steps: int | None = None, changed_data: bool = False) -> None:
-    from pyrogen.cli.progress import progress_display
+def _train(
+    run: "Run[RunConfig]",
+    setup: Any = None,
+    steps: int | None = None,
+    changed_data: bool = False,
+    log: str | None = None,
+) -> None:
+    from pyrogen.training.monitoring.logs import logged
+    from pyrogen.training.start import announced
     from pyrogen.training.trainer import train as train_run
 
-    title = f"{run.config.model} on {run.config.data}"
-    message(f"{title} → {run.path}")
-    total = steps or (run.config.options["steps"] if run.config.seconds is None else 0)
-    with resumable(run.path), progress_display(title, total, console.err) as watch:
-        train_run(run, watch, setup, steps=steps, changed_data=changed_data)
+    shown = announced(run, console.display(), steps)
+    with resumable(run.path), shown as watch, logged(run, watch, log) as watchers:
+        train_run(run, watchers, setup, steps=steps, changed_data=changed_data)
     message(f"done: `pyrogen evaluate {run.path}`, `pyrogen sample {run.path}`")

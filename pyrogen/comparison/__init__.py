@@ -2,5 +2,6 @@
 
 from pyrogen.comparison.compare import compare, run_comparison
 from pyrogen.comparison.config import ComparisonConfig, prepare
+from pyrogen.comparison.models import grid
 
-__all__ = ["ComparisonConfig", "compare", "prepare", "run_comparison"]
+__all__ = ["ComparisonConfig", "compare", "grid", "prepare", "run_comparison"]

@@ -9,15 +9,17 @@ from pyrogen.comparison.anchors import anchors
 from pyrogen.comparison.config import ComparisonConfig, prepare
 from pyrogen.comparison.page import data_pictures
 from pyrogen.comparison.paired import paired_differences
-from pyrogen.comparison.progress import Progress, Show
+from pyrogen.comparison.progress import Progress, Show, announce
 from pyrogen.comparison.results import Own, Results
 from pyrogen.comparison.scores_file import scores_csv
 from pyrogen.comparison.scoring import Scorer
 from pyrogen.data.dataset import Dataset
 from pyrogen.errors import ConfigError
 from pyrogen.files import write_whole
+from pyrogen.report.cards import Card
 from pyrogen.report.page import write_report
 from pyrogen.training.device import pick_device
+from pyrogen.training.monitoring.display import Display
 from pyrogen.training.resume import with_data
 from pyrogen.training.run import Run
 
@@ -28,8 +30,9 @@ def compare(
     *,
     own: Own | None = None,
     show: Show | None = None,
+    progress: bool = False,
     **settings: Any,
-) -> dict[str, Any]:
+) -> Card:
     """Train ``models`` by their recipes, evaluate them, run folders and the models in ``own``, and write the report.
 
     Args:
@@ -41,7 +44,8 @@ def compare(
         own: trained models or ``SVI`` steps by name; they are evaluated without training, on the test data of every
             seed. With several seeds, a model of each split in their order: ``{"mine": [model0, model1]}``; one model
             for all where no split has test data that it was trained on.
-        show: the display of each activity, the training and the scores of each model.
+        show: a display of one's own of each activity, the training and the scores of each model.
+        progress: whether progress is shown: a line on a terminal, a display in a notebook.
         settings: as for ``prepare``: ``out``, the budget of each model as one of ``steps``, ``seconds`` and
             ``examples``, ``batch_size``, ``seeds``, ``features``, ``ais``, ``seed``, ``data_root``, ``device``,
             ``target``, ``categorical``, ``drop_constant``, ``drop_missing``, ``size``.
@@ -55,12 +59,13 @@ def compare(
             data, or if an own model was trained on test data.
     """
     chosen = () if models is None and own else models
-    return run_comparison(prepare(chosen, data, own=tuple(own or ()), **settings), own=own, show=show)
+    shown = Display() if progress and show is None else show
+    return run_comparison(prepare(chosen, data, own=tuple(own or ()), **settings), own=own, show=shown)
 
 
 def run_comparison(
     run: Run[ComparisonConfig], *, own: Own | None = None, show: Show | None = None, changed_data: bool = False
-) -> dict[str, Any]:
+) -> Card:
     """Run the comparison that ``run.config`` describes, or continue it after an interruption.
 
     It goes on within the model it was at; models that were scored on the same data are not scored again.
@@ -77,6 +82,7 @@ def run_comparison(
     missing = set(config.own) - set(own or ())
     if missing:
         raise ConfigError(f"own model {sorted(missing)[0]!r} is not stored in the folder: pass it with compare(own=…)")
+    announce(show, f"{config.plan} → {run.path}")
     sets = {seed: config.load_data(seed) for seed in config.all_seeds}
     with run.lock():
         run.update(with_data(run, config, sets[config.seed], changed_data))
@@ -101,7 +107,7 @@ def run_comparison(
         return _write(run, results, found, scorers[config.seed].data)
 
 
-def _write(run: Run[ComparisonConfig], results: Results, found: dict[str, Any], data: Dataset) -> dict[str, Any]:
+def _write(run: Run[ComparisonConfig], results: Results, found: dict[str, Any], data: Dataset) -> Card:
     """Write ``scores.json``, ``scores.csv`` and ``report.html``; return the scorecard."""
     config = run.config
     order = [*config.own, *(spec.name for spec in config.specs)]
@@ -123,4 +129,4 @@ def _write(run: Run[ComparisonConfig], results: Results, found: dict[str, Any], 
     settings = config.model_dump() | {"options": results.options}
     path, columns = run.path / "report.html", data.space.columns
     write_report(path, card, results.shown, data_pictures(data), results.curves, settings, columns)
-    return {**card, "folder": str(run.path)}
+    return Card(card, folder=str(run.path))

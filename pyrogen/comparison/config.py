@@ -9,20 +9,16 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from pyrogen.comparison.models import ModelSpec, check_run, read_spec, read_specs
 from pyrogen.data.dataset import Dataset
-from pyrogen.data.loading import load
-from pyrogen.data.sources.snapshot import snapshot
+from pyrogen.data.sources.snapshot import load_named, named
 from pyrogen.errors import ConfigError
-from pyrogen.files import clear_parts
 from pyrogen.measure.annealing import Annealing
 from pyrogen.measure.features import check_spaces, default_spaces
 from pyrogen.recipes import recipe
 from pyrogen.recipes.options import BatchSize, Count, Steps
 from pyrogen.training.config import Config, RunConfig, Seconds, configure
-from pyrogen.training.run import CONFIG, LOCK, Run, free_path
+from pyrogen.training.run import Run, free_path
 from pyrogen.training.trainer import build
 
-MEMORY = "memory"
-"""What stands for data in memory before they are stored."""
 DEFAULT_MODELS = ("gaussian", "vae", "cvae", "gan", "dcgan", "wgan")
 DEFAULT_STEPS = 3000
 MOST_EXAMPLES = 10**12
@@ -85,6 +81,14 @@ class ComparisonConfig(Config):
         return {name: amount for name, amount in budget.items() if amount is not None}
 
     @property
+    def plan(self) -> str:
+        """What will be done, in one line."""
+        names = [*self.own, *(spec.name for spec in self.specs)]
+        each = ", ".join(f"{amount:,g} {name}" for name, amount in self.budget.items())
+        seeds = f" and {self.seeds} seeds" if self.seeds > 1 else ""
+        return f"{len(names)} models on {self.data}, {each}{seeds} each: {', '.join(names)}"
+
+    @property
     def specs(self) -> list[ModelSpec]:
         """The models, with names that differ."""
         return read_specs(self.models)
@@ -142,28 +146,20 @@ def prepare(
         UserError: if a setting, a model or the data are invalid, or a run folder is not of these data.
     """
     written = [str(m.absolute()) if isinstance(m, Path) else m for m in (DEFAULT_MODELS if models is None else models)]
-    stored = None if data is None or isinstance(data, str | Path) else snapshot(data)
+    named_data, stored = (_data_of_run(written), None) if data is None else named(data)
     given: Mapping[str, Any] = {
         "models": written,
         "own": list(own),
-        **(_data_of_run(written) if data is None else {"data": MEMORY if stored else data}),
+        **named_data,
         **{name: value for name, value in settings.items() if value is not None},
     }
     config = ComparisonConfig.checked(given).with_absolute_paths()
-    source = config.data if stored is None else stored.source
-    loaded = load(source, config.data_root, config.seed, **config.read_options)
+    loaded = load_named(config, stored, data)
     if settings.get("batch_size") is None:
         config = config.model_copy(update={"batch_size": min(config.batch_size, len(loaded.train))})
     _check(config, loaded)
     default = Path("runs") / f"compare-{Path(config.data).stem}"
-    path = Path(out) if out is not None else free_path(default)
-    if stored is None:
-        return Run.create(path, config)
-    file = (path / stored.file_name).absolute()
-    _clear_half_made(path, file)
-    run = Run.create(path, config.model_copy(update={"data": str(file)}))
-    stored.save(file)
-    return run
+    return Run.create(out if out is not None else free_path(default), config, stored)
 
 
 def _data_of_run(models: Sequence[str]) -> dict[str, Any]:
@@ -188,13 +184,3 @@ def _check(config: ComparisonConfig, data: Dataset) -> None:
             )
         else:
             check_run(spec, data)
-
-
-def _clear_half_made(path: Path, file: Path) -> None:
-    """Remove the configuration of a comparison in ``path`` that was stopped before it had stored its data."""
-    if not (path / CONFIG).exists() or file.exists():
-        return
-    clear_parts(path, file.name)
-    names = {entry.name for entry in path.iterdir()}
-    if names <= {CONFIG, LOCK} and Path(ComparisonConfig.read(path / CONFIG).data).name == file.name:
-        (path / CONFIG).unlink()

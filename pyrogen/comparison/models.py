@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import sha256
+from itertools import product
+from math import prod
 from pathlib import Path
 
 from pyrogen.data.dataset import Dataset
@@ -18,6 +20,8 @@ from pyrogen.training.opened import open as open_run
 from pyrogen.training.resume import changed_since
 from pyrogen.training.run import CONFIG
 
+MOST_MODELS = 100
+"""The most models of a sweep."""
 LONGEST = 100
 """The most characters of the name of a model that the name of a folder has."""
 
@@ -73,6 +77,38 @@ def read_spec(given: str) -> ModelSpec:
     if os.sep not in given and not os.path.isfile(os.path.join(path, CONFIG)):
         raise unknown("model", name, RECIPES)
     return ModelSpec(path, Path(path).name, None)
+
+
+def grid(model: str, settings: Iterable[str]) -> list[str]:
+    """The models of a sweep: a recipe with each combination of the values of its settings.
+
+    >>> grid("vae", ["latent=8,16", "lr=0.001"])
+    ['vae:latent=8:lr=0.001', 'vae:latent=16:lr=0.001']
+
+    Args:
+        model: the name of the recipe.
+        settings: as for ``--set``, with several values after ``=`` separated by commas, or the same name several times.
+            A setting whose value is itself a list, such as ``hidden``, has one value in each.
+
+    Raises:
+        ConfigError: for an unknown model or option, more than ``MOST_MODELS`` models, or a single one.
+    """
+    options = recipe(model).schema.model_fields
+    values: dict[str, list[str]] = {}
+    for setting in settings:
+        ((name, value),) = parse_pairs([setting], "--set").items()
+        is_list = name in options and isinstance(options[name].default, tuple)
+        values.setdefault(name, []).extend([value] if is_list else value.split(","))
+    count = prod(len(each) for each in values.values())
+    if not 1 < count <= MOST_MODELS:
+        raise ConfigError(
+            f"a sweep has 2 to {MOST_MODELS} models, one for each combination of values as in --set latent=8,16; "
+            f"got {count:,}"
+        )
+    return [
+        ":".join([model, *(f"{name}={value}" for name, value in zip(values, chosen, strict=True))])
+        for chosen in product(*values.values())
+    ]
 
 
 def read_specs(models: Iterable[str]) -> list[ModelSpec]:

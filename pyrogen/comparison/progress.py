@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from statistics import mean
 
 from pyrogen.training.config import RunConfig
-from pyrogen.training.trainer import Watcher
+from pyrogen.training.monitoring.display import Display, Watcher
 
 Show = Callable[[str, int], AbstractContextManager[Watcher | None]]
 """Returns a context manager for the display of one activity, ``show(title, steps)``: the training of a model, with a
@@ -17,6 +17,12 @@ has the key ``seconds_left``, the time left for the whole comparison.
 """
 ANCHORS = 2
 """The number of reference rows, each of which is scored like a model."""
+
+
+def announce(show: Show | None, plan: str) -> None:
+    """Say what will be done, where the display has lines of text."""
+    if isinstance(show, Display):
+        show.say(plan)
 
 
 class Progress:

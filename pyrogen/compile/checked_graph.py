@@ -147,6 +147,7 @@ class CheckedGraph:
         self.positions = [[positions.get(id(t)) for t in ts] for ts in (self.graph.captured, self.graph.weights)]
         self._updated = [] if update is None else update.positions(self.graph.weights)
         self.updates = update is not None
+        self._served = update
 
     def _tensor_function(self, function: Function, spec: Any) -> Callable[..., tuple[Tensor, ...]]:
         def tensor_function(*tensors: Tensor) -> tuple[Tensor, ...]:
@@ -162,14 +163,18 @@ class CheckedGraph:
         self.function = self._tensor_function(function, spec)
         for current, positions in zip((self.graph.captured, self.graph.weights), self.positions, strict=True):
             current[:] = [t if i is None else tensors[i] for t, i in zip(current, positions, strict=True)]
-        self.bound = True
+        self.bound, self._served = True, None
 
     def serves(self, update: Update | None) -> bool:
         """Whether the weights of the graph still have the same places in the update."""
+        if update is None or update is self._served:
+            return True
         try:
-            return update is None or update.positions(self.graph.weights) == self._updated
+            same = update.positions(self.graph.weights) == self._updated
         except NotInGraph:
             return False
+        self._served = update if same else None
+        return same
 
     def __call__(self, leaves: list[Any], update: Update | None = None) -> Gradients:
         """Return values and gradients; raise ``GraphRejected`` where they, or the update, differ from the eager ones.

@@ -112,14 +112,8 @@ class VerifiedFunction:
         try:
             leaves, spec = _flatten(args)
             argument_keys = tuple([_argument_key(leaf) for leaf in leaves])
-            fingerprint = self._fingerprint(
-                [leaf for leaf, kind in zip(leaves, argument_keys, strict=True) if kind is None]
-            )
-            before = fingerprint.snapshot
-            if fingerprint.update(sites or {}, constraints or {}):
-                self._changed = next(before.changed_names(), None) if before else None
-                for other in self.graphs.values():
-                    other.bound = False
+            objects = [leaf for leaf, kind in zip(leaves, argument_keys, strict=True) if kind is None]
+            fingerprint = self._fingerprint(objects, sites or {}, constraints or {})
             state = argument_keys, spec, _torch_settings(), wrt is None, fingerprint.key
             if update is not None and (state, update.key) in self._eager_updates:
                 update = None
@@ -127,8 +121,7 @@ class VerifiedFunction:
             graph = self.graphs.get(key)
             if graph is not None and not graph.bound:
                 graph.bind(function, spec, fingerprint.tensors)
-                graph = graph if graph.serves(update) else None
-            if graph is None:
+            if graph is None or not graph.serves(update):
                 self._check_reuse(argument_keys)
                 graph = self._trace(function, leaves, spec, wrt, fingerprint, {} if sites is None else sites, update)
                 if graph is None:
@@ -187,8 +180,10 @@ class VerifiedFunction:
                 raise GraphRejected(f"argument {i + 1} is a different {new[0].__name__} in each call: pass a tensor")
         raise GraphRejected(f"{self._changed or 'the state of the program'} changes in each call")
 
-    def _fingerprint(self, objects: list[Any]) -> Fingerprint:
-        """Return the fingerprint of the programs and of the arguments that are neither tensors nor plain values."""
+    def _fingerprint(
+        self, objects: list[Any], sites: Mapping[str, Tensor], constraints: Mapping[str, Any]
+    ) -> Fingerprint:
+        """Return the present fingerprint of the programs and of these arguments, neither tensors nor plain values."""
         identities = tuple(map(id, objects))
         fingerprint = self._fingerprints.get(identities)
         if fingerprint is None:
@@ -197,6 +192,11 @@ class VerifiedFunction:
             fingerprint = self._fingerprints[identities] = Fingerprint(
                 *self._programs, *objects, constant=self._constant
             )
+        before = fingerprint.snapshot
+        if fingerprint.update(sites, constraints):
+            self._changed = next(before.changed_names(), None) if before else None
+            for graph in self.graphs.values():
+                graph.bound = False
         return fingerprint
 
     def _fall_back(self, why: str) -> None:

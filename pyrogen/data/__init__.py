@@ -6,6 +6,7 @@ from pyrogen.data.dataset import Dataset, Description, Split
 from pyrogen.data.datasets import Entry, names
 from pyrogen.data.loading import load
 from pyrogen.data.noise import Binarise, Dequantise, ReadColumns
+from pyrogen.data.shown import Shown, show
 from pyrogen.data.sources.arrays import from_array
 from pyrogen.data.sources.folders import from_folder
 from pyrogen.data.space import Space
@@ -23,6 +24,7 @@ __all__ = [
     "RawData",
     "ReadColumns",
     "ReadOptions",
+    "Shown",
     "Space",
     "Split",
     "ToyDensity",
@@ -31,4 +33,5 @@ __all__ = [
     "from_folder",
     "load",
     "names",
+    "show",
 ]

@@ -3,7 +3,7 @@
 Its description is all of this but the rows, and has one form in JSON: a model is built from either.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
@@ -17,9 +17,12 @@ from torch import Tensor
 from pyrogen.data.checks import check_weights
 from pyrogen.data.fingerprint import Keys, row_keys
 from pyrogen.data.memmap import MemoryMapped, NoRows
+from pyrogen.data.shown.show import IMAGES, Shown, image_tag, show
+from pyrogen.data.sources.origin import Origin
 from pyrogen.data.space import Space
 from pyrogen.data.toy import ToyDensity
 from pyrogen.errors import DataError
+from pyrogen.summary import Facts, Summarised
 
 Noise = Callable[[Tensor, torch.Generator], Tensor]
 """The map from stored rows to data, such as dequantisation or binarisation: ``(stored, generator) -> x``."""
@@ -27,8 +30,8 @@ Side = Callable[[Tensor, Tensor | None], Tensor | None]
 """How the side information of a datum is computed, ``(x, y) -> y``."""
 
 
-@dataclass(frozen=True)
-class Split:
+@dataclass(frozen=True, repr=False)
+class Split(Summarised):
     """Rows stored as one tensor, so that a batch is a single gather, or on disk, or not at hand.
 
     Args:
@@ -64,6 +67,31 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.x)
+
+    def __getitem__(self, index: int | slice | Tensor) -> tuple[Tensor, ...]:
+        """The data at ``index`` as ``(x, y, *more)``, with the draw of the noise that ``tensors`` has for those rows.
+
+        Raises:
+            IndexError: for a number that is none of a row.
+        """
+        if isinstance(index, int):
+            at = range(len(self))[index]
+            return tuple(part[0] for part in self[at : at + 1])
+        return self.read(index, torch.Generator(self.device).manual_seed(0))
+
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+        """The rows one by one."""
+        return (self[i] for i in range(len(self)))
+
+    def summary(self) -> tuple[str, Facts]:
+        """Number of rows, shape of a datum, labels and space."""
+        facts: dict[str, object] = {"shape": tuple(self.x.shape[1:])}
+        facts |= {} if self.y is None else {"y": f"{str(self.y.dtype).removeprefix('torch.')} {tuple(self.y.shape)}"}
+        return f"{len(self):,} rows", facts | ({} if self.space is None else {"space": self.space})
+
+    def show(self, n: int | None = None) -> Shown:
+        """The first ``n`` rows in the user's units: a grid of images, or a table."""
+        return show(self[: n or IMAGES][0], self.space, n=n)
 
     @property
     def device(self) -> torch.device:
@@ -164,8 +192,8 @@ class Description:
 _JSON = TypeAdapter(Description)
 
 
-@dataclass(frozen=True)
-class Dataset:
+@dataclass(frozen=True, repr=False)
+class Dataset(Summarised):
     """A data set with three splits, as ``pyrogen.data.load`` returns it.
 
     Args:
@@ -176,6 +204,7 @@ class Dataset:
         space: the space in which likelihoods on this data are compared.
         truth: the true density, known for toy data (``log_prob``, ``entropy``, ``modes``).
         known: its description, where the rows are not at hand.
+        origin: how it was loaded; ``None`` if it was not, or in the coordinates of other data.
     """
 
     name: str
@@ -187,12 +216,31 @@ class Dataset:
     classes: tuple[str, ...] = ()
     truth: ToyDensity | Any = None  # Any stands for None: who loads a toy density knows that it has one
     known: Description | None = field(default=None, repr=False)
+    origin: Origin | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def without_rows(cls, known: Description) -> "Dataset":
         """The data set of a description: it has everything but rows, and reading them raises ``DataError``."""
         train, valid, test = (Split(NoRows((n, *known.shape), known.name), space=known.space) for n in known.rows)
         return cls(known.name, train, valid, test, known.shape, known.space, known.classes, known=known)
+
+    def summary(self) -> tuple[str, Facts]:
+        """Name, numbers of rows, shape, classes and space."""
+        rows = " + ".join(f"{n:,}" for n in self.description.rows)
+        facts: dict[str, object] = {"rows": f"{rows} (train + valid + test)", "shape": self.shape}
+        if self.classes:
+            few = self.classes if len(self.classes) <= 10 else (*self.classes[:9], "…", self.classes[-1])
+            facts["classes"] = f"{len(self.classes)} ({', '.join(few)})"
+        return self.name, facts | {"space": self.space}
+
+    def _repr_html_(self) -> str:
+        shown = "" if not self.has_rows else self.show(20)
+        picture = image_tag(shown.png) if isinstance(shown, Shown) and shown.png else getattr(shown, "html", "")
+        return super()._repr_html_() + picture
+
+    def show(self, n: int | None = None) -> Shown:
+        """The first ``n`` test rows in the user's units: a grid of images, or a table."""
+        return self.test.show(n)
 
     @property
     def has_rows(self) -> bool:

@@ -20,6 +20,7 @@ from pyrogen.data.memmap import MemoryMapped
 from pyrogen.data.noise import Dequantise, ReadColumns
 from pyrogen.data.sources.arrow import Frame, is_frame
 from pyrogen.data.sources.dispatch import read_user_data, title
+from pyrogen.data.sources.origin import Origin
 from pyrogen.data.sources.tensors import rows_as_they_are
 from pyrogen.data.space import Space
 from pyrogen.data.table import RawData, ReadOptions
@@ -75,6 +76,7 @@ def load(
         DataError: if the data are missing, damaged, of an unsupported type, or too few.
     """
     entry = names().get(str(source)) if isinstance(source, str | Path) else None
+    origin = Origin(source, root, seed, options) if space is None and not classes else None
     if entry is not None:
         given = sorted(name for name, value in options.items() if value)
         if given:
@@ -93,7 +95,8 @@ def load(
     noise = make(space) if make else None
     train, valid, test = (Split(x, y, noise, space=space) for x, y in stored)
     valid, test = valid.freeze_noise(derive(seed, "valid")), test.freeze_noise(derive(seed, "test"))
-    return Dataset(title(source), train, valid, test, tuple(valid.x.shape[1:]), space, classes, truth)
+    shape = tuple(valid.x.shape[1:])
+    return Dataset(title(source), train, valid, test, shape, space, classes, truth, origin=origin)
 
 
 def load_rows(

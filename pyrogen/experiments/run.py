@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from pyrogen.comparison.paired import paired_differences
-from pyrogen.comparison.progress import Progress, Show
+from pyrogen.comparison.progress import Progress, Show, announce
 from pyrogen.comparison.scoring import aggregate_seeds, common_test_rows
 from pyrogen.comparison.stored import data_key, load_entry, run_key, save_entry
 from pyrogen.data.dataset import Dataset
@@ -19,21 +19,24 @@ from pyrogen.experiments.page import write_page
 from pyrogen.experiments.registry import Arm, Entry, Plan, ScoreModel, experiment_called
 from pyrogen.files import write_whole
 from pyrogen.random import generator
+from pyrogen.report.cards import Card
 from pyrogen.training.device import pick_device
+from pyrogen.training.monitoring.display import Display
 from pyrogen.training.resume import with_data
 from pyrogen.training.run import CONFIG, Run
 from pyrogen.training.trainer import build, train
 
 
 def experiment(
-    name: str, data: str | Path | None = None, *, show: Show | None = None, **settings: Any
-) -> dict[str, Any]:
+    name: str, data: str | Path | None = None, *, show: Show | None = None, progress: bool = False, **settings: Any
+) -> Card:
     """Run an experiment and write ``results.json`` and ``page.html``.
 
     Args:
         name: the name of the experiment.
         data: the name or path of a data set; by default that of the experiment.
-        show: the progress display of each training run.
+        show: a display of one's own of each training run.
+        progress: whether progress is shown: a line on a terminal, a display in a notebook.
         settings: as for ``prepare``: ``out``, ``seeds``, ``seed``, ``data_root``, ``device``, …, and the experiment's
             own options, such as ``steps``.
 
@@ -43,12 +46,10 @@ def experiment(
     Raises:
         UserError: before training starts, if a setting, an option or the data are invalid.
     """
-    return run_experiment(prepare(name, data, **settings), show=show)
+    return run_experiment(prepare(name, data, **settings), show=Display() if progress and show is None else show)
 
 
-def run_experiment(
-    run: Run[ExperimentConfig], *, show: Show | None = None, changed_data: bool = False
-) -> dict[str, Any]:
+def run_experiment(run: Run[ExperimentConfig], *, show: Show | None = None, changed_data: bool = False) -> Card:
     """Run the experiment that ``run.config`` describes, or continue it with the model that it was at.
 
     Args:
@@ -67,6 +68,8 @@ def run_experiment(
         cells = _Cells(run, plan, {seed: data.to(device) for seed, data in sets.items()}, changed_data)
         pairs = [(arm, seed) for seed in config.all_seeds for arm in plan.arms]  # each seed has all models early
         results: dict[str, list[Entry]] = {arm.name: [] for arm in plan.arms}
+        arms = ", ".join(arm.name for arm in plan.arms)
+        announce(show, f"{config.experiment} on {config.data}, {config.seeds} seeds each: {arms} → {run.path}")
         progress = Progress(show, len(pairs), 1)
         for arm, seed in pairs:
             results[arm.name].append(cells.entry(arm, seed, progress))
@@ -123,7 +126,7 @@ def training_part(data: Dataset, rows: int | None, seed: int) -> Dataset:
     return replace(data, train=data.train.select(order[:rows].to(data.train.device)))
 
 
-def _write(run: Run[ExperimentConfig], plan: Plan, cells: _Cells, results: dict[str, list[Entry]]) -> dict[str, Any]:
+def _write(run: Run[ExperimentConfig], plan: Plan, cells: _Cells, results: dict[str, list[Entry]]) -> Card:
     """Write ``results.json`` and ``page.html``; return the results."""
     config, entry = run.config, experiment_called(run.config.experiment)
     data = cells.sets[config.seed]
@@ -154,7 +157,7 @@ def _write(run: Run[ExperimentConfig], plan: Plan, cells: _Cells, results: dict[
     text = json.dumps(card, indent=1)
     write_whole(run.path / "results.json", text.encode())
     write_page(run.path / "page.html", card, plan.figures(card))
-    return {**json.loads(text), "folder": str(run.path)}
+    return Card(json.loads(text), folder=str(run.path))
 
 
 def _aggregate(arm: Arm, results: list[Entry], overlap: float) -> dict[str, Any]:

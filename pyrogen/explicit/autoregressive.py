@@ -53,7 +53,7 @@ class AutoregressiveDensity(TractableDensity):
 
     def conditionals(self, x: Tensor, y: Tensor | None = None) -> Any:
         """The conditionals p(x_i | x_1 … x_{i-1}, y) of all i; of standardised values if ``standardises``."""
-        c = self.condition_features(self.side(len(x), y))
+        c = self.condition_features(self.side(x.shape[0], y))
         h = self.network((x - self.mean) / self.scale, *(() if c is None else (c,)))
         return self.likelihood(h.to(x.dtype))  # the network may run in mixed precision
 
@@ -86,7 +86,7 @@ class AutoregressiveDensity(TractableDensity):
         """Draw the values that are NaN, each given all before it."""
         c, missing = self.condition_features(y), x.isnan().flatten(1)
         x = torch.where(x.isnan(), self.mean, x).contiguous()
-        values, mean, scale = x.view(len(x), -1), self.mean.flatten(), self.scale.flatten()
+        values, mean, scale = x.view(x.shape[0], -1), self.mean.flatten(), self.scale.flatten()
         for place in self.places:
             i = self.flat_index(place)
             if bool(missing[:, i].any()):
@@ -119,7 +119,7 @@ class AutoregressiveDensity(TractableDensity):
             y: side information of a conditional density, 1 or ``n`` rows.
         """
         missing = x.isnan()
-        x = self._fill(x, self.side(len(x), y))
+        x = self._fill(x, self.side(x.shape[0], y))
         value = (x - self.mean) / self.scale if self.standardises else x
         each = self.conditionals(x, y)
         log_prob: Tensor = each.log_prob(value.view(each.batch_shape)).view(x.shape)

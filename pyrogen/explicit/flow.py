@@ -70,12 +70,12 @@ class Flow(TractableDensity):
 
     def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """The noise z of data, ``(batch, d)``."""
-        z: Tensor = self.chain(x, self.condition_features(self.side(len(x), y)))[0]
+        z: Tensor = self.chain(x, self.condition_features(self.side(x.shape[0], y)))[0]
         return z
 
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """The data of noise z, ``(batch, *shape)``."""
-        return self.chain.inverse(z, self.condition_features(self.side(len(z), y)))
+        return self.chain.inverse(z, self.condition_features(self.side(z.shape[0], y)))
 
 
 def autoregressive(

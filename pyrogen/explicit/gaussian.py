@@ -80,7 +80,7 @@ class Gaussian(TractableDensity):
 
     def model(self, x: Tensor, y: Tensor | None = None) -> None:
         """p(x) over a batch ``(batch, *shape)``."""
-        self.side(len(x), y)
+        self.side(x.shape[0], y)
         pyro.module("gaussian", self)
         with pyro.plate("data", len(x)):
             pyro.sample("x", self.distribution(), obs=x.flatten(1))
@@ -121,17 +121,17 @@ class Gaussian(TractableDensity):
         fitted = cls(x.shape[1:], covariance, mean, scale).to(x.device, model_dtype(x))
         if covariance == "full":
             z = centred / scale
-            correlation = z.T @ z / len(z)
+            correlation = z.T @ z / z.shape[0]
             correlation.diagonal().fill_(1.0)
             factor, failed = torch.linalg.cholesky_ex(correlation)
             # An exactly singular matrix has tiny pivots instead of zeros because of rounding.
             if (
                 failed
                 or float(factor.diagonal().min()) ** 2 < 1e-12 * len(scale)
-                or (len(z) <= len(scale) and not jitter)
+                or (z.shape[0] <= len(scale) and not jitter)
             ):
                 raise DataError(
-                    f"the covariance of {len(x)} data in {len(scale)} dimensions is singular: set jitter > 0"
+                    f"the covariance of {x.shape[0]} data in {len(scale)} dimensions is singular: set jitter > 0"
                 )
             w = torch.linalg.solve_triangular(factor, torch.eye(len(scale), device=x.device).double(), upper=False)
             with torch.no_grad():

@@ -92,9 +92,9 @@ class GMVAE(LatentModel):
 
     def model(self, x: Tensor, y: Tensor | None = None) -> None:
         """p(c, z, x) over a batch ``(batch, *shape)``, with c enumerated: train with ``TraceEnum_ELBO``."""
-        y = self.side(len(x), y)
+        y = self.side(x.shape[0], y)
         pyro.module("model", self)
-        logits, loc = self.mixture.components(len(x), None)
+        logits, loc = self.mixture.components(x.shape[0], None)
         with pyro.plate("data", len(x)):
             c = pyro.sample("c", dist.Categorical(logits=logits), infer={"enumerate": "parallel"})
             z = pyro.sample("z", self.mixture.component(c, loc))
@@ -108,7 +108,7 @@ class GMVAE(LatentModel):
         """The VAE in which training starts: z ~ N(0, I) in place of the mixture, with the same guide."""
         pyro.module("model", self)
         with pyro.plate("data", len(x)):
-            z = pyro.sample("z", standard_normal(self.offset.new_zeros(len(x), self.latent)))
+            z = pyro.sample("z", standard_normal(self.offset.new_zeros(x.shape[0], self.latent)))
             pyro.sample("x", self.observation_dist(z, None).to_event(len(self.shape)), obs=x)
 
     def prior_dist(self, n: int, y: Tensor | None = None) -> Any:

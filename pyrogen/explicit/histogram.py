@@ -114,7 +114,7 @@ class Histogram(TractableDensity):
             model.loc.copy_(flat.mean(0))
             model.scale.copy_(1.2 * flat.std(0, correction=0).clamp_min(1e-6))
         counts = torch.bincount(model._cell(x)[0], minlength=len(model.frequency))
-        model.frequency.copy_(counts / len(x))
+        model.frequency.copy_(counts / x.shape[0])
         return model
 
 

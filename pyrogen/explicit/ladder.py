@@ -90,17 +90,17 @@ class LadderVAE(LatentModel):
 
     def model(self, x: Tensor, y: Tensor | None = None) -> None:
         """p(x, z) over a batch ``(batch, *shape)``."""
-        self.side(len(x), y)
+        self.side(x.shape[0], y)
         pyro.module("model", self)
         with pyro.plate("data", len(x)):
-            z = pyro.sample(f"z{len(self.latents)}", self.prior_dist(len(x)))
+            z = pyro.sample(f"z{len(self.latents)}", self.prior_dist(x.shape[0]))
             for layer in reversed(range(len(self.latents) - 1)):
                 z = pyro.sample(f"z{layer + 1}", self.conditional_prior_dist(layer, z))
             pyro.sample("x", self.observation_dist(z, None).to_event(len(self.shape)), obs=x)
 
     def guide(self, x: Tensor, y: Tensor | None = None) -> None:
         """q(z | x) over a batch, from the top layer down."""
-        self.side(len(x), y)
+        self.side(x.shape[0], y)
         pyro.module("model", self)
         *below, top = self.evidence_dists(x)
         with pyro.plate("data", len(x)):

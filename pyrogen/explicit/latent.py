@@ -74,27 +74,27 @@ class LatentModel(Conditional, ABC):
 
     def model(self, x: Tensor, y: Tensor | None = None) -> None:
         """p(x, z | y) over a batch ``(batch, *shape)``."""
-        y = self.side(len(x), y)
+        y = self.side(x.shape[0], y)
         pyro.module("model", self)
         with pyro.plate("data", len(x)):
-            z = pyro.sample("z", self.prior_dist(len(x), y))
+            z = pyro.sample("z", self.prior_dist(x.shape[0], y))
             pyro.sample("x", self.observation_dist(z, y).to_event(len(self.shape)), obs=x)
 
     def guide(self, x: Tensor, y: Tensor | None = None) -> None:
         """q(z | x, y) over a batch."""
-        y = self.side(len(x), y)
+        y = self.side(x.shape[0], y)
         pyro.module("model", self)
         with pyro.plate("data", len(x)):
             pyro.sample("z", self.posterior_dist(x, y))
 
     def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """The posterior mean, ``(batch, latent)``."""
-        mean: Tensor = self.posterior_dist(x, self.side(len(x), y)).mean
+        mean: Tensor = self.posterior_dist(x, self.side(x.shape[0], y)).mean
         return mean
 
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """E[x | z, y], ``(batch, *shape)``; values of x that are observed in y are copied from y."""
-        y = self.side(len(z), y)
+        y = self.side(z.shape[0], y)
         return self.insert_observed(self.likelihood.mean(self.decoder_output(z, y)), y)
 
     def draw_latent(self, n: int, y: Tensor | None) -> Tensor:

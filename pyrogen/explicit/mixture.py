@@ -106,7 +106,7 @@ class GaussianMixture(TractableDensity):
     def model(self, x: Tensor, y: Tensor | None = None) -> None:
         """p(k, x | y) over a batch ``(batch, *shape)``, with k enumerated: train with ``TraceEnum_ELBO``."""
         pyro.module("mixture", self)
-        logits, loc = self.components(len(x), self.side(len(x), y))
+        logits, loc = self.components(x.shape[0], self.side(x.shape[0], y))
         with pyro.plate("data", len(x)):
             k = pyro.sample("k", dist.Categorical(logits=logits), infer={"enumerate": "parallel"})
             pyro.sample("x", self.component(k, loc), obs=x.flatten(1))
@@ -125,7 +125,7 @@ class GaussianMixture(TractableDensity):
 
     def joint(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Log p(k, x | y) in nats, ``(batch, components)``."""
-        logits, loc = self.components(len(x), self.side(len(x), y))
+        logits, loc = self.components(x.shape[0], self.side(x.shape[0], y))
         offset = ((x.flatten(1) - self.mean) / self.scale)[:, None] - loc
         if self.covariance == "diagonal":
             whitened = offset / self.diagonal
@@ -230,7 +230,7 @@ class GaussianMixture(TractableDensity):
             ConfigError: if there are more components than data.
         """
         model, z = cls._standardised(x, components, covariance, min_std, None, equal_weights)
-        rows = x[: len(z)]
+        rows = x[: z.shape[0]]
         fits = []
         for i in range(starts):
             model._run_em(z, derive(seed, "em", i))
@@ -271,9 +271,9 @@ class GaussianMixture(TractableDensity):
     ) -> tuple[Self, Tensor]:
         """A mixture with the standardisation of the data, and up to ``KMEANS_ROWS`` standardised data, ``(n, d)``."""
         check_finite(x, "mixture")
-        if components > len(x):
+        if components > x.shape[0]:
             raise ConfigError(
-                f"a mixture of {components} components needs at least as many data to initialise; got {len(x)}"
+                f"a mixture of {components} components needs at least as many data to initialise; got {x.shape[0]}"
             )
         flat = x.flatten(1)
         mean, scale = flat.mean(0), flat.std(0, correction=0).clamp_min(1e-6)

@@ -66,7 +66,7 @@ class PPCA(TractableDensity):
 
     def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """E[x | z] = W z + μ, ``(batch, *shape)``."""
-        return (z @ self.weight.T + self.mean).view(len(z), *self.shape)
+        return (z @ self.weight.T + self.mean).view(z.shape[0], *self.shape)
 
     def observation_dist(self, z: Tensor, y: Tensor | None = None) -> Any:
         """p(x | z) = N(W z + μ, σ² I) of single values, batch shape ``(batch, *shape)``."""
@@ -93,8 +93,10 @@ class PPCA(TractableDensity):
         centred = flat - mean
         values, vectors = torch.linalg.eigh(centred.T @ centred / len(flat))
         variance = values[:-latent].mean()
-        if float(variance) <= 1e-12 * float(values[-1]) or len(x) <= latent:
-            raise DataError(f"{len(x)} data in {flat.shape[1]} dimensions have no variance outside {latent} components")
+        if float(variance) <= 1e-12 * float(values[-1]) or x.shape[0] <= latent:
+            raise DataError(
+                f"{x.shape[0]} data in {flat.shape[1]} dimensions have no variance outside {latent} components"
+            )
         with torch.no_grad():
             fitted.mean.copy_(mean)
             fitted.weight.copy_(vectors[:, -latent:] * (values[-latent:] - variance).clamp_min(0).sqrt())

@@ -44,9 +44,9 @@ class TractableDensity(Conditional, ABC):
         """p(x | y), or p(x), over a batch ``(batch, *shape)``, as a Pyro program without latent variables."""
         pyro.module(type(self).__name__.lower(), self)
         if y is not None or not isinstance(self.condition, Label):  # else the labels are summed out
-            y = self.side(len(x), y)
+            y = self.side(x.shape[0], y)
         with pyro.plate("data", len(x)):
-            pyro.sample("x", DensityDistribution(self, () if y is None else (len(x),), y), obs=x)
+            pyro.sample("x", DensityDistribution(self, () if y is None else (x.shape[0],), y), obs=x)
 
     def log_prob(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Exact log p(x | y) in nats, ``(batch,)``; without y the marginal log p(x) = log Σ_y p(y) p(x | y).
@@ -60,9 +60,9 @@ class TractableDensity(Conditional, ABC):
         """
         if y is None and isinstance(self.condition, Label):
             labels = torch.arange(self.condition.features, device=x.device)
-            joint = [self._log_prob(x, k.expand(len(x))) + self.condition.log_prob(k) for k in labels]
+            joint = [self._log_prob(x, k.expand(x.shape[0])) + self.condition.log_prob(k) for k in labels]
             return torch.stack(joint).logsumexp(0)
-        return self._log_prob(x, self.side(len(x), y))
+        return self._log_prob(x, self.side(x.shape[0], y))
 
     @torch.no_grad()
     def sample(self, n: int, y: Tensor | None = None) -> Tensor:

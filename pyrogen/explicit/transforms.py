@@ -58,7 +58,7 @@ class Chain(nn.Module):
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """z, and the sum of the log-determinants."""
-        total = x.new_zeros(len(x))
+        total = x.new_zeros(x.shape[0])
         for step in self.steps:
             x, log_det = step(x, c)
             total = total + log_det
@@ -85,7 +85,7 @@ class Standardise(nn.Module):
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Standardise."""
-        return (x - self.mean) / self.scale, -self.scale.log().sum().expand(len(x))
+        return (x - self.mean) / self.scale, -self.scale.log().sum().expand(x.shape[0])
 
     def inverse(self, z: Tensor, c: Tensor | None = None) -> Tensor:
         """Map back to data units."""
@@ -119,11 +119,11 @@ class Flatten(nn.Module):
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """``(batch, d)``."""
-        return x.flatten(1), x.new_zeros(len(x))
+        return x.flatten(1), x.new_zeros(x.shape[0])
 
     def inverse(self, z: Tensor, c: Tensor | None = None) -> Tensor:
         """``(batch, *shape)``."""
-        return z.view(len(z), *self.shape)
+        return z.view(z.shape[0], *self.shape)
 
 
 class Reverse(nn.Module):
@@ -131,7 +131,7 @@ class Reverse(nn.Module):
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Reverse."""
-        return x.flip(1), x.new_zeros(len(x))
+        return x.flip(1), x.new_zeros(x.shape[0])
 
     def inverse(self, z: Tensor, c: Tensor | None = None) -> Tensor:
         """Reverse again."""
@@ -164,7 +164,7 @@ class Coupling(nn.Module):
         if c is not None:
             inputs = torch.cat([inputs, c.view(*c.shape, *(1,) * (x.ndim - 2)).expand(-1, -1, *x.shape[2:])], 1)
         h = self.net(inputs).to(x.dtype)  # the network may run in mixed precision
-        return h.view(len(x), self.map.outputs, *x.shape[1:])
+        return h.view(x.shape[0], self.map.outputs, *x.shape[1:])
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """z, and the sum of the log-slopes of the transformed values."""
@@ -210,7 +210,7 @@ class Squeeze(nn.Module):
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Rearrange pixels into channels."""
-        return nn.functional.pixel_unshuffle(x, 2), x.new_zeros(len(x))
+        return nn.functional.pixel_unshuffle(x, 2), x.new_zeros(x.shape[0])
 
     def inverse(self, z: Tensor, c: Tensor | None = None) -> Tensor:
         """Rearrange channels into pixels."""
@@ -240,4 +240,4 @@ class FactorOut(nn.Module):
         """Split, and invert the inner half."""
         first, factored = z.split([z.shape[1] - prod(self.factored_shape), prod(self.factored_shape)], 1)
         undo: Any = self.inner.inverse
-        return torch.cat([undo(first, c), factored.view(len(z), *self.factored_shape)], 1)
+        return torch.cat([undo(first, c), factored.view(z.shape[0], *self.factored_shape)], 1)

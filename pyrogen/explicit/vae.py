@@ -70,5 +70,5 @@ class VAE(LatentModel):
 
     def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """The mean of q(z | x), or the image of the base's mean under a flow, ``(batch, latent)``."""
-        self.side(len(x), y)
+        self.side(x.shape[0], y)
         return self.q_z.point_estimate(self.encoder(x))

@@ -111,15 +111,15 @@ class VQVAE(Conditional):
 
         Model and guide serve evaluation; training uses ``losses``.
         """
-        self.side(len(x), y)
+        self.side(x.shape[0], y)
         with pyro.plate("data", len(x)):
-            codes = pyro.sample("codes", CodeSequences(self.prior_network, len(x)))
+            codes = pyro.sample("codes", CodeSequences(self.prior_network, x.shape[0]))
             p_x = self.likelihood(self.decoder_output(self.embed(codes)))
             pyro.sample("x", p_x.to_event(len(self.shape)), obs=x)
 
     def guide(self, x: Tensor, y: Tensor | None = None) -> None:
         """q(c | x), a point mass on the codes of x."""
-        self.side(len(x), y)
+        self.side(x.shape[0], y)
         with pyro.plate("data", len(x)):
             pyro.sample("codes", dist.Delta(self.encode(x), event_dim=1))
 

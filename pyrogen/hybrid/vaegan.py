@@ -150,7 +150,7 @@ class FeaturePair(nn.Module):
     def model(self, x: Tensor) -> None:
         """p(f(x), z) over a batch ``(batch, *shape)``."""
         with pyro.plate("data", len(x)):
-            z = pyro.sample("z", standard_normal(x.new_zeros(len(x), self.latent)))
+            z = pyro.sample("z", standard_normal(x.new_zeros(x.shape[0], self.latent)))
             real, made = self.features(x), self.features(self.generator(z))
             offset = real - ranks.batch_mean(real.mean(0))
             # In units of the features' own spread, or the loss's weight would grow with the critic.

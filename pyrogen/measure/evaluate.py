@@ -29,6 +29,7 @@ from pyrogen.protocols import Reconstructing, Sampler, Score
 from pyrogen.pyro_tools.decoders import is_pair
 from pyrogen.pyro_tools.programs import drop_extra_args
 from pyrogen.random import derive, random_rows, scoped_seed
+from pyrogen.report.cards import Scores
 from pyrogen.training.memory import retain_heap
 from pyrogen.training.opened import Opened
 
@@ -85,7 +86,7 @@ def evaluate(
     seen = count_seen(model, data) / len(data) if isinstance(data, Split) else 0
     if seen:
         scores = {name: replace(s, detail={**s.detail, "seen_in_training": seen}) for name, s in scores.items()}
-    return scores
+    return Scores(scores)
 
 
 def measured_data(model: Any, data: Source, seed: int) -> tuple[Dataset | Split, tuple[Tensor, ...]]:

@@ -169,8 +169,8 @@ class Conditional(nn.Module):
             raise ConfigError(
                 f"this {type(self).__name__} is conditional: pass its side information y; expected 1 or {n} rows"
             )
-        if len(y) not in (1, n):
-            raise ConfigError(f"expected side information with 1 or {n} rows; got {len(y)}")
+        if y.shape[0] not in (1, n):
+            raise ConfigError(f"expected side information with 1 or {n} rows; got {y.shape[0]}")
         return y.expand(n, *y.shape[1:])
 
     def condition_features(self, y: Tensor | None) -> Tensor | None:

@@ -70,19 +70,19 @@ class Objective(ELBO, nn.Module):
         Raises:
             ConfigError: if the model observes nothing inside a plate of the data.
         """
-        terms = self._terms(model, guide, batch)
+        terms = self.terms(model, guide, *batch)
         if not terms.observed.ndim:
             raise ConfigError("no value for each datum: wrap the observed site in `with pyro.plate('data', len(x))`")
         return self.value(terms, training=False).mean(0)
 
     def differentiable_loss(self, model: Program, guide: Program, *batch: Any) -> Tensor:
         """Minus the objective, summed over the data, in nats; a scalar to differentiate. A schedule advances."""
-        return self._loss(self._terms(model, guide, batch), training=True)
+        return self._loss(self.terms(model, guide, *batch), training=True)
 
     @torch.no_grad()
     def loss(self, model: Program, guide: Program, *batch: Any) -> Tensor:
         """Minus the objective without gradients, at the final value of a schedule."""
-        return self._loss(self._terms(model, guide, batch), training=False)
+        return self._loss(self.terms(model, guide, *batch), training=False)
 
     def loss_and_grads(self, model: Program, guide: Program, *batch: Any) -> Tensor:
         """The loss; its gradients are accumulated in the parameters."""
@@ -98,7 +98,8 @@ class Objective(ELBO, nn.Module):
             value = value + value.detach() * (score - score.detach())
         return -(terms.scale * value.mean(0).sum() + terms.shared)
 
-    def _terms(self, model: Program, guide: Program, batch: tuple[Any, ...]) -> ElboTerms:
+    def terms(self, model: Program, guide: Program, *batch: Any) -> ElboTerms:
+        """The reconstruction log p(x | z), KL divergences and other terms of the ELBO, each in nats per datum."""
         rows, following = rows_of(batch), None
         if rows is None and self.particles > 1:
             raise ConfigError(

@@ -6,6 +6,7 @@ from typing import Any, NoReturn
 import pyro
 import torch
 from pyro.distributions import constraints
+from pyro.params.param_store import ParamStoreDict
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 from torch.distributions import transform_to
@@ -158,6 +159,12 @@ class ScopedParamStore:
         with self:
             found: Tensor = pyro.get_param_store()[name]
         return found
+
+    def as_pyro(self) -> ParamStoreDict:
+        """The sites as a store of Pyro's, with the same tensors."""
+        store = ParamStoreDict()
+        vars(store).update({field: self._field(field) for field in FIELDS})
+        return store
 
     def copy(self) -> tuple[dict[str, dict[Any, Any]], set[str]]:
         """Return a copy of the contents, for ``restore``."""

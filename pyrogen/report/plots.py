@@ -12,12 +12,12 @@ import numpy as np
 from torch import Tensor
 
 from pyrogen.data.columns import Column
+from pyrogen.data.shown.image_grid import grid_png
 from pyrogen.errors import DataError
 from pyrogen.files import Target, write_optional
 from pyrogen.report.axis_labels import column_title
 from pyrogen.report.canvas import GENERATED, MUTED, PANEL, REAL, SERIES, TITLE_LENGTH, canvas, legend_above, png
 from pyrogen.report.curve_data import LogRows, base_name, group_curves, robust_limits, summarise_curve
-from pyrogen.report.image_grid import grid_png
 from pyrogen.report.table_plots import table_png
 
 if TYPE_CHECKING:
@@ -229,7 +229,8 @@ def _draw_curves(part: "Figure | SubFigure", rows: LogRows, loss_unit: str | Non
         axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,.0f}"))
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         only = next(iter(curves)).replace("_", " ")
-        axes.set_ylabel(unit if len(curves) > 1 or unit.startswith(only) else f"{only} ({unit})")
+        alone = only if only.endswith(unit) else f"{only} ({unit})"  # "valid loss" says all that "loss" does
+        axes.set_ylabel(unit if len(curves) > 1 or unit.startswith(only) else alone)
         if len(curves) > 1:
             legend_above(axes)
     stack[-1].set_xlabel("step")

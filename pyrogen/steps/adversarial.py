@@ -26,10 +26,11 @@ from pyrogen.objectives.penalties import clip_weights
 from pyrogen.pyro_tools.parameters import assign, weights_of
 from pyrogen.random import EVALUATION, scoped_seed
 from pyrogen.steps.diagnostics import diagnose
-from pyrogen.steps.graph_update import UpdatesInGraph
 from pyrogen.steps.guard import Guard
+from pyrogen.steps.in_graph.update import UpdatesInGraph
 from pyrogen.steps.locate import LossTerm
 from pyrogen.steps.optimizers import MakeOptimizer, follow, load_optimizer, make_optimizer
+from pyrogen.summary import Facts, Summarised
 
 
 def wgan_critic_schedule(
@@ -47,7 +48,7 @@ def wgan_critic_schedule(
     return schedule
 
 
-class AdversarialGame:
+class AdversarialGame(Summarised):
     """Update the critic on every batch and the generator on every ``critic_steps``-th.
 
     Args:
@@ -192,6 +193,11 @@ class AdversarialGame:
             clip_weights(self._networks["critic"], self.clip)
 
     diagnose = staticmethod(diagnose)
+
+    def summary(self) -> tuple[str, Facts]:
+        """The two networks, the loss, and how far training is."""
+        parts = {**self._networks, "loss": self.terms.loss}
+        return "AdversarialGame", {name: type(part).__name__ for name, part in parts.items()} | {"t": self.t}
 
     def loss_terms(self, *batch: Tensor) -> Iterator[LossTerm]:
         """Both losses of a step on the batch with the weights of each network; see ``steps.locate``."""

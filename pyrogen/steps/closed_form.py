@@ -12,9 +12,10 @@ from pyrogen.pyro_tools.parameters import assign
 from pyrogen.steps.guard import check_finite_update
 from pyrogen.steps.locate import LossTerm
 from pyrogen.steps.origins import is_finite
+from pyrogen.summary import Facts, Summarised
 
 
-class ClosedForm:
+class ClosedForm(Summarised):
     """The first call fits the model to all training data; later calls change nothing.
 
     Args:
@@ -28,6 +29,10 @@ class ClosedForm:
     ) -> None:
         self.network, self.fit, self.fitted, self.t = model, fit, False, 0
         self.loss = loss or self._nats
+
+    def summary(self) -> tuple[str, Facts]:
+        """The model, and whether it is fitted."""
+        return "ClosedForm", {"model": type(self.network).__name__, "fitted": self.fitted}
 
     def __call__(self, *batch: Tensor) -> dict[str, Tensor]:
         """Fit at the first call; return the loss of the batch, ``{"loss": scalar}``.

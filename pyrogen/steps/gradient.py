@@ -13,13 +13,14 @@ from pyrogen.nn.eval_mode import eval_mode
 from pyrogen.pyro_tools.parameters import assign, modules_of, weights_of
 from pyrogen.pyro_tools.programs import arity
 from pyrogen.random import EVALUATION, scoped_seed
-from pyrogen.steps.graph_update import UpdatesInGraph
 from pyrogen.steps.guard import Guard
+from pyrogen.steps.in_graph.update import UpdatesInGraph
 from pyrogen.steps.locate import LossTerm
 from pyrogen.steps.optimizers import MakeOptimizer, follow, load_optimizer, make_optimizer
+from pyrogen.summary import Facts, Summarised
 
 
-class GradientStep:
+class GradientStep(Summarised):
     """One optimiser step on ``losses(*batch)["loss"]``; the other scalars that it returns are logged.
 
     Args:
@@ -50,6 +51,11 @@ class GradientStep:
         self._modules = modules_of(losses, "model")
         self.optimizer = make_optimizer(optim or torch.optim.Adam, self._parameters())
         self.schedule = schedule(self.optimizer) if schedule else None
+
+    def summary(self) -> tuple[str, Facts]:
+        """The losses, the optimiser, and how far training is."""
+        name = getattr(self.losses, "__qualname__", type(self.losses).__name__)
+        return "GradientStep", {"losses": name, "optimizer": type(self.optimizer).__name__, "t": self.t}
 
     @torch.enable_grad()
     def __call__(self, *batch: Tensor) -> dict[str, Tensor]:

@@ -12,7 +12,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from pyrogen.errors import ConfigError
-from pyrogen.steps.graph_update import GraphUpdate, UpdatesInGraph
+from pyrogen.steps.in_graph.update import GraphUpdate, UpdatesInGraph
 
 MakeOptimizer = Callable[[Iterable[Tensor]], Optimizer]
 """Makes a torch optimiser of parameters, e.g. ``partial(Adam, lr=1e-3)``."""

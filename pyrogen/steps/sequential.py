@@ -13,15 +13,20 @@ from pyrogen.steps.adversarial import AdversarialGame
 from pyrogen.steps.diagnostics import diagnose
 from pyrogen.steps.guard import Guard
 from pyrogen.steps.locate import LossTerm
+from pyrogen.summary import Facts, Summarised
 
 
-class _Steps:
+class _Steps(Summarised):
     """Several steps that share a guard and are compiled or not alike."""
 
     def __init__(self, **steps: Step) -> None:
         self.steps, self.guard = steps, Guard()
         for step in self._having("guard"):
             step.guard = self.guard  # after a fault in one step no other moves the weights that it shares
+
+    def summary(self) -> tuple[str, Facts]:
+        """The steps by name."""
+        return type(self).__name__, self.steps
 
     @property
     def compile(self) -> bool | None:
@@ -128,7 +133,7 @@ class Pretraining(_Steps):
         self._phase.load_state_dict(state["step"])
 
 
-class LatentAdversarialStep:
+class LatentAdversarialStep(Summarised):
     """Adversarial training of an encoder: its codes are the samples, draws from the prior are the data.
 
     At the equilibrium the aggregated posterior ``∫ q(z | x) p(x) dx`` equals the prior. Makhzani et al., "Adversarial
@@ -145,6 +150,10 @@ class LatentAdversarialStep:
         self.prior = drop_extra_args(prior)
         # Not compiled: a graph would bake in the batch, which the encoder reads from an attribute.
         self.game = AdversarialGame(encoder, critic, lambda n: self._x, **options, compile=False)
+
+    def summary(self) -> tuple[str, Facts]:
+        """That of its game, in which the encoder is the generator."""
+        return type(self).__name__, self.game.summary()[1]
 
     def __call__(self, *batch: Tensor) -> dict[str, Tensor]:
         """Take one step on a batch of data, and its labels if the prior takes them."""

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from pyro.infer import ELBO, Trace_ELBO
 from pyro.optim import PyroOptim
+from pyro.params.param_store import ParamStoreDict
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -30,13 +31,14 @@ from pyrogen.steps.locate import LossTerm
 from pyrogen.steps.optimizers import MakeOptimizer
 from pyrogen.steps.site_faults import SiteMessages
 from pyrogen.steps.svi_update import SVIUpdate
+from pyrogen.summary import Facts, Summarised
 
 
 def no_guide(*_: Any, **__: Any) -> None:
     """The empty guide, of a model without latent variables."""
 
 
-class SVI:
+class SVI(Summarised):
     """One step of stochastic variational inference: ``step(*args, **kwargs) -> {"loss": …}``.
 
     Model and guide receive exactly the arguments of the step. The step trains the parameters of every network that
@@ -116,6 +118,11 @@ class SVI:
             loss, count = self._update.loss(self.loss.loss, args, kwargs)
         return _per_datum(loss, count)
 
+    def summary(self) -> tuple[str, Facts]:
+        """The programs, the loss, and how far training is."""
+        names = (getattr(f, "__qualname__", type(f).__name__) for f in (self._model, self._guide))
+        return "SVI", dict(zip(("model", "guide"), names, strict=True)) | {"loss": type(self.loss).__name__}
+
     def setup(self, *args: Any, **kwargs: Any) -> None:
         """Create the parameters and the optimiser without an update; the first step does so by itself."""
         self._update.setup(args, kwargs)
@@ -154,6 +161,10 @@ class SVI:
         for _ in range(num_steps):
             self.step(*args, **kwargs)
         return self
+
+    def get_param_store(self) -> ParamStoreDict:
+        """The parameter sites of this step as Pyro's store: constrained values by name."""
+        return self._update.trained.sites.as_pyro()
 
     def param(self, name: str) -> Tensor:
         """The constrained value of a ``pyro.param`` site.

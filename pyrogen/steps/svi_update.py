@@ -79,21 +79,17 @@ class SVIUpdate:
         """Update the parameters once; return the loss before the update and the number of data it sums over.
 
         Args:
-            args, kwargs: of model and guide.
-            compile: as for ``SVI``.
+            args, kwargs, compile: as for ``SVI``.
             lenient: whether a step without trainable parameters is allowed, as in Pyro, instead of an error.
         """
         self.setup_pending(args, kwargs)
-        first = self.optimizer.optimizer is None
-        if self.optimizer.optimizer is None:  # another step may have left gradients on shared weights
-            self.trained.zero_grad()
-        else:
-            self.optimizer.optimizer.zero_grad()
+        optimizer = self.optimizer.optimizer
+        (optimizer or self.trained).zero_grad()  # another step may have left gradients on shared weights
         found = update = None
         loss: Any
         count: Any
         with torch.enable_grad(), self.trained.sites, self._plates(args):
-            if not first and self._refused is None and should_compile(compile, self.t):
+            if optimizer is not None and self._refused is None and should_compile(compile, self.t):
                 update = self.optimizer.next_in_graph()
                 found = self.compiled.gradients(self.model, self.guide, args, kwargs, self.t > 0, update)
             if found is not None:

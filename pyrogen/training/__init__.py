@@ -5,8 +5,9 @@ from pyrogen.training.checkpoint import restore, save
 from pyrogen.training.config import Config, RunConfig, configure
 from pyrogen.training.device import autocast, pick_device
 from pyrogen.training.loop import EarlyStopping, fit
-from pyrogen.training.opened import Opened, open, open_or_train
+from pyrogen.training.opened import Opened, open
 from pyrogen.training.run import Run
+from pyrogen.training.start import open_or_train
 from pyrogen.training.trainer import Trained, build, train
 
 __all__ = [

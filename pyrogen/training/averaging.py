@@ -20,12 +20,14 @@ class BestWeights(Generic[Network]):
     Attributes:
         score: the lowest validation score.
         step: the step of that score; 0 before the first finite one, ``None`` if a checkpoint did not say.
+        since: how many scores since then were not lower.
     """
 
     def __init__(self, module: Network) -> None:
         self.module = copy.deepcopy(module)
         self.score = float("inf")
         self.step: int | None = 0
+        self.since = 0
 
     @property
     def rule(self) -> str:
@@ -34,8 +36,9 @@ class BestWeights(Generic[Network]):
 
     def judge(self, module: nn.Module, score: float, t: int) -> None:
         """Copy the weights of ``module``, those of step ``t``, if their score is the lowest so far."""
+        self.since += 1
         if score < self.score:
-            self.score, self.step = score, t
+            self.score, self.step, self.since = score, t, 0
             self.module.load_state_dict(module.state_dict())
 
     def update(self, module: nn.Module) -> None:
@@ -43,12 +46,13 @@ class BestWeights(Generic[Network]):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the best weights, their score and their step."""
-        return {"weights": self.module.state_dict(), "score": self.score, "step": self.step}
+        return {"weights": self.module.state_dict(), "score": self.score, "step": self.step, "since": self.since}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what ``state_dict`` returned."""
         self.module.load_state_dict(state["weights"])
         self.score, self.step = state["score"], state.get("step")  # version 0.1 stored no step
+        self.since = state.get("since", 0)
 
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
@@ -83,6 +87,8 @@ class ExponentialMovingAverage(Generic[Network]):
         module: the network in training.
         decay: of the average.
     """
+
+    since = 0  # no score decides
 
     def __init__(self, module: Network, decay: float) -> None:
         self.average = AveragedModel(module, multi_avg_fn=ema(decay))

@@ -49,7 +49,7 @@ class Config(BaseModel):
     data: Annotated[str, Field(description="name of a data set, or a path")] = "digits"
     data_root: Annotated[str | None, Field(description="where named data sets are kept")] = None
     seed: Annotated[int, Field(ge=0, lt=2**63, description="the seed from which every random stream is derived")] = 0
-    device: Annotated[str, Field(description="`auto`, `cpu` or `cuda`")] = "auto"
+    device: Annotated[str, Field(description="`auto`, `cpu`, `cuda` or `gpu`")] = "auto"
     target: Annotated[str | None, Field(description="column of a table that holds the labels")] = None
     categorical: Annotated[tuple[str, ...], Field(description="columns of numbers that are categories")] = ()
     drop_constant: Annotated[bool, Field(description="leave constant columns out")] = False
@@ -134,6 +134,8 @@ class RunConfig(Config):
         seconds: the time of training after which the run ends, in place of a number of steps: without compilation,
             validation, pictures and checkpoints. ``steps`` is then the number for which schedules are planned at
             present, and in the end that of the steps taken.
+        patience: how many validation losses in a row may fail to improve on the lowest before the run ends; by default
+            it goes on to its last step. ``steps`` is in the end the number of steps taken.
     """
 
     model: Annotated[str, Field(description="name of a model")]
@@ -144,6 +146,7 @@ class RunConfig(Config):
     weights_from: Annotated[str | None, Field(description="run folder whose weights training starts from")] = None
     options: Annotated[dict[str, Any], Field(validate_default=True, description="options of the model")] = {}
     seconds: Annotated[Seconds | None, Field(description="time of training after which the run ends")] = None
+    patience: Annotated[int | None, Field(gt=0, le=10**6, description="validation losses that may not improve")] = None
     compile: Annotated[bool | None, Field(validate_default=True, description="compile loss and gradients")] = None
 
     @field_validator("model")

@@ -12,7 +12,7 @@ PRECISIONS = ("32", "bf16", "tf32", "bf16-products")
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """The device called ``auto`` (CUDA where there is one), ``cpu``, ``cuda`` or ``cuda:1``.
+    """The device called ``auto`` (CUDA where there is one), ``cpu``, ``cuda`` or ``cuda:1``; ``gpu`` is ``cuda``.
 
     Raises:
         ConfigError: for an unknown name, or CUDA where there is none.
@@ -20,11 +20,12 @@ def pick_device(name: str = "auto") -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     kind, _, index = name.partition(":")
+    kind = "cuda" if kind == "gpu" else kind
     if kind not in ("cpu", "cuda") or (index and not index.isdigit()):
         raise unknown("device", name, ("auto", "cpu", "cuda"))
     if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
         raise ConfigError(f"device {name!r} is not available: torch finds {torch.cuda.device_count()} CUDA devices")
-    return torch.device(name)
+    return torch.device(f"{kind}:{index}" if index else kind)
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:

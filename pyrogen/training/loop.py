@@ -25,6 +25,7 @@ from pyrogen.training.device import autocast
 from pyrogen.training.distributed import SharedSteps
 from pyrogen.training.failures import Failures
 from pyrogen.training.memory import retain_heap
+from pyrogen.training.monitoring.display import watched
 from pyrogen.training.seen import known_rows, note_rows
 
 
@@ -40,13 +41,13 @@ def fit(
     precision: str = "32",
     workers: int | None = None,
     weights: Tensor | None = None,
+    progress: bool = False,
 ) -> Iterator[tuple[int, Mapping[str, Tensor]]]:
     """Call ``step`` on one shuffled batch after another; yield ``(t, logs)`` after each.
 
     Step ``t`` depends on the weights, ``seed`` and ``t`` alone: its batch and its random draws come from
-    streams of that name. What the body of the loop draws changes nothing, and a run continued with
-    ``start`` is bit-identical, on one machine, to an uninterrupted run. The global random state is as the body left
-    it.
+    streams of that name. What the body of the loop draws changes nothing, and a run continued with ``start`` is
+    bit-identical, on one machine, to an uninterrupted run. The global random state is as the body left it.
 
     The rows are noted for the step and its networks, and ``evaluate`` refuses to report their score on test rows
     among them.
@@ -62,11 +63,11 @@ def fit(
         seed: the seed of the run.
         start: the steps already done; the first ``t`` is ``start + 1``.
         device: the device of the batches; by default that of the data.
-        precision: ``32``, ``bf16`` for networks in mixed precision, or ``tf32`` or ``bf16-products`` for products of
-            rounded factors (see ``autocast``).
+        precision: of networks and products, see ``autocast``.
         workers: processes that prefetch rows from disk, as for ``batches``.
         weights: how often each row is drawn, in proportion, ``(n,)``, such as ``pyrogen.use.debiasing_weights``; every
             row once an epoch by default. A torch ``Dataset`` or ``DataLoader`` has a sampler for that.
+        progress: whether progress is shown, in one line.
 
     Yields:
         ``t`` from ``start + 1`` to ``steps``, and the step's scalars, detached and still on the device.
@@ -75,8 +76,7 @@ def fit(
         DataError: before the first step, if the data cannot be batched or the weights are not those of their rows.
         ConfigError: at the first step, if its weights have another floating dtype than the data.
         Diverged: if the loss or a gradient is not finite, in place of the update; on a GPU up to ``READ_EVERY`` updates
-            later, none of which has changed anything. The message names the step, the rows of the batch, the site or
-            term of the loss, and what may help.
+            later, none of which has changed anything. The message names step, rows, site or term, and a remedy.
         OutOfMemory: if a step needs more memory than there is.
     """
     retain_heap()
@@ -85,8 +85,10 @@ def fit(
         if not isinstance(rows, Split):
             raise DataError(f"weights are for rows of pyrogen's own batches: give a {type(rows).__name__} a sampler")
         rows = replace(rows, weights=weights)
-    source = batches(rows, batch_size, seed, start, device, workers, ranks.part if ranks.world() > 1 else None)
-    return _steps(Failures(step, rows, batch_size, seed, device, precision), source, known_rows(rows), steps, start)
+    part = ranks.part if ranks.world() > 1 else None
+    source = batches(rows, batch_size, seed, start, device, workers, part)
+    loop = _steps(Failures(step, rows, batch_size, seed, device, precision), source, known_rows(rows), steps, start)
+    return watched(loop, type(step).__name__, start, steps) if progress else loop
 
 
 def _steps(

@@ -1,6 +1,5 @@
 """Open a folder of results: a run, several runs as in a comparison, or checkpoints of a loop of one's own."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -14,11 +13,12 @@ from pyrogen.data.loading import load, load_rows
 from pyrogen.data.space import Space
 from pyrogen.errors import ConfigError, DataError, RunError, unknown
 from pyrogen.protocols import Stateful
-from pyrogen.training.config import RunConfig, configure
+from pyrogen.summary import html_table
+from pyrogen.training.config import RunConfig
 from pyrogen.training.device import pick_device
 from pyrogen.training.resume import changed_since
 from pyrogen.training.run import CONFIG, Run
-from pyrogen.training.trainer import Trained, restored, train
+from pyrogen.training.trainer import Trained, restored
 
 
 class Opened:
@@ -61,6 +61,13 @@ class Opened:
         if self._own_run is None:
             return f"<{self.path}: checkpoints of a loop of one's own, {t}>"
         return f"<{self.path}: {self.config.model} on {self.config.data}, {t} of {self.config.options['steps']}>"
+
+    def _repr_html_(self) -> str:
+        if self._own_run is None:
+            return html_table((repr(self),), [])
+        last = self.metrics[-1] if self.metrics else {}
+        values = [(name, f"{value:,.6g}") for name, value in last.items()]
+        return html_table((repr(self), ""), [*self.config.options.items(), *values])
 
     @property
     def config(self) -> RunConfig:
@@ -219,37 +226,3 @@ def open(folder: str | Path, *, data_root: str | Path | None = None, **parts: St
         ConfigError: if its configuration has a fault.
     """
     return Opened(folder, data_root, parts)
-
-
-def open_or_train(folder: str | Path, model: str, data: str = "digits", **settings: Any) -> Opened:
-    """Open a run folder after training the recipe there as far as it is not trained yet.
-
-    A script that calls this can be stopped at any time and run again: training goes on where it was.
-
-    Args:
-        folder: the run folder; it is made if there is none.
-        model: the name of a recipe.
-        data: the name or path of a data set.
-        settings: the other fields of ``RunConfig``, such as ``options={"steps": 1000, "latent": 10}``.
-
-    Raises:
-        ConfigError: naming every fault; or if the folder holds a run of another configuration.
-        RunError: if it cannot be read or written.
-    """
-    config = configure(model, data, **settings).with_absolute_paths()
-    path = Path(folder)
-    run = Run.open(path) if os.path.isfile(path / CONFIG) else Run.create(path, config)
-    then, now = (
-        {
-            **c.model_dump(exclude={"options", "fingerprint"}),
-            **(c.options if c.seconds is None else c.planned(0).options),
-        }
-        for c in (run.config, config)
-    )
-    if then != now:
-        differ = [
-            f"{name} {then.get(name)!r} then, {now.get(name)!r} now" for name in now if then.get(name) != now[name]
-        ]
-        raise ConfigError(f"{path} holds a run of another configuration: {', '.join(differ)}")
-    train(run)
-    return open(path)

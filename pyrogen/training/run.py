@@ -7,22 +7,22 @@ metrics.jsonl one object per logged step
 
 import errno
 import fcntl
-import json
 import os
 import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from math import isfinite
 from pathlib import Path
 from typing import Any, Generic, TypeVar, overload
 
 from pyrogen import ranks
 from pyrogen.data.dataset import Description
+from pyrogen.data.sources.snapshot import Snapshot
 from pyrogen.errors import RunError, RunWarning
 from pyrogen.files import append_line, clear_parts, read_regular, seal_json, unseal_json, write_error, write_whole
 from pyrogen.training.config import Config, RunConfig
 from pyrogen.training.distributed.agreement import from_first
+from pyrogen.training.monitoring.rows import RESUMED, read_rows, sealed_row
 
 CONFIG, DATA, METRICS, LOCK = "config.toml", "data.json", "metrics.jsonl", ".lock"
 DATA_VERSION = 1
@@ -31,9 +31,6 @@ LARGEST_DATA = 1 << 30
 """The most bytes of ``data.json`` that are read: some hundred for each column of a table."""
 
 _NO_LOCKS = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK, errno.EINVAL}
-_RESUMED = "resumed_after"  # the key of a row that voids the rows before it of later steps
-_ROW = re.compile(r"\{[^{}]*\}")
-_NOT_FINITE = ("NaN", "Infinity", "-Infinity")
 _locked: set[int] = set()  # descriptors of locks
 
 
@@ -62,17 +59,26 @@ class Run(Generic[C]):
         self.path, self.config = path, config
 
     @classmethod
-    def create(cls, path: str | Path, config: C) -> "Run[C]":
+    def create(cls, path: str | Path, config: C, stored: Snapshot | None = None) -> "Run[C]":
         """Make the folder and write ``config.toml``, with absolute paths.
+
+        Args:
+            path: the folder.
+            config: its configuration.
+            stored: data in memory, which are stored in the folder and become the data of the configuration.
 
         Raises:
             RunError: if the folder holds anything already, or cannot be written.
         """
-        return cls(Path(from_first(lambda: cls._create(path, config))), config.with_absolute_paths())
+        made = Path(from_first(lambda: cls._create(path, config, stored)))
+        return cls(made, _with_data(config, made, stored))
 
     @classmethod
-    def _create(cls, path: str | Path, config: C) -> str:
-        path, config = Path(path), config.with_absolute_paths()
+    def _create(cls, path: str | Path, config: C, stored: Snapshot | None) -> str:
+        path = Path(path)
+        config = _with_data(config, path, stored)
+        if stored is not None:
+            _clear_half_made(path, Path(config.data), type(config))
         try:
             path.mkdir(parents=True, exist_ok=True)
             clear_parts(path, CONFIG)
@@ -83,6 +89,8 @@ class Run(Generic[C]):
                 write_whole(path / CONFIG, _stored(config, path))
         except OSError as error:
             raise write_error(path, error) from error
+        if stored is not None:
+            stored.save(Path(config.data))
         return str(path)
 
     @overload
@@ -211,8 +219,7 @@ class Run(Generic[C]):
         if ranks.rank():
             return
         self.check_present()
-        written = {name: value if isfinite(value) else json.dumps(value) for name, value in row.items()}
-        append_line(self.path / METRICS, seal_json(written, indent=None))
+        append_line(self.path / METRICS, sealed_row(row))
 
     def metrics(self) -> list[dict[str, float]]:
         """The logged rows by their steps, as a run that was never interrupted has logged them.
@@ -220,9 +227,9 @@ class Run(Generic[C]):
         A row that is damaged, or was cut short, is left out. Of rows of the same step, the one written last counts.
         """
         rows: dict[int, dict[str, float]] = {}
-        for row in self._all_rows():
-            if _RESUMED in row:
-                rows = {t: kept for t, kept in rows.items() if t <= row[_RESUMED]}
+        for row in read_rows(self.path / METRICS):
+            if RESUMED in row:
+                rows = {t: kept for t, kept in rows.items() if t <= row[RESUMED]}
             else:
                 rows[int(row["t"])] = row
         return [rows[t] for t in sorted(rows)]
@@ -230,28 +237,7 @@ class Run(Generic[C]):
     def rewind(self, t: int) -> None:
         """Void the rows logged after step ``t``, which will be computed and logged again."""
         if any(row["t"] > t for row in self.metrics()):
-            self.log({_RESUMED: t})
-
-    def _all_rows(self) -> Iterator[dict[str, float]]:
-        path = self.path / METRICS
-        text = read_regular(path).decode(errors="replace") if path.exists() else ""
-        for found in _ROW.finditer(text):  # not by lines: the end of one can be damaged
-            row = _parsed_row(found[0])
-            if row is not None:
-                yield row
-
-
-def _parsed_row(text: str) -> dict[str, float] | None:
-    """A row of ``metrics.jsonl``; ``None`` if it is damaged. In version 0.1 rows have no checksum."""
-    row = unseal_json(text)
-    if row is None:
-        try:
-            row = json.loads(text)
-        except ValueError:
-            return None
-    row = {name: float(value) if value in _NOT_FINITE else value for name, value in row.items()}
-    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in row.values())
-    return row if numbers and isinstance(row.get("t", row.get(_RESUMED)), int) else None
+            self.log({RESUMED: t})
 
 
 def _check_empty(path: Path) -> None:
@@ -262,6 +248,22 @@ def _check_empty(path: Path) -> None:
     held = next((entry.name for entry in path.iterdir() if not left.fullmatch(entry.name)), None)
     if held is not None:
         raise RunError(f"{path} is not empty (it holds {held!r}): choose another --out")
+
+
+def _clear_half_made(path: Path, file: Path, schema: type[Config]) -> None:
+    """Remove the configuration in ``path`` of a run that was stopped before it had stored its data."""
+    if not (path / CONFIG).exists() or file.exists():
+        return
+    clear_parts(path, file.name)
+    names = {entry.name for entry in path.iterdir()}
+    if names <= {CONFIG, LOCK} and Path(schema.read(path / CONFIG).data).name == file.name:
+        (path / CONFIG).unlink()
+
+
+def _with_data(config: C, path: Path, stored: Snapshot | None) -> C:
+    """The configuration with absolute paths, and with the file that holds data in memory as its data."""
+    config = config.with_absolute_paths()
+    return config if stored is None else config.model_copy(update={"data": str((path / stored.file_name).absolute())})
 
 
 def _stored(config: Config, folder: Path) -> bytes:

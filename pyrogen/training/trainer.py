@@ -3,15 +3,14 @@
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 from torch import nn
 
 import pyrogen.training.checkpoint as checkpoint
 from pyrogen import ranks
 from pyrogen.data.dataset import Dataset
-from pyrogen.data.step_arguments import select_arguments
-from pyrogen.errors import DataError, DataWarning
+from pyrogen.errors import ConfigError, DataError, DataWarning
 from pyrogen.files import make_folder
 from pyrogen.protocols import Step
 from pyrogen.random import derive, scoped_seed
@@ -29,24 +28,16 @@ from pyrogen.training.distributed.agreement import the_same, time_and_signal
 from pyrogen.training.failures import Failures
 from pyrogen.training.loop import fit
 from pyrogen.training.memory import MemoryLimit, check_training
-from pyrogen.training.metric_averager import DiagnosticMonitor, MetricAverager, check_weights
+from pyrogen.training.monitoring.display import Watcher
+from pyrogen.training.monitoring.metric_averager import DiagnosticMonitor, MetricAverager, check_weights
+from pyrogen.training.monitoring.validation import CHECKPOINTS, LOGS, due, validate
 from pyrogen.training.resume import changed_since, load_weights, take_up
 from pyrogen.training.run import DATA, Run
 from pyrogen.training.seen import note_rows, noted_rows
 from pyrogen.training.signals import Interrupted, graceful_shutdown
 
-LOGS, CHECKPOINTS, PICTURES, CURVES = 200, 20, 10, 4
-"""How many times in a run metrics are logged, checkpoints are saved, and samples and training curves are drawn."""
-VALID_ROWS = 2000
-"""How many validation data the validation loss is computed on."""
-
-
-class Watcher(Protocol):
-    """A callback for every logged row, such as a progress bar."""
-
-    def __call__(self, row: dict[str, float], /) -> None:
-        """Show ``{"t": …, "loss": …, "examples_per_second": …}``."""
-        ...
+PICTURES, CURVES = 10, 4
+"""How many times in a run samples and training curves are drawn."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +84,10 @@ def build(config: RunConfig, data: Dataset | None = None, chosen: Mapping[str, A
     setup.model.to(device)
     if hasattr(setup.step, "compile") and setup.step.compile is None:
         setup.step.compile = config.compile
+    if config.patience is not None and setup.average is not None:
+        raise ConfigError(
+            f"patience needs a validation loss, and {config.model} has none: it ends with an average of its weights"
+        )
     return replace(setup, data=setup.data.to(device))
 
 
@@ -158,8 +153,8 @@ def _train_stage(
         used, _ = time_and_signal(averager.used, signals)
         stage = Stage(seconds, used, start)
         for t, logs in fit(
-            setup.step, setup.data.train, steps=start if stage.ends_run(used) else steps, batch_size=batch_size,
-            seed=config.seed, start=start, device=device, precision=config.precision,
+            setup.step, setup.data.train, steps=start if stage.ends_run(used) or _waited(config, weights) else steps,
+            batch_size=batch_size, seed=config.seed, start=start, device=device, precision=config.precision,
         ):  # fmt: skip
             latest[0] = t
             weights.update(setup.model)
@@ -167,8 +162,9 @@ def _train_stage(
             used, signum = time_and_signal(averager.used, signals)
             steps = t if stage.ends_run(used) else steps
             with averager.paused():
-                validation = _judge(setup, weights, config.seed, t, steps)
-            if _due(t, steps, LOGS):
+                validation = validate(setup, weights, config.seed, t, steps)
+            steps = t if _waited(config, weights) else steps
+            if due(t, steps, LOGS):
                 read_guard(setup.step)
                 row = averager.close(t, batch_size) | validation
                 with averager.paused():
@@ -178,14 +174,15 @@ def _train_stage(
                     monitor.after(row)
             with averager.paused():
                 if pictures:
-                    _draw(run, setup, weights.module, t, steps)
-                if _due(t, steps, CHECKPOINTS) or signum or stage.ends(used):  # last: a run goes on after what t writes
+                    _draw(run, setup, weights.module, t, steps, watch)
+                if due(t, steps, CHECKPOINTS) or signum or stage.ends(used):  # last: a run goes on after what t writes
                     _save(run, setup, parts, t)
             if signum:
                 raise Interrupted(signum)
-            if stage.ends(used):
+            if stage.ends(used) or _waited(config, weights):
                 break
-    planned = stage.plan(t := latest[0], used)
+    t = latest[0]
+    planned = t if _waited(config, weights) else stage.plan(t, used)
     if planned == t != run.config.options["steps"]:
         run.update(run.config.planned(t))
     return _trained(run, setup, weights, t), planned
@@ -202,7 +199,10 @@ def _begin(
 ) -> int:
     """Restore the newest checkpoint, note what the run is trained on, and return the number of the step."""
     checkpoint.clear(run.path, locked=True)
+    extended = config.options["steps"] != run.config.options["steps"]
     start = the_same(take_up(run, config, parts, setup, changed_data), f"step of the checkpoint in {run.path}")
+    if extended:  # a run that its patience had ended goes on
+        parts["kept"].since = 0
     run.describe_data(setup.data.description, setup.chosen)
     for rows in (*noted_rows(setup.model), setup.data.train):
         note_rows(parts["kept"], rows)  # a copy of the trained weights
@@ -261,31 +261,22 @@ def _selection(setup: TrainingSetup) -> BestWeights[nn.Module] | ExponentialMovi
     return BestWeights(setup.model) if setup.average is None else ExponentialMovingAverage(setup.model, setup.average)
 
 
-def _due(t: int, steps: int, times: int) -> bool:
-    return t % max(steps // times, 1) == 0 or t == steps
+def _waited(config: RunConfig, weights: Any) -> bool:
+    """Whether as many validation losses as the run has patience for have not improved."""
+    return config.patience is not None and weights.since >= config.patience
 
 
-def _validates(t: int, steps: int) -> bool:
-    """Whether weights are judged: at every checkpoint, and often early on, as few data are soon overfitted."""
-    return _due(t, steps, CHECKPOINTS) or t & (t - 1) == 0
-
-
-def _judge(setup: TrainingSetup, weights: Any, seed: int, t: int, steps: int) -> dict[str, float]:
-    """The validation loss, where weights are chosen by it and it is due; the weights are copied if it is the lowest."""
-    if setup.average is not None or not _validates(t, steps):
-        return {}
-    batch = select_arguments(setup.step, tuple(part[:VALID_ROWS] for part in setup.data.valid.tensors(seed)))
-    loss = float(setup.step.evaluate(*batch)["loss"])
-    weights.judge(setup.model, loss, t)
-    return {"valid_loss": loss}
-
-
-def _draw(run: Run[RunConfig], setup: TrainingSetup, model: nn.Module, t: int, steps: int) -> None:
+def _draw(
+    run: Run[RunConfig], setup: TrainingSetup, model: nn.Module, t: int, steps: int, watch: Watcher | None
+) -> None:
     """Draw samples and training curves when they are due."""
-    if _due(t, steps, PICTURES):
+    if due(t, steps, PICTURES):
         n, data = picture_size(setup.data), setup.data
         path = make_folder(run.path / "samples") / f"{t:08d}.png"
         samples_png(draws(model, data, n, run.config.seed), real_pictures(data, n), path, columns=data.space.columns)
-    if _due(t, steps, CURVES):
+        show = getattr(watch, "picture", None)
+        if show is not None:
+            show(path, t)
+    if due(t, steps, CURVES):
         with figures_freed():
             curves_png(run.metrics(), run.path / "curves.png")

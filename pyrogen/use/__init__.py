@@ -7,6 +7,7 @@ from pyrogen.use.codes import decode, encode, has_codes, needs_y, reconstruct
 from pyrogen.use.compression import bits_per_dim, compress, decompress, grey_levels
 from pyrogen.use.debiasing import code_weights, debiasing_weights, evenness
 from pyrogen.use.explore import explore
+from pyrogen.use.exporting import export, export_weights, to_arviz
 from pyrogen.use.interpolation import Interpolation, interpolate
 from pyrogen.use.operators import Downsample, Grey, Mask, Noise
 from pyrogen.use.outliers import (
@@ -51,6 +52,8 @@ __all__ = [
     "encode",
     "evenness",
     "explore",
+    "export",
+    "export_weights",
     "find_outliers",
     "first_per_class",
     "grey_levels",
@@ -62,4 +65,5 @@ __all__ = [
     "probe",
     "reconstruct",
     "restore",
+    "to_arviz",
 ]

@@ -1,5 +1,6 @@
 """The command line: what it prints and writes, and what it says of a mistake."""
 
+import io
 import json
 import re
 from functools import partial
@@ -11,7 +12,9 @@ from commands import caller
 from PIL import Image
 from recipe_cases import flags
 
+from pyrogen.cli import compare, console
 from pyrogen.data import load
+from pyrogen.experiments import EXPERIMENTS
 from pyrogen.recipes import RECIPES
 from pyrogen.training.run import Run
 
@@ -365,3 +368,55 @@ def test_few_pictures_of_many_pixels_are_enough(pyrogen, tmp_path):
     scores = json.loads(out)["models"]["gan"]["scores"]
     assert "nearest_neighbour" in scores
     assert "c2st" not in scores
+
+
+def test_lists_as_json(pyrogen):
+    assert json.loads(pyrogen("models", "--json")[1])["vae"]["family"] == "explicit"
+    assert json.loads(pyrogen("models", "vae", "--json")[1])["latent"]["default"] == "32"
+    assert json.loads(pyrogen("data", "--json")[1])["digits"]["shape"] == "1x8x8"
+    assert json.loads(pyrogen("experiment", "--json")[1]).keys() == EXPERIMENTS.keys()
+
+
+def test_version(pyrogen):
+    status, out, err = pyrogen("--version")
+    assert (status, err) == (0, "")
+    assert re.fullmatch(r"pyrogen \d+\.\d+\.\d+ \(torch \S+, Pyro \S+\)\n", out)
+
+
+def test_a_sweep_is_a_comparison_of_every_combination(pyrogen, tmp_path, monkeypatch):
+    prepared = []
+    monkeypatch.setattr(compare, "run_and_show", lambda run, as_json: prepared.append(run))
+    request = ("train", "vae", "--sweep", "--set", "latent=2,3", "--set", "hidden=8,4", "--set", "hidden=8")
+    assert pyrogen(*request, "--lr", 0.01, "--steps", 5, "--seed", 2, "--out", tmp_path / "sweep")[0] == 0
+    config = prepared[0].config
+    widths, rest = ("hidden=8,4", "hidden=8"), "lr=0.01"
+    assert config.models == tuple(f"vae:latent={z}:{width}:{rest}" for z in (2, 3) for width in widths)
+    assert (config.steps, config.seed, prepared[0].path) == (5, 2, tmp_path / "sweep")
+    for more, said in (
+        (("--patience", 3), "it takes no patience"),
+        (("--config", "a.toml"), "it takes no config"),
+        (("--set", "lr=" + ",".join(map(str, range(1, 99)))), "got 392"),
+        (("--set", "latnt=1,2"), "unknown option of vae 'latnt'"),
+    ):
+        status, _, err = pyrogen(*request, *more, "--out", tmp_path / "other")
+        assert (status, err.count("\n")) == (2, 1)
+        assert said in err
+    assert "got 1\n" in pyrogen("train", "vae", "--sweep", "--set", "latent=2")[2]
+
+
+def test_a_quiet_command_prints_nothing_but_errors_and_results(pyrogen, tmp_path):
+    assert pyrogen("train", "vae", *SMALL, *flags("vae"), "--out", tmp_path / "run", "--quiet") == (0, "", "")
+    assert pyrogen("resume", tmp_path / "run", "-q") == (0, "", "")
+    assert "vae on digits: 40 steps → " in pyrogen("resume", tmp_path / "run")[2]
+    status, out, err = pyrogen("train", "vae", "--out", tmp_path / "run", "-q")
+    assert (status, out, err.count("\n")) == (2, "", 1)
+
+
+def test_what_is_prepared_is_said_on_a_terminal_alone(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm-256color")
+    for terminal in (True, False):
+        err = console.PlainConsole(file=io.StringIO(), force_terminal=terminal, width=80)
+        monkeypatch.setattr(console, "err", err)
+        with console.preparing("vae on digits"):
+            pass
+        assert ("vae on digits: loading" in err.file.getvalue()) is terminal

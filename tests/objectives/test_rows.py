@@ -299,7 +299,7 @@ def test_the_score_is_that_of_all_discrete_latents(x):
 
     for seed in range(3):
         with scoped_seed(seed):
-            terms = BetaELBO()._terms(model, guide, (x,))
+            terms = BetaELBO().terms(model, guide, x)
         with scoped_seed(seed):
             trace = poutine.trace(guide).get_trace(x)
         trace.compute_log_prob()

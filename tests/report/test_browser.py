@@ -10,7 +10,7 @@ import torch
 from browser import CLIPPED, OVERFLOWING, WIDTHS, ink
 
 from pyrogen.data.columns import Column
-from pyrogen.report.image_grid import GAP_COLOUR
+from pyrogen.data.shown.image_grid import GAP_COLOUR
 
 IMAGES = """() => [...document.images]
     .map(i => [i.className, i.complete, i.naturalWidth, i.getBoundingClientRect().width])"""

@@ -14,11 +14,11 @@ import pytest
 import torch
 from PIL import Image
 
+from pyrogen.data.shown.image_grid import GAP, GAP_COLOUR, MISSING_COLOUR
 from pyrogen.errors import DataError, RunError
 from pyrogen.report import curves_png, curves_svg, grid_png, histogram_png, samples_png, scatter_png, table_png
 from pyrogen.report.canvas import GENERATED, PANEL, canvas, figures_freed, png
 from pyrogen.report.curve_data import LogRows, group_curves, robust_limits, summarise_curve
-from pyrogen.report.image_grid import GAP, GAP_COLOUR, MISSING_COLOUR
 
 
 def pixels(png: bytes) -> np.ndarray:

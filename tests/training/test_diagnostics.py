@@ -7,7 +7,7 @@ import pytest
 
 from pyrogen.steps import diagnose
 from pyrogen.training import configure, train
-from pyrogen.training.metric_averager import DiagnosticMonitor
+from pyrogen.training.monitoring.metric_averager import DiagnosticMonitor
 from pyrogen.training.run import Run
 
 

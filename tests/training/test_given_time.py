@@ -49,12 +49,12 @@ FIT = trainer.fit
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    module = "pyrogen.training.metric_averager"
+    module = "pyrogen.training.monitoring.metric_averager"
     monkeypatch.setattr(f"{module}.time", SimpleNamespace(perf_counter=lambda: clock.now))
     monkeypatch.setattr(f"{module}.compiling_seconds", lambda: clock.compiled)
     monkeypatch.setattr("pyrogen.training.trainer.fit", clock.fit)
     # Whatever is no step takes long.
-    for name in ("_begin", "_judge", "_draw", "_save", "build"):
+    for name in ("_begin", "validate", "_draw", "_save", "build"):
         monkeypatch.setattr(f"pyrogen.training.trainer.{name}", slow(getattr(trainer, name), clock))
     return clock
 

@@ -18,7 +18,7 @@ from pyrogen.measure.samples import draw_samples
 from pyrogen.protocols import Sampler
 from pyrogen.recipes import RECIPES, recipe
 from pyrogen.training import Run, configure, open_or_train, train
-from pyrogen.training.metric_averager import MetricAverager
+from pyrogen.training.monitoring.metric_averager import MetricAverager
 
 N = 120
 COLOURS = np.array(["red", "green", "blue"])

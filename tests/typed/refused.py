@@ -11,7 +11,7 @@ step = pyrogen.AdversarialGame(game.generator, game.critic, game.prior)
 
 pyrogen.fitt(step, data.train, steps=1)  # error: no such name
 pyrogen.explicit.VAEE(data.shape)  # error: no such name in a room
-print(pyrogen.train)  # error: no such room
+print(pyrogen.trainer)  # error: no such room
 pyrogen.fit(step, data.train)  # error: how many steps?
 pyrogen.fit(step, data.train, steps="many")  # error: not a number
 pyrogen.fit(game, data, steps=1)  # error: a whole data set, not a split

@@ -155,7 +155,7 @@ def write_data(opened: Any, out: str, x: "Tensor", beneath: "Tensor | None" = No
         beneath: data that a picture shows beneath them.
         columns: images per row.
     """
-    from pyrogen.report.image_grid import grid_png
+    from pyrogen.data.shown.image_grid import grid_png
     from pyrogen.report.pictures import in_units
 
     if out.endswith(".npz"):

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pyrogen.data.shown.image_grid import image_png
 from pyrogen.files import write_whole
 from pyrogen.report import formatting
 from pyrogen.report.explorer.contents import ACTIVE, Exploration, Plane, Units
-from pyrogen.report.image_grid import image_png
 from pyrogen.report.templates import data_url, render_page
 
 COLOURS, SHAPES = 8, 5

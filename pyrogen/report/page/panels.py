@@ -6,9 +6,9 @@ from typing import Any
 from torch import Tensor
 
 from pyrogen.data.columns import Column
+from pyrogen.data.shown.image_grid import GAP, grid_png, image_scale
 from pyrogen.report.canvas import GENERATED, PANEL, REAL
 from pyrogen.report.curve_data import LogRows, base_name, group_curves
-from pyrogen.report.image_grid import GAP, grid_png, image_scale
 from pyrogen.report.moments import Moments
 from pyrogen.report.page.glossary import LOGGED
 from pyrogen.report.pictures import Pictures

@@ -2,7 +2,7 @@
 
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import isfinite
 from typing import Any
@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from pyrogen.compile.verified import compiling_seconds
 from pyrogen.errors import Diverged
 
+COLLAPSED = 0.05
+"""The KL divergence, in nats for a datum, below which z carries next to nothing of x."""
 EARLY = 100
 """The number of first steps without diagnosis, in which the samples of an untrained generator hardly differ."""
 
@@ -97,20 +99,33 @@ def check_weights(model: nn.Module, t: int) -> None:
 
 
 class DiagnosticMonitor:
-    """Warns once when ``step.diagnose`` finds a fault in three consecutive logged rows.
+    """Warns once of each kind of fault, when it is found in three consecutive logged rows that can show it.
 
     Args:
         step: its method ``diagnose(row) -> str | None`` is called, if it has one.
     """
 
     def __init__(self, step: Any) -> None:
-        self.diagnose = getattr(step, "diagnose", lambda row: None)
-        self.faults = 0
+        self.checks: dict[str, Callable[[dict[str, float]], str | None]] = {"valid_kl": posterior_collapse}
+        if hasattr(step, "diagnose"):
+            self.checks["t"] = step.diagnose
+        self.faults = dict.fromkeys(self.checks, 0)
 
     def after(self, row: dict[str, float]) -> None:
         """Diagnose one logged row."""
-        fault = self.diagnose(row) if row["t"] > EARLY else None
-        self.faults = self.faults + 1 if fault else 0
-        if self.faults == 3:
-            warnings.warn(f"step {row['t']}: {fault}", stacklevel=3)
-            self.diagnose = lambda row: None
+        for key in [key for key in self.checks if key in row]:
+            fault = self.checks[key](row) if row["t"] > EARLY else None
+            self.faults[key] = self.faults[key] + 1 if fault else 0
+            if self.faults[key] == 3:
+                warnings.warn(f"step {row['t']}: {fault}", stacklevel=3)
+                del self.checks[key]
+
+
+def posterior_collapse(row: dict[str, float]) -> str | None:
+    """What a row says of a posterior that has become the prior; ``None`` if it has not."""
+    if row["valid_kl"] > COLLAPSED:
+        return None
+    return (
+        f"the posterior has collapsed to the prior: KL(q(z | x) ‖ p(z)) is {row['valid_kl']:.2g} nats, so the decoder "
+        "does not use z; free bits (free_bits=0.5), a warm-up of the KL (warmup=1000) or a smaller decoder may help"
+    )

@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 from pyrogen import ranks
 from pyrogen.compile.checked_graph import Gradients, NotInGraph, Update
 from pyrogen.steps.guard import check_finite_update
-from pyrogen.steps.update_rules import RULES
+from pyrogen.steps.in_graph.rules import RULES
 
 MAX_CHANGES = 3
 """Successive steps with other settings after which an optimiser makes its updates itself."""

@@ -3,8 +3,8 @@
 PCA has the least squared error of all linear codes of a size; an autoencoder has nonlinear ones, and a VAE pays for the
 noise in its codes.
 
-    python examples/bottleneck.py                # --smoke for a run of a few seconds
-    python examples/bottleneck.py --data mnist --steps 5000
+    python examples/bottleneck_curve.py                # --smoke for a run of a few seconds
+    python examples/bottleneck_curve.py --data mnist --steps 5000
 """
 
 import argparse

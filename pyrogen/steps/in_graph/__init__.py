@@ -1,0 +1,1 @@
+"""Optimiser updates as the last part of a compiled step."""
