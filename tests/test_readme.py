@@ -125,9 +125,9 @@ def test_generated_tables_are_those_of_the_registry(
     assert main() == 0, capsys.readouterr().err
 
 
-@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "docs" / "data.md"], ids=lambda p: p.name)
-def test_every_data_set_is_in_the_table(page: Path) -> None:
-    listed = {name.strip(): row for row in rows(page) for name in row[0].split(",") if name.strip() in names()}
+def test_every_data_set_is_in_the_table() -> None:
+    table = rows(ROOT / "docs" / "data.md")
+    listed = {name.strip(): row for row in table for name in row[0].split(",") if name.strip() in names()}
     assert listed.keys() == names().keys()
     for name, entry in names().items():
         _, shape, sizes, *_ = listed[name]

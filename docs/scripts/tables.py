@@ -26,13 +26,13 @@ def ordered() -> list[Recipe]:
     return sorted(RECIPES.values(), key=lambda r: (FAMILIES.index(r.family), LIKELIHOODS.index(r.likelihood)))
 
 
-def readme_models() -> str:
-    """The README's table of models."""
+def all_models() -> str:
+    """The table of all models."""
     none = {"implicit": "none (kernel-density estimate)", "reconstruction": "none (reconstruction error)"}
     rows = ["| Model | Family | Description | Likelihood |", "|---|---|---|---|"]
     for r in ordered():
         likelihood = none.get(r.family, r.likelihood)
-        rows.append(f"| [{r.name}](docs/models/{r.name}.md) | {r.family} | {r.title} | {likelihood} |")
+        rows.append(f"| [{r.name}]({r.name}.md) | {r.family} | {r.title} | {likelihood} |")
     return "\n".join(rows)
 
 
@@ -74,7 +74,7 @@ def options(recipe: Recipe) -> Callable[[], str]:
 
 def parts() -> Iterator[tuple[Path, str, Callable[[], str]]]:
     """Every generated part: its file, its name and what makes it."""
-    yield ROOT / "README.md", "models", readme_models
+    yield ROOT / "docs/models/index.md", "models", all_models
     yield ROOT / "docs/index.md", "models", index_models
     yield ROOT / "docs/mkdocs.yml", "models", navigation
     yield ROOT / "docs/index.md", "rooms", rooms

@@ -56,7 +56,8 @@ def evaluate(
     split, or rows, may be those that the model was trained on; the detail ``seen_in_training`` is then their share.
 
     Args:
-        model: an object with methods of ``pyrogen.protocols``, or an ``SVI`` step with its trained pair.
+        model: an object with methods of ``pyrogen.protocols``, an ``SVI`` step with its trained pair, or a run that
+            ``train`` or ``open`` returned.
         data: a ``Dataset``, evaluated on its test split; a path, a data frame or a pyarrow table, loaded as such by
             ``load``; one split, for the likelihood alone; or rows as they are, a tensor, an array or ``(x, y)``, whose
             likelihood is that of model coordinates.
@@ -74,6 +75,7 @@ def evaluate(
         ConfigError: for a space that the data do not have, or if the model has none of a likelihood, ``sample`` and
             ``reconstruct``, or has a mass function where the data set has densities (or the reverse).
     """
+    model = model.model if isinstance(model, Opened) else model
     data, test = measured_data(model, data, seed)
     if isinstance(data, Dataset):
         check_spaces([space for space in spaces if not isinstance(space, Reference)], data)

@@ -80,3 +80,9 @@ def test_gpu_is_another_name_of_cuda(monkeypatch) -> None:
         pick_device("gpu")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert (pick_device("gpu"), pick_device("gpu:1")) == (torch.device("cuda"), torch.device("cuda:1"))
+
+
+def test_a_run_is_evaluated_as_its_model(tmp_path):
+    run = pyrogen.train("gaussian", "digits", out=tmp_path / "run", steps=2)
+    rows = run.data.test.tensors()[0][:20]
+    assert pyrogen.evaluate(run, rows) == pyrogen.evaluate(run.model, rows)
