@@ -24,7 +24,7 @@ class RunError(UserError):
 
 
 class RunWarning(UserWarning):
-    """A run goes on, but a part of it is damaged, it cannot be protected, or it is not as it was begun."""
+    """A run goes on, but is damaged or unprotected in a part, is not as it was begun, or its model does not learn."""
 
 
 class ConfigError(UserError):

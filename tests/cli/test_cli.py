@@ -413,6 +413,7 @@ def test_a_quiet_command_prints_nothing_but_errors_and_results(pyrogen, tmp_path
 
 
 def test_what_is_prepared_is_said_on_a_terminal_alone(monkeypatch):
+    monkeypatch.setattr(console, "_quiet", False)
     monkeypatch.setenv("TERM", "xterm-256color")
     for terminal in (True, False):
         err = console.PlainConsole(file=io.StringIO(), force_terminal=terminal, width=80)

@@ -66,6 +66,7 @@ def test_generators_of_columns_of_other_units(tmp_path, name):
     assert np.abs((rows.mean(0) - scales().mean(0)) / scales().std(0)).max() < 0.4
 
 
+@pytest.mark.filterwarnings("ignore:.*the posterior has collapsed")
 @pytest.mark.parametrize("name", ["vae", "ladder-vae", "maf", "realnvp", "aae", "autoencoder"])
 def test_outliers_do_not_end_in_nan(tmp_path, name):
     done = trained(tmp_path, name, heavy())

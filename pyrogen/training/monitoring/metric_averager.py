@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from pyrogen.compile.verified import compiling_seconds
-from pyrogen.errors import Diverged
+from pyrogen.errors import Diverged, RunWarning
 
 COLLAPSED = 0.05
 """The KL divergence, in nats for a datum, below which z carries next to nothing of x."""
@@ -117,7 +117,7 @@ class DiagnosticMonitor:
             fault = self.checks[key](row) if row["t"] > EARLY else None
             self.faults[key] = self.faults[key] + 1 if fault else 0
             if self.faults[key] == 3:
-                warnings.warn(f"step {row['t']}: {fault}", stacklevel=3)
+                warnings.warn(f"step {row['t']}: {fault}", RunWarning, stacklevel=3)
                 del self.checks[key]
 
 
