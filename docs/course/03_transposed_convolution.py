@@ -98,7 +98,7 @@ panels[0].imshow(A.numpy(), cmap="RdBu", vmin=-3, vmax=3, aspect="auto", interpo
 panels[0].set(title="A: 4 × 4 kernel, stride 2", xlabel="input pixel", ylabel="output pixel")
 for axes, size in zip(panels[1:], (2, 3, 4), strict=True):
     copies = F.conv_transpose2d(torch.ones(1, 1, 6, 6), torch.ones(1, 1, size, size), stride=2)[0, 0]
-    copies = copies[2:-2, 2:-2]  # away from the edge
+    copies = copies[2:10, 2:10]  # away from the edge
     axes.imshow(copies.numpy(), cmap="viridis", vmin=0, vmax=4)
     for i in range(len(copies)):
         for j in range(len(copies)):

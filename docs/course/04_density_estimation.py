@@ -44,7 +44,7 @@ _ = torch.manual_seed(0)
 #
 # <!-- line: pyrogen/nn/kernel_density.py -->
 # ```python
-# log_kernels = square_distances(x, points).mul_(-0.5 / bandwidth**2)
+# parts = [(_squared_distances(part, points) / (-2 * h**2)).logsumexp(1) - constant for part in flat.split(rows)]
 # ```
 #
 # $h$ is a trade-off of bias (too broad) against variance (a peak at each datum). The likelihood of held-out data decides;
@@ -117,8 +117,8 @@ for axes in (left, right):
 figure.savefig(OUT / "04_dimension.png", dpi=120)
 
 # %% [markdown]
-# The Gaussian, which has the right structure here, needs $d(d+3)/2$ parameters, and its divergence is about half a nat for
-# every $n$ data per parameter:
+# The Gaussian, which has the right structure here, needs $d(d+3)/2$ parameters. Its expected divergence is half a nat for
+# each parameter, divided by the number of data:
 #
 # $$E\, \mathrm{KL}(p\ \|\ p_{\hat\theta}) \approx \frac{\#\theta}{2n} .$$
 #

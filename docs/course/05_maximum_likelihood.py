@@ -220,7 +220,7 @@ for divisor in (5, 4, 3):
 # other component keeps the remaining data finite. `GaussianMixture` therefore has a smallest standard deviation.
 
 # %%
-data = torch.randn(100)
-for s in (1e-1, 1e-3, 1e-6, 1e-9):
+data = torch.randn(100, dtype=torch.float64)
+for s in (1e-4, 1e-8, 1e-16, 1e-32):
     mixture = torch.logaddexp(normal(data[0], s).log_prob(data), normal(0.0, 1.0).log_prob(data)) - log(2)
     print(f"σ₁ = {s:g}: {float(mixture.sum()):.1f} nats")

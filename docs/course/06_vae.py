@@ -10,7 +10,7 @@
 # %%
 import os
 from functools import partial
-from math import log, pi
+from math import log
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -83,7 +83,7 @@ with torch.no_grad():
         assert abs(elbo - (exact - gap)) < 0.05
 
 # %% [markdown]
-# Importance weighting closes the gap from below, whatever $q$ is:
+# Importance weighting closes the gap from below, for any $q$ that is positive where the posterior is:
 #
 # $$\mathrm{ELBO} \le E_q \log \frac1k \sum_{i=1}^k \frac{p(x, z_i)}{q(z_i \mid x)} \le \log p(x) .$$
 #
