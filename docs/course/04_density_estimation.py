@@ -109,7 +109,8 @@ left.plot(dims, spread, "s-", label="spread of distances / mean")
 left.set(xscale="log", yscale="log", xlabel="dimension d", ylim=(1e-8, 3), title="geometry")
 right.plot(dims, excess_kde, "o-", label="kernel density")
 right.plot(dims, excess_gaussian, "s-", label="Gaussian, full covariance")
-right.set(xscale="log", yscale="log", xlabel="dimension d", ylabel="KL(p ‖ p̂), nats", title="1,000 data of N(0, I)")
+right.set_yscale("log", nonpositive="mask")  # in one dimension the estimate can be below 0
+right.set(xscale="log", xlabel="dimension d", ylabel="KL(p ‖ p̂), nats", title="1,000 data of N(0, I)")
 for axes in (left, right):
     axes.set_xticks(dims, [str(d) for d in dims])
     axes.minorticks_off()

@@ -14,9 +14,11 @@ from math import log
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pyro
 import pyro.distributions as dist
 import torch
+from torch.nn import functional as F
 from torch.optim import Adam
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
@@ -29,6 +31,13 @@ SMOKE = bool(os.environ.get("PYROGEN_SMOKE"))  # few steps, for a test
 OUT = Path("runs/course")
 OUT.mkdir(parents=True, exist_ok=True)
 _ = torch.manual_seed(0)
+
+
+def sheet(images: torch.Tensor, columns: int) -> np.ndarray:
+    """Images (n, 1, 8, 8) as one picture, row by row, with a white margin around each."""
+    tiles = F.pad(images.reshape(-1, columns, 8, 8), (1, 1, 1, 1))
+    return tiles.permute(0, 2, 1, 3).reshape(-1, 10 * columns).numpy()
+
 
 # %% [markdown]
 # ## The ELBO by Jensen's inequality
@@ -238,7 +247,7 @@ levels = torch.special.ndtri((torch.arange(n) + 0.5) / n)
 with torch.no_grad():
     images = vaes["learned"].decode(torch.cartesian_prod(levels, levels)).view(n, n, 8, 8)
 figure, axes = plt.subplots(figsize=(6, 6), layout="constrained")
-axes.imshow(images.flip(1).permute(1, 2, 0, 3).reshape(8 * n, 8 * n).numpy(), cmap="gray_r", vmin=0, vmax=1)
+axes.imshow(sheet(images.flip(1).transpose(0, 1), n), cmap="gray_r", vmin=0, vmax=1)
 axes.set(xticks=[], yticks=[], xlabel="z₁", ylabel="z₂", title="the prior, decoded")
 figure.savefig(OUT / "06_prior.png", dpi=120)
 

@@ -20,7 +20,9 @@ from math import log
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
 import torch
+from torch.nn import functional as F
 from torch.optim import Adam
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
@@ -33,12 +35,19 @@ OUT = Path("runs/course")
 OUT.mkdir(parents=True, exist_ok=True)
 _ = torch.manual_seed(0)
 
+
+def sheet(images: torch.Tensor, columns: int) -> np.ndarray:
+    """Images (n, 1, 8, 8) as one picture, row by row, with a white margin around each."""
+    tiles = F.pad(images.reshape(-1, columns, 8, 8), (1, 1, 1, 1))
+    return tiles.permute(0, 2, 1, 3).reshape(-1, 10 * columns).numpy()
+
+
 data = pyrogen.load("digits")
 x_train, _ = data.train.tensors()
 x_test, y_test = data.test.tensors()
 
 
-def train(model: VQVAE, steps: int = 1000) -> VQVAE:
+def train(model: VQVAE, steps: int = 800) -> VQVAE:
     """The same model, trained on digits together with its prior."""
     steps = 10 if SMOKE else steps
     schedule = partial(CosineAnnealingLR, T_max=steps)
@@ -176,10 +185,9 @@ with torch.no_grad():  # the bottom level decoded with the top level of another 
     codes = two.encode(x_test[:12])
     top = two.positions - two.grid[0] * two.grid[1]
     rows["top of the neighbour"] = two.decode(torch.cat([codes[:, :top].roll(1, 0), codes[:, top:]], 1))
-sheet = torch.cat(list(rows.values())).view(len(rows), 12, 8, 8).permute(0, 2, 1, 3).reshape(8 * len(rows), 96)
 figure, axes = plt.subplots(figsize=(9.5, 4.2), layout="constrained")
-axes.imshow(sheet.numpy(), cmap="gray_r", vmin=0, vmax=1)
-axes.set_yticks([8 * i + 3.5 for i in range(len(rows))], list(rows))
+axes.imshow(sheet(torch.cat(list(rows.values())), 12), cmap="gray_r", vmin=0, vmax=1)
+axes.set_yticks([10 * i + 4.5 for i in range(len(rows))], list(rows))
 axes.set_xticks([])
 figure.savefig(OUT / "08_samples.png", dpi=120)
 
