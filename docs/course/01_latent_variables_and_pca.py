@@ -38,7 +38,8 @@ def sheet(images: torch.Tensor, columns: int) -> np.ndarray:
 # %% [markdown]
 # ## Probabilistic PCA
 #
-# $$z \sim N(0, I_k), \qquad x \mid z \sim N(Wz + \mu, \sigma^2 I_d), \qquad p(x) = N(x;\ \mu,\ WW^\top + \sigma^2 I_d).$$
+# $$z \sim N(0, I_k), \qquad x \mid z \sim N(Wz + \mu, \sigma^2 I_d),
+#   \qquad p(x) = N(x;\ \mu,\ WW^\top + \sigma^2 I_d).$$
 #
 # The marginal is a Gaussian because $x$ is a linear function of two independent Gaussians. It is one line of the model:
 #
@@ -50,7 +51,8 @@ def sheet(images: torch.Tensor, columns: int) -> np.ndarray:
 # Maximum likelihood has a closed form (Tipping and Bishop, 1999). With the eigenvalues $\lambda_1 \ge \dots \ge
 # \lambda_d$ of the covariance of the data and the eigenvectors $u_1, \dots, u_d$,
 #
-# $$\sigma^2 = \frac{1}{d-k} \sum_{i > k} \lambda_i, \qquad W = \left[u_i \sqrt{\lambda_i - \sigma^2}\right]_{i \le k}.$$
+# $$\sigma^2 = \frac{1}{d-k} \sum_{i > k} \lambda_i,
+#   \qquad W = \left[u_i \sqrt{\lambda_i - \sigma^2}\right]_{i \le k}.$$
 #
 # <!-- line: pyrogen/explicit/ppca.py -->
 # ```python
@@ -76,7 +78,8 @@ print("W =", ppca.weight.detach().flatten().tolist(), " σ² =", float((2 * ppca
 # %%
 z = torch.linspace(-8, 8, 2001)[:, None]
 with torch.no_grad():
-    log_joint = ppca.observation_dist(z).log_prob(x[:5, None]).sum(-1) - 0.5 * (z[:, 0] ** 2 + torch.tensor(torch.pi * 2).log())
+    log_prior = torch.distributions.Normal(0.0, 1.0).log_prob(z[:, 0])
+    log_joint = log_prior + ppca.observation_dist(z).log_prob(x[:5, None]).sum(-1)
     integral = torch.trapezoid(log_joint.exp(), z[:, 0], dim=1).log()
     exact = ppca.log_prob(x[:5])
 print("log p(x), closed form:", exact.tolist())
@@ -95,9 +98,9 @@ assert torch.allclose(exact, integral, atol=1e-3)
 # return torch.linalg.solve(inner, self.weight.T @ (x.flatten(1) - self.mean).T).T
 # ```
 #
-# The reconstruction $W\,E[z \mid x] + \mu$ is *shrunk* towards the mean: the model knows that a part of the distance from
-# the mean is noise. As $\sigma \to 0$ the shrinkage disappears, and the reconstruction becomes the orthogonal projection,
-# which is PCA:
+# The reconstruction $W\,E[z \mid x] + \mu$ is *shrunk* towards the mean: the model knows that a part of the distance
+# from the mean is noise. As $\sigma \to 0$ the shrinkage disappears, and the reconstruction becomes the orthogonal
+# projection, which is PCA:
 #
 # $$z = W (x - \mu), \qquad \hat x = W^\top z + \mu, \qquad W \text{ the } k \text{ leading eigenvectors, as rows}.$$
 #
@@ -164,9 +167,9 @@ for k in (1, 5) if SMOKE else (1, 2, 5, 10, 20, 30, 40, 60):
         print(f"k = {k:2d}: {float(model.log_prob(x_valid).mean()):6.2f} nats per validation image")
 
 # %% [markdown]
-# The likelihood rises up to 60 components: PPCA has one $\sigma$ for all pixels, but the pixels in the corners are nearly
-# constant and those in the middle are not, so each further component lets $\sigma$ come closer to the smallest noise.
-# *Factor analysis*, with a $\sigma_i$ for each pixel, needs fewer.
+# The likelihood rises up to 60 components: PPCA has one $\sigma$ for all pixels, but the pixels in the corners are
+# nearly constant and those in the middle are not, so each further component lets $\sigma$ come closer to the smallest
+# noise. *Factor analysis*, with a $\sigma_i$ for each pixel, needs fewer.
 
 # %% [markdown]
 # ## Exercises
@@ -174,16 +177,16 @@ for k in (1, 5) if SMOKE else (1, 2, 5, 10, 20, 30, 40, 60):
 # **Exercise 1.** Show that the mean squared error of PCA on its training data is the sum of the discarded eigenvalues,
 # divided by $d$, and verify it for $k = 10$.
 #
-# **Exercise 2.** $W$ is determined only up to a rotation: replace $W$ by $WR$ with $R$ orthogonal and show that $p(x)$ is the
-# same. What does this mean for the interpretation of latent variables?
+# **Exercise 2.** $W$ is determined only up to a rotation: replace $W$ by $WR$ with $R$ orthogonal and show that $p(x)$
+# is the same. What does this mean for the interpretation of latent variables?
 #
 # **Exercise 3.** Draw samples of PPCA with 20 components, with and without the observation noise $\sigma$.
 
 # %% [markdown]
 # ### Solution 1
 #
-# $\hat x - x$ is the projection on $u_{k+1}, \dots, u_d$, so $E\|\hat x - x\|^2 = \sum_{i>k} u_i^\top \Sigma u_i = \sum_{i>k}
-# \lambda_i$.
+# $\hat x - x$ is the projection on $u_{k+1}, \dots, u_d$, so
+# $E\|\hat x - x\|^2 = \sum_{i>k} u_i^\top \Sigma u_i = \sum_{i>k} \lambda_i$.
 
 # %%
 eigenvalues = torch.linalg.eigvalsh(torch.cov(x.flatten(1).double().T, correction=0))
@@ -194,8 +197,8 @@ assert abs(float(error) - float(eigenvalues[:-10].sum() / 64)) < 1e-6
 # %% [markdown]
 # ### Solution 2
 #
-# $(WR)(WR)^\top = W R R^\top W^\top = WW^\top$, and $W$ enters $p(x)$ by $WW^\top$ alone. The likelihood cannot tell one set of
-# axes of the latent space from another: single coordinates have no meaning by themselves.
+# $(WR)(WR)^\top = W R R^\top W^\top = WW^\top$, and $W$ enters $p(x)$ by $WW^\top$ alone. The likelihood cannot tell
+# one set of axes of the latent space from another: single coordinates have no meaning by themselves.
 
 # %%
 model = PPCA.from_data(x, latent=10)

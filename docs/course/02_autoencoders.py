@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 2. Autoencoders and the bottleneck
 #
-# An autoencoder consists of an encoder $f$, which maps $x \in \mathbb{R}^d$ to a code $z \in \mathbb{R}^k$, and a decoder
-# $g$, which maps the code back. Both are trained together to reproduce the data:
+# An autoencoder consists of an encoder $f$, which maps $x \in \mathbb{R}^d$ to a code $z \in \mathbb{R}^k$, and a
+# decoder $g$, which maps the code back. Both are trained together to reproduce the data:
 #
 # $$\min_{f, g}\ E\, \|x - g(f(x))\|^2 / d .$$
 #
@@ -89,8 +89,8 @@ assert SMOKE or float(cosines.min()) > 0.9
 # ## Nonlinear autoencoders
 #
 # With hidden layers the reconstructions lie on a curved surface in the space of images. The gain over PCA is large for
-# short codes. With 32 numbers PCA is better here: the network no longer gains from the curvature, and has been trained on
-# about a thousand images for some hundred epochs, whereas PCA is exact.
+# short codes. With 32 numbers PCA is better here: the network no longer gains from the curvature, and has been trained
+# on about a thousand images for some hundred epochs, whereas PCA is exact.
 
 # %%
 sizes = (2, 8) if SMOKE else (1, 2, 4, 8, 16, 32)
@@ -155,7 +155,8 @@ figure.savefig(OUT / "02_plane.png", dpi=120)
 # **Exercise 2.** Draw samples from an autoencoder by fitting a Gaussian to its codes. Compare the spread of the samples
 # with that of the data.
 #
-# **Exercise 3.** The linear autoencoder is invariant under $f \to Af$, $g \to gA^{-1}$. Verify it on the trained weights.
+# **Exercise 3.** The linear autoencoder is invariant under $f \to Af$, $g \to gA^{-1}$. Verify it on the trained
+# weights.
 
 # %% [markdown]
 # ### Solution 1

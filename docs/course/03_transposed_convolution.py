@@ -68,7 +68,8 @@ assert torch.allclose(gradient, F.conv_transpose2d(y, kernel, stride=2, padding=
 #
 # A convolution with kernel $k$, stride $s$ and padding $p$ maps a side $h$ to
 #
-# $$h' = \left\lfloor \frac{h + 2p - k}{s} \right\rfloor + 1, \qquad \text{and its transpose } h' \text{ to } (h' - 1)s - 2p + k + o .$$
+# $$h' = \left\lfloor \frac{h + 2p - k}{s} \right\rfloor + 1,
+#   \qquad \text{and its transpose } h' \text{ to } (h' - 1)s - 2p + k + o .$$
 #
 # Because of the rounding, $s$ sizes $h$ have the same $h'$; the output padding $o$ says which of them is meant. The
 # decoders of pyrogen use $k = 4$, $s = 2$, $p = 1$, for which $h' = \lfloor h / 2 \rfloor$ and $o = h \bmod 2$:
@@ -89,8 +90,8 @@ print("28 × 28 from a vector of 16:", tuple(ConvUp(16, (1, 28, 28))(torch.zeros
 # ## Why the kernel is 4 and not 3
 #
 # The transposed convolution writes one copy of the kernel for each input value, and the copies overlap. The number of
-# copies at a pixel is the transposed convolution of ones with a kernel of ones. If the stride does not divide the kernel,
-# that number differs from pixel to pixel, and a decoder with such layers tends to draw checkerboards.
+# copies at a pixel is the transposed convolution of ones with a kernel of ones. If the stride does not divide the
+# kernel, that number differs from pixel to pixel, and a decoder with such layers tends to draw checkerboards.
 
 # %%
 figure, panels = plt.subplots(1, 4, figsize=(11.5, 3.1), layout="constrained", width_ratios=(2, 1, 1, 1))
@@ -123,8 +124,8 @@ figure.savefig(OUT / "03_transposed.png", dpi=120)
 # upsampled = y.repeat_interleave(2, 2).repeat_interleave(2, 3)
 # ```
 #
-# In both cases pooling undoes unpooling, $P U y = y$ (for max pooling if $y \ge 0$), but unpooling does not undo pooling.
-# Average pooling $P$ and its unpooling $U$ are also adjoint up to a factor: $U = 4 P^\top$.
+# In both cases pooling undoes unpooling, $P U y = y$ (for max pooling if $y \ge 0$), but unpooling does not undo
+# pooling. Average pooling $P$ and its unpooling $U$ are also adjoint up to a factor: $U = 4 P^\top$.
 
 # %%
 data = pyrogen.load("digits")
@@ -162,11 +163,11 @@ print("image:", tuple(up(code, indices).shape))
 #
 # **Exercise 1.** Verify $U = 4P^\top$ for average pooling, by the inner products.
 #
-# **Exercise 2.** The transposed convolution is not the inverse. Find the smallest $\|A^\top A x - x\|$ over kernels by gradient
-# descent, for the kernel above on random images, and explain why it cannot be zero.
+# **Exercise 2.** The transposed convolution is not the inverse. Find the smallest $\|A^\top A x - x\|$ over kernels by
+# gradient descent, for the kernel above on random images, and explain why it cannot be zero.
 #
-# **Exercise 3.** Write the transposed convolution with stride 2 as zero insertion followed by an ordinary convolution with
-# the flipped kernel.
+# **Exercise 3.** Write the transposed convolution with stride 2 as zero insertion followed by an ordinary convolution
+# with the flipped kernel.
 
 # %% [markdown]
 # ### Solution 1
@@ -179,9 +180,9 @@ assert torch.allclose((F.avg_pool2d(x, 2) * y).sum(), (x * unpooled).sum() / 4)
 # %% [markdown]
 # ### Solution 2
 #
-# $A$ has 16 rows, so $A^\top A$ has rank at most 16 of 64. The best that a projection of rank 16 can do for white noise is to
-# keep a quarter of the variance: the relative error is at least $1 - 16/64 = 0.75$. One kernel for all places need not
-# reach it, but a 2 × 2 block average, which is such a kernel, does.
+# $A$ has 16 rows, so $A^\top A$ has rank at most 16 of 64. The best that a projection of rank 16 can do for white noise
+# is to keep a quarter of the variance: the relative error is at least $1 - 16/64 = 0.75$. One kernel for all places
+# need not reach it, but a 2 × 2 block average, which is such a kernel, does.
 
 # %%
 weight = torch.randn(1, 1, 4, 4, dtype=torch.float64, requires_grad=True)
@@ -198,7 +199,8 @@ print(f"relative error {error.item():.3f}; at least {1 - 16 / 64}")
 # %% [markdown]
 # ### Solution 3
 #
-# Insert a zero between neighbouring values, pad by $k - 1 - p$, and convolve with the kernel flipped in both directions.
+# Insert a zero between neighbouring values, pad by $k - 1 - p$, and convolve with the kernel flipped in both
+# directions.
 
 # %%
 spread = torch.zeros(1, 1, 7, 7, dtype=torch.float64)

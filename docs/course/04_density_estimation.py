@@ -29,7 +29,8 @@ _ = torch.manual_seed(0)
 # $$\hat p(x) = \frac{\#\{i : x_i \in B_j\}}{n\, v} \quad \text{for } x \in B_j .$$
 #
 # A cell without training data would give a test datum there the density 0, and the log-likelihood $-\infty$. pyrogen's
-# histogram mixes in a broad background density $q$ with a small weight $\varepsilon$: $(1 - \varepsilon)\hat p + \varepsilon q$.
+# histogram mixes in a broad background density $q$ with a small weight $\varepsilon$:
+# $(1 - \varepsilon)\hat p + \varepsilon q$.
 #
 # <!-- line: pyrogen/explicit/histogram.py -->
 # ```python
@@ -44,11 +45,11 @@ _ = torch.manual_seed(0)
 #
 # <!-- line: pyrogen/nn/kernel_density.py -->
 # ```python
-# parts = [(_squared_distances(part, points) / (-2 * h**2)).logsumexp(1) - constant for part in flat.split(rows)]
+# parts = [(_squared_distances(part, points) / (-2 * h**2)).logsumexp(1) - constant
 # ```
 #
-# $h$ is a trade-off of bias (too broad) against variance (a peak at each datum). The likelihood of held-out data decides;
-# that of the training data would always prefer $h \to 0$.
+# $h$ is a trade-off of bias (too broad) against variance (a peak at each datum). The likelihood of held-out data
+# decides; that of the training data would always prefer $h \to 0$.
 
 # %%
 line = TOYS["line"]()  # five Gaussians in one dimension
@@ -68,13 +69,16 @@ for axes, (name, model) in zip(panels, models.items(), strict=True):
     axes.set(title=name, xlabel=f"{score:.3f} nats per test datum", ylim=(0, 0.7))
 panels[0].legend(frameon=False)
 figure.savefig(OUT / "04_estimators.png", dpi=120)
-print(f"best possible, minus the entropy: {-line.entropy:.3f} nats; h = {float(models['kernel density, best h'].bandwidth):.3f}")
+print(
+    f"best possible, minus the entropy: {-line.entropy:.3f} nats; "
+    f"h = {float(models['kernel density, best h'].bandwidth):.3f}"
+)
 
 # %% [markdown]
 # ## The curse of dimension
 #
-# A histogram with $b$ bins along each of $d$ dimensions has $b^d$ cells. For the digits, $17^{64} \approx 10^{79}$: almost
-# all cells stay empty, whatever the number of data. Three further facts make the same point.
+# A histogram with $b$ bins along each of $d$ dimensions has $b^d$ cells. For the digits, $17^{64} \approx 10^{79}$:
+# almost all cells stay empty, whatever the number of data. Three further facts make the same point.
 #
 # **Volume.** A ball of radius 1 fills a vanishing part of the cube around it:
 #
@@ -83,8 +87,8 @@ print(f"best possible, minus the entropy: {-line.entropy:.3f} nats; h = {float(m
 # **Distance.** The distances from a datum to the others become all alike: their standard deviation divided by their
 # mean goes to 0, about as $1/\sqrt{2d}$ for a Gaussian. "Nearest" loses its meaning.
 #
-# **Rate.** The error of a kernel-density estimate decreases as $n^{-4/(4+d)}$. To halve the error takes $2^{(4+d)/4}$ times
-# the data: 2.4 times in one dimension, 131,072 times in 64.
+# **Rate.** The error of a kernel-density estimate decreases as $n^{-4/(4+d)}$. To halve the error takes $2^{(4+d)/4}$
+# times the data: 2.4 times in one dimension, 131,072 times in 64.
 
 # %%
 dims = (1, 2, 4, 8) if SMOKE else (1, 2, 4, 8, 16, 32, 64)
@@ -118,8 +122,8 @@ for axes in (left, right):
 figure.savefig(OUT / "04_dimension.png", dpi=120)
 
 # %% [markdown]
-# The Gaussian, which has the right structure here, needs $d(d+3)/2$ parameters. Its expected divergence is half a nat for
-# each parameter, divided by the number of data:
+# The Gaussian, which has the right structure here, needs $d(d+3)/2$ parameters. Its expected divergence is half a nat
+# for each parameter, divided by the number of data:
 #
 # $$E\, \mathrm{KL}(p\ \|\ p_{\hat\theta}) \approx \frac{\#\theta}{2n} .$$
 #
@@ -132,18 +136,19 @@ for d, excess in zip(dims, excess_gaussian, strict=True):
 # %% [markdown]
 # ## Exercises
 #
-# **Exercise 1.** Verify that the kernel-density estimate above integrates to 1, and compute the log-likelihood of its own
-# training data as $h \to 0$.
+# **Exercise 1.** Verify that the kernel-density estimate above integrates to 1, and compute the log-likelihood of its
+# own training data as $h \to 0$.
 #
-# **Exercise 2.** Silverman's rule for a Gaussian in one dimension is $h = 1.06\, \hat\sigma\, n^{-1/5}$. Compare it with the
-# best $h$ on `line`, and explain the difference.
+# **Exercise 2.** Silverman's rule for a Gaussian in one dimension is $h = 1.06\, \hat\sigma\, n^{-1/5}$. Compare it
+# with the best $h$ on `line`, and explain the difference.
 #
 # **Exercise 3.** Score a kernel-density estimate and a full Gaussian on the digits, 64 dimensions.
 
 # %% [markdown]
 # ### Solution 1
 #
-# The training likelihood grows without bound: the kernel at $x_i$ itself contributes $\log(1 / n) - d \log(h \sqrt{2\pi})$.
+# The training likelihood grows without bound: the kernel at $x_i$ itself contributes
+# $\log(1 / n) - d \log(h \sqrt{2\pi})$.
 
 # %%
 kde = models["kernel density, best h"]
@@ -162,7 +167,9 @@ for h in (0.1, 0.01, 0.001):
 # %%
 silverman = 1.06 * float(train.std()) * len(train) ** -0.2
 print(f"Silverman h = {silverman:.2f}, best on validation data h = {float(kde.bandwidth):.2f}")
-print(f"test: {float(KernelDensity(train, silverman).log_prob(test).mean()):.3f}, {float(kde.log_prob(test).mean()):.3f}")
+print(
+    f"test: {float(KernelDensity(train, silverman).log_prob(test).mean()):.3f}, {float(kde.log_prob(test).mean()):.3f}"
+)
 assert silverman > 2 * float(kde.bandwidth)
 
 # %% [markdown]

@@ -5,8 +5,9 @@
 #
 # $$\hat\theta = \arg\max_\theta \frac{1}{n} \sum_{i=1}^n \log p_\theta(x_i) .$$
 #
-# As $n \to \infty$ the mean becomes $E_p \log p_\theta(x) = -H(p) - \mathrm{KL}(p \,\|\, p_\theta)$. The entropy of the data
-# does not depend on $\theta$, so maximum likelihood minimises the Kullback-Leibler divergence *from the data to the model*.
+# As $n \to \infty$ the mean becomes $E_p \log p_\theta(x) = -H(p) - \mathrm{KL}(p \,\|\, p_\theta)$. The entropy of the
+# data does not depend on $\theta$, so maximum likelihood minimises the Kullback-Leibler divergence *from the data to
+# the model*.
 
 # %%
 import os
@@ -77,9 +78,9 @@ assert abs(value + 0.5 * float(torch.logdet(2 * pi * e * covariance))) < 1e-4
 # %% [markdown]
 # ## By gradients
 #
-# Models without a closed form follow the gradient of the log-likelihood on batches. For a Gaussian both can be compared.
-# In Pyro's terms this is stochastic variational inference with an empty guide: there is no latent variable, so the ELBO
-# is the log-likelihood itself.
+# Models without a closed form follow the gradient of the log-likelihood on batches. For a Gaussian both can be
+# compared. In Pyro's terms this is stochastic variational inference with an empty guide: there is no latent variable,
+# so the ELBO is the log-likelihood itself.
 #
 # <!-- line: pyrogen/explicit/gaussian.py -->
 # ```python
@@ -109,12 +110,13 @@ assert all(float(g.abs().max()) < 1e-4 for g in gradients)
 #
 # For Gaussians the divergence has a closed form; in one dimension
 #
-# $$\mathrm{KL}(N(m, s^2)\,\|\,N(\mu, \sigma^2)) = \log\frac{\sigma}{s} + \frac{s^2 + (m - \mu)^2}{2\sigma^2} - \frac12 .$$
+# $$\mathrm{KL}(N(m, s^2)\,\|\,N(\mu, \sigma^2))
+#   = \log\frac{\sigma}{s} + \frac{s^2 + (m - \mu)^2}{2\sigma^2} - \frac12 .$$
 #
-# It is not symmetric. If the model cannot represent $p$, the direction matters. $\mathrm{KL}(p \,\|\, q)$, that of maximum
-# likelihood, is large where $p > 0$ and $q \approx 0$: the model *covers* all modes. $\mathrm{KL}(q \,\|\, p)$, that of
-# variational inference, is large where $q > 0$ and $p \approx 0$: the model *seeks* one mode. The chapters on adversarial
-# training come back to this.
+# It is not symmetric. If the model cannot represent $p$, the direction matters. $\mathrm{KL}(p \,\|\, q)$, that of
+# maximum likelihood, is large where $p > 0$ and $q \approx 0$: the model *covers* all modes. $\mathrm{KL}(q \,\|\, p)$,
+# that of variational inference, is large where $q > 0$ and $p \approx 0$: the model *seeks* one mode. The chapters on
+# adversarial training come back to this.
 
 # %%
 t = torch.linspace(-7, 7, 1401, dtype=torch.float64)
@@ -187,15 +189,16 @@ figure.savefig(OUT / "05_samples.png", dpi=120)
 #
 # **Exercise 1.** Verify the closed form of the KL divergence between two Gaussians by Monte Carlo.
 #
-# **Exercise 2.** The estimate $\hat\Sigma$ with divisor $n$ is biased. Measure the bias of the variance in one dimension for
-# $n = 5$, and the log-likelihood of new data under the divisors $n$, $n - 1$ and $n - 2$.
+# **Exercise 2.** The estimate $\hat\Sigma$ with divisor $n$ is biased. Measure the bias of the variance in one
+# dimension for $n = 5$, and the log-likelihood of new data under the divisors $n$, $n - 1$ and $n - 2$.
 #
 # **Exercise 3.** Show that the likelihood of a mixture of two Gaussians has no maximum.
 
 # %% [markdown]
 # ### Solution 1
 #
-# $\mathrm{KL}(q \,\|\, p) = E_q[\log q - \log p]$; the error of the mean of $n$ draws is their standard deviation over $\sqrt n$.
+# $\mathrm{KL}(q \,\|\, p) = E_q[\log q - \log p]$; the error of the mean of $n$ draws is their standard deviation over
+# $\sqrt n$.
 
 # %%
 q, other = normal(1.0, 0.5), normal(0.0, 2.0)
@@ -209,8 +212,8 @@ assert abs(closed - float(terms.mean())) < 5 * error
 # %% [markdown]
 # ### Solution 2
 #
-# $E\hat\sigma^2 = \frac{n-1}{n} \sigma^2$. An unbiased variance is not the best one for prediction: too small a $\sigma$ costs
-# more likelihood than too large a one, so larger variances than the unbiased one predict better.
+# $E\hat\sigma^2 = \frac{n-1}{n} \sigma^2$. An unbiased variance is not the best one for prediction: too small a
+# $\sigma$ costs more likelihood than too large a one, so larger variances than the unbiased one predict better.
 
 # %%
 rows = torch.randn(20_000, 5)
@@ -224,8 +227,8 @@ for divisor in (5, 4, 3):
 # %% [markdown]
 # ### Solution 3
 #
-# Put one component on a datum, $\mu_1 = x_1$, and let $\sigma_1 \to 0$: the density at $x_1$ grows without bound, while the
-# other component keeps the remaining data finite. `GaussianMixture` therefore has a smallest standard deviation.
+# Put one component on a datum, $\mu_1 = x_1$, and let $\sigma_1 \to 0$: the density at $x_1$ grows without bound, while
+# the other component keeps the remaining data finite. `GaussianMixture` therefore has a smallest standard deviation.
 
 # %%
 data = torch.randn(100, dtype=torch.float64)

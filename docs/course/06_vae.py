@@ -3,7 +3,8 @@
 #
 # A VAE is a latent-variable model whose decoder is a network:
 #
-# $$z \sim N(0, I), \qquad x \mid z \sim p_\theta(x \mid z), \qquad p_\theta(x) = \int p_\theta(x \mid z) p(z)\, \mathrm{d}z .$$
+# $$z \sim N(0, I), \qquad x \mid z \sim p_\theta(x \mid z),
+#   \qquad p_\theta(x) = \int p_\theta(x \mid z) p(z)\, \mathrm{d}z .$$
 #
 # The integral has no closed form, and neither has the posterior $p_\theta(z \mid x)$. The VAE maximises a lower bound.
 
@@ -56,10 +57,11 @@ def sheet(images: torch.Tensor, columns: int) -> np.ndarray:
 #
 # $$\log p(x) - \mathrm{ELBO}(x) = \mathrm{KL}(q(z \mid x) \,\|\, p(z \mid x)) .$$
 #
-# PPCA has an exact likelihood and a Gaussian posterior, so each of these statements can be checked to rounding. The guide
+# PPCA has an exact likelihood and a Gaussian posterior, so each of these statements can be checked. The guide
 # below is the exact posterior, displaced by `shift` and widened by the factor `spread`:
 #
-# $$p(z \mid x) = N(m, s^2), \quad q = N(m + a, (b s)^2), \quad \mathrm{KL}(q \,\|\, p(z \mid x)) = -\log b + \frac{b^2 + a^2/s^2 - 1}{2} .$$
+# $$p(z \mid x) = N(m, s^2), \quad q = N(m + a, (b s)^2),
+#   \quad \mathrm{KL}(q \,\|\, p(z \mid x)) = -\log b + \frac{b^2 + a^2/s^2 - 1}{2} .$$
 
 # %%
 toy = TOYS["gaussian"]()
@@ -105,9 +107,7 @@ with torch.no_grad():
 displaced = partial(guide, shift=0.3, spread=1.5)
 ks = (1, 2, 5, 10, 20, 50, 100)
 with torch.no_grad():
-    bounds = [
-        float(torch.stack([IWAE(k).per_datum(model, displaced, x).mean() for _ in range(20)]).mean()) for k in ks
-    ]
+    bounds = [float(torch.stack([IWAE(k).per_datum(model, displaced, x).mean() for _ in range(20)]).mean()) for k in ks]
     spreads, shifts = torch.linspace(0.3, 3, 60), torch.linspace(-0.8, 0.8, 61)
     of_spread = -spreads.log() + (spreads**2 - 1) / 2
     of_shift = (shifts / posterior_std) ** 2 / 2
@@ -131,7 +131,8 @@ figure.savefig(OUT / "06_gap.png", dpi=120)
 # %% [markdown]
 # ## The KL divergence in closed form
 #
-# The encoder gives $\mu(x)$ and $\log\sigma(x)$ of $q(z \mid x) = N(\mu, \operatorname{diag} \sigma^2)$. Against $N(0, I)$,
+# The encoder gives $\mu(x)$ and $\log\sigma(x)$ of $q(z \mid x) = N(\mu, \operatorname{diag} \sigma^2)$. Against
+# $N(0, I)$,
 #
 # $$\mathrm{KL}(q \,\|\, p) = \frac12 \sum_j \left(\mu_j^2 + \sigma_j^2 - \log \sigma_j^2 - 1\right) .$$
 #
@@ -169,8 +170,9 @@ assert bool(((closed - draws.mean(0)).abs() < 5 * error).all())
 # pyro.sample("z", self.posterior_dist(x, y))
 # ```
 #
-# The alternative, the score-function estimator $E_q[f(z) \nabla_\phi \log q_\phi(z)]$, needs no derivative of $f$. It has
-# the same mean, and a far larger variance. For $f(z) = (z - 2)^2$ the exact derivative with respect to $\mu$ is $2(\mu - 2)$.
+# The alternative, the score-function estimator $E_q[f(z) \nabla_\phi \log q_\phi(z)]$, needs no derivative of $f$. It
+# has the same mean, and a far larger variance. For $f(z) = (z - 2)^2$ the exact derivative with respect to $\mu$ is
+# $2(\mu - 2)$.
 
 # %%
 mu0, std0, n = 0.5, 1.0, 20_000
@@ -189,9 +191,10 @@ assert float(score.std()) > 2 * float(pathwise.std())
 #
 # $$-\log p(x \mid z) = \frac{1}{2\sigma^2} \|x - g(z)\|^2 + \frac d2 \log (2\pi\sigma^2),$$
 #
-# so minus the ELBO, multiplied by $2\sigma^2$ and without the constant, is $\|x - g(z)\|^2 + 2\sigma^2\, \mathrm{KL}$: the
-# squared error of the autoencoder plus a penalty whose weight is $2\sigma^2$. A "β-VAE" with a mean squared error is a VAE
-# with another $\sigma$. The maximum-likelihood $\sigma^2$ is the mean squared error itself, so it can be learned.
+# so minus the ELBO, multiplied by $2\sigma^2$ and without the constant, is $\|x - g(z)\|^2 + 2\sigma^2\, \mathrm{KL}$:
+# the squared error of the autoencoder plus a penalty whose weight is $2\sigma^2$. A "β-VAE" with a mean squared error
+# is a VAE with another $\sigma$. The maximum-likelihood $\sigma^2$ is the mean squared error itself, so it can be
+# learned.
 #
 # <!-- line: pyrogen/explicit/likelihoods.py -->
 # ```python
@@ -254,18 +257,20 @@ figure.savefig(OUT / "06_prior.png", dpi=120)
 # %% [markdown]
 # ## Exercises
 #
-# **Exercise 1.** Show that for fixed $q$ and $g$ the best $\sigma^2$ is $E\|x - g(z)\|^2 / d$ with $z \sim q$, and verify it on
-# the VAE with the learned $\sigma$.
+# **Exercise 1.** Show that for fixed $q$ and $g$ the best $\sigma^2$ is $E\|x - g(z)\|^2 / d$ with $z \sim q$, and
+# verify it on the VAE with the learned $\sigma$.
 #
-# **Exercise 2.** Compute the bound of Jensen's inequality for $\log E[w]$ with $w = e^{s\varepsilon}$, $\varepsilon \sim N(0, 1)$. How
-# large is the gap, and what does it say about the IWAE bound?
+# **Exercise 2.** Compute the bound of Jensen's inequality for $\log E[w]$ with $w = e^{s\varepsilon}$,
+# $\varepsilon \sim N(0, 1)$. How large is the gap, and what does it say about the IWAE bound?
 #
-# **Exercise 3.** Draw samples of the VAE with and without the noise of the likelihood. Which of them is a sample of $p(x)$?
+# **Exercise 3.** Draw samples of the VAE with and without the noise of the likelihood. Which of them is a sample of
+# $p(x)$?
 
 # %% [markdown]
 # ### Solution 1
 #
-# The derivative of $\frac{S}{2\sigma^2} + \frac d2 \log\sigma^2$ with respect to $\sigma^2$ vanishes at $\sigma^2 = S / d$.
+# The derivative of $\frac{S}{2\sigma^2} + \frac d2 \log\sigma^2$ with respect to $\sigma^2$ vanishes at
+# $\sigma^2 = S / d$.
 
 # %%
 vae = vaes["learned"]
@@ -276,9 +281,9 @@ with torch.no_grad():
 # %% [markdown]
 # ### Solution 2
 #
-# $\log E[w] = s^2 / 2$ and $E[\log w] = 0$: the gap is half the variance of $\log w$. The mean of $k$ weights has a smaller
-# variance than one of them, so the bound is tighter; for large $s$ the gap closes slowly, because the mean is dominated by
-# few large weights.
+# $\log E[w] = s^2 / 2$ and $E[\log w] = 0$: the gap is half the variance of $\log w$. The mean of $k$ weights has a
+# smaller variance than one of them, so the bound is tighter; for large $s$ the gap closes slowly, because the mean is
+# dominated by few large weights.
 
 # %%
 for s in (0.5, 1.0, 2.0):
@@ -289,8 +294,8 @@ for s in (0.5, 1.0, 2.0):
 # %% [markdown]
 # ### Solution 3
 #
-# `sample` draws $x \sim p(x \mid z)$ and is a sample of the model; `sample_mean` returns $E[x \mid z]$, which looks better
-# and has too little variance.
+# `sample` draws $x \sim p(x \mid z)$ and is a sample of the model; `sample_mean` returns $E[x \mid z]$, which looks
+# better and has too little variance.
 
 # %%
 with torch.no_grad():

@@ -80,7 +80,8 @@ def train(cvae: CVAE, rows, steps: int = 1500) -> CVAE:
 # For a fixed encoder the best prior is the *aggregate posterior* $E_{x \mid y}\, q(z \mid x, y)$: with
 # $\bar q(z \mid y)$ for it,
 #
-# $$E_{x \mid y}\, \mathrm{KL}(q(z \mid x, y) \,\|\, p(z \mid y)) = I(x; z \mid y) + \mathrm{KL}(\bar q(z \mid y) \,\|\, p(z \mid y)) .$$
+# $$E_{x \mid y}\, \mathrm{KL}(q(z \mid x, y) \,\|\, p(z \mid y))
+#   = I(x; z \mid y) + \mathrm{KL}(\bar q(z \mid y) \,\|\, p(z \mid y)) .$$
 #
 # A learned prior can make the last term small by moving to the codes. A fixed one waits until the codes come to it.
 
@@ -127,8 +128,8 @@ assert torch.allclose(by_hand, terms.latent[0][0].sum(0)[0], atol=1e-3)
 # %% [markdown]
 # ## Style and class
 #
-# With the label given, the two latent variables describe what images of all labels have in common: slant and stroke. The
-# same $z$ is decoded with each label.
+# With the label given, the two latent variables describe what images of all labels have in common: slant and stroke.
+# The same $z$ is decoded with each label.
 
 # %%
 cvae = models["standard"]
@@ -146,8 +147,8 @@ figure.savefig(OUT / "07_style.png", dpi=120)
 # ## Completing an image
 #
 # Let $y$ be one quadrant of the image. Several images agree with it, so a deterministic network, trained with a squared
-# error, would draw their mean. The CVAE draws one of them. Here the learned prior matters: what $z$ has to say depends on
-# what is seen.
+# error, would draw their mean. The CVAE draws one of them. Here the learned prior matters: what $z$ has to say depends
+# on what is seen.
 
 # %%
 half = data.with_side_information(lambda x, y: observe_quadrants(x, 1))
@@ -172,8 +173,8 @@ figure.savefig(OUT / "07_completion.png", dpi=120)
 # **Exercise 1.** Classify test images by the bound: $p(y \mid x) \propto p(x \mid y) p(y)$ with the ELBO for
 # $\log p(x \mid y)$.
 #
-# **Exercise 2.** For the CVAE with labels, compare the mean and the standard deviation of the aggregate posterior of one
-# label with those of the learned prior.
+# **Exercise 2.** For the CVAE with labels, compare the mean and the standard deviation of the aggregate posterior of
+# one label with those of the learned prior.
 #
 # **Exercise 3.** How much do the completions vary where the image was seen, and where it was not?
 

@@ -50,6 +50,7 @@ x_test, y_test = data.test.tensors()
 def train(model: VQVAE, steps: int = 800) -> VQVAE:
     """The same model, trained on digits together with its prior."""
     steps = 10 if SMOKE else steps
+    model.train()
     schedule = partial(CosineAnnealingLR, T_max=steps)
     step = GradientStep(model.losses, partial(Adam, lr=3e-3), schedule=schedule, compile=False)
     for _ in pyrogen.fit(step, data.train, steps=steps, batch_size=64, seed=0):
@@ -60,8 +61,8 @@ def train(model: VQVAE, steps: int = 800) -> VQVAE:
 # %% [markdown]
 # ## The straight-through gradient
 #
-# $\arg\min$ is piecewise constant: its derivative is 0 almost everywhere, and the encoder would learn nothing. The VQ-VAE
-# copies the gradient of the decoder's input to the encoder's output,
+# $\arg\min$ is piecewise constant: its derivative is 0 almost everywhere, and the encoder would learn nothing. The
+# VQ-VAE copies the gradient of the decoder's input to the encoder's output,
 #
 # $$e(h) = h + \operatorname{sg}[e_c - h], \qquad \frac{\partial e}{\partial h} := I,$$
 #
@@ -111,8 +112,8 @@ print("codes:", codes.tolist())
 #
 # $$\log p(x) \ge \log p(c) + \log p(x \mid c) = -(\text{rate} + \text{distortion}) .$$
 #
-# The rate is the number of nats for the codes under the prior $p(c)$, an autoregressive transformer. It is learned on the
-# codes, and has no gradient for the encoder.
+# The rate is the number of nats for the codes under the prior $p(c)$, an autoregressive transformer. It is learned on
+# the codes, and has no gradient for the encoder.
 #
 # <!-- line: pyrogen/explicit/vqvae.py -->
 # ```python
@@ -157,8 +158,8 @@ figure.savefig(OUT / "08_codebook.png", dpi=120)
 #
 # $$p(c) = p(c_\text{top})\, p(c_\text{bottom} \mid c_\text{top}) .$$
 #
-# One transformer over the sequence (top, bottom) is this product. The top level has the global shape, the bottom level the
-# details.
+# One transformer over the sequence (top, bottom) is this product. The top level has the global shape, the bottom level
+# the details.
 #
 # <!-- line: pyrogen/explicit/vqvae.py -->
 # ```python
@@ -196,8 +197,8 @@ figure.savefig(OUT / "08_samples.png", dpi=120)
 #
 # **Exercise 1.** How many bits has an image as a list of codes of fixed length, and how many under the learned prior?
 #
-# **Exercise 2.** The perplexity of the codes is $\exp H(c)$, at most $K$. Compute it by hand, for one position of the grid and
-# for all together.
+# **Exercise 2.** The perplexity of the codes is $\exp H(c)$, at most $K$. Compute it by hand, for one position of the
+# grid and for all together.
 #
 # **Exercise 3.** Show by finite differences that the true derivative of the quantiser is 0, and explain why the
 # straight-through gradient works nevertheless.
@@ -233,9 +234,9 @@ print(f"all positions {perplexity(codes):.1f}; each:", [round(perplexity(column)
 # %% [markdown]
 # ### Solution 3
 #
-# A small change of $h$ does not change its nearest vector. The straight-through gradient is that of the decoder at $e_c$: it
-# says in which direction a *different vector* would reduce the loss. As the commitment loss keeps $h$ near $e_c$, it is a
-# good direction for $h$ too, and after enough steps $h$ crosses into the neighbouring cell.
+# A small change of $h$ does not change its nearest vector. The straight-through gradient is that of the decoder at
+# $e_c$: it says in which direction a *different vector* would reduce the loss. As the commitment loss keeps $h$ near
+# $e_c$, it is a good direction for $h$ too, and after enough steps $h$ crosses into the neighbouring cell.
 
 # %%
 with torch.no_grad():

@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 9. Generative adversarial networks
 #
-# An *implicit* model has a generator $x = G(z)$, $z \sim N(0, I)$, and no density. It is trained by a game: a discriminator
-# $D(x) \in (0, 1)$ learns to tell data from samples, and the generator learns to be taken for data,
+# An *implicit* model has a generator $x = G(z)$, $z \sim N(0, I)$, and no density. It is trained by a game: a
+# discriminator $D(x) \in (0, 1)$ learns to tell data from samples, and the generator learns to be taken for data,
 #
 # $$\min_G \max_D\ V(D, G) = E_p[\log D(x)] + E_z[\log(1 - D(G(z)))] .$$
 #
@@ -147,7 +147,8 @@ if not SMOKE:
 #
 # What reaches the generator is the derivative with respect to the logit,
 #
-# $$\frac{\partial L_\text{minimax}}{\partial t} = -D, \qquad \frac{\partial L_\text{non-saturating}}{\partial t} = -(1 - D) .$$
+# $$\frac{\partial L_\text{minimax}}{\partial t} = -D,
+#   \qquad \frac{\partial L_\text{non-saturating}}{\partial t} = -(1 - D) .$$
 #
 # At the beginning of training the discriminator recognises samples, $D(G(z)) \approx 0$. There the first derivative
 # vanishes and the second is at its largest. With respect to $D$ itself the derivatives are $-1/(1-D)$ and $-1/D$.
@@ -178,8 +179,8 @@ panels[0].legend(frameon=False, fontsize=9)
 figure.savefig(OUT / "09_losses.png", dpi=120)
 
 # %% [markdown]
-# Both have the same fixed point, but they do not minimise the same divergence. With $D = D^*$ held fixed, the gradient of the
-# non-saturating loss is that of
+# Both have the same fixed point, but they do not minimise the same divergence. With $D = D^*$ held fixed, the gradient
+# of the non-saturating loss is that of
 #
 # $$\mathrm{KL}(q \,\|\, p) - 2\, \mathrm{JS}(p, q)$$
 #
@@ -207,8 +208,8 @@ assert abs(of_loss - of_divergence) < 1e-3
 # %% [markdown]
 # ## The game
 #
-# `AdversarialGame` updates discriminator and generator in turn. The picture is that of the original paper: the density of the
-# samples moves to that of the data, and the discriminator approaches ½ where both are.
+# `AdversarialGame` updates discriminator and generator in turn. The picture is that of the original paper: the density
+# of the samples moves to that of the data, and the discriminator approaches ½ where both are.
 
 # %%
 steps = 30 if SMOKE else 3000
@@ -222,7 +223,7 @@ game = pyrogen.AdversarialGame(
     compile=False,
 )
 snapshots = {}
-for done, logs in pyrogen.fit(game, from_p(20_000), steps=steps, batch_size=256, seed=0):
+for done, _ in pyrogen.fit(game, from_p(20_000), steps=steps, batch_size=256, seed=0):
     if done in (1, steps // 30, steps // 6, steps):
         with torch.no_grad():
             snapshots[done] = generator(torch.randn(20_000, 4))[:, 0], torch.sigmoid(critic(t[:, None].float()))[:, 0]
@@ -239,11 +240,11 @@ figure.savefig(OUT / "09_game.png", dpi=120)
 # %% [markdown]
 # ## Exercises
 #
-# **Exercise 1.** Let $p = N(0, 0.1^2)$ and $q = N(\theta, 0.1^2)$. Compute JS for $\theta$ from 0 to 2, and the derivative of
-# the minimax loss with respect to $\theta$ at $D = D^*$. What does the generator learn at $\theta = 2$?
+# **Exercise 1.** Let $p = N(0, 0.1^2)$ and $q = N(\theta, 0.1^2)$. Compute JS for $\theta$ from 0 to 2, and the
+# derivative of the minimax loss with respect to $\theta$ at $D = D^*$. What does the generator learn at $\theta = 2$?
 #
-# **Exercise 2.** The least-squares discriminator minimises $\frac12 E_p(f - 1)^2 + \frac12 E_q f^2$. Derive its optimum and
-# verify it.
+# **Exercise 2.** The least-squares discriminator minimises $\frac12 E_p(f - 1)^2 + \frac12 E_q f^2$. Derive its optimum
+# and verify it.
 #
 # **Exercise 3.** With one-sided label smoothing the label of data is $1 - \varepsilon$. Show that
 # $D^* = (1 - \varepsilon)\, p / (p + q)$, and verify that the derivative of the loss vanishes there.
@@ -251,8 +252,8 @@ figure.savefig(OUT / "09_game.png", dpi=120)
 # %% [markdown]
 # ### Solution 1
 #
-# For disjoint supports JS is $\log 2$ wherever the samples are, and the gradient vanishes: a perfect discriminator tells
-# the generator nothing. Chapter 10 replaces the divergence.
+# For disjoint supports JS is $\log 2$ wherever the samples are, and the gradient vanishes: a perfect discriminator
+# tells the generator nothing. Chapter 10 replaces the divergence.
 
 # %%
 narrow = normal(0.0, 0.1)

@@ -1,9 +1,9 @@
 # %% [markdown]
 # # 10. Mode collapse and the Wasserstein distance
 #
-# The generator of chapter 9 is rewarded for samples that look like data, and is not asked whether it draws *all* kinds of
-# data. If it draws a few of them only, this is called mode collapse. This chapter measures it, and introduces the distance
-# that was proposed against it.
+# The generator of chapter 9 is rewarded for samples that look like data, and is not asked whether it draws *all* kinds
+# of data. If it draws a few of them only, this is called mode collapse. This chapter measures it, and introduces the
+# distance that was proposed against it.
 
 # %%
 import os
@@ -33,8 +33,8 @@ _ = torch.manual_seed(0)
 #
 # $$W_1(p, q) = \min_{\gamma \in \Gamma(p, q)} E_{(x, y) \sim \gamma} \|x - y\|,$$
 #
-# over all joint densities with the marginals $p$ and $q$. For samples of equal size this is an assignment. On the line the best
-# assignment does not cross: the $i$-th smallest point goes to the $i$-th smallest,
+# over all joint densities with the marginals $p$ and $q$. For samples of equal size this is an assignment. On the line
+# the best assignment does not cross: the $i$-th smallest point goes to the $i$-th smallest,
 #
 # $$W_1 = \frac1n \sum_i |x_{(i)} - y_{(i)}| = \int |P(t) - Q(t)|\, \mathrm{d}t ,$$
 #
@@ -70,11 +70,11 @@ assert abs(primal - integral) < 1e-4
 # return fake.mean() - real.mean()
 # ```
 #
-# On the line the maximiser is known. Integration by parts gives $E_p f - E_q f = \int f'(t) (Q(t) - P(t))\, \mathrm{d}t$, so
-# $f' = \operatorname{sign}(Q - P)$.
+# On the line the maximiser is known. Integration by parts gives
+# $E_p f - E_q f = \int f'(t) (Q(t) - P(t))\, \mathrm{d}t$, so $f' = \operatorname{sign}(Q - P)$.
 #
-# A critic network is kept within the constraint in two ways. *Clipping* bounds every weight, $|w| \le \tau$, and so the slope by
-# *some* constant $K(\tau)$; the maximum is then $K W_1$ at most.
+# A critic network is kept within the constraint in two ways. *Clipping* bounds every weight, $|w| \le \tau$, and so the
+# slope by *some* constant $K(\tau)$; the maximum is then $K W_1$ at most.
 #
 # <!-- line: pyrogen/objectives/penalties.py -->
 # ```python
@@ -126,7 +126,10 @@ for name, clip in (("clipped, τ = 0.1", 0.1), ("gradient penalty", None)):
     with torch.no_grad():
         dual = float(critic(x).mean() - critic(y).mean())
         curves[name] = (grid[:, 0], critic(grid)[:, 0] / K, dual / K)
-    print(f"{name}: E_p f - E_q f = {dual:.4f}, largest slope {slope_of(critic):.3f}, ratio {dual / K:.4f}; W₁ {primal:.4f}")
+    print(
+        f"{name}: E_p f - E_q f = {dual:.4f}, largest slope {slope_of(critic):.3f}, "
+        f"divided by K {dual / K:.4f}; W₁ {primal:.4f}"
+    )
     assert dual / slope_of(critic) < primal + 0.02  # no function of slope 1 has more
 
 figure, panels = plt.subplots(1, 3, figsize=(12, 3.5), layout="constrained")
@@ -138,7 +141,9 @@ panels[1].plot(at, Q, color="tab:orange")
 for name, (where, f, dual) in curves.items():
     middle = f[(where - 0.0).abs().argmin()]
     panels[2].plot(where, f - middle, label=f"{name}: {dual:.3f}")
-for axes, title in zip(panels, ("two samples", "primal: area between P and Q", "dual: critics, divided by their slope"), strict=True):
+for axes, title in zip(
+    panels, ("two samples", "primal: area between P and Q", "dual: critics, divided by their slope"), strict=True
+):
     axes.set(title=title, xlabel="x", xlim=(-4, 4.5))
     axes.legend(frameon=False, fontsize=8)
 panels[2].set_ylim(-2.2, 1.6)
@@ -147,8 +152,9 @@ figure.savefig(OUT / "10_wasserstein.png", dpi=120)
 # %% [markdown]
 # ## Why another distance?
 #
-# Let $p = N(0, 0.1^2)$ and $q = N(\theta, 0.1^2)$. Once the supports part, the Jensen-Shannon divergence is the constant
-# $\log 2$, while $W_1 = |\theta|$ has slope 1 everywhere: the critic tells the generator in which direction to go.
+# Let $p = N(0, 0.1^2)$ and $q = N(\theta, 0.1^2)$. Once the supports part, the Jensen-Shannon divergence is the
+# constant $\log 2$, while $W_1 = |\theta|$ has slope 1 everywhere: the critic tells the generator in which direction to
+# go.
 
 # %%
 normal = torch.distributions.Normal
@@ -172,8 +178,8 @@ figure.savefig(OUT / "10_shift.png", dpi=120)
 # %% [markdown]
 # ## Mode collapse, measured
 #
-# The data set `ring` has eight Gaussians of standard deviation 0.01 on a circle. A mode counts as found if a sample lies within
-# three standard deviations of it; the proportions of the modes are judged by the reverse divergence
+# The data set `ring` has eight Gaussians of standard deviation 0.01 on a circle. A mode counts as found if a sample
+# lies within three standard deviations of it; the proportions of the modes are judged by the reverse divergence
 # $\mathrm{KL}(\hat q \,\|\, \text{uniform})$ of their frequencies.
 #
 # <!-- line: pyrogen/measure/coverage.py -->
@@ -210,20 +216,20 @@ for axes, (name, (make, loss, optim, options)) in zip(panels, games.items(), str
 figure.savefig(OUT / "10_modes.png", dpi=120)
 
 # %% [markdown]
-# The models have the same networks and had the same number of updates of the critic's batch. One seed is no result: repeat
-# the cell with others before you conclude which method is better. `examples/gan_modes.py` does so with ten seeds and longer
-# training.
+# The models have the same networks and had the same number of updates of the critic's batch. One seed is no result:
+# repeat the cell with others before you conclude which method is better. `examples/gan_modes.py` does so with ten seeds
+# and longer training.
 
 # %% [markdown]
 # ## Exercises
 #
 # **Exercise 1.** Show that $W_1(N(0, s^2), N(0, r^2)) = |s - r| \sqrt{2 / \pi}$, and verify it.
 #
-# **Exercise 2.** How does the largest slope of a clipped critic of two hidden layers depend on $\tau$? Compare $\tau$ and
-# $\tau / 2$ for a critic without biases.
+# **Exercise 2.** How does the largest slope of a clipped critic of two hidden layers depend on $\tau$? Compare $\tau$
+# and $\tau / 2$ for a critic without biases.
 #
-# **Exercise 3.** Draw two samples of the *same* density $N(0, I_d)$ and compute $W_1$ between them for $d = 1$ and $d = 16$,
-# and growing $n$. What does this say about estimating $W_1$ from samples?
+# **Exercise 3.** Draw two samples of the *same* density $N(0, I_d)$ and compute $W_1$ between them for $d = 1$ and
+# $d = 16$, and growing $n$. What does this say about estimating $W_1$ from samples?
 
 # %% [markdown]
 # ### Solution 1
@@ -239,8 +245,9 @@ assert abs(distance - 1.5 * (2 / pi) ** 0.5) < 0.03
 # %% [markdown]
 # ### Solution 2
 #
-# Without biases a (leaky) ReLU network of three linear layers is homogeneous of degree 3 in its weights: $K(\tau / 2) = K(\tau) / 8$.
-# The scale of the critic's loss and gradients therefore depends strongly on $\tau$ and on the depth.
+# Without biases a (leaky) ReLU network of three linear layers is homogeneous of degree 3 in its weights:
+# $K(\tau / 2) = K(\tau) / 8$. The scale of the critic's loss and gradients therefore depends strongly on $\tau$ and on
+# the depth.
 
 # %%
 critic = mlp(1, (64, 64), 1, torch.nn.LeakyReLU)
@@ -258,8 +265,8 @@ assert abs(large / slope_of(critic) - 8) < 1e-2
 # ### Solution 3
 #
 # The true distance is 0. On the line the estimate falls as $n^{-1/2}$, in $d > 2$ dimensions as $n^{-1/d}$: in 16
-# dimensions it hardly falls at all. What a critic network estimates is a distance under a restricted class of functions, for
-# which fewer samples suffice.
+# dimensions it hardly falls at all. What a critic network estimates is a distance under a restricted class of
+# functions, for which fewer samples suffice.
 
 # %%
 for d in (1, 16):

@@ -1,13 +1,14 @@
 # %% [markdown]
 # # 11. Explicit against implicit
 #
-# The course had two kinds of models. *Explicit* ones have a likelihood, exact (Gaussian, PPCA, flows) or bounded from below
-# (VAE, VQ-VAE), and are trained by
+# The course had two kinds of models. *Explicit* ones have a likelihood, exact (Gaussian, PPCA, flows) or bounded from
+# below (VAE, VQ-VAE), and are trained by
 #
 # $$\min_\theta \mathrm{KL}(p \,\|\, p_\theta).$$
 #
-# *Implicit* ones have samples only, and are trained by a game whose value is an estimate of another divergence. This chapter
-# compares both on data whose density is known, and asks what a likelihood and a sample can tell about each other.
+# *Implicit* ones have samples only, and are trained by a game whose value is an estimate of another divergence. This
+# chapter compares both on data whose density is known, and asks what a likelihood and a sample can tell about each
+# other.
 
 # %%
 import os
@@ -33,10 +34,10 @@ _ = torch.manual_seed(0)
 #
 # With the true density $p$ and the model $q$:
 #
-# 1. *Does the model cover the data?* $E_p[\log q(x)] \le -H(p)$, the log-likelihood of test data, for explicit models only. The
-#    distance from the bound is $\mathrm{KL}(p \,\|\, q)$.
-# 2. *Are the samples plausible?* $E_q[\log p(x)]$, which needs the true density and is therefore out of reach for real data. A
-#    model that draws from one mode only can exceed the value of the data themselves, $-H(p)$.
+# 1. *Does the model cover the data?* $E_p[\log q(x)] \le -H(p)$, the log-likelihood of test data, for explicit models only.
+#    The    distance from the bound is $\mathrm{KL}(p \,\|\, q)$.
+# 2. *Are the samples plausible?* $E_q[\log p(x)]$, which needs the true density and is therefore out of reach for real data.
+#    A    model that draws from one mode only can exceed the value of the data themselves, $-H(p)$.
 # 3. *Are both distributions alike?* A distance between samples, such as the sliced Wasserstein distance
 #    $\int W_1(\theta^\top p, \theta^\top q)\, \mathrm{d}\theta$, for both kinds.
 #
@@ -79,14 +80,16 @@ for axes, (name, (samples, plausible, likelihood)) in zip(panels, panel_rows.ite
     axes.scatter(*samples.T, s=3, alpha=0.6, color="0.3" if name == "data" else "tab:red")
     says = "no likelihood" if likelihood is None else f"E_p[log q] {likelihood:.2f}"
     axes.set(title=name, aspect="equal", xlim=(-1.6, 2.6), ylim=(-1.1, 1.6))
-    axes.set_xlabel(f"{f'-H(p) {-truth.entropy:.2f}' if name == 'data' else says}\nE_q[log p] {plausible:.2f}, SW {distance:.3f}")
+    axes.set_xlabel(
+        f"{f'-H(p) {-truth.entropy:.2f}' if name == 'data' else says}\nE_q[log p] {plausible:.2f}, SW {distance:.3f}"
+    )
     print(f"{name:8s} {says}; E_q[log p] {plausible:.2f} nats; sliced W₁ {distance:.3f}")
 figure.savefig(OUT / "11_moons.png", dpi=120)
 
 # %% [markdown]
-# Read the rows against that of the data. The likelihood of explicit models can be compared with $-H(p)$, in nats, and says
-# how much is missing. The samples of the GAN may be as close to the data as theirs, and no number says which regions it has
-# left out, or by how much: for that one needs a density, or a second model.
+# Read the rows against that of the data. The likelihood of explicit models can be compared with $-H(p)$, in nats, and
+# says how much is missing. The samples of the GAN may be as close to the data as theirs, and no number says which
+# regions it has left out, or by how much: for that one needs a density, or a second model.
 #
 # ## A good likelihood with bad samples
 #
@@ -94,8 +97,9 @@ figure.savefig(OUT / "11_moons.png", dpi=120)
 #
 # $$\log(0.01\, q(x) + 0.99\, r(x)) \ge \log q(x) - \log 100 .$$
 #
-# The log-likelihood decreases by at most $\log 100 = 4.6$ nats, whatever $d$, although 99 of 100 samples are noise (Theis, van
-# den Oord and Bethge, 2016). On images, whose likelihoods differ by tens or hundreds of nats, this is little.
+# The log-likelihood decreases by at most $\log 100 = 4.6$ nats, whatever $d$, although 99 of 100 samples are noise
+# (Theis, van den Oord and Bethge, 2016). On images, whose likelihoods differ by tens or hundreds of nats, this is
+# little.
 #
 # ## Good samples with a bad likelihood
 #
@@ -145,26 +149,26 @@ figure.savefig(OUT / "11_likelihood_and_samples.png", dpi=120)
 # | network | restricted (flows), or with a posterior (VAE) | any |
 # | uses | compression, outliers, missing values, comparison of models | sampling |
 #
-# No single number ranks both kinds. `pyrogen compare` therefore reports likelihoods where they exist, and for all models
-# distances between samples, the modes they cover, and whether they copy the training data.
+# No single number ranks both kinds. `pyrogen compare` therefore reports likelihoods where they exist, and for all
+# models distances between samples, the modes they cover, and whether they copy the training data.
 
 # %% [markdown]
 # ## Exercises
 #
-# **Exercise 1.** Fit a kernel density to 1,000 samples of the GAN, and use it as the likelihood of the model. Vary the bandwidth.
-# Why is this estimate not trusted in high dimensions?
+# **Exercise 1.** Fit a kernel density to 1,000 samples of the GAN, and use it as the likelihood of the model. Vary the
+# bandwidth. Why is this estimate not trusted in high dimensions?
 #
-# **Exercise 2.** A classifier that tells data from samples estimates $\log p(x) - \log q(x)$. Use it to compare the flow with
-# the truth: is its optimal loss what $\mathrm{JS}$ says?
+# **Exercise 2.** A classifier that tells data from samples estimates $\log p(x) - \log q(x)$. Use it to compare the
+# flow with the truth: is its optimal loss what $\mathrm{JS}$ says?
 #
-# **Exercise 3.** Show that a model that draws from one moon only has a *better* $E_q[\log p]$ than, or one as good as, the
-# data, and an infinite $\mathrm{KL}(p \,\|\, q)$ in the limit. Which of the three questions finds it out?
+# **Exercise 3.** Show that a model that draws from one moon only has a *better* $E_q[\log p]$ than, or one as good as,
+# the data, and an infinite $\mathrm{KL}(p \,\|\, q)$ in the limit. Which of the three questions finds it out?
 
 # %% [markdown]
 # ### Solution 1
 #
-# The value depends on the bandwidth as much as on the model. In two dimensions the best bandwidth gives a usable value; in 64,
-# as chapter 4 has shown, the error of the kernel density is larger than the differences between models.
+# The value depends on the bandwidth as much as on the model. In two dimensions the best bandwidth gives a usable value;
+# in 64, as chapter 4 has shown, the error of the kernel density is larger than the differences between models.
 
 # %%
 with torch.no_grad():
@@ -176,8 +180,8 @@ with torch.no_grad():
 # %% [markdown]
 # ### Solution 2
 #
-# Both densities are known, so the optimal classifier is too: $D^* = \sigma(\log p - \log q)$, and JS follows by Monte Carlo.
-# A trained critic gives a lower bound on it.
+# Both densities are known, so the optimal classifier is too: $D^* = \sigma(\log p - \log q)$, and JS follows by Monte
+# Carlo. A trained critic gives a lower bound on it.
 
 # %%
 from pyrogen.measure import CriticBudget, jensen_shannon, js_by_critic  # noqa: E402

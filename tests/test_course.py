@@ -1,0 +1,106 @@
+"""Every chapter of the course runs, is complete, and quotes lines that the library still has."""
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import forked
+import jupytext
+import nbclient
+import pytest
+
+ROOT = Path(__file__).parent.parent
+COURSE = ROOT / "docs" / "course"
+CHAPTERS = sorted(COURSE.glob("*.py"))
+NOTEBOOK = COURSE / "03_transposed_convolution.py"
+QUOTED = re.compile(r"<!-- line: (\S+) -->\n```python\n(.*?)\n```", re.DOTALL)
+FORMULA = re.compile(r"\$\$.+?\$\$", re.DOTALL)
+
+
+def cells(chapter: Path) -> list[tuple[str, str]]:
+    """The kind of each cell, ``markdown`` or ``code``, and its text."""
+    return [(cell.cell_type, cell.source) for cell in jupytext.read(chapter).cells]
+
+
+def prose(chapter: Path) -> str:
+    return "\n".join(text for kind, text in cells(chapter) if kind == "markdown")
+
+
+def run_chapter(chapter: Path) -> None:
+    """Run it with few steps and without a display."""
+    os.environ |= {"PYROGEN_SMOKE": "1", "MPLBACKEND": "Agg"}
+    forked.script(chapter)
+
+
+def without_spaces(text: str) -> str:
+    return "".join(text.split())
+
+
+def missing(text: str) -> list[str]:
+    """The lines quoted in a text that the file named beside them does not have."""
+    return [
+        f"{path}: {line}"
+        for path, lines in QUOTED.findall(text)
+        for line in lines.splitlines()
+        if without_spaces(line) not in without_spaces((ROOT / path).read_text(encoding="utf-8"))
+    ]
+
+
+every_chapter = pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
+
+
+@every_chapter
+def test_the_chapter_runs_and_saves_its_pictures(chapter: Path, tmp_path: Path) -> None:
+    done = forked.run(run_chapter, chapter, folder=tmp_path)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    assert done.stderr == ""
+    named = set(re.findall(r'OUT / "(\w+\.png)"', chapter.read_text(encoding="utf-8")))
+    assert named
+    assert all(name.startswith(chapter.stem[:2]) for name in named)
+    assert {path.name for path in (tmp_path / "runs" / "course").iterdir()} == named
+
+
+@every_chapter
+def test_the_quoted_lines_are_those_of_the_library(chapter: Path) -> None:
+    text = prose(chapter)
+    assert text.count("<!-- line:") == len(QUOTED.findall(text)) > 0
+    assert not missing(text)
+
+
+def test_a_line_that_the_library_has_not_is_found() -> None:
+    text = "<!-- line: pyrogen/objectives/adversarial.py -->\n```python\nreturn fake.mean() + real.mean()\n```"
+    assert missing(text) == ["pyrogen/objectives/adversarial.py: return fake.mean() + real.mean()"]
+
+
+@every_chapter
+def test_the_chapter_has_formulas_and_exercises_with_solutions(chapter: Path) -> None:
+    found, text = cells(chapter), prose(chapter)
+    assert text.startswith(f"# {int(chapter.stem[:2])}. ")
+    assert FORMULA.search(text)
+    assert re.findall(r"^\*\*Exercise (\d)\.\*\*", text, re.MULTILINE) == ["1", "2", "3"]
+    solved = [i for i, (kind, body) in enumerate(found) if kind == "markdown" and body.startswith("### Solution")]
+    assert [found[i][1].splitlines()[0] for i in solved] == [f"### Solution {n}" for n in (1, 2, 3)]
+    assert all(found[i + 1][0] == "code" for i in solved)
+
+
+@every_chapter
+def test_the_chapter_uses_public_names_alone(chapter: Path) -> None:
+    imported = re.findall(r"^(?:from|import) (pyrogen[\w.]*)", chapter.read_text(encoding="utf-8"), re.MULTILINE)
+    assert imported
+    assert all(name.count(".") <= 1 for name in imported)
+
+
+def test_the_contents_list_every_chapter() -> None:
+    listed = re.findall(r"^\| \[[^\]]+\]\((\S+\.py)\) \| .+\. \|$", (COURSE / "README.md").read_text(), re.MULTILINE)
+    assert listed == [path.name for path in CHAPTERS]
+    assert len(CHAPTERS) == 11
+
+
+def test_a_chapter_is_a_notebook_that_shows_its_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYROGEN_SMOKE", "1")
+    monkeypatch.delenv("MPLBACKEND", raising=False)
+    notebook: Any = jupytext.read(NOTEBOOK)
+    nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 2
