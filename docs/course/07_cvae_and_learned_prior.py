@@ -25,6 +25,7 @@ from torch.optim import Adam
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 import pyrogen
+from pyrogen.data import Split
 from pyrogen.explicit import CVAE, GaussianLikelihood, Label, PartialImage, observe_quadrants
 from pyrogen.objectives import BetaELBO
 
@@ -45,7 +46,7 @@ x_train, y_train = data.train.tensors()
 x_test, y_test = data.test.tensors()
 
 
-def train(cvae: CVAE, rows, steps: int = 1500) -> CVAE:
+def train(cvae: CVAE, rows: Split, steps: int = 1500) -> CVAE:
     """The same model, trained on ``rows``."""
     steps = 20 if SMOKE else steps
     schedule = partial(CosineAnnealingLR, T_max=steps)
@@ -106,7 +107,8 @@ for axes, (prior, cvae) in zip(panels, models.items(), strict=True):
         (a, b), (width, height) = p_z.mean[label].tolist(), (4 * p_z.stddev[label]).tolist()
         axes.add_patch(Ellipse((a, b), width, height, fill=False, color=colour))
     axes.set(title=f"{prior} prior: ELBO {float(terms.observed.mean()) - kl:.1f}, KL {kl:.2f} nats", xlabel="z₁")
-    axes.set(aspect="equal", xlim=(-4, 4), ylim=(-4, 4))
+    axes.set_aspect("equal", "datalim")
+    axes.autoscale_view()
     print(f"{prior}: ELBO {float(terms.observed.mean()) - kl:.2f}, KL {kl:.2f} nats")
 panels[0].set_ylabel("z₂")
 panels[0].legend(title="label", frameon=False, loc="upper left")
@@ -114,6 +116,10 @@ figure.suptitle("codes of test images, and two standard deviations of p(z | y)")
 figure.savefig(OUT / "07_priors.png", dpi=120)
 
 # %% [markdown]
+# With a label as side information both priors serve equally well: the encoder sees $y$, and can move the codes of each
+# label to $N(0, I)$. The learned prior leaves that open, so its scale is arbitrary. It pays where $y$ says much about
+# $x$, as below.
+#
 # The closed form, computed from the distributions of the model, is the KL term of the objective:
 
 # %%
