@@ -1,5 +1,7 @@
 """Every chapter of the course runs, is complete, and quotes lines that the library still has."""
 
+import ast
+import importlib
 import os
 import re
 from pathlib import Path
@@ -9,6 +11,8 @@ import forked
 import jupytext
 import nbclient
 import pytest
+
+import pyrogen
 
 ROOT = Path(__file__).parent.parent
 COURSE = ROOT / "docs" / "course"
@@ -86,9 +90,14 @@ def test_the_chapter_has_formulas_and_exercises_with_solutions(chapter: Path) ->
 
 @every_chapter
 def test_the_chapter_uses_public_names_alone(chapter: Path) -> None:
-    imported = re.findall(r"^(?:from|import) (pyrogen[\w.]*)", chapter.read_text(encoding="utf-8"), re.MULTILINE)
-    assert imported
-    assert all(name.count(".") <= 1 for name in imported)
+    tree = ast.parse(chapter.read_text(encoding="utf-8"))
+    imports = [
+        node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module.startswith("pyrogen")
+    ]
+    assert imports
+    for node in imports:
+        assert node.module.removeprefix("pyrogen.") in ("pyrogen", *pyrogen.ROOMS)
+        assert {alias.name for alias in node.names} <= set(importlib.import_module(node.module).__all__), node.module
 
 
 def test_the_contents_list_every_chapter() -> None:

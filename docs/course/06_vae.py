@@ -191,10 +191,10 @@ assert float(score.std()) > 2 * float(pathwise.std())
 #
 # $$-\log p(x \mid z) = \frac{1}{2\sigma^2} \|x - g(z)\|^2 + \frac d2 \log (2\pi\sigma^2),$$
 #
-# so minus the ELBO, multiplied by $2\sigma^2$ and without the constant, is $\|x - g(z)\|^2 + 2\sigma^2\, \mathrm{KL}$:
-# the squared error of the autoencoder plus a penalty whose weight is $2\sigma^2$. A "β-VAE" with a mean squared error
-# is a VAE with another $\sigma$. The maximum-likelihood $\sigma^2$ is the mean squared error itself, so it can be
-# learned.
+# so minus the ELBO, multiplied by $2\sigma^2$ and without the constant, is
+# $E_q \|x - g(z)\|^2 + 2\sigma^2\, \mathrm{KL}$: the squared error of the autoencoder plus a penalty whose weight is
+# $2\sigma^2$. A "β-VAE" with a mean squared error is a VAE with another $\sigma$. The maximum-likelihood $\sigma^2$ is
+# the mean squared error itself, so it can be learned.
 #
 # <!-- line: pyrogen/explicit/likelihoods.py -->
 # ```python

@@ -156,15 +156,14 @@ if not SMOKE:
 # %%
 logit = torch.linspace(-7, 7, 400, dtype=torch.float64)
 figure, panels = plt.subplots(1, 3, figsize=(12, 3.5), layout="constrained")
-for name, loss, colour in (
-    ("minimax, log(1 - D)", Minimax(), "tab:blue"),
-    ("non-saturating, -log D", NonSaturating(), "tab:red"),
+D = torch.sigmoid(logit)
+for name, loss, expected, colour in (
+    ("minimax, log(1 - D)", Minimax(), -D, "tab:blue"),
+    ("non-saturating, -log D", NonSaturating(), -(1 - D), "tab:red"),
 ):
     fake = logit.clone().requires_grad_()
     values = torch.stack([loss.generator(score[None], None) for score in fake])
     (slope,) = torch.autograd.grad(values.sum(), fake)
-    D = torch.sigmoid(logit)
-    expected = -D if isinstance(loss, Minimax) and not isinstance(loss, NonSaturating) else D - 1
     assert torch.allclose(slope, expected)
     panels[0].plot(D, values.detach(), color=colour, label=name)
     panels[1].plot(D, slope, color=colour)
@@ -280,7 +279,7 @@ assert float(slope.abs().max()) < 1e-12
 # ### Solution 3
 #
 # $(1 - \varepsilon) p \log D + (\varepsilon p + q) \log(1 - D)$ is largest at the share of its first weight,
-# $(1 - \varepsilon) p / (p + q)$. The optimal logits are bounded by $\log \frac{1-\varepsilon}{\varepsilon}$.
+# $(1 - \varepsilon) p / (p + q)$. The optimal logits are at most $\log \frac{1-\varepsilon}{\varepsilon}$.
 
 # %%
 epsilon = 0.1
