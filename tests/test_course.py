@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 COURSE = ROOT / "docs" / "course"
 CHAPTERS = sorted(COURSE.glob("*.py"))
 NOTEBOOK = COURSE / "03_transposed_convolution.py"
-QUOTED = re.compile(r"<!-- line: (\S+) -->\n```python\n(.*?)\n```", re.DOTALL)
+QUOTED = re.compile(r"^`(pyrogen/\S+\.py)`:\n\n```python\n(.*?)\n```$", re.DOTALL | re.MULTILINE)
 FORMULA = re.compile(r"\$\$.+?\$\$", re.DOTALL)
 
 
@@ -68,12 +68,12 @@ def test_the_chapter_runs_and_saves_its_pictures(chapter: Path, tmp_path: Path) 
 @every_chapter
 def test_the_quoted_lines_are_those_of_the_library(chapter: Path) -> None:
     text = prose(chapter)
-    assert text.count("<!-- line:") == len(QUOTED.findall(text)) > 0
+    assert text.count("```python") == len(QUOTED.findall(text)) > 0
     assert not missing(text)
 
 
 def test_a_line_that_the_library_has_not_is_found() -> None:
-    text = "<!-- line: pyrogen/objectives/adversarial.py -->\n```python\nreturn fake.mean() + real.mean()\n```"
+    text = "`pyrogen/objectives/adversarial.py`:\n\n```python\nreturn fake.mean() + real.mean()\n```"
     assert missing(text) == ["pyrogen/objectives/adversarial.py: return fake.mean() + real.mean()"]
 
 

@@ -43,7 +43,8 @@ def sheet(images: torch.Tensor, columns: int) -> np.ndarray:
 #
 # The marginal is a Gaussian because $x$ is a linear function of two independent Gaussians. It is one line of the model:
 #
-# <!-- line: pyrogen/explicit/ppca.py -->
+# `pyrogen/explicit/ppca.py`:
+#
 # ```python
 # return dist.LowRankMultivariateNormal(self.mean, self.weight, variance, validate_args=False)
 # ```
@@ -54,12 +55,14 @@ def sheet(images: torch.Tensor, columns: int) -> np.ndarray:
 # $$\sigma^2 = \frac{1}{d-k} \sum_{i > k} \lambda_i,
 #   \qquad W = \left[u_i \sqrt{\lambda_i - \sigma^2}\right]_{i \le k}.$$
 #
-# <!-- line: pyrogen/explicit/ppca.py -->
+# `pyrogen/explicit/ppca.py`:
+#
 # ```python
 # variance = values[:-latent].mean()
 # ```
 #
-# <!-- line: pyrogen/explicit/ppca.py -->
+# `pyrogen/explicit/ppca.py`:
+#
 # ```python
 # fitted.weight.copy_(vectors[:, -latent:] * (values[-latent:] - variance).clamp_min(0).sqrt())
 # ```
@@ -93,7 +96,8 @@ assert torch.allclose(exact, integral, atol=1e-3)
 #
 # $$E[z \mid x] = (W^\top W + \sigma^2 I)^{-1} W^\top (x - \mu).$$
 #
-# <!-- line: pyrogen/explicit/ppca.py -->
+# `pyrogen/explicit/ppca.py`:
+#
 # ```python
 # return torch.linalg.solve(inner, self.weight.T @ (x.flatten(1) - self.mean).T).T
 # ```
@@ -104,7 +108,8 @@ assert torch.allclose(exact, integral, atol=1e-3)
 #
 # $$z = W (x - \mu), \qquad \hat x = W^\top z + \mu, \qquad W \text{ the } k \text{ leading eigenvectors, as rows}.$$
 #
-# <!-- line: pyrogen/reconstruction/pca.py -->
+# `pyrogen/reconstruction/pca.py`:
+#
 # ```python
 # return (x.flatten(1) - self.mean) @ self.components.T
 # ```

@@ -6,7 +6,8 @@
 #
 # $$\min_{f, g}\ E\, \|x - g(f(x))\|^2 / d .$$
 #
-# <!-- line: pyrogen/reconstruction/autoencoder.py -->
+# `pyrogen/reconstruction/autoencoder.py`:
+#
 # ```python
 # return {"loss": F.mse_loss(self.reconstruct(noisy), x)}
 # ```
@@ -64,7 +65,8 @@ def train(autoencoder: Autoencoder, steps: int) -> Autoencoder:
 #
 # $$\hat x = W^\top W (x - \mu) + \mu .$$
 #
-# <!-- line: pyrogen/reconstruction/pca.py -->
+# `pyrogen/reconstruction/pca.py`:
+#
 # ```python
 # return self.decode(self.encode(x))
 # ```

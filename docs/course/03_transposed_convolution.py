@@ -74,7 +74,8 @@ assert torch.allclose(gradient, F.conv_transpose2d(y, kernel, stride=2, padding=
 # Because of the rounding, $s$ sizes $h$ have the same $h'$; the output padding $o$ says which of them is meant. The
 # decoders of pyrogen use $k = 4$, $s = 2$, $p = 1$, for which $h' = \lfloor h / 2 \rfloor$ and $o = h \bmod 2$:
 #
-# <!-- line: pyrogen/nn/conv.py -->
+# `pyrogen/nn/conv.py`:
+#
 # ```python
 # last, padding = i == len(sizes) - 2, (h % 2, w % 2)
 # ```
@@ -114,12 +115,14 @@ figure.savefig(OUT / "03_transposed.png", dpi=120)
 # Max pooling keeps the maximum of each 2 × 2 window. Unpooling writes it back, to the position it came from if that was
 # kept, and 0 elsewhere. Average pooling is linear; unpooling it repeats the value.
 #
-# <!-- line: pyrogen/nn/pooling.py -->
+# `pyrogen/nn/pooling.py`:
+#
 # ```python
 # return F.max_unpool2d(y, indices, [2, 2], output_size=size)
 # ```
 #
-# <!-- line: pyrogen/nn/pooling.py -->
+# `pyrogen/nn/pooling.py`:
+#
 # ```python
 # upsampled = y.repeat_interleave(2, 2).repeat_interleave(2, 3)
 # ```

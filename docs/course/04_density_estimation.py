@@ -32,7 +32,8 @@ _ = torch.manual_seed(0)
 # histogram mixes in a broad background density $q$ with a small weight $\varepsilon$:
 # $(1 - \varepsilon)\hat p + \varepsilon q$.
 #
-# <!-- line: pyrogen/explicit/histogram.py -->
+# `pyrogen/explicit/histogram.py`:
+#
 # ```python
 # return torch.logaddexp(counted, self._log_background(x.flatten(1)) + log(self.background))
 # ```
@@ -43,9 +44,10 @@ _ = torch.manual_seed(0)
 #
 # $$\hat p(x) = \frac{1}{n} \sum_{i=1}^n N(x;\ x_i, h^2 I_d) .$$
 #
-# <!-- line: pyrogen/nn/kernel_density.py -->
+# `pyrogen/nn/kernel_density.py`:
+#
 # ```python
-# parts = [(_squared_distances(part, points) / (-2 * h**2)).logsumexp(1) - constant
+# (_squared_distances(part, points) / (-2 * h**2)).logsumexp(1) - constant
 # ```
 #
 # $h$ is a trade-off of bias (too broad) against variance (a peak at each datum). The likelihood of held-out data

@@ -47,14 +47,16 @@ def sheet(images: torch.Tensor, columns: int) -> np.ndarray:
 #
 # $$\hat\mu = \frac{1}{n} \sum_i x_i, \qquad \hat\Sigma = \frac{1}{n} \sum_i (x_i - \hat\mu)(x_i - \hat\mu)^\top .$$
 #
-# <!-- line: pyrogen/explicit/gaussian.py -->
+# `pyrogen/explicit/gaussian.py`:
+#
 # ```python
 # mean = flat.mean(0)
 # ```
 #
 # The covariance is computed of standardised data, as a correlation, and is stored by its inverse Cholesky factor:
 #
-# <!-- line: pyrogen/explicit/gaussian.py -->
+# `pyrogen/explicit/gaussian.py`:
+#
 # ```python
 # correlation = z.T @ z / z.shape[0]
 # ```
@@ -82,7 +84,8 @@ assert abs(value + 0.5 * float(torch.logdet(2 * pi * e * covariance))) < 1e-4
 # compared. In Pyro's terms this is stochastic variational inference with an empty guide: there is no latent variable,
 # so the ELBO is the log-likelihood itself.
 #
-# <!-- line: pyrogen/explicit/gaussian.py -->
+# `pyrogen/explicit/gaussian.py`:
+#
 # ```python
 # pyro.sample("x", self.distribution(), obs=x.flatten(1))
 # ```

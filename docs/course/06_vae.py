@@ -48,7 +48,8 @@ def sheet(images: torch.Tensor, columns: int) -> np.ndarray:
 # $$\log p(x) = \log E_q \frac{p(x, z)}{q(z \mid x)} \ \ge\ E_q \log \frac{p(x, z)}{q(z \mid x)}
 #   = E_q[\log p(x \mid z)] - \mathrm{KL}(q(z \mid x) \,\|\, p(z)) = \mathrm{ELBO}(x) .$$
 #
-# <!-- line: pyrogen/objectives/elbo.py -->
+# `pyrogen/objectives/elbo.py`:
+#
 # ```python
 # return terms.observed - sum(beta * kl.sum(0) for kl, _ in terms.latent)
 # ```
@@ -98,7 +99,8 @@ with torch.no_grad():
 #
 # $$\mathrm{ELBO} \le E_q \log \frac1k \sum_{i=1}^k \frac{p(x, z_i)}{q(z_i \mid x)} \le \log p(x) .$$
 #
-# <!-- line: pyrogen/objectives/elbo.py -->
+# `pyrogen/objectives/elbo.py`:
+#
 # ```python
 # return log_w.logsumexp(0, keepdim=True) - log(self.particles)
 # ```
@@ -138,7 +140,8 @@ figure.savefig(OUT / "06_gap.png", dpi=120)
 #
 # pyrogen takes it, for each coordinate, from torch's table of closed forms:
 #
-# <!-- line: pyrogen/objectives/elbo_terms.py -->
+# `pyrogen/objectives/elbo_terms.py`:
+#
 # ```python
 # kl = kl_divergence(q.base_dist, p.base_dist)
 # ```
@@ -165,7 +168,8 @@ assert bool(((closed - draws.mean(0)).abs() < 5 * error).all())
 #
 # The guide names the distribution, and Pyro draws from it by `rsample`, which is this formula:
 #
-# <!-- line: pyrogen/explicit/latent.py -->
+# `pyrogen/explicit/latent.py`:
+#
 # ```python
 # pyro.sample("z", self.posterior_dist(x, y))
 # ```
@@ -196,7 +200,8 @@ assert float(score.std()) > 2 * float(pathwise.std())
 # $2\sigma^2$. A "β-VAE" with a mean squared error is a VAE with another $\sigma$. The maximum-likelihood $\sigma^2$ is
 # the mean squared error itself, so it can be learned.
 #
-# <!-- line: pyrogen/explicit/likelihoods.py -->
+# `pyrogen/explicit/likelihoods.py`:
+#
 # ```python
 # return dist.Normal(self.mean(h), self.log_sigma.exp(), validate_args=False)
 # ```

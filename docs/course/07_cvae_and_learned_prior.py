@@ -63,7 +63,8 @@ def train(cvae: CVAE, rows: Split, steps: int = 1500) -> CVAE:
 #
 # $$p(z \mid y) = N(\mu_p(y), \operatorname{diag} \sigma_p^2(y)) .$$
 #
-# <!-- line: pyrogen/explicit/cvae.py -->
+# `pyrogen/explicit/cvae.py`:
+#
 # ```python
 # return normal(self.prior_network(self._features(y)))
 # ```
@@ -73,7 +74,8 @@ def train(cvae: CVAE, rows: Split, steps: int = 1500) -> CVAE:
 # $$\mathrm{KL} = \sum_j \left[ \log \frac{\sigma_{p,j}}{\sigma_{q,j}} +
 #   \frac{\sigma_{q,j}^2 + (\mu_{q,j} - \mu_{p,j})^2}{2 \sigma_{p,j}^2} - \frac12 \right] .$$
 #
-# <!-- line: pyrogen/objectives/elbo_terms.py -->
+# `pyrogen/objectives/elbo_terms.py`:
+#
 # ```python
 # kl = kl_divergence(q.base_dist, p.base_dist)
 # ```

@@ -6,7 +6,8 @@
 #
 # $$c = \arg\min_k \|h - e_k\| .$$
 #
-# <!-- line: pyrogen/nn/codebook.py -->
+# `pyrogen/nn/codebook.py`:
+#
 # ```python
 # return (e.square().sum(1) - 2 * flat @ e.T).argmin(1).view(h.shape[:-1])
 # ```
@@ -68,7 +69,8 @@ def train(model: VQVAE, steps: int = 800) -> VQVAE:
 #
 # where $\operatorname{sg}$ stops the gradient. The value is $e_c$, the derivative that of $h$.
 #
-# <!-- line: pyrogen/nn/codebook.py -->
+# `pyrogen/nn/codebook.py`:
+#
 # ```python
 # return h + (e - h).detach(), codes, loss
 # ```
@@ -91,7 +93,8 @@ print("codes:", codes.tolist())
 #
 # $$\beta\, \|h - \operatorname{sg}[e_c]\|^2,$$
 #
-# <!-- line: pyrogen/nn/codebook.py -->
+# `pyrogen/nn/codebook.py`:
+#
 # ```python
 # loss = self.commitment * (h - e.detach()).square().flatten(1).sum(1)
 # ```
@@ -101,7 +104,8 @@ print("codes:", codes.tolist())
 # $$e_k = \frac{m_k}{n_k}, \qquad n_k \leftarrow \gamma n_k + (1 - \gamma)\, \#\{h : c = k\}, \quad
 #   m_k \leftarrow \gamma m_k + (1 - \gamma) \sum_{c = k} h .$$
 #
-# <!-- line: pyrogen/nn/codebook.py -->
+# `pyrogen/nn/codebook.py`:
+#
 # ```python
 # self.vectors.copy_(self.total / self.count.clamp_min(1e-6)[:, None])
 # ```
@@ -115,7 +119,8 @@ print("codes:", codes.tolist())
 # The rate is the number of nats for the codes under the prior $p(c)$, an autoregressive transformer. It is learned on
 # the codes, and has no gradient for the encoder.
 #
-# <!-- line: pyrogen/explicit/vqvae.py -->
+# `pyrogen/explicit/vqvae.py`:
+#
 # ```python
 # rate = -self.prior_network.log_prob(codes)
 # ```
@@ -161,7 +166,8 @@ figure.savefig(OUT / "08_codebook.png", dpi=120)
 # One transformer over the sequence (top, bottom) is this product. The top level has the global shape, the bottom level
 # the details.
 #
-# <!-- line: pyrogen/explicit/vqvae.py -->
+# `pyrogen/explicit/vqvae.py`:
+#
 # ```python
 # return torch.cat([_to_grid(e, self.grid), above], 1), torch.cat([top, bottom], 1), top_loss + loss
 # ```

@@ -9,7 +9,8 @@
 # The discriminator is a network with an unbounded output, its *logit* $t$, and $D = \sigma(t)$. With
 # $-\log \sigma(t) = \operatorname{softplus}(-t)$, its loss is
 #
-# <!-- line: pyrogen/objectives/adversarial.py -->
+# `pyrogen/objectives/adversarial.py`:
+#
 # ```python
 # return F.softplus(-real).mean() + smoothing + F.softplus(fake).mean()
 # ```
@@ -41,7 +42,8 @@ _ = torch.manual_seed(0)
 #
 # $$D^*(x) = \frac{p(x)}{p(x) + q(x)} = \sigma(\log p(x) - \log q(x)) .$$
 #
-# <!-- line: pyrogen/measure/divergence.py -->
+# `pyrogen/measure/divergence.py`:
+#
 # ```python
 # return torch.sigmoid(log_p - log_q)
 # ```
@@ -107,7 +109,8 @@ assert SMOKE or float((learned - best)[shown].abs().max()) < 0.15
 #
 # JS lies between 0 (equal densities) and $\log 2$ (disjoint supports). Any discriminator gives a lower bound on it.
 #
-# <!-- line: pyrogen/measure/divergence.py -->
+# `pyrogen/measure/divergence.py`:
+#
 # ```python
 # value = log(2) + 0.5 * float(u.mean() + v.mean())
 # ```
@@ -135,12 +138,14 @@ if not SMOKE:
 #
 # $$L_\text{minimax} = E_z[\log(1 - D(G(z)))], \qquad L_\text{non-saturating} = -E_z[\log D(G(z))] .$$
 #
-# <!-- line: pyrogen/objectives/adversarial.py -->
+# `pyrogen/objectives/adversarial.py`:
+#
 # ```python
 # return -F.softplus(fake).mean()
 # ```
 #
-# <!-- line: pyrogen/objectives/adversarial.py -->
+# `pyrogen/objectives/adversarial.py`:
+#
 # ```python
 # return F.softplus(-fake).mean()
 # ```

@@ -41,7 +41,8 @@ _ = torch.manual_seed(0)
 #
 # with the distribution functions $P$ and $Q$.
 #
-# <!-- line: pyrogen/measure/divergence.py -->
+# `pyrogen/measure/divergence.py`:
+#
 # ```python
 # return float((a.sort(0).values - b.sort(0).values).abs().mean())
 # ```
@@ -66,7 +67,8 @@ assert abs(primal - integral) < 1e-4
 #
 # $$W_1(p, q) = \max_{\|f\|_L \le 1} E_p[f(x)] - E_q[f(y)] .$$
 #
-# <!-- line: pyrogen/objectives/adversarial.py -->
+# `pyrogen/objectives/adversarial.py`:
+#
 # ```python
 # return fake.mean() - real.mean()
 # ```
@@ -77,7 +79,8 @@ assert abs(primal - integral) < 1e-4
 # A critic network is kept within the constraint in two ways. *Clipping* bounds every weight, $|w| \le \tau$, and so the
 # slope by *some* constant $K(\tau)$; the maximum is then $K W_1$ at most.
 #
-# <!-- line: pyrogen/objectives/penalties.py -->
+# `pyrogen/objectives/penalties.py`:
+#
 # ```python
 # weight.clamp_(-bound, bound)
 # ```
@@ -86,7 +89,8 @@ assert abs(primal - integral) < 1e-4
 #
 # $$\lambda\, E[(\|\nabla f(\hat x)\| - 1)^2], \qquad \hat x = u x + (1 - u) y, \quad u \sim U(0, 1) .$$
 #
-# <!-- line: pyrogen/objectives/penalties.py -->
+# `pyrogen/objectives/penalties.py`:
+#
 # ```python
 # return self.weight * (norm - 1).square().mean()
 # ```
@@ -94,7 +98,8 @@ assert abs(primal - integral) < 1e-4
 # The *one-sided* penalty allows smaller slopes, $\lambda\, E[\max(0, \|\nabla f(\hat x)\| - 1)^2]$.
 # `measure.w1_by_critic` uses it to estimate the distance:
 #
-# <!-- line: pyrogen/measure/divergence.py -->
+# `pyrogen/measure/divergence.py`:
+#
 # ```python
 # + penalty * F.relu(slope.norm(dim=1) - 1).square().mean()
 # ```
@@ -209,7 +214,8 @@ figure.savefig(OUT / "10_shift.png", dpi=120)
 # lies within three standard deviations of it; the proportions of the modes are judged by the reverse divergence
 # $\mathrm{KL}(\hat q \,\|\, \text{uniform})$ of their frequencies.
 #
-# <!-- line: pyrogen/measure/coverage.py -->
+# `pyrogen/measure/coverage.py`:
+#
 # ```python
 # found = int(torch.bincount(mode if good is None else good, minlength=k).count_nonzero())
 # ```

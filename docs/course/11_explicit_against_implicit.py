@@ -41,7 +41,8 @@ _ = torch.manual_seed(0)
 # 3. *Are both distributions alike?* A distance between samples, such as the sliced Wasserstein distance
 #    $\int W_1(\theta^\top p, \theta^\top q)\, \mathrm{d}\theta$, for both kinds.
 #
-# <!-- line: pyrogen/measure/divergence.py -->
+# `pyrogen/measure/divergence.py`:
+#
 # ```python
 # return Score(float(each.mean()), error, "estimate", "data", {"n": min(len(a), len(b)), "directions": directions})
 # ```
@@ -106,7 +107,8 @@ figure.savefig(OUT / "11_moons.png", dpi=120)
 # A model that stores the training data and returns them has perfect samples. As a density (a kernel density with a tiny
 # bandwidth) it gives almost no mass to new data.
 #
-# <!-- line: pyrogen/explicit/kde.py -->
+# `pyrogen/explicit/kde.py`:
+#
 # ```python
 # return chosen + self.bandwidth * torch.randn_like(chosen)
 # ```
