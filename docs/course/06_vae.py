@@ -15,7 +15,6 @@ from math import log
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pyro
 import pyro.distributions as dist
 import torch
@@ -32,13 +31,6 @@ SMOKE = bool(os.environ.get("PYROGEN_SMOKE"))  # few steps, for a test
 OUT = Path("runs/course")
 OUT.mkdir(parents=True, exist_ok=True)
 _ = torch.manual_seed(0)
-
-
-def sheet(images: torch.Tensor, columns: int) -> np.ndarray:
-    """Images (n, 1, 8, 8) as one picture, row by row, with a white margin around each."""
-    tiles = F.pad(images.reshape(-1, columns, 8, 8), (1, 1, 1, 1))
-    return tiles.permute(0, 2, 1, 3).reshape(-1, 10 * columns).numpy()
-
 
 # %% [markdown]
 # ## The ELBO by Jensen's inequality
@@ -133,8 +125,7 @@ figure.savefig(OUT / "06_gap.png", dpi=120)
 # %% [markdown]
 # ## The KL divergence in closed form
 #
-# The encoder gives $\mu(x)$ and $\log\sigma(x)$ of $q(z \mid x) = N(\mu, \operatorname{diag} \sigma^2)$. Against
-# $N(0, I)$,
+# The encoder gives $\mu$ and $\log\sigma$ of $q(z \mid x) = N(\mu, \operatorname{diag} \sigma^2)$. Against $N(0, I)$,
 #
 # $$\mathrm{KL}(q \,\|\, p) = \frac12 \sum_j \left(\mu_j^2 + \sigma_j^2 - \log \sigma_j^2 - 1\right) .$$
 #
@@ -254,8 +245,9 @@ n = 20
 levels = torch.special.ndtri((torch.arange(n) + 0.5) / n)
 with torch.no_grad():
     images = vaes["learned"].decode(torch.cartesian_prod(levels, levels)).view(n, n, 8, 8)
+tiles = F.pad(images.flip(1).transpose(0, 1), (1, 1, 1, 1))  # rows from the largest z₂ down, a margin around each
 figure, axes = plt.subplots(figsize=(6, 6), layout="constrained")
-axes.imshow(sheet(images.flip(1).transpose(0, 1), n), cmap="gray_r", vmin=0, vmax=1)
+axes.imshow(tiles.permute(0, 2, 1, 3).reshape(10 * n, 10 * n).numpy(), cmap="gray_r", vmin=0, vmax=1)
 axes.set(xticks=[], yticks=[], xlabel="z₁", ylabel="z₂", title="the prior, decoded")
 figure.savefig(OUT / "06_prior.png", dpi=120)
 
@@ -268,8 +260,7 @@ figure.savefig(OUT / "06_prior.png", dpi=120)
 # **Exercise 2.** Compute the bound of Jensen's inequality for $\log E[w]$ with $w = e^{s\varepsilon}$,
 # $\varepsilon \sim N(0, 1)$. How large is the gap, and what does it say about the IWAE bound?
 #
-# **Exercise 3.** Draw samples of the VAE with and without the noise of the likelihood. Which of them is a sample of
-# $p(x)$?
+# **Exercise 3.** Draw samples of the VAE with and without the noise of the likelihood. Which are samples of $p(x)$?
 
 # %% [markdown]
 # ### Solution 1
