@@ -14,9 +14,8 @@ import os
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import numpy as np
 import torch
-from torch.nn import functional as F
+from torchvision.utils import make_grid
 
 import pyrogen
 from pyrogen.data import TOYS
@@ -27,12 +26,6 @@ SMOKE = bool(os.environ.get("PYROGEN_SMOKE"))  # fewer images, for a test
 OUT = Path("runs/course")
 OUT.mkdir(parents=True, exist_ok=True)
 _ = torch.manual_seed(0)
-
-
-def sheet(images: torch.Tensor, columns: int) -> np.ndarray:
-    """Images (n, 1, 8, 8) as one picture, row by row, with a white margin around each."""
-    tiles = F.pad(images.reshape(-1, columns, 8, 8), (1, 1, 1, 1))
-    return tiles.permute(0, 2, 1, 3).reshape(-1, 10 * columns).numpy()
 
 
 # %% [markdown]
@@ -225,7 +218,8 @@ model = PPCA.from_data(x, latent=20)
 with torch.no_grad():
     noisy, clean = model.sample(10), model.decode(torch.randn(10, 20))
 figure, axes = plt.subplots(figsize=(8, 1.8), layout="constrained")
-axes.imshow(sheet(torch.cat([noisy, clean]), 10), cmap="gray_r", vmin=0, vmax=1)
-axes.set_yticks([4.5, 14.5], ["x ~ p(x)", "E[x | z]"])
+tiles = make_grid(torch.cat([noisy, clean]).reshape(-1, 1, 8, 8), nrow=10)[0]
+axes.imshow(tiles.numpy(), cmap="gray_r", vmin=0, vmax=1)
+axes.set_yticks([5.5, 15.5], ["x ~ p(x)", "E[x | z]"])
 axes.set_xticks([])
 figure.savefig(OUT / "01_samples.png", dpi=120)

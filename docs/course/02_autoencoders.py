@@ -20,11 +20,10 @@ from functools import partial
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import numpy as np
 import torch
-from torch.nn import functional as F
 from torch.optim import Adam
 from torch.optim.lr_scheduler import CosineAnnealingLR
+from torchvision.utils import make_grid
 
 import pyrogen
 from pyrogen.reconstruction import PCA, Autoencoder
@@ -34,12 +33,6 @@ SMOKE = bool(os.environ.get("PYROGEN_SMOKE"))  # few steps, for a test
 OUT = Path("runs/course")
 OUT.mkdir(parents=True, exist_ok=True)
 _ = torch.manual_seed(0)
-
-
-def sheet(images: torch.Tensor, columns: int) -> np.ndarray:
-    """Images (n, 1, 8, 8) as one picture, row by row, with a white margin around each."""
-    tiles = F.pad(images.reshape(-1, columns, 8, 8), (1, 1, 1, 1))
-    return tiles.permute(0, 2, 1, 3).reshape(-1, 10 * columns).numpy()
 
 
 data = pyrogen.load("digits")
@@ -120,8 +113,9 @@ with torch.no_grad():
     rows = {"test image": x_test[:10], "PCA, k = 2": PCA.from_data(x, latent=2).reconstruct(x_test[:10])}
     rows |= {f"autoencoder, k = {k}": models[k].reconstruct(x_test[:10]) for k in (2, 8)}
 axes = right.subplots()
-axes.imshow(sheet(torch.cat(list(rows.values())), 10), cmap="gray_r", vmin=0, vmax=1)
-axes.set_yticks([10 * i + 4.5 for i in range(len(rows))], list(rows))
+tiles = make_grid(torch.cat(list(rows.values())).reshape(-1, 1, 8, 8), nrow=10)[0]
+axes.imshow(tiles.numpy(), cmap="gray_r", vmin=0, vmax=1)
+axes.set_yticks([10 * i + 5.5 for i in range(len(rows))], list(rows))
 axes.set_xticks([])
 axes.tick_params(length=0)
 figure.savefig(OUT / "02_bottleneck.png", dpi=120)
@@ -144,7 +138,8 @@ figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.6), layout="constraine
 points = left.scatter(*codes.T, c=y_test, cmap="tab10", s=12, vmin=-0.5, vmax=9.5)
 left.set(xlim=(left_end, right_end), ylim=(bottom, top), xlabel="z₁", ylabel="z₂", title="codes of test images")
 figure.colorbar(points, ax=left, ticks=range(10), label="class")
-right.imshow(sheet(images.flip(1).transpose(0, 1), n), cmap="gray_r", vmin=0, vmax=1)
+tiles = make_grid(images.flip(1).transpose(0, 1).reshape(-1, 1, 8, 8), nrow=n)[0]
+right.imshow(tiles.numpy(), cmap="gray_r", vmin=0, vmax=1)
 right.set(title="decoded lattice of the same rectangle", xticks=[], yticks=[])
 figure.savefig(OUT / "02_plane.png", dpi=120)
 

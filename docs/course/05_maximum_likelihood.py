@@ -16,11 +16,10 @@ from math import e, log, pi
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import numpy as np
 import torch
-from torch.nn import functional as F
 from torch.optim import Adam
 from torch.optim.lr_scheduler import CosineAnnealingLR
+from torchvision.utils import make_grid
 
 import pyrogen
 from pyrogen.data import TOYS
@@ -30,12 +29,6 @@ SMOKE = bool(os.environ.get("PYROGEN_SMOKE"))  # few steps, for a test
 OUT = Path("runs/course")
 OUT.mkdir(parents=True, exist_ok=True)
 _ = torch.manual_seed(0)
-
-
-def sheet(images: torch.Tensor, columns: int) -> np.ndarray:
-    """Images (n, 1, 8, 8) as one picture, row by row, with a white margin around each."""
-    tiles = F.pad(images.reshape(-1, columns, 8, 8), (1, 1, 1, 1))
-    return tiles.permute(0, 2, 1, 3).reshape(-1, 10 * columns).numpy()
 
 
 # %% [markdown]
@@ -182,8 +175,9 @@ with torch.no_grad():
         model = Gaussian.from_data(x, name)
         rows[f"{name}\n{float(model.log_prob(x_test).mean()):.1f} nats"] = model.sample(12)
 figure, axes = plt.subplots(figsize=(9, 2.5), layout="constrained")
-axes.imshow(sheet(torch.cat(list(rows.values())), 12), cmap="gray_r", vmin=0, vmax=1)
-axes.set_yticks([4.5, 14.5, 24.5], list(rows))
+tiles = make_grid(torch.cat(list(rows.values())).reshape(-1, 1, 8, 8), nrow=12)[0]
+axes.imshow(tiles.numpy(), cmap="gray_r", vmin=0, vmax=1)
+axes.set_yticks([5.5, 15.5, 25.5], list(rows))
 axes.set_xticks([])
 figure.savefig(OUT / "05_samples.png", dpi=120)
 

@@ -17,12 +17,11 @@ from functools import partial
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import numpy as np
 import torch
 from matplotlib.patches import Ellipse
-from torch.nn import functional as F
 from torch.optim import Adam
 from torch.optim.lr_scheduler import CosineAnnealingLR
+from torchvision.utils import make_grid
 
 import pyrogen
 from pyrogen.data import Split
@@ -33,12 +32,6 @@ SMOKE = bool(os.environ.get("PYROGEN_SMOKE"))  # few steps, for a test
 OUT = Path("runs/course")
 OUT.mkdir(parents=True, exist_ok=True)
 _ = torch.manual_seed(0)
-
-
-def sheet(images: torch.Tensor, columns: int) -> np.ndarray:
-    """Images (n, 1, 8, 8) as one picture, row by row, with a white margin around each."""
-    tiles = F.pad(images.reshape(-1, columns, 8, 8), (1, 1, 1, 1))
-    return tiles.permute(0, 2, 1, 3).reshape(-1, 10 * columns).numpy()
 
 
 data = pyrogen.load("digits")
@@ -145,9 +138,9 @@ z = torch.cartesian_prod(torch.tensor([-1.2, 0.0, 1.2]), torch.tensor([-1.2, 0.0
 with torch.no_grad():
     images = torch.stack([cvae.decode(z, torch.full((len(z),), label)) for label in range(10)], 1)
 figure, axes = plt.subplots(figsize=(8, 7.0), layout="constrained")
-axes.imshow(sheet(images, 10), cmap="gray_r", vmin=0, vmax=1)
-axes.set_xticks([10 * i + 4.5 for i in range(10)], [str(i) for i in range(10)])
-axes.set_yticks([10 * i + 4.5 for i in range(len(z))], [f"({a:.1f}, {b:.1f})" for a, b in z.tolist()])
+axes.imshow(make_grid(images.reshape(-1, 1, 8, 8), nrow=10)[0].numpy(), cmap="gray_r", vmin=0, vmax=1)
+axes.set_xticks([10 * i + 5.5 for i in range(10)], [str(i) for i in range(10)])
+axes.set_yticks([10 * i + 5.5 for i in range(len(z))], [f"({a:.1f}, {b:.1f})" for a, b in z.tolist()])
 axes.set(xlabel="label y", ylabel="z")
 figure.savefig(OUT / "07_style.png", dpi=120)
 
@@ -170,8 +163,10 @@ with torch.no_grad():
     drawn = [completer.sample_mean(8, seen) for _ in range(6)]
 columns = [x_seen, seen.nan_to_num(0.35), *drawn]
 figure, axes = plt.subplots(figsize=(6, 6.2), layout="constrained")
-axes.imshow(sheet(torch.stack(columns, 1), len(columns)), cmap="gray_r", vmin=0, vmax=1)
-axes.set_xticks([10 * i + 4.5 for i in range(len(columns))], ["image", "seen", *["drawn"] * len(drawn)], fontsize=8)
+axes.imshow(
+    make_grid(torch.stack(columns, 1).reshape(-1, 1, 8, 8), nrow=len(columns))[0].numpy(), cmap="gray_r", vmin=0, vmax=1
+)
+axes.set_xticks([10 * i + 5.5 for i in range(len(columns))], ["image", "seen", *["drawn"] * len(drawn)], fontsize=8)
 axes.set_yticks([])
 figure.savefig(OUT / "07_completion.png", dpi=120)
 

@@ -21,11 +21,10 @@ from math import log
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import numpy as np
 import torch
-from torch.nn import functional as F
 from torch.optim import Adam
 from torch.optim.lr_scheduler import CosineAnnealingLR
+from torchvision.utils import make_grid
 
 import pyrogen
 from pyrogen.explicit import VQVAE, VQVAE2, GaussianLikelihood
@@ -35,12 +34,6 @@ SMOKE = bool(os.environ.get("PYROGEN_SMOKE"))  # few steps, for a test
 OUT = Path("runs/course")
 OUT.mkdir(parents=True, exist_ok=True)
 _ = torch.manual_seed(0)
-
-
-def sheet(images: torch.Tensor, columns: int) -> np.ndarray:
-    """Images (n, 1, 8, 8) as one picture, row by row, with a white margin around each."""
-    tiles = F.pad(images.reshape(-1, columns, 8, 8), (1, 1, 1, 1))
-    return tiles.permute(0, 2, 1, 3).reshape(-1, 10 * columns).numpy()
 
 
 data = pyrogen.load("digits")
@@ -193,8 +186,9 @@ with torch.no_grad():  # the bottom level decoded with the top level of another 
     top = two.positions - two.grid[0] * two.grid[1]
     rows["neighbour's top"] = two.decode(torch.cat([codes[:, :top].roll(1, 0), codes[:, top:]], 1))
 figure, axes = plt.subplots(figsize=(9.5, 4.2), layout="constrained")
-axes.imshow(sheet(torch.cat(list(rows.values())), 12), cmap="gray_r", vmin=0, vmax=1)
-axes.set_yticks([10 * i + 4.5 for i in range(len(rows))], list(rows))
+tiles = make_grid(torch.cat(list(rows.values())).reshape(-1, 1, 8, 8), nrow=12)[0]
+axes.imshow(tiles.numpy(), cmap="gray_r", vmin=0, vmax=1)
+axes.set_yticks([10 * i + 5.5 for i in range(len(rows))], list(rows))
 axes.set_xticks([])
 figure.savefig(OUT / "08_samples.png", dpi=120)
 
