@@ -104,10 +104,8 @@ def compile_with_gradients(
         captured = _lift_captured_tensors(traced)
         use_onednn(traced)
         with torch.no_grad():
-            inputs: list[Any] = [
-                *(t.data for t in captured),
-                *args,
-            ]  # detached, and not views: the graph may update them
+            # Detached, but not views, for which torch would copy what the graph has updated.
+            inputs: list[Any] = [*(t.data for t in captured), *args]
             cuda_graph = any(t.is_cuda for t in inputs)
             # On a CPU, convolutions kept channels-last cost more in the passes between them than they gain.
             options = {"fallback_random": True, "triton.cudagraphs": cuda_graph, "layout_optimization": cuda_graph}

@@ -120,9 +120,8 @@ class GraphUpdate(Update):
             factor = (self._clip_norm / (get_total_norm(gradients, foreach=False) + 1e-6)).clamp(max=1.0)
             gradients = [g * factor for g in gradients]
         for i, weight, gradient in zip(self.positions(weights), weights, gradients, strict=True):
-            w = weight
-            new = self._rule.update(w, gradient, state[i], scalars[i], self._groups[i])
-            for old, value in zip((w, *state[i]), new, strict=True):
+            new = self._rule.update(weight, gradient, state[i], scalars[i], self._groups[i])
+            for old, value in zip((weight, *state[i]), new, strict=True):
                 old.copy_(torch.where(proceed, value, old))
             step = step_of[i]
             if step is not None:
