@@ -19,7 +19,7 @@ import torch
 from pyrogen.bench import annealing, costs, sizes, steps
 from pyrogen.bench.plot import bench_png
 from pyrogen.bench.workloads import PAIRS, WORKLOADS
-from pyrogen.compile.decompositions import processor
+from pyrogen.compile.products import processor
 from pyrogen.errors import UserError
 from pyrogen.files import write_whole
 from pyrogen.training.memory import retain_heap

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from pyrogen.compile import decompositions as arithmetic
+from pyrogen.compile import products as onednn
 from pyrogen.compile.aot_graph import Graph, compile_with_gradients
 
 PRODUCT = torch.ops.pyrogen.product.default
@@ -14,14 +14,14 @@ PRODUCT = torch.ops.pyrogen.product.default
 @pytest.fixture
 def onednn_is_faster(monkeypatch):
     """Pretend that oneDNN is faster on this processor."""
-    monkeypatch.setattr(arithmetic, "FASTER_MATMUL", {arithmetic.processor(): 2.0})
-    monkeypatch.setattr(arithmetic, "MIN_FLOPS", 4096)
+    monkeypatch.setattr(onednn, "FASTER_MATMUL", {onednn.processor(): 2.0})
+    monkeypatch.setattr(onednn, "MIN_FLOPS", 4096)
 
 
 def traced(rows):
     a, b, bias = torch.randn(rows, 16), torch.randn(16, 8), torch.randn(8)
     graph = make_fx(lambda a, b, bias: torch.addmm(bias, a, b) + a @ b, tracing_mode="fake")(a, b, bias)
-    arithmetic.use_onednn(graph)
+    onednn.use_onednn(graph)
     return graph, (a, b, bias)
 
 
@@ -33,7 +33,7 @@ def test_large_products_use_onednn(onednn_is_faster, rows, products):
 
 
 def test_other_processors_keep_torch_mm(monkeypatch):
-    monkeypatch.setattr(arithmetic, "FASTER_MATMUL", {})
+    monkeypatch.setattr(onednn, "FASTER_MATMUL", {})
     graph, _ = traced(64)
     assert not any(node.target is PRODUCT for node in graph.graph.nodes)
 
