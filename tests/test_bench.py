@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from pyrogen.bench import costs, pairs, sizes, steps, subprocess_runs
+from pyrogen.bench import annealing, costs, pairs, sizes, steps, subprocess_runs
 from pyrogen.bench.__main__ import main, update_results
+from pyrogen.bench.gpu import figures
+from pyrogen.bench.gpu.agreement import checks
+from pyrogen.bench.gpu.floors import Rates, floors
 from pyrogen.bench.plot import bench_png
 from pyrogen.bench.timing import CHUNK, Contender, time_interleaved
-from pyrogen.bench.workloads import PAIRS
+from pyrogen.bench.workloads import PAIRS, contender_makers
 from pyrogen.errors import DataError
 from pyrogen.random import EVALUATION, scoped_seed
 
@@ -118,6 +121,39 @@ def test_a_large_file_stays_on_disk(monkeypatch, tmp_path):
     assert found["rate"] > 0
 
 
+def test_a_device_is_checked_before_it_is_timed(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(figures, "WORKLOADS", ("vae",))
+    monkeypatch.setattr(figures, "contender_makers", lambda *args: list(pairs.contenders(PAIRS["vae"](8, CPU)))[:3])
+    monkeypatch.setattr(steps, "contender_makers", figures.contender_makers)
+    monkeypatch.setattr(annealing, "CHAINS", {"cpu": 8})
+    monkeypatch.setattr(figures, "checks", lambda device: list(checks(device, ["gaussian"]))[:1])
+    file = tmp_path / "times.json"
+    main(["gpu", *QUICK, "--json", str(file)])
+    out = capsys.readouterr().out
+    assert out.index("agrees  gaussian: a step is that of the CPU") < out.index("| pyrogen compiled |")
+    bounds = next(row for row in json.loads(file.read_text()) if row["name"] == "lower bounds")
+    assert bounds["weights"] == 688_884
+    macs = 784 * 400 + 400 * 100 + 50 * 400 + 400 * 784
+    assert bounds["flops"] == 2 * 8 * (3 * macs - 784 * 400)  # no gradient of the data
+
+    def fails():
+        raise AssertionError("step 1: loss is 2, expected 1")
+
+    monkeypatch.setattr(figures, "checks", lambda device: [("vae", fails)])
+    with pytest.raises(SystemExit, match="1 checks failed; no times were measured"):
+        main(["gpu", *QUICK])
+    assert "FAILED  vae: AssertionError: step 1: loss is 2, expected 1" in capsys.readouterr().out
+
+
+def test_operations_of_second_derivatives_are_counted():
+    game = next(m() for m in contender_makers("wgan-gp", 4, CPU) if m.args[0] == "pyrogen eager")
+    game.step(0)
+    found = floors(lambda: game.step(1), Rates(1e12, 1e12, 1e-6))
+    assert found.arithmetic == pytest.approx(found.flops / 1e6)
+    assert found.flops > 6 * 4 * found.weights
+    assert found.launches == found.operators > 100
+
+
 def test_new_results_replace_old_ones(tmp_path):
     file = tmp_path / "times.json"
 
@@ -139,12 +175,14 @@ def test_costs_alone_cannot_be_plotted():
     [
         (["vea"], "unknown workload 'vea'"),
         (["dcgan", "--table", "costs"], "unknown workload 'dcgan': expected some of vae, conv-vae, cvae, flow"),
-        (["vae", "--table", "rows"], "--table rows has a single workload"),
+        (["vae", "--table", "rows"], "--table rows takes no names of workloads"),
         (["--table", "rows", "--rows", "10"], "--rows must be at least 1000; got 10"),
+        (["gpu"], "--table gpu needs a GPU, and torch finds none"),
         (["--plot", "x.png"], "expected an existing file as --json; got None"),
     ],
 )
-def test_errors_name_the_argument(capsys, arguments, message):
+def test_errors_name_the_argument(capsys, monkeypatch, arguments, message):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(SystemExit):
         main(arguments)
     assert message in capsys.readouterr().err

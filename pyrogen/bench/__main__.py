@@ -2,8 +2,9 @@
 
 Tables: ``steps``, milliseconds per training step of each implementation, interleaved; ``costs``, start-up, compilation,
 evaluation, sampling and memory; ``width``, milliseconds against the number of hidden units; ``rows``, examples per
-second against the size of the data; ``ais``, microseconds per leapfrog step of annealed importance sampling. A table
-may be named in place of the workloads: ``python -m pyrogen.bench ais``.
+second against the size of the data; ``ais``, microseconds per leapfrog step of annealed importance sampling; ``gpu``,
+checks of a GPU against the CPU, then its times beside their lower bounds. A table may be named in place of the
+workloads: ``python -m pyrogen.bench gpu``.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from typing import Any
 import torch
 
 from pyrogen.bench import annealing, costs, sizes, steps
+from pyrogen.bench.gpu import figures
 from pyrogen.bench.plot import bench_png
 from pyrogen.bench.workloads import PAIRS, WORKLOADS
 from pyrogen.compile.products import processor
@@ -71,7 +73,22 @@ def _ais(args: argparse.Namespace, device: torch.device) -> Iterator[Row]:
     yield from ({"workload": "ais", **vars(cost)} for cost in found)
 
 
-TABLES = {"steps": _steps, "costs": _costs, "width": _width, "rows": _rows, "ais": _ais}
+def _gpu(args: argparse.Namespace, device: torch.device) -> Iterator[Row]:
+    failed = list(figures.failures(device))
+    if failed:
+        raise SystemExit(f"{len(failed)} checks failed; no times were measured")
+    rates = figures.rates_of(device)
+    for workload in figures.WORKLOADS:
+        for batch_size in args.batch_size or (figures.BATCH_SIZE,):
+            timings, bounds = figures.run(workload, batch_size, device, rates, args.rounds, args.seconds)
+            print(figures.table(workload, batch_size, timings, bounds), flush=True)
+            row = {"workload": workload, "batch_size": batch_size}
+            yield from ({**row, **vars(timing)} for timing in timings)
+            yield {**row, "name": "lower bounds", **vars(bounds)}
+    yield from _ais(args, device)
+
+
+TABLES = {"steps": _steps, "costs": _costs, "width": _width, "rows": _rows, "ais": _ais, "gpu": _gpu}
 """The function that measures each table, prints it, and yields its numbers."""
 
 
@@ -97,7 +114,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--batch-size", type=int, nargs="+", help="256; steps: 64 256 1024 for vae, 128 for others")
     parser.add_argument("--rounds", type=int, default=7, help="rounds of each implementation; the median is shown")
     parser.add_argument("--seconds", type=float, default=0.5, help="length of a round")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--device", help="by default cuda if there is one")
     parser.add_argument("-k", type=int, default=100, help="costs: importance samples of the bound")
     parser.add_argument("--widths", type=int, nargs="+", default=(100, 200, 400, 800, 1600), help="width: hidden units")
     parser.add_argument(
@@ -115,8 +132,10 @@ def main(arguments: list[str] | None = None) -> None:
     for workload in args.workloads:
         if workload not in known:
             parser.error(f"unknown workload {workload!r}: expected some of {', '.join(known)}")
-    if args.workloads and args.table in ("width", "rows", "ais"):
-        parser.error(f"--table {args.table} has a single workload: expected no names")
+    if args.workloads and args.table in ("width", "rows", "ais", "gpu"):
+        parser.error(f"--table {args.table} takes no names of workloads")
+    if args.table == "gpu" and args.device is None and not torch.cuda.is_available():
+        parser.error("--table gpu needs a GPU, and torch finds none: --device cpu runs it on the CPU")
     if args.rows < sizes.SMALLEST:
         parser.error(f"--rows must be at least {sizes.SMALLEST}; got {args.rows}")
     if args.plot:
@@ -129,7 +148,7 @@ def main(arguments: list[str] | None = None) -> None:
         except UserError as error:
             parser.error(f"{args.json}: {error}")
         return
-    device = torch.device(args.device)
+    device = torch.device(args.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     retain_heap()  # benefits all implementations in this process alike
     processor_name = torch.cuda.get_device_name() if device.type == "cuda" else processor() or platform.processor()
     machine = f"{processor_name}, {torch.get_num_threads()} threads, torch {torch.__version__}, {date.today()}"

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.1}
 """Largest relative error ``‖g_compiled - g_eager‖ / ‖g_eager‖`` over all gradients together, by dtype."""
 
+NUDGE = 1e-4
+"""Relative change of weights for a second comparison."""
+
 Function = Callable[..., tuple[Tensor, ...]]
 
 
@@ -184,21 +187,46 @@ class CheckedGraph:
             update: the update of the weights, if the graph has one.
         """
         batch = [leaves[i] for i in self.tensors]
-        state = [] if update is None else update.tensors
         self.calls += 1
         if self.calls & (self.calls - 1) == 0:
-            touched = [*self.graph.captured, *state]
-            before = [w.detach().clone() for w in self.graph.weights] if update else []
-            with preserve_state(touched):
-                values, gradients = self.graph(*batch, *state)
-                after = [w.detach().clone() for w in self.graph.weights] if update else []
-            with preserve_state(touched), torch.enable_grad():
-                eager, *_ = self.function(*batch)
-                comparable = self._compare(values[0], gradients, eager)
-            if update is not None and comparable:
-                self._compare_update(update, gradients, before, after)
-        values, gradients = self.graph(*batch, *state)
+            self._verify(batch, update)
+        values, gradients = self.graph(*batch, *(update.tensors if update else ()))
         return Gradients(values, self.graph.weights, gradients, self.param_sites, update is not None)
+
+    def _verify(self, batch: Sequence[Tensor], update: Update | None) -> None:
+        """Compare values, gradients and update with the eager ones; raise ``GraphRejected`` where they differ.
+
+        A unit within rounding error of a kink, such as that of ReLU, has one derivative here and another there.
+        Before a graph is rejected it is compared again with weights moved by ``NUDGE``, which moves the unit off it.
+        """
+        state = [] if update is None else update.tensors
+        touched = [*self.graph.captured, *state]
+        for nudge in (0.0, NUDGE):
+            with preserve_state(touched):
+                self._move_weights(nudge)
+                before = [w.detach().clone() for w in self.graph.weights]
+                values, gradients = self.graph(*batch, *state)
+                after = [w.detach().clone() for w in self.graph.weights]
+            with preserve_state(touched), torch.enable_grad():
+                self._move_weights(nudge)
+                eager, *_ = self.function(*batch)
+                try:
+                    comparable = self._compare(values[0], gradients, eager)
+                except GraphRejected:
+                    if nudge:
+                        raise
+                    continue
+            if update is not None and comparable and not nudge:
+                self._compare_update(update, gradients, before, after)
+            return
+
+    @torch.no_grad()
+    def _move_weights(self, nudge: float) -> None:
+        """Multiply each entry of the weights by ``1 + nudge ε``, ``ε ~ N(0, 1)``, the same at each call."""
+        draws = torch.Generator().manual_seed(0)
+        for weight in self.graph.weights if nudge else ():
+            noise = torch.randn(weight.shape, generator=draws, dtype=weight.dtype)
+            weight.mul_(1 + nudge * noise.to(weight.device))
 
     def _compare_update(
         self, update: Update, gradients: Sequence[Tensor], before: Sequence[Tensor], after: Sequence[Tensor]
@@ -262,9 +290,11 @@ def _hide_gradients(tensors: Sequence[Tensor]) -> Iterator[None]:
 def preserve_state(tensors: Sequence[Tensor]) -> Iterator[None]:
     """Restore torch's random state and the values of ``tensors`` afterwards."""
     copies = [(t, t.detach().clone()) for t in tensors]
-    with preserved_random_state():
-        yield
-    with torch.no_grad():
-        for tensor, before in copies:
-            if not torch.equal(tensor, before):
-                tensor.copy_(before)
+    try:
+        with preserved_random_state():
+            yield
+    finally:
+        with torch.no_grad():
+            for tensor, before in copies:
+                if not torch.equal(tensor, before):
+                    tensor.copy_(before)

@@ -48,8 +48,8 @@ def processor() -> str:
 def use_onednn(graph: GraphModule) -> None:
     """Replace float32 matrix products by oneDNN's in place, where that is faster on this processor.
 
-    oneDNN copies a left factor that is not stored by rows, such as ``g.t()`` in the gradient ``g.t() @ x`` of a weight, on
-    one thread. The copy becomes an operator of the graph, so that inductor makes it in the loop that computes ``g``.
+    oneDNN copies a left factor that is not stored by rows, such as ``g.t()`` in the gradient ``g.t() @ x`` of a
+    weight, on one thread. Here the copy is an operator of the graph, and part of the loop that computes ``g``.
     """
     if FASTER_MATMUL.get(processor(), 1.0) <= 1.0 or not torch.backends.mkldnn.is_available():
         return

@@ -184,6 +184,32 @@ def test_a_wrong_graph_is_rejected(caplog):
     assert "compiled loss is" in step._compiled.refused
 
 
+@pytest.mark.parametrize("everywhere", [False, True])
+def test_gradients_that_differ_at_a_kink_alone_are_accepted(everywhere):
+    loc = nn.Parameter(torch.ones(3))
+
+    def model(x):
+        with pyro.plate("data", len(x)):
+            pyro.sample("x", dist.Normal(loc, 1.0).to_event(1), obs=x)
+
+    step, x = SVI(model, optim=partial(Adam, lr=0.0), compile=True), torch.zeros(4, 3)
+    for _ in range(3):
+        step(x)
+    graph = next(iter(next(iter(step._compiled._verified.values())).graphs.values())).graph
+    run = graph.run
+
+    def differs(*args):
+        moved = not torch.equal(loc, torch.ones(3))
+        *values, gradient = run(*args)
+        return [*values, gradient if moved and not everywhere else 1.01 * gradient]
+
+    graph.run = differs
+    for _ in range(8):
+        step(x)
+    assert (step.refused is not None) == everywhere
+    assert torch.equal(loc, torch.ones(3))
+
+
 def test_graphs_follow_weights_and_constants_that_change_in_place():
     torch.manual_seed(0)
     shift = torch.zeros(())
