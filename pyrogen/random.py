@@ -82,17 +82,25 @@ def preserved_random_state() -> Iterator[None]:
 @contextmanager
 def scoped_seed(seed: int) -> Iterator[None]:
     """Seed the global generators of torch, numpy and ``random`` inside, and restore their states afterwards."""
-    torch_before, python_before, numpy_before = random_state(), random.getstate(), _exchange_numpy(seed)
+    torch_before, python_before, numpy_before = random_state(), random.getstate(), _exchange_numpy()
     try:
-        torch.default_generator.manual_seed(seed)
-        if torch.cuda.is_initialized():
-            torch.cuda.manual_seed_all(seed)
-        random.seed(seed)
+        reseed_global(seed)
         yield
     finally:
         _restore_numpy(*numpy_before)
         random.setstate(python_before)
         set_random_state(torch_before)
+
+
+def reseed_global(seed: int) -> None:
+    """Seed the global generators as ``scoped_seed`` does; only inside that, which restores their states."""
+    torch.default_generator.manual_seed(seed)
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(seed)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    address, words = _words(mtrand.get_bit_generator())
+    _without[address] = words or b""
 
 
 # numpy's global state takes 0.1 ms to read and to write. Its bit generator is therefore exchanged for a spare one, in
@@ -103,8 +111,8 @@ _without: dict[int, bytes] = {}
 """The state of each bit generator, by its address, in which no variate was drawn ahead."""
 
 
-def _exchange_numpy(seed: int) -> tuple[Any, MT19937, Any]:
-    """Put a spare, seeded bit generator in place of numpy's global one.
+def _exchange_numpy() -> tuple[Any, MT19937, Any]:
+    """Put a spare bit generator in place of numpy's global one.
 
     Returns:
         Both; and numpy's state if a variate was drawn ahead, else ``None``.
@@ -119,9 +127,6 @@ def _exchange_numpy(seed: int) -> tuple[Any, MT19937, Any]:
             _without[address] = words or b""
     spare = _spare.pop() if _spare else MT19937(0)
     mtrand.set_bit_generator(spare)
-    np.random.seed(seed % 2**32)
-    address, words = _words(spare)
-    _without[address] = words or b""
     return used, spare, state
 
 

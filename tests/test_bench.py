@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from hosts import interpret
 
 from pyrogen.bench import annealing, costs, pairs, sizes, steps, subprocess_runs
 from pyrogen.bench.__main__ import main, update_results
@@ -21,6 +22,13 @@ from pyrogen.random import EVALUATION, scoped_seed
 
 QUICK = ["--batch-size", "8", "--rounds", "1", "--seconds", "0.01", "--device", "cpu"]
 CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def interpreted(monkeypatch):
+    """Graphs are traced and run without inductor, which takes most of the time of these tests."""
+    monkeypatch.setattr("torch._inductor.compile", interpret)
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
 
 
 def test_interleaved_timing_is_the_median_of_rounds():
@@ -43,7 +51,7 @@ def test_interleaved_timing_is_the_median_of_rounds():
     assert "1.00× |" in printed
 
 
-def test_one_workload(capsys, tmp_path):
+def test_one_workload(capsys, tmp_path, interpreted):
     file = tmp_path / "times.json"
     main(["vae", *QUICK, "--json", str(file)])
     out = capsys.readouterr().out
@@ -66,9 +74,7 @@ def test_hand_written_losses_equal_those_of_the_step(name):
 
 
 @pytest.mark.parametrize("name", ["cvae", "flow"])
-def test_every_implementation_trains_the_network(name, monkeypatch):
-    # Captured in one piece, and run without inductor, which takes a minute for the splines.
-    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+def test_every_implementation_trains_the_network(name, monkeypatch, interpreted):
     pair = PAIRS[name](8, CPU)
     made = []
     monkeypatch.setattr(pairs.Workload, "new_network", lambda self: made.append(self.make()) or made[-1])
@@ -98,7 +104,7 @@ def test_start_up():
     assert printed.count("\n| ") == 1 + len(costs.START_UP)
 
 
-def test_cost_against_size(capsys, tmp_path):
+def test_cost_against_size(capsys, tmp_path, interpreted):
     file, picture = tmp_path / "times.json", tmp_path / "costs.png"
     main(["--table", "width", "--widths", "8", "16", *QUICK, "--json", str(file)])
     assert "\n| 16 | " in capsys.readouterr().out
@@ -121,7 +127,7 @@ def test_a_large_file_stays_on_disk(monkeypatch, tmp_path):
     assert found["rate"] > 0
 
 
-def test_a_device_is_checked_before_it_is_timed(monkeypatch, capsys, tmp_path):
+def test_a_device_is_checked_before_it_is_timed(monkeypatch, capsys, tmp_path, interpreted):
     monkeypatch.setattr(figures, "WORKLOADS", ("vae",))
     monkeypatch.setattr(figures, "contender_makers", lambda *args: list(pairs.contenders(PAIRS["vae"](8, CPU)))[:3])
     monkeypatch.setattr(steps, "contender_makers", figures.contender_makers)

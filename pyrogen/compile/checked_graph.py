@@ -1,20 +1,17 @@
 """A compiled graph that is compared with the eager function at its first call and at exponentially rarer later ones."""
 
-import random
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_unflatten
 
 from pyrogen.compile.fingerprint import Fingerprint
+from pyrogen.compile.preserving import hide_gradients, preserve_state, python_random_state
 from pyrogen.compile.value_kinds import OpaqueProgram
-from pyrogen.random import preserved_random_state
 
 if TYPE_CHECKING:
     from pyrogen.compile.aot_graph import Graph
@@ -64,7 +61,7 @@ class Gradients:
     """The values of a function and the gradients of the first value with respect to ``weights``.
 
     ``param_sites`` holds the names of the Pyro parameter sites that the function visited while it was traced, and
-    ``updated`` says whether the weights have been updated.
+    ``updated`` says whether the weights have been updated. ``graph`` is the graph that computed this, if one did.
     """
 
     values: tuple[Tensor, ...]
@@ -72,6 +69,7 @@ class Gradients:
     gradients: Sequence[Tensor]
     param_sites: Any = None
     updated: bool = False
+    graph: "CheckedGraph | None" = None
 
     def store(self, add: bool = False) -> None:
         """Assign each gradient to ``weight.grad``, or add it to the gradient there.
@@ -132,18 +130,18 @@ class CheckedGraph:
 
         snapshot = fingerprint.snapshot
         assert snapshot is not None
-        before = _python_random_state()
+        before = python_random_state()
         try:
             # Tracing alone updates scalar buffers, such as BatchNorm's count of batches.
             buffers = [t for t in fingerprint.tensors if t.is_leaf and not (t.requires_grad and t.ndim)]
-            with preserve_state(buffers), _hide_gradients(fingerprint.tensors):
+            with preserve_state(buffers), hide_gradients(fingerprint.tensors):
                 self.graph: Graph = compile_with_gradients(self.function, batch, wrt, update)
             changed = next(snapshot.changed_names(), None)
         finally:
             snapshot.restore()
         if changed is not None:
             raise OpaqueProgram(f"the program modifies {changed!r} when it runs, which a compiled graph would not do")
-        if before != _python_random_state():
+        if before != python_random_state():
             raise OpaqueProgram("the program draws from Python's or NumPy's generator, which a graph would freeze")
         # The position of each tensor in the fingerprint; tensors without one are constants of libraries.
         positions = {id(t): i for i, t in enumerate(fingerprint.tensors)}
@@ -188,10 +186,15 @@ class CheckedGraph:
         """
         batch = [leaves[i] for i in self.tensors]
         self.calls += 1
-        if self.calls & (self.calls - 1) == 0:
+        if self.calls & (self.calls - 1) == 0:  # 1, 2, 4, 8 …
             self._verify(batch, update)
         values, gradients = self.graph(*batch, *(update.tensors if update else ()))
-        return Gradients(values, self.graph.weights, gradients, self.param_sites, update is not None)
+        return Gradients(values, self.graph.weights, gradients, self.param_sites, update is not None, self)
+
+    @property
+    def verifies_next(self) -> bool:
+        """Whether the next call compares the graph with the eager function, in the environment of that function."""
+        return self.calls < 4 or (self.calls + 1) & self.calls == 0
 
     def _verify(self, batch: Sequence[Tensor], update: Update | None) -> None:
         """Compare values, gradients and update with the eager ones; raise ``GraphRejected`` where they differ.
@@ -264,37 +267,3 @@ def _rounds_products(device: torch.device) -> bool:
     """Whether torch rounds the factors of float32 matrix products there, to bfloat16 or TF32."""
     backend: Any = torch.backends.cuda if device.type == "cuda" else torch.backends.mkldnn
     return backend.matmul.fp32_precision in ("bf16", "tf32")
-
-
-def _python_random_state() -> tuple[Any, ...]:
-    """The state of Python's and NumPy's global generators."""
-    _kind, key, *rest = np.random.get_state(legacy=True)
-    return random.getstate(), np.asarray(key).tobytes(), *rest
-
-
-@contextmanager
-def _hide_gradients(tensors: Sequence[Tensor]) -> Iterator[None]:
-    """Hide ``.grad`` inside: an old gradient may have another dtype or shape than its tensor has by now."""
-    hidden = [(t, t.grad) for t in tensors if t.is_leaf and t.grad is not None]
-    for tensor, _ in hidden:
-        tensor.grad = None
-    try:
-        yield
-    finally:
-        for tensor, gradient in hidden:
-            if gradient.shape == tensor.shape and gradient.dtype == tensor.dtype:
-                tensor.grad = gradient
-
-
-@contextmanager
-def preserve_state(tensors: Sequence[Tensor]) -> Iterator[None]:
-    """Restore torch's random state and the values of ``tensors`` afterwards."""
-    copies = [(t, t.detach().clone()) for t in tensors]
-    try:
-        with preserved_random_state():
-            yield
-    finally:
-        with torch.no_grad():
-            for tensor, before in copies:
-                if not torch.equal(tensor, before):
-                    tensor.copy_(before)

@@ -111,7 +111,7 @@ class VerifiedFunction:
         graph = None
         try:
             leaves, spec = _flatten(args)
-            argument_keys = tuple([_argument_key(leaf) for leaf in leaves])
+            argument_keys = tuple([argument_key(leaf) for leaf in leaves])
             objects = [leaf for leaf, kind in zip(leaves, argument_keys, strict=True) if kind is None]
             fingerprint = self._fingerprint(objects, sites or {}, constraints or {})
             state = argument_keys, spec, _torch_settings(), wrt is None, fingerprint.key
@@ -218,7 +218,7 @@ def _flatten(args: Any) -> tuple[list[Any], Any]:
     return leaves, spec
 
 
-def _argument_key(leaf: Any) -> Any:
+def argument_key(leaf: Any) -> Any:
     """Return what a graph is specialised to for an argument; ``None`` if its state must be fingerprinted."""
     if isinstance(leaf, Tensor):
         return tensor_spec(leaf)

@@ -8,6 +8,7 @@ from pyrogen.steps.adversarial import AdversarialGame, wgan_critic_schedule
 from pyrogen.steps.closed_form import ClosedForm
 from pyrogen.steps.diagnostics import diagnose
 from pyrogen.steps.gradient import GradientStep
+from pyrogen.steps.in_graph.exclusive import exclusive
 from pyrogen.steps.optimizers import MakeOptimizer
 from pyrogen.steps.sequential import LatentAdversarialStep, Pretraining, SequentialSteps
 from pyrogen.steps.svi import SVI
@@ -22,5 +23,6 @@ __all__ = [
     "Pretraining",
     "SequentialSteps",
     "diagnose",
+    "exclusive",
     "wgan_critic_schedule",
 ]

@@ -156,13 +156,22 @@ class AdversarialGame(Summarised):
 
     def _update(self, name: str, terms: Callable[..., tuple[Tensor, ...]], *args: Any) -> tuple[Tensor, ...]:
         """Take one optimiser step of a network; return its terms, detached, and the norm of its gradient."""
+        optimizer, in_graph, t = self.optimizers[name], self._in_graph[name], self.t + (name == "critic")
+        found = in_graph.again(args) or self._gradients(name, terms, args)
+        found.store()
+        if not in_graph.finish(found, args, t):
+            self.guard.update(optimizer, found.values[:1], t, optimizer.step)
+        norm = get_total_norm([p.grad for p in found.weights if p.grad is not None])
+        return *(value.detach() for value in found.values), norm
+
+    def _gradients(self, name: str, terms: Callable[..., tuple[Tensor, ...]], args: tuple[Any, ...]) -> Gradients:
+        """The terms of a network's loss and the gradients of the first, by a graph, which may update, or eagerly."""
         optimizer = self.optimizers[name]
         weights = [p for p in self._networks[name].parameters() if p.requires_grad]
         follow(optimizer, self._networks[name].parameters())
         optimizer.zero_grad()  # a weight that was frozen since the last update would move by its old gradient
-        begun = (self.t if name == "critic" else self.generator_steps) > 0
-        found = update = None
-        if begun and should_compile(self.compile, self.t):
+        found = None
+        if (self.t if name == "critic" else self.generator_steps) and should_compile(self.compile, self.t):
             update = self._in_graph[name].next(optimizer)
             found = self._verified[name](terms, args, wrt=weights, begun=True, update=update)
         if found is None:
@@ -170,13 +179,12 @@ class AdversarialGame(Summarised):
             values = terms(*args)
             gradients = torch.autograd.grad(values[0], weights, materialize_grads=True) if weights else ()
             found = Gradients(values, weights, gradients)
-        found.store()
-        if update is not None and found.updated:
-            update.finish(found, self.t + (name == "critic"))
-        else:
-            self.guard.update(optimizer, found.values[:1], self.t + (name == "critic"), optimizer.step)
-        norm = get_total_norm([p.grad for p in weights if p.grad is not None])
-        return *(value.detach() for value in found.values), norm
+        return found
+
+    @property
+    def updates_in_graph(self) -> list[UpdatesInGraph]:
+        """The updates that may be part of its compiled steps, see ``exclusive``."""
+        return list(self._in_graph.values())
 
     @torch.no_grad()
     @scoped_seed(EVALUATION)

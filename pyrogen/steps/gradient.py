@@ -60,13 +60,13 @@ class GradientStep(Summarised):
     @torch.enable_grad()
     def __call__(self, *batch: Tensor) -> dict[str, Tensor]:
         """Take one optimiser step on the batch; return the losses before the update, detached."""
-        follow(self.optimizer, self._parameters())
-        self.optimizer.zero_grad()
-        compiled = bool(self._names) and should_compile(self.compile, self.t)
-        found = update = None
-        if compiled:
-            update = self._in_graph.next(self.optimizer)
-            found = self._verified(self._terms, batch, begun=True, update=update)
+        found = self._in_graph.again(batch)
+        if found is None:
+            follow(self.optimizer, self._parameters())
+            self.optimizer.zero_grad()
+            if self._names and should_compile(self.compile, self.t):
+                update = self._in_graph.next(self.optimizer)
+                found = self._verified(self._terms, batch, begun=True, update=update)
         if found is None:
             losses = dict(self.losses(*batch))
             self._names = ["loss", *(name for name in losses if name != "loss")]
@@ -75,14 +75,17 @@ class GradientStep(Summarised):
         else:
             values = found.values
             found.store()
-        if found is not None and found.updated and update is not None:
-            update.finish(found, self.t + 1)
-        else:
+        if not self._in_graph.finish(found, batch, self.t + 1):
             self.guard.update(self.optimizer, values[:1], self.t + 1, self.optimizer.step)
         if self.schedule is not None:
             self.schedule.step()
         self.t += 1
         return {name: value.detach() for name, value in zip(self._names, values, strict=True)}
+
+    @property
+    def updates_in_graph(self) -> list[UpdatesInGraph]:
+        """The updates that may be part of its compiled steps, see ``exclusive``."""
+        return [self._in_graph]
 
     def _terms(self, *batch: Tensor) -> tuple[Tensor, ...]:
         """The loss, then the other scalars."""

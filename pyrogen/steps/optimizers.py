@@ -64,6 +64,7 @@ class NamedOptimizer:
     Attributes:
         optimizer, schedule: ``None`` before ``begin``.
         groups: the names of the parameters given to ``begin``, and of those of each ``add``.
+        in_graph: the updates that are part of a compiled step.
     """
 
     def __init__(
@@ -86,7 +87,7 @@ class NamedOptimizer:
         self._tensors: dict[str, Tensor] = {}
         self._known: set[int] = set()
         self._moved: set[int] = set()
-        self._in_graph = UpdatesInGraph()
+        self.in_graph = UpdatesInGraph()
 
     def begin(self, named: Mapping[str, Tensor], sites: Mapping[str, Tensor]) -> None:
         """Create the optimiser.
@@ -174,7 +175,7 @@ class NamedOptimizer:
         """The next update as part of a compiled step; ``None`` if ``step`` must make it."""
         if self.optimizer is None or self._clips:
             return None
-        return self._in_graph.next(self.optimizer, self.clip_norm, isinstance(self._make, PyroOptim))
+        return self.in_graph.next(self.optimizer, self.clip_norm, isinstance(self._make, PyroOptim))
 
     def _note(self, named: Mapping[str, Tensor]) -> None:
         self.groups.append(list(named))

@@ -27,6 +27,7 @@ from pyrogen.pyro_tools.predictive import sample_predictive
 from pyrogen.pyro_tools.programs import Program, arity
 from pyrogen.random import EVALUATION, scoped_seed
 from pyrogen.steps.guard import Guard
+from pyrogen.steps.in_graph.update import UpdatesInGraph
 from pyrogen.steps.locate import LossTerm
 from pyrogen.steps.optimizers import MakeOptimizer
 from pyrogen.steps.site_faults import SiteMessages
@@ -223,6 +224,11 @@ class SVI(Summarised):
     def refused(self) -> str | None:
         """Why the loss runs eagerly although it was to be compiled; ``None`` if it does not."""
         return self._update.refused
+
+    @property
+    def updates_in_graph(self) -> list[UpdatesInGraph]:
+        """The updates that may be part of its compiled steps, see ``exclusive``."""
+        return [self._update.optimizer.in_graph]
 
     def modules(self) -> Iterator[nn.Module]:
         """Every module that model, guide and loss reach, and its submodules."""

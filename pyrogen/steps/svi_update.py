@@ -1,7 +1,6 @@
 """The update behind ``SVI``: parameters of a pair of programs, their optimiser, and the state of both."""
 
 import logging
-import weakref
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import Any
@@ -13,6 +12,7 @@ from pyro.infer import TraceEnum_ELBO
 from pyro.nn import PyroModule
 from torch import Tensor
 
+from pyrogen.compile.checked_graph import Gradients
 from pyrogen.compile.elbo import CompiledELBO
 from pyrogen.compile.verified import should_compile
 from pyrogen.errors import ConfigError
@@ -64,8 +64,6 @@ class SVIUpdate:
         self.model, self.guide, self.compiled = model, guide, compiled
         self.optimizer = NamedOptimizer(optim, schedule, clip_norm)
         self.trained = TrainedParameters(model, guide, compiled.eager, shared)
-        self._transient: list[weakref.ref[Tensor]] = []
-        self._warned = False
         self._pending: dict[str, Any] | None = None
         self._refused: str | None = None
         self.template: dict[str, Any] | None = None
@@ -82,10 +80,30 @@ class SVIUpdate:
             args, kwargs, compile: as for ``SVI``.
             lenient: whether a step without trainable parameters is allowed, as in Pyro, instead of an error.
         """
+        found = None if kwargs else self.optimizer.in_graph.again(args)
+        loss: Any
+        count: Any
+        if found is None:
+            found, loss, count = self._compute(args, kwargs, compile, lenient)
+        else:
+            found.store()
+            loss, count = found.values
+        if self.optimizer.in_graph.finish(found, args, self.t + 1):
+            self.optimizer.step_schedule()
+        elif self.optimizer.optimizer is not None:
+            losses = loss if isinstance(loss, tuple) else (loss,)
+            self.guard.update(self.optimizer.optimizer, losses, self.t + 1, self.optimizer.step)
+        self.t += 1
+        return loss, count
+
+    def _compute(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], compile: bool | None, lenient: bool
+    ) -> tuple[Gradients | None, Any, Any]:
+        """What the graph returned, if there is one; the loss; the number of data. Gradients are in ``.grad``."""
         self.setup_pending(args, kwargs)
         optimizer = self.optimizer.optimizer
         (optimizer or self.trained).zero_grad()  # another step may have left gradients on shared weights
-        found = update = None
+        found: Gradients | None = None
         loss: Any
         count: Any
         with torch.enable_grad(), self.trained.sites, self._plates(args):
@@ -101,14 +119,7 @@ class SVIUpdate:
                     loss = self._eager(args, kwargs, lenient)
                 count, met = recorder.count(args), recorder.params
             self.optimizer.complete(self.trained.sites.params, met)
-        if found is not None and found.updated and update is not None:
-            update.finish(found, self.t + 1)
-            self.optimizer.step_schedule()
-        elif self.optimizer.optimizer is not None:
-            losses = loss if isinstance(loss, tuple) else (loss,)
-            self.guard.update(self.optimizer.optimizer, losses, self.t + 1, self.optimizer.step)
-        self.t += 1
-        return loss, count
+        return found, loss, count
 
     def _plates(self, args: tuple[Any, ...]) -> AbstractContextManager[object]:
         return plates_of_batch(self.compiled.eager, self.model, self.guide, args)
@@ -195,29 +206,13 @@ class SVIUpdate:
     def _extend(self, found: Iterable[Tensor]) -> None:
         """Add leaves to the optimiser that are new, unfrozen or replaced."""
         fresh = [t for t in found if t.requires_grad and not self.optimizer.trains(t)]
-        fresh = self._persistent(fresh) if fresh else fresh
+        fresh = self.trained.persistent(fresh) if fresh else fresh
         if fresh:
             self.trained.register(fresh)
             marks = {id(t) for t in fresh}
             self.optimizer.add(
                 {n: t for n, t in self.trained.weights().items() if id(t) in marks}, self.trained.sites.params
             )
-
-    def _persistent(self, found: list[Tensor]) -> list[Tensor]:
-        """The leaves that exist beyond one step: a parameter that the program creates in each run cannot be trained."""
-        held = {id(t) for t in (*self.trained.weights().values(), *self.trained.reached())}
-        before, passing = self._transient, [t for t in found if id(t) not in held]
-        self._transient = [weakref.ref(t) for t in passing]
-        lasting = [t for t in found if id(t) in held or any(t is ref() for ref in before)]
-        if before and len(lasting) < len(found) and not self._warned:
-            self._warned = True
-            shape = tuple(next(t for t in passing if all(t is not ref() for ref in before)).shape)
-            log.warning(
-                "the program creates a parameter of shape %s in every step; it is not trained: "
-                "create it outside the program, or use pyro.param",
-                shape,
-            )
-        return lasting
 
     @property
     def refused(self) -> str | None:

@@ -1,5 +1,7 @@
 """The parameters that a pair of Pyro programs trains, by name: networks, parameter sites and other leaf tensors."""
 
+import logging
+import weakref
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -11,6 +13,8 @@ from pyrogen.compile.value_kinds import OpaqueProgram
 from pyrogen.pyro_tools.param_store import ScopedParamStore
 from pyrogen.pyro_tools.parameters import modules_of, unique, weights_of
 from pyrogen.pyro_tools.programs import Program
+
+log = logging.getLogger(__name__)
 
 
 class TrainedParameters:
@@ -35,6 +39,8 @@ class TrainedParameters:
         if isinstance(loss, nn.Module):  # a schedule's position is a buffer of the objective
             self.networks["loss"] = loss
         self.leaves: dict[str, Tensor] = {}
+        self._transient: list[weakref.ref[Tensor]] = []
+        self._warned = False
         self._reach = Fingerprint(model, guide, loss, lenient=True)
 
     def modules(self) -> Iterator[nn.Module]:
@@ -99,3 +105,19 @@ class TrainedParameters:
         if wanted and self._refresh():
             held = {f"leaf.{path}": t for path, t in self._reach.named_tensors().items()}
             self.leaves |= {name: held[name] for name in weights if name in wanted and name in held}
+
+    def persistent(self, found: list[Tensor]) -> list[Tensor]:
+        """The leaves that exist beyond one step: a parameter that the program creates in each run cannot be trained."""
+        held = {id(t) for t in (*self.weights().values(), *self.reached())}
+        before, passing = self._transient, [t for t in found if id(t) not in held]
+        self._transient = [weakref.ref(t) for t in passing]
+        lasting = [t for t in found if id(t) in held or any(t is ref() for ref in before)]
+        if before and len(lasting) < len(found) and not self._warned:
+            self._warned = True
+            shape = tuple(next(t for t in passing if all(t is not ref() for ref in before)).shape)
+            log.warning(
+                "the program creates a parameter of shape %s in every step; it is not trained: "
+                "create it outside the program, or use pyro.param",
+                shape,
+            )
+        return lasting

@@ -8,7 +8,9 @@ for t, logs in fit(step, data.train, steps=10_000, batch_size=256, seed=0):
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,9 +20,10 @@ from pyrogen.data.batches import as_training_data, batches
 from pyrogen.data.dataset import Split
 from pyrogen.data.loading import Rows
 from pyrogen.data.step_arguments import Batch, explain_dtype_errors, iterate_tensors, select_arguments
-from pyrogen.errors import DataError
-from pyrogen.random import scoped_seed
+from pyrogen.errors import ConfigError, DataError
+from pyrogen.random import reseed_global, scoped_seed
 from pyrogen.steps.guard import read_guard
+from pyrogen.steps.in_graph.exclusive import exclusive
 from pyrogen.training.device import autocast
 from pyrogen.training.distributed import SharedSteps
 from pyrogen.training.failures import Failures
@@ -42,15 +45,15 @@ def fit(
     workers: int | None = None,
     weights: Tensor | None = None,
     progress: bool = False,
+    every: int | Callable[[int], bool] = 1,
+    each: Callable[[int, Mapping[str, Tensor]], object] | None = None,
 ) -> Iterator[tuple[int, Mapping[str, Tensor]]]:
-    """Call ``step`` on one shuffled batch after another; yield ``(t, logs)`` after each.
+    """Call ``step`` on one shuffled batch after another; yield ``(t, logs)`` after each, or after every so many.
 
     Step ``t`` depends on the weights, ``seed`` and ``t`` alone: its batch and its random draws come from
     streams of that name. What the body of the loop draws changes nothing, and a run continued with ``start`` is
-    bit-identical, on one machine, to an uninterrupted run. The global random state is as the body left it.
-
-    The rows are noted for the step and its networks, and ``evaluate`` refuses to report their score on test rows
-    among them.
+    bit-identical, on one machine, to an uninterrupted run. The global random state is as the body left it. The rows
+    are noted for the step and its networks: ``evaluate`` refuses to report their score on test rows among them.
 
     Args:
         step: ``step(*batch) -> {name: scalar}``. If it has an attribute ``takes``, as ``SVI`` has, it receives no more
@@ -58,56 +61,91 @@ def fit(
         data: ``data.train``; tensors or arrays ``x`` or ``(x, y, …)``; a path or a data frame, of which
             ``load(data).train`` is taken; or a torch ``Dataset`` or ``DataLoader``: what a loader gives as a tuple or
             list is passed as positional arguments, and anything else, as a dict, as the only one.
-        steps: the number of the last step.
-        batch_size: rows per batch.
-        seed: the seed of the run.
-        start: the steps already done; the first ``t`` is ``start + 1``.
-        device: the device of the batches; by default that of the data.
-        precision: of networks and products, see ``autocast``.
+        steps, start: the numbers of the last step, and of the steps that are done; the first ``t`` is ``start + 1``.
+        batch_size, seed: the rows of a batch, and the seed of the run.
+        device, precision: of the batches, by default that of the data; of networks and products, see ``autocast``.
         workers: processes that prefetch rows from disk, as for ``batches``.
         weights: how often each row is drawn, in proportion, ``(n,)``, such as ``pyrogen.use.debiasing_weights``; every
             row once an epoch by default. A torch ``Dataset`` or ``DataLoader`` has a sampler for that.
         progress: whether progress is shown, in one line.
+        every: the body of the loop runs after multiples of this number, or where ``every(t)`` is true, and at the end.
+            Steps between which nothing else runs are faster, and the same bit for bit, see ``steps.exclusive``.
+        each: ``each(t, logs)`` is called after each step; it must not change what the step reads.
 
     Yields:
-        ``t`` from ``start + 1`` to ``steps``, and the step's scalars, detached and still on the device.
+        ``t`` from ``start + 1`` to ``steps``, and the scalars of that step, detached and still on the device.
 
     Raises:
         DataError: before the first step, if the data cannot be batched or the weights are not those of their rows.
-        ConfigError: at the first step, if its weights have another floating dtype than the data.
+        ConfigError: if ``every`` is less than 1; at the first step, if its weights have another dtype than the data.
         Diverged: if the loss or a gradient is not finite, in place of the update; on a GPU up to ``READ_EVERY`` updates
             later, none of which has changed anything. The message names step, rows, site or term, and a remedy.
         OutOfMemory: if a step needs more memory than there is.
     """
     retain_heap()
-    rows = as_training_data(data)
-    if weights is not None:
-        if not isinstance(rows, Split):
-            raise DataError(f"weights are for rows of pyrogen's own batches: give a {type(rows).__name__} a sampler")
-        rows = replace(rows, weights=weights)
-    part = ranks.part if ranks.world() > 1 else None
-    source = batches(rows, batch_size, seed, start, device, workers, part)
-    loop = _steps(Failures(step, rows, batch_size, seed, device, precision), source, known_rows(rows), steps, start)
+    rows = _weighted(as_training_data(data), weights)
+    if isinstance(every, int) and every < 1:
+        raise ConfigError(f"every must be a number of steps, at least 1; got {every}")
+    source = batches(rows, batch_size, seed, start, device, workers, ranks.part if ranks.world() > 1 else None)
+    failures = Failures(step, rows, batch_size, seed, device, precision)
+    loop = _steps(failures, source, known_rows(rows), steps, start, every, each)
     return watched(loop, type(step).__name__, start, steps) if progress else loop
 
 
+def _weighted(rows: Any, weights: Tensor | None) -> Any:
+    """The rows with the weights by which they are drawn."""
+    if weights is None:
+        return rows
+    if not isinstance(rows, Split):
+        raise DataError(f"weights are for rows of pyrogen's own batches: give a {type(rows).__name__} a sampler")
+    return replace(rows, weights=weights)
+
+
 def _steps(
-    failures: Failures, source: Iterator[Batch], rows: Split | None, steps: int, start: int
+    failures: Failures,
+    source: Iterator[Batch],
+    rows: Split | None,
+    steps: int,
+    start: int,
+    every: int | Callable[[int], bool],
+    each: Callable[[int, Mapping[str, Tensor]], object] | None,
 ) -> Iterator[tuple[int, Mapping[str, Tensor]]]:
     step, rows_known = failures.step, isinstance(failures.rows, Split)
     shared = SharedSteps(step, start + 1, steps, failures.batch_size if rows_known else None)
-    for t in range(start + 1, steps + 1):
+    # A Split draws by generators of its own, so the global ones are saved once for all steps between two bodies.
+    together = rows_known and every != 1
+
+    def take(t: int) -> Mapping[str, Tensor]:
         batch = select_arguments(step, next(source))
         device = next((part.device for part in iterate_tensors(batch)), torch.device("cpu"))
-        with failures.explained(t, batch):
-            seeded, cast = scoped_seed(failures.seed_of(t)), autocast(failures.precision, device)
-            with seeded, cast, explain_dtype_errors(step, batch):
+        with failures.explained(t, batch), _seeded(failures.seed_of(t), together):
+            with autocast(failures.precision, device), explain_dtype_errors(step, batch):
                 logs = shared(t, batch)
             if t == steps:
                 read_guard(step)
         if t == start + 1 and rows is not None:  # the first step has made what networks there are
             note_rows(step, rows)
+        if each is not None:
+            each(t, logs)
+        return logs
+
+    t = start
+    while t < steps:
+        with scoped_seed(0) if together else nullcontext(), exclusive(step) if together else nullcontext():
+            while True:
+                t += 1
+                logs = take(t)
+                if t == steps or (every(t) if callable(every) else t % every == 0):
+                    break
         yield t, logs
+
+
+def _seeded(seed: int, inside: bool) -> AbstractContextManager[None]:
+    """Seed the global generators, and restore them afterwards unless this is ``inside`` a ``scoped_seed``."""
+    if not inside:
+        return scoped_seed(seed)
+    reseed_global(seed)
+    return nullcontext()
 
 
 class EarlyStopping:

@@ -28,16 +28,14 @@ from pyrogen.training.distributed.agreement import the_same, time_and_signal
 from pyrogen.training.failures import Failures
 from pyrogen.training.loop import fit
 from pyrogen.training.memory import MemoryLimit, check_training
+from pyrogen.training.monitoring.agenda import CHECKPOINTS, CURVES, LOGS, PICTURES, Agenda, due
 from pyrogen.training.monitoring.display import Watcher
 from pyrogen.training.monitoring.metric_averager import DiagnosticMonitor, MetricAverager, check_weights
-from pyrogen.training.monitoring.validation import CHECKPOINTS, LOGS, due, validate
+from pyrogen.training.monitoring.validation import validate
 from pyrogen.training.resume import changed_since, load_weights, take_up
 from pyrogen.training.run import DATA, Run
 from pyrogen.training.seen import note_rows, noted_rows
 from pyrogen.training.signals import Interrupted, graceful_shutdown
-
-PICTURES, CURVES = 10, 4
-"""How many times in a run samples and training curves are drawn."""
 
 
 @dataclass(frozen=True)
@@ -140,25 +138,28 @@ def _train_stage(
     pictures: bool,
 ) -> tuple[Trained, int]:
     """Train to the last step, or until a run of a given time is planned anew; return the number of its last step."""
-    fitted_at_once = config.seconds is not None and isinstance(setup.step, ClosedForm)
-    steps, seconds = (1, None) if fitted_at_once else (config.options["steps"], config.seconds)
+    steps, seconds = _length(config, setup)
     batch_size = min(config.options["batch_size"], len(setup.data.train))
     weights, averager, monitor = _selection(setup), MetricAverager(), DiagnosticMonitor(setup.step)
     parts: dict[str, Any] = {"model": setup.model, "step": setup.step, "kept": weights, "window": averager}
-    device, latest = pick_device(config.device), [0]
-    failures = Failures(setup.step, setup.data.train, batch_size, config.seed, device, config.precision)
+    device, latest, rows = pick_device(config.device), [0], setup.data.train
+    failures = Failures(setup.step, rows, batch_size, config.seed, device, config.precision)
     with failures.ended(run.path, config.options, latest):
         with averager.paused():
             latest[0] = start = _begin(run, config, parts, setup, changed_data)
         used, _ = time_and_signal(averager.used, signals)
         stage = Stage(seconds, used, start)
-        for t, logs in fit(
-            setup.step, setup.data.train, steps=start if stage.ends_run(used) or _waited(config, weights) else steps,
-            batch_size=batch_size, seed=config.seed, start=start, device=device, precision=config.precision,
-        ):  # fmt: skip
+        agenda, over = Agenda(steps, seconds, signals), stage.ends_run(used) or _waited(config, weights)
+
+        def collect(t: int, logs: Any) -> None:
             latest[0] = t
             weights.update(setup.model)
             averager.add(logs)
+
+        for t, _ in fit(
+            setup.step, rows, steps=start if over else steps, batch_size=batch_size, seed=config.seed, start=start,
+            device=device, precision=config.precision, every=agenda, each=collect,
+        ):  # fmt: skip
             used, signum = time_and_signal(averager.used, signals)
             steps = t if stage.ends_run(used) else steps
             with averager.paused():
@@ -177,6 +178,7 @@ def _train_stage(
                     _draw(run, setup, weights.module, t, steps, watch)
                 if due(t, steps, CHECKPOINTS) or signum or stage.ends(used):  # last: a run goes on after what t writes
                     _save(run, setup, parts, t)
+            agenda.done()
             if signum:
                 raise Interrupted(signum)
             if stage.ends(used) or _waited(config, weights):
@@ -186,6 +188,13 @@ def _train_stage(
     if planned == t != run.config.options["steps"]:
         run.update(run.config.planned(t))
     return _trained(run, setup, weights, t), planned
+
+
+def _length(config: RunConfig, setup: TrainingSetup) -> tuple[int, float | None]:
+    """The number of the last step, and the seconds of a run of a given time; a closed form is fitted in one step."""
+    if config.seconds is not None and isinstance(setup.step, ClosedForm):
+        return 1, None
+    return config.options["steps"], config.seconds
 
 
 def _build_in_coordinates(run: Run[RunConfig], config: RunConfig) -> TrainingSetup:

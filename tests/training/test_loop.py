@@ -2,6 +2,7 @@
 
 import random
 from collections import namedtuple
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -9,7 +10,11 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from hosts import interpret
 from numpy.random import MT19937, PCG64, mtrand
+from recipe_cases import small
+from torch import nn
+from torch.optim import Adam
 from torch.utils.data import ConcatDataset, DataLoader, IterableDataset, TensorDataset
 from torch.utils.data import Dataset as TorchDataset
 
@@ -97,6 +102,8 @@ def test_a_run_can_be_taken_up_anywhere(name, source):
         rest = run(source, 20, start=start, batch_size=8, disturb=True)
         for a, b in zip(whole[start:], rest, strict=True):
             assert all(torch.equal(p, q) for p, q in zip(a, b, strict=True))
+    for a, b in zip(whole, run(source, 20, batch_size=8, every=6), strict=True):
+        assert all(torch.equal(p, q) for p, q in zip(a, b, strict=True))
     other = run(source, 20, seed=1, batch_size=8)
     part = -3 if name == "loader without a length" else 0  # its order is fixed, and only what steps draw differs
     assert not all(torch.equal(a[part], b[part]) for a, b in zip(whole, other, strict=True))
@@ -114,6 +121,61 @@ def test_mixed_precision_sees_the_weights_that_the_step_itself_has_moved():
     for _, logs in fit(step, torch.ones(4, 1), steps=2, batch_size=4, precision="bf16"):
         assert logs["after"] == 2 * logs["before"]
         assert logs["after"].dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("name", ["vae", "wgan-gp", "realnvp"])
+@pytest.mark.parametrize("compile", [True, False])
+def test_steps_without_a_body_between_them_are_the_same(name, compile, monkeypatch):
+    monkeypatch.setattr("torch._inductor.compile", interpret)
+
+    def trained(every):
+        with scoped_seed(0):
+            setup = RECIPES[name](pyrogen.load(RECIPES[name].example), **small(name))
+        setup.step.compile = compile
+        rows, bodies = [], []
+
+        def collect(t, logs):
+            rows.append((t, {k: float(v) for k, v in logs.items()}))
+
+        for t, logs in pyrogen.fit(setup.step, setup.data.train, steps=24, batch_size=16, every=every, each=collect):
+            bodies.append(t)
+            assert {k: float(v) for k, v in logs.items()} == rows[-1][1]
+        assert getattr(setup.step, "refused", None) is None
+        return rows, [w.clone() for w in setup.model.state_dict().values()], bodies
+
+    (rows, weights, bodies), *others = map(trained, (1, 7, lambda t: t in (3, 20)))
+    assert [t for t, _ in rows] == bodies == list(range(1, 25))
+    assert [each[2] for each in others] == [[7, 14, 21, 24], [3, 20, 24]]
+    for other in others:
+        assert other[0] == rows
+        assert all(torch.equal(a, b) for a, b in zip(other[1], weights, strict=True))
+
+
+def test_a_body_may_change_what_a_compiled_step_reads(monkeypatch):
+    net = nn.Linear(2, 2)
+    scale = [1.0]
+
+    def model(x):
+        pyro.module("net", net)
+        with pyro.plate("data", len(x)):
+            pyro.sample("x", dist.Normal(net(x), scale[0]).to_event(1), obs=x)
+
+    monkeypatch.setattr("torch._inductor.compile", interpret)
+    step, x = pyrogen.SVI(model, optim=partial(Adam, lr=0.0), compile=True), torch.ones(64, 2)
+    losses = []
+    for t, logs in pyrogen.fit(step, x, steps=30, batch_size=8, every=10):
+        losses.append(float(logs["loss"]))
+        scale[0] = 10.0 * t
+    assert step.refused is None
+    for found, spread in zip(losses, (1.0, 100.0, 200.0), strict=True):
+        expected = -dist.Normal(net(x[:1]).detach(), spread).log_prob(x[:1]).sum()
+        assert found == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_the_number_of_steps_between_bodies_is_positive():
+    step = pyrogen.SVI(pyrogen.explicit.Gaussian((2,)).model)
+    with pytest.raises(ConfigError, match="every must be a number of steps, at least 1; got 0"):
+        pyrogen.fit(step, torch.randn(64, 2), steps=3, batch_size=8, every=0)
 
 
 def test_every_epoch_is_a_fresh_permutation_without_repeats():

@@ -1,5 +1,6 @@
 """Several processes train as one: the same losses and weights, one folder, and an end for all where one ends."""
 
+import fcntl
 import json
 import os
 import signal
@@ -27,15 +28,23 @@ WORLDS = (1, 2, 4)
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
-    """What ``rank_cases.together`` finds, by the number of processes and their own number."""
-    folders = {world: tmp_path_factory.mktemp(f"of-{world}") for world in WORLDS}
-    results = {}
-    for world, folder in folders.items():
-        started = [forked.Started(rank_cases.together, r, world, folder, folder=folder) for r in range(world)]
-        for done in [process.ended(240) for process in started]:
-            assert done.returncode == 0, done.stderr
-        results[world] = [json.loads((folder / f"found-{r}.json").read_text()) for r in range(world)]
-    return results
+    """What ``rank_cases.together`` finds, by the number of processes and their own number; workers of xdist share it."""
+    workers = "PYTEST_XDIST_WORKER" in os.environ
+    root = tmp_path_factory.getbasetemp().parent if workers else tmp_path_factory.getbasetemp()
+    with (root / "ranks.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for world in WORLDS:
+            folder = root / f"of-{world}"
+            if not (folder / "done").exists():
+                folder.mkdir(exist_ok=True)
+                started = [forked.Started(rank_cases.together, r, world, folder, folder=folder) for r in range(world)]
+                for done in [process.ended(240) for process in started]:
+                    assert done.returncode == 0, done.stderr
+                (folder / "done").touch()
+    return {
+        world: [json.loads((root / f"of-{world}" / f"found-{r}.json").read_text()) for r in range(world)]
+        for world in WORLDS
+    }
 
 
 @pytest.mark.parametrize("world", WORLDS[1:])

@@ -15,10 +15,10 @@ from torchvision.transforms import ToTensor
 
 from pyrogen.bench.pairs import Workload, pyro_step
 from pyrogen.bench.timing import CHUNK, Contender, synchronise
-from pyrogen.data.batches import batches
 from pyrogen.data.dataset import Split
 from pyrogen.data.noise import Binarise
 from pyrogen.nn.conv import ConvDown, ConvUp
+from pyrogen.training.loop import fit
 
 SHAPE = (1, 28, 28)
 
@@ -77,11 +77,16 @@ def vae(batch_size: int, device: torch.device, hidden: int = 400, latent: int = 
 
 
 def with_data(pair: Workload) -> Contender:
-    """Pyrogen's step including the reading of its batches from 60,000 grey images."""
+    """Pyrogen's training loop, with its batches from 60,000 grey images; its body runs after every ``CHUNK`` steps."""
     step, (_, batch_size, *event) = pair.step(compile=True), pair.data[0].shape
     grey = torch.randint(0, 256, (60_000, *event), dtype=torch.uint8, device=pair.device)
-    source = batches(Split(grey, noise=Binarise(255)), batch_size)
-    return Contender("pyrogen compiled, with its data", lambda _: step(*next(source)), synchronise)
+    loop = fit(step, Split(grey, noise=Binarise(255)), steps=2**62, batch_size=batch_size, every=CHUNK)
+
+    def once(t: int) -> None:
+        if t % CHUNK == 0:
+            next(loop)
+
+    return Contender("pyrogen compiled, with its data", once, synchronise)
 
 
 def with_loader(batch_size: int, hidden: int = 400, latent: int = 50) -> Contender:

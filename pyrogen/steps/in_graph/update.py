@@ -16,7 +16,8 @@ from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
 from pyrogen import ranks
-from pyrogen.compile.checked_graph import Gradients, NotInGraph, Update
+from pyrogen.compile.checked_graph import CheckedGraph, Gradients, NotInGraph, Update
+from pyrogen.compile.verified import argument_key
 from pyrogen.steps.guard import check_finite_update
 from pyrogen.steps.in_graph.rules import RULES
 
@@ -163,11 +164,55 @@ class GraphUpdate(Update):
 
 
 class UpdatesInGraph:
-    """The updates of one optimiser, each to be part of a compiled step where that is possible."""
+    """The updates of one optimiser, each to be part of a compiled step where that is possible.
+
+    Attributes:
+        exclusive: whether nothing else runs between the steps, see ``exclusive``.
+    """
 
     def __init__(self) -> None:
+        self.exclusive = False
         self._last: GraphUpdate | None = None
         self._changes = 0  # of the settings, in successive calls
+        self._graph: CheckedGraph | None = None
+        self._arguments: list[Any] = []
+
+    def finish(self, found: Gradients | None, args: Sequence[Any], t: int) -> bool:
+        """Finish training step ``t``; return whether its graph has made the update.
+
+        Args:
+            found: what the graph returned; ``None`` if there was none.
+            args: its arguments, which ``again`` may replace.
+            t: the number of the step.
+
+        Raises:
+            Diverged: if the loss or a gradient is not finite; the graph has then changed no weight.
+        """
+        if found is None or not found.updated or self._last is None:
+            return False
+        self._last.finish(found, t)
+        if self.exclusive and found.graph is not self._graph:
+            self._arguments = [argument_key(argument) for argument in args]
+            self._graph = None if None in self._arguments else found.graph
+        return True
+
+    def again(self, args: Sequence[Any]) -> Gradients | None:
+        """Run the graph of the latest step on other arguments of the same kind, without further checks.
+
+        Return ``None`` if something else may have run since, the arguments are of another kind, or the graph is to be
+        verified.
+        """
+        graph, update = self._graph, self._last
+        if not self.exclusive or graph is None or update is None or graph.verifies_next:
+            return None
+        if [argument_key(argument) for argument in args] != self._arguments:
+            return None
+        update.read_state()
+        return graph(list(args), update)
+
+    def forget(self) -> None:
+        """Forget the graph of the latest step."""
+        self._graph = None
 
     def next(
         self, optimizer: Optimizer, clip_norm: float | None = None, all_weights: bool = False

@@ -1,4 +1,4 @@
-"""Validation during training: when it is due, and what it measures."""
+"""Validation during training."""
 
 from typing import Any
 
@@ -14,21 +14,10 @@ from pyrogen.random import EVALUATION, scoped_seed
 from pyrogen.recipes import TrainingSetup
 from pyrogen.report.explorer.contents import ACTIVE
 from pyrogen.steps.svi import SVI
+from pyrogen.training.monitoring.agenda import LOGS, due, validates
 
-LOGS, CHECKPOINTS = 200, 20
-"""How many times in a run metrics are logged and checkpoints are saved."""
 VALID_ROWS = 2000
 """How many validation data the validation loss is computed on."""
-
-
-def due(t: int, steps: int, times: int) -> bool:
-    """Whether what is done so many times in a run is due at step t of it."""
-    return t % max(steps // times, 1) == 0 or t == steps
-
-
-def validates(t: int, steps: int) -> bool:
-    """Whether weights are judged: at every checkpoint, and often early on, as few data are soon overfitted."""
-    return due(t, steps, CHECKPOINTS) or t & (t - 1) == 0
 
 
 def validate(setup: TrainingSetup, weights: Any, seed: int, t: int, steps: int) -> dict[str, float]:
