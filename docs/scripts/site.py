@@ -43,7 +43,7 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Let the contents of the course, which name scripts, lead to the pages."""
-    if page.file.src_uri != "course/README.md":
+    """Let links to the scripts of chapters, as they are read in the repository, lead to the pages."""
+    if page.file.generated_by:  # a chapter, which offers its script
         return markdown
-    return re.sub(r"\]\((\d\d_\w+)\.py\)", r"](\1.md)", markdown)
+    return re.sub(r"\]\(((?:course/)?\d\d_\w+)\.py\)", r"](\1.md)", markdown)
