@@ -113,8 +113,9 @@ def outliers(data: Dataset) -> None:
 
 def rate_distortion(data: Dataset) -> None:
     """Rate-distortion curves of decoders trained as VAEs and as a GAN."""
+    normal = {"likelihood": "gaussian"}  # distortion is a squared error
     figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
-    for name, options in (("vae", {"latent": 2}), ("vae", {}), ("gan", {})):
+    for name, options in (("vae", normal | {"latent": 2}), ("vae", normal | {"latent": 16}), ("gan", {})):
         model = trained(name, data, steps=STEPS, **options).model
         score = measure.ais(model, data, n=60, gap=2.0, minutes=0.5, simulated=30)
         curve = score.detail["rate_distortion"]
@@ -126,13 +127,16 @@ def rate_distortion(data: Dataset) -> None:
 
 
 def curves(data: Dataset) -> None:
-    """Validation losses during training."""
+    """Training and validation losses during training."""
     figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
     for name in CURVES:
-        rows = [row for row in trained(name, data, steps=STEPS).metrics if "valid_loss" in row and row["t"] >= 8]
-        axes.plot([row["t"] for row in rows], [-row["valid_loss"] for row in rows], "o-", markersize=3, label=name)
-    axes.set(xscale="log", xlabel="step", ylabel="validation log-likelihood or bound, nats per datum")
-    axes.legend(frameon=False)
+        rows = trained(name, data, steps=STEPS).metrics
+        points = [(row["t"], -row["loss"]) for row in rows if row["t"] >= 50]
+        (line,) = axes.plot(*zip(*points, strict=True), linewidth=1, alpha=0.6)
+        points = [(row["t"], -row["valid_loss"]) for row in rows if "valid_loss" in row and row["t"] >= 50]
+        axes.plot(*zip(*points, strict=True), "o--", markersize=5, color=line.get_color(), label=name)
+    axes.set(xlabel="step", ylabel="log-likelihood or bound, nats per datum")
+    figure.legend(frameon=False, loc="outside right upper", title="dashed:\nvalidation data")
     save(figure, "curves")
 
 

@@ -169,7 +169,7 @@ def test_the_page_of_a_comparison_follows_the_newest_run_and_lists_all(run, tmp_
         state = json.loads(get(address + "/state")[1])
         assert (state["title"], state["t"]) == ("vae-latent=2 on digits", 14)
         assert state["picture"] == "picture?vae-latent%3D2-00000012"
-        assert state["runs"] == [["vae", "13 of 12", "2"], ["vae-latent=2", "14 of 12", "nan"]]
+        assert state["runs"] == [["vae", "13 of 12", "loss 2"], ["vae-latent=2", "14 of 12", "loss nan"]]
 
 
 def test_a_folder_without_runs_is_refused(tmp_path) -> None:

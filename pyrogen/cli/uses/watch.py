@@ -1,9 +1,9 @@
 """``pyrogen watch``: a local page that follows a run."""
 
 import json
+from contextlib import suppress
 from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote, urlsplit
@@ -85,7 +85,8 @@ class Page(BaseHTTPRequestHandler):
         self.send_header("Cache-Control", "no-store")
         self.send_header("X-Content-Type-Options", "nosniff")
         self.end_headers()
-        self.wfile.write(content)
+        with suppress(ConnectionError):  # the browser has gone
+            self.wfile.write(content)
 
     def log_message(self, format: str, *arguments: object) -> None:
         """Print nothing."""
@@ -101,16 +102,15 @@ class Page(BaseHTTPRequestHandler):
         return f"{config.model if self.opened.path == self.folder else self.opened.path.name} on {config.data}"
 
     def _runs(self) -> list[list[str]]:
-        """The name, the step and the loss of every run of a comparison."""
+        """The name, the step and the main loss of every run of a comparison."""
+        from pyrogen.training.monitoring.display import main_loss
         from pyrogen.training.opened import open
 
         several, rows = open(self.folder), []
         for name in several.runs:
             run = several[name]
             last = run.metrics[-1] if run.metrics else {}
-            rows.append(
-                [name, f"{last.get('t', 0):.0f} of {run.config.options['steps']}", f"{last.get('loss', nan):.5g}"]
-            )
+            rows.append([name, f"{last.get('t', 0):.0f} of {run.config.options['steps']}", main_loss(last)])
         return rows
 
     def _state(self) -> bytes:
