@@ -4,6 +4,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
+from torch import nn
+
 from pyrogen.errors import printable
 
 Facts = Mapping[str, object]
@@ -23,6 +25,21 @@ class Summarised(ABC):
     def _repr_html_(self) -> str:
         title, facts = self.summary()
         return html_table((title, ""), facts.items())
+
+
+class SummarisedModel(Summarised, nn.Module):
+    """A network that shows, in place of torch's list of its layers, what data it is of and how large it is.
+
+    ``print(list(model.named_children()))`` gives the layers.
+    """
+
+    def summary(self) -> tuple[str, Facts]:
+        """The class, the shape of one datum, the dimension of z, the condition, and the number of parameters."""
+        facts = {name: getattr(self, name, None) for name in ("shape", "latent", "latents", "codes")}
+        condition = getattr(self, "condition", None)
+        facts["condition"] = None if condition is None else type(condition).__name__
+        facts["parameters"] = f"{sum(p.numel() for p in self.parameters()):,}"
+        return type(self).__name__, {name: value for name, value in facts.items() if value is not None}
 
 
 def text_table(header: Sequence[object], rows: Iterable[Sequence[object]]) -> str:

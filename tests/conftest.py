@@ -1,7 +1,10 @@
 """What several tests need."""
 
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 # Tests run side by side: one thread each, here and in the processes they start, or they wait for each other.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -11,6 +14,8 @@ import quick
 import torch
 
 torch.set_num_threads(1)
+
+CHROMIUM = os.environ.get("PYROGEN_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 
 
 @pytest.fixture(autouse=True)
@@ -34,3 +39,21 @@ def mnist_root() -> Path:
     if not (Path(given) / "MNIST" / "raw").is_dir():
         pytest.skip(f"PYROGEN_DATA={given} has no MNIST/raw")
     return Path(given)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
+    if CHROMIUM is None:
+        pytest.skip("no chromium on the path; set PYROGEN_CHROMIUM to one")
+    quiet = [
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--no-pings",
+    ]
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=quiet)
+        yield browser
+        browser.close()

@@ -88,6 +88,19 @@ def test_steps_say_what_they_train(digits, name) -> None:
     assert type(step).__name__ in step._repr_html_()
 
 
+@pytest.mark.parametrize("name", [name for name in RECIPES if name != "histogram"])
+def test_models_say_their_class_data_and_size(digits, name) -> None:
+    model = RECIPES[name](digits, steps=2).model
+    parameters = f"{sum(p.numel() for p in model.parameters()):,}"
+    line = repr(model)
+    assert line.startswith(f"<{type(model).__name__}: shape (1, 8, 8), ")
+    assert line.endswith(f"parameters {parameters}>")
+    assert len(line) < 120
+    assert getattr(model, "latent", None) is None or f"latent {model.latent}," in line
+    assert "\n" not in line
+    assert f"<td>{parameters}</td>" in model._repr_html_()
+
+
 def test_scores_and_cards_are_tables() -> None:
     score = Score(74.25, 0.3, "lower_bound", "nats")
     assert repr(score) == "<74.25 ± 0.3 nats (lower bound)>"

@@ -190,7 +190,7 @@ tiles = make_grid(torch.cat(list(rows.values())).reshape(-1, 1, 8, 8), nrow=12)[
 axes.imshow(tiles.numpy(), cmap="gray_r", vmin=0, vmax=1)
 axes.set_yticks([10 * i + 5.5 for i in range(len(rows))], list(rows))
 axes.set_xticks([])
-figure.savefig(OUT / "08_samples.png", dpi=120)
+figure.savefig(OUT / "08_samples.png", dpi=120, bbox_inches="tight")
 
 # %% [markdown]
 # In the last row each image has its own bottom codes and the top codes of its left neighbour. On images of 8 × 8 pixels

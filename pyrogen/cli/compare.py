@@ -16,6 +16,7 @@ from pyrogen.cli.arguments import (
     DropMissing,
     Features,
     Json,
+    Log,
     Quiet,
     Root,
     Size,
@@ -74,24 +75,32 @@ def compare(
     size: Size = None,
     features: Features = None,
     ais: AnnealedOrNot = None,
+    log: Log = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Train several models with the same budget and split, and write report.html, scores.json and scores.csv."""
     with preparing(f"comparing {', '.join(models or ['six models'])} on {data or 'digits'}"):
         from pyrogen.comparison.config import prepare
+        from pyrogen.training.monitoring.logs import check_log
 
+        check_log(log)
         run = prepare(
             models or None, data, out=out, data_root=data_root, steps=steps, seconds=seconds, examples=examples,
             batch_size=batch_size, seeds=seeds, seed=seed, device=device, target=target,
             categorical=categorical or None, drop_constant=drop_constant, drop_missing=drop_missing, size=size,
             features=features or None, ais=ais,
         )  # fmt: skip
-    run_and_show(run, as_json)
+    run_and_show(run, as_json, log=log)
 
 
 def run_sweep(
-    model: str, settings: list[str], options: dict[str, Any], out: Path | None, reading: dict[str, Any]
+    model: str,
+    settings: list[str],
+    options: dict[str, Any],
+    out: Path | None,
+    reading: dict[str, Any],
+    log: str | None = None,
 ) -> None:
     """Compare one model for each combination of the values of its options: ``pyrogen train MODEL --sweep``.
 
@@ -101,24 +110,29 @@ def run_sweep(
         options: those of ``--steps``, ``--batch-size`` and ``--lr``.
         out: the folder.
         reading: the data, the seed and the device, as for ``prepare``.
+        log: the tool of ``--log``.
     """
     from pyrogen.comparison.config import prepare
     from pyrogen.comparison.models import grid
     from pyrogen.recipes import recipe
+    from pyrogen.training.monitoring.logs import check_log
     from pyrogen.training.run import free_path
 
+    check_log(log)
     default = recipe(model).bind({})
     models = grid(model, [*settings, *(f"lr={lr:g}" for lr in [options.get("lr")] if lr is not None)])
     budget = {name: options.get(name, default[name]) for name in ("steps", "batch_size")}
     folder = out or free_path(Path("runs") / f"sweep-{model}-{Path(reading.get('data', 'digits')).stem}")
-    run_and_show(prepare(models, reading.pop("data", None), out=folder, **budget, **reading), as_json=False)
+    run_and_show(prepare(models, reading.pop("data", None), out=folder, **budget, **reading), as_json=False, log=log)
 
 
-def run_and_show(run: "Run[ComparisonConfig]", as_json: bool, changed_data: bool = False) -> None:
+def run_and_show(
+    run: "Run[ComparisonConfig]", as_json: bool, changed_data: bool = False, log: str | None = None
+) -> None:
     """Run or continue a comparison, if asked to with changed data, and print its scorecard."""
     from pyrogen.comparison.compare import run_comparison
 
     with resumable(run.path):
-        card = run_comparison(run, show=console.display(), changed_data=changed_data)
+        card = run_comparison(run, show=console.display(), changed_data=changed_data, log=log)
     print_card(card, (scorecard_table(card), verdict_table(card)), as_json)
     message(f"report: {run.path / 'report.html'}")

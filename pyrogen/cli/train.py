@@ -81,10 +81,10 @@ def train(
     if model is None and not config:
         raise ConfigError(f"no model given; expected one of: {', '.join(model_names())}")
     if sweep:
-        if training or config or log:
-            refused = next(iter({**training, **given_options(config=config, log=log)}))
+        if training or config:
+            refused = next(iter({**training, **given_options(config=config)}))
             raise ConfigError(f"--sweep compares new models by one budget: it takes no {refused}")
-        compare.run_sweep(str(model), set_ or [], options, out, reading)
+        compare.run_sweep(str(model), set_ or [], options, out, reading, log)
         return
     given = {**reading, **training, **({} if model is None else {"model": model})}
     _train_new(given, options, set_ or [], config, out, log, strategy)

@@ -20,6 +20,7 @@ from pyrogen.report.cards import Card
 from pyrogen.report.page import write_report
 from pyrogen.training.device import pick_device
 from pyrogen.training.monitoring.display import Display
+from pyrogen.training.monitoring.logs import Log, check_log
 from pyrogen.training.resume import with_data
 from pyrogen.training.run import Run
 
@@ -31,6 +32,7 @@ def compare(
     own: Own | None = None,
     show: Show | None = None,
     progress: bool = False,
+    log: Log | None = None,
     **settings: Any,
 ) -> Card:
     """Train ``models`` by their recipes, evaluate them, run folders and the models in ``own``, and write the report.
@@ -46,6 +48,7 @@ def compare(
             for all where no split has test data that it was trained on.
         show: a display of one's own of each activity, the training and the scores of each model.
         progress: whether progress is shown: a line on a terminal, a display in a notebook.
+        log: of every model that is trained, as for ``train``: ``"tensorboard"``, ``"mlflow"`` or a function of a row.
         settings: as for ``prepare``: ``out``, the budget of each model as one of ``steps``, ``seconds`` and
             ``examples``, ``batch_size``, ``seeds``, ``features``, ``ais``, ``seed``, ``data_root``, ``device``,
             ``target``, ``categorical``, ``drop_constant``, ``drop_missing``, ``size``.
@@ -60,11 +63,17 @@ def compare(
     """
     chosen = () if models is None and own else models
     shown = Display() if progress and show is None else show
-    return run_comparison(prepare(chosen, data, own=tuple(own or ()), **settings), own=own, show=shown)
+    check_log(log)
+    return run_comparison(prepare(chosen, data, own=tuple(own or ()), **settings), own=own, show=shown, log=log)
 
 
 def run_comparison(
-    run: Run[ComparisonConfig], *, own: Own | None = None, show: Show | None = None, changed_data: bool = False
+    run: Run[ComparisonConfig],
+    *,
+    own: Own | None = None,
+    show: Show | None = None,
+    changed_data: bool = False,
+    log: Log | None = None,
 ) -> Card:
     """Run the comparison that ``run.config`` describes, or continue it after an interruption.
 
@@ -72,7 +81,7 @@ def run_comparison(
 
     Args:
         run: its folder.
-        own, show: as for ``compare``.
+        own, show, log: as for ``compare``.
         changed_data: go on although the data are not those that the comparison began with.
 
     Raises:
@@ -93,7 +102,7 @@ def run_comparison(
         }
         specs = config.specs
         progress = Progress(show, len(own or ()) + len(specs), config.seeds)
-        results = Results(run, scorers, progress, changed_data)
+        results = Results(run, scorers, progress, changed_data, log)
         # What is trained already comes first, so that an error in it is raised before any training.
         for name, model in (own or {}).items():
             results.add_own(name, model)

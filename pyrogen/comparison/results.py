@@ -14,6 +14,7 @@ from pyrogen.protocols import Sampler, Score
 from pyrogen.recipes import recipe
 from pyrogen.report.pictures import Pictures
 from pyrogen.training.config import RunConfig
+from pyrogen.training.monitoring.logs import Log, logged
 from pyrogen.training.run import CONFIG, Run
 from pyrogen.training.trainer import Trained, build, train
 
@@ -29,12 +30,18 @@ class Results:
         scorers: of each seed.
         progress: the display.
         changed_data: whether runs go on with changed data.
+        log: where the rows of every run are logged too, as for ``logged``.
     """
 
     def __init__(
-        self, run: Run[ComparisonConfig], scorers: Mapping[int, Scorer], progress: Progress, changed_data: bool
+        self,
+        run: Run[ComparisonConfig],
+        scorers: Mapping[int, Scorer],
+        progress: Progress,
+        changed_data: bool = False,
+        log: Log | None = None,
     ) -> None:
-        self.run, self.scorers, self.progress, self.changed_data = run, scorers, progress, changed_data
+        self.run, self.scorers, self.progress, self.changed_data, self.log = run, scorers, progress, changed_data, log
         self.overlap = common_test_rows([scorer.data for scorer in scorers.values()])
         self.entries: dict[str, dict[str, Any]] = {}
         self.measured: dict[str, list[dict[str, Score]]] = {}
@@ -91,8 +98,8 @@ class Results:
             run.update(run.config.model_copy(update={"data": config.data, "data_root": config.data_root}))
 
             def trained(run: Run[RunConfig] = run, seed: int = seed, scorer: Scorer = scorer) -> Trained:
-                with self.progress.training(seed, run.config) as watch:
-                    return train(run, watch, build(run.config, scorer.data), changed_data=self.changed_data)
+                with self.progress.training(seed, run.config) as watch, logged(run, watch, self.log) as watchers:
+                    return train(run, watchers, build(run.config, scorer.data), changed_data=self.changed_data)
 
             try:
                 results.append(self._once(spec.name, seed, name, run, trained))

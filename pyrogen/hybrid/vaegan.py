@@ -76,7 +76,7 @@ class VAEGAN(Conditional):
         sigma: float = 0.3,
     ) -> None:
         super().__init__()
-        self.latent = latent
+        self.shape, self.latent = tuple(shape), latent
 
         def leaky() -> nn.Module:
             return nn.LeakyReLU(0.2)

@@ -136,3 +136,4 @@ class DCGAN(Adversarial):
         generator = ConvGenerator(latent, shape, width, classes, unit, layers)
         critic = ConvCritic(shape, width, classes, norm, unit, layers)
         super().__init__(generator.apply(dcgan_init), critic.apply(dcgan_init), latent, classes, n_binary)
+        self.shape = tuple(shape)

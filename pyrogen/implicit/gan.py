@@ -34,3 +34,4 @@ class GAN(Adversarial):
         generator = MLPGenerator(latent, shape, hidden, unit, classes=classes)
         critic = MLPCritic(shape, hidden[::-1], classes=classes)
         super().__init__(generator, critic, latent, classes, n_binary)
+        self.shape = tuple(shape)

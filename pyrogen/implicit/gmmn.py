@@ -73,6 +73,7 @@ class GMMN(Adversarial):
         critic: nn.Module | None = None,
     ) -> None:
         super().__init__(DecoderGenerator(latent, shape, hidden, unit, mean), critic or nn.Identity(), latent)
+        self.shape = tuple(shape)
         self.register_buffer("distance", torch.tensor(1.0) if distance is None else distance.clone())
 
     def losses(self, x: Tensor) -> dict[str, Tensor]:

@@ -144,3 +144,4 @@ class ResGAN(Adversarial):
     ) -> None:
         generator = ResGenerator(latent, shape, width, classes, unit)
         super().__init__(generator, ResCritic(shape, width, classes, unit), latent, classes)
+        self.shape = tuple(shape)

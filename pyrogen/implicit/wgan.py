@@ -50,3 +50,4 @@ class WGAN(Adversarial):
         else:
             raise unknown("network", network, ("mlp", "conv"))
         super().__init__(generator, critic, latent, n_binary=n_binary)
+        self.shape = tuple(shape)

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from pyrogen.errors import ConfigError, DataError
 from pyrogen.nn.precision import at_least_float32
+from pyrogen.summary import SummarisedModel
 
 
 class Condition(Protocol):
@@ -121,7 +122,7 @@ METHODS = ("model", "marginal", "guide", "log_prob", "sample", "sample_mean", "e
 """The methods of a model that may take y as their second argument."""
 
 
-class Conditional(nn.Module):
+class Conditional(SummarisedModel):
     """A model that is conditional if it has a ``condition``; an unconditional model refuses side information.
 
     Args:

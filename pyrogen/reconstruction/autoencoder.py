@@ -17,6 +17,7 @@ from pyrogen.errors import ConfigError, unknown
 from pyrogen.nn.networks import decoder_for, encoder_for
 from pyrogen.nn.pooling import PoolDown, PoolUp
 from pyrogen.nn.precision import at_least_float32
+from pyrogen.summary import SummarisedModel
 
 POOLING = ("max", "average")
 NETWORKS = ("mlp", "conv", *POOLING)
@@ -28,7 +29,7 @@ def check_bottleneck(latent: int, shape: Sequence[int]) -> None:
         raise ConfigError(f"expected a bottleneck of 1 to {prod(shape)} dimensions, those of the data; got {latent}")
 
 
-class Autoencoder(nn.Module):
+class Autoencoder(SummarisedModel):
     """A deterministic autoencoder.
 
     Args:

@@ -11,9 +11,10 @@ from torch.nn import functional as F
 from pyrogen.errors import DataError
 from pyrogen.nn.precision import model_dtype
 from pyrogen.reconstruction.autoencoder import check_bottleneck
+from pyrogen.summary import SummarisedModel
 
 
-class PCA(nn.Module):
+class PCA(SummarisedModel):
     """Principal components, the best linear autoencoder in closed form.
 
         z = W (x - μ),  x̂ = Wᵀ z + μ,    W the k leading eigenvectors of the covariance

@@ -1,18 +1,23 @@
 const byId = (id) => document.getElementById(id);
 let shown = "";
 
+function fill(id, rows) {
+  byId(id).replaceChildren(...rows.map((texts) => {
+    const line = document.createElement("tr");
+    for (const text of texts) line.appendChild(document.createElement("td")).textContent = text;
+    return line;
+  }));
+}
+
 function show(state) {
+  byId("title").textContent = document.title = state.title;
   byId("state").textContent = state.t ? `step ${state.t} of ${state.steps}` : "no row is logged yet";
   byId("bar").max = state.steps;
   byId("bar").value = state.t;
-  byId("row").replaceChildren(...Object.entries(state.row).map(([name, value]) => {
-    const line = document.createElement("tr");
-    for (const text of [name, typeof value === "number" && !Number.isInteger(value) ? value.toPrecision(5) : value]) {
-      line.appendChild(document.createElement("td")).textContent = text;
-    }
-    return line;
-  }));
-  for (const [id, source] of [["curves", state.t ? `curves.svg?t=${state.t}` : ""], ["picture", state.picture]]) {
+  fill("runs", state.runs);
+  fill("row", Object.entries(state.row).map(([name, value]) =>
+    [name, typeof value === "number" && !Number.isInteger(value) ? value.toPrecision(5) : value]));
+  for (const [id, source] of [["curves", state.t ? `curves.svg?${encodeURIComponent(state.title)}-${state.t}` : ""], ["picture", state.picture]]) {
     if (source) byId(id).src = source;
     byId(id).hidden = !source;
   }

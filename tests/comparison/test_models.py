@@ -167,12 +167,14 @@ def test_there_is_one_budget(given):
 
 
 def test_each_model_is_trained_for_the_given_time(table, tmp_path):
-    card = pyrogen.compare(["gaussian"], table, out=tmp_path / "c", seconds=0.05, seeds=2, **SMALL)
+    logged = []
+    card = pyrogen.compare(["gaussian"], table, out=tmp_path / "c", seconds=0.05, seeds=2, log=logged.append, **SMALL)
     assert card["budget"] == {"seconds": 0.05, "batch_size": 16, "seeds": [0, 1]}
     entry = card["models"]["gaussian"]
     assert 0.04 < entry["train_seconds"] < 5  # the time of a step may be left
     steps = [Run.open(tmp_path / "c" / f"gaussian-seed{seed}").config.options["steps"] for seed in (0, 1)]
     assert entry["steps"] == (steps if len({*steps}) > 1 else steps[0])
+    assert logged == [row for seed in (0, 1) for row in pyrogen.open(tmp_path / "c")[f"gaussian-seed{seed}"].metrics]
     page = (tmp_path / "c" / "report.html").read_text()
     assert "50 ms of training, batches of 16, seeds 0, 1" in page
 

@@ -1,7 +1,5 @@
 """A scorecard with every kind of model, as ``compare`` creates it, an exploration, and a browser."""
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from math import exp, nan, sin
 from pathlib import Path
@@ -18,7 +16,6 @@ from pyrogen.report.explorer import Plane, Sliders, Units
 
 LogRows = list[dict[str, float]]
 
-CHROMIUM = os.environ.get("PYROGEN_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 
 LONG = "a_very_long_model_name_without_any_space_latent_64_hidden_512_512_512_beta_0.5"
 
@@ -196,24 +193,6 @@ def exploration() -> Callable[..., Exploration]:
         return Exploration(**(given | changes))
 
     return make
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
-    if CHROMIUM is None:
-        pytest.skip("no chromium on the path; set PYROGEN_CHROMIUM to one")
-    quiet = [
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--no-pings",
-    ]
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=quiet)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -1,13 +1,17 @@
 """Rows and pictures for TensorBoard, MLflow and a function of the user's, and the page that follows a run."""
 
 import json
+import os
 import shutil
 import sys
 import threading
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from http.server import HTTPServer
+from pathlib import Path
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -88,6 +92,8 @@ def test_what_cannot_be_logged_is_refused_before_training(tmp_path, monkeypatch)
         monkeypatch.delitem(sys.modules, "torch.utils.tensorboard", raising=False)
         with pytest.raises(ConfigError, match=rf"needs the package {package}: pip install 'pyrogen\[{package}\]'"):
             pyrogen.train("vae", out=tmp_path / package, steps=1, log=package, **SMALL)
+    with pytest.raises(ConfigError, match="unknown log 'tensorbord'"):
+        pyrogen.compare(["gaussian"], out=tmp_path / "one", log="tensorbord")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -98,16 +104,25 @@ def followed(run, tmp_path):
     return Run.open(tmp_path / "vae")
 
 
+@contextmanager
+def serving(folder: Path) -> Iterator[str]:
+    """The address of the page of a folder."""
+    server = HTTPServer((HOST, 0), partial(Page, folder))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://{HOST}:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
 @pytest.fixture
 def served(followed):
     """The address of the page of the copy."""
-    server = HTTPServer((HOST, 0), partial(Page, pyrogen.open(followed.path)))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://{HOST}:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(followed.path) as address:
+        yield address
 
 
 def get(url: str, **headers: str) -> tuple[int, bytes]:
@@ -124,7 +139,8 @@ def test_the_page_follows_the_run(followed, served) -> None:
     assert b"vae on digits" in page
     assert b"default-src 'none'" in page
     state = json.loads(get(served + "/state")[1])
-    assert (state["t"], state["steps"], state["picture"]) == (12, 12, "picture?00000012")
+    assert (state["t"], state["steps"], state["picture"]) == (12, 12, "picture?vae-00000012")
+    assert (state["title"], state["runs"]) == ("vae on digits", [])
     assert state["row"] == followed.metrics()[-1]
     followed.log({"t": 13, "loss": float("inf")})
     state = json.loads(get(served + "/state")[1])
@@ -140,7 +156,23 @@ def test_the_page_gives_nothing_else_and_nothing_to_pages_elsewhere(served) -> N
     assert get(served + "/state", Host="localhost")[0] == 200
 
 
-def test_a_folder_of_several_runs_is_refused(tmp_path) -> None:
+def test_the_page_of_a_comparison_follows_the_newest_run_and_lists_all(run, tmp_path) -> None:
+    for name in ("vae", "vae-latent=2"):
+        shutil.copytree(run.path, tmp_path / name)
+        os.utime(tmp_path / name / "metrics.jsonl", (0, 0))
+    with serving(tmp_path) as address:
+        Run.open(tmp_path / "vae").log({"t": 13, "loss": 2.0})
+        state = json.loads(get(address + "/state")[1])
+        assert (state["title"], state["t"]) == ("vae on digits", 13)
+        Run.open(tmp_path / "vae-latent=2").log({"t": 14, "loss": float("nan")})
+        os.utime(tmp_path / "vae" / "metrics.jsonl", (0, 0))
+        state = json.loads(get(address + "/state")[1])
+        assert (state["title"], state["t"]) == ("vae-latent=2 on digits", 14)
+        assert state["picture"] == "picture?vae-latent%3D2-00000012"
+        assert state["runs"] == [["vae", "13 of 12", "loss 2"], ["vae-latent=2", "14 of 12", "loss nan"]]
+
+
+def test_a_folder_without_runs_is_refused(tmp_path) -> None:
     from pyrogen.cli.uses.watch import watch
 
     with pytest.raises(RunError, match="holds neither a run"):

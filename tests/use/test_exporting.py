@@ -27,6 +27,8 @@ GRAPHS = {
     "pca": ("decoder", "encoder"),
     "vqvae": ("decoder", "encoder"),
     "realnvp": ("encoder", "log_prob"),
+    "spline": ("log_prob",),
+    "pixelcnn": ("log_prob",),
     "gaussian": ("log_prob",),
     "histogram": ("log_prob",),
 }
@@ -112,6 +114,12 @@ def test_what_cannot_be_exported_is_refused(tmp_path) -> None:
     with pytest.raises(ConfigError, match=r"ONNX has no operator for a part of the graph .*; \.pt2 has all"):
         export(model, data, tmp_path / "a.onnx", "log_prob")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_pixelcnn_has_its_density_alone(tmp_path) -> None:
+    model, data = trained("pixelcnn")
+    with pytest.raises(ConfigError, match="a PixelCNN has no decoder; it has: log_prob"):
+        export(model, data, tmp_path / "a.pt2")
 
 
 def test_a_graph_with_other_outputs_is_not_written(tmp_path, monkeypatch) -> None:

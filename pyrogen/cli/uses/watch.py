@@ -1,11 +1,12 @@
 """``pyrogen watch``: a local page that follows a run."""
 
 import json
+from contextlib import suppress
 from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import typer
 
@@ -23,13 +24,13 @@ def watch(
     folder: Folder,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the page; 0 for one that is free.")] = 0,
 ) -> None:
-    """Serve a page on this machine alone that follows a run: its curves, latest row and samples. Ctrl-C ends it."""
-    from pyrogen.training.opened import open
+    """Serve a page on this machine alone that follows a run: its curves, latest row and samples. Ctrl-C ends it.
 
-    opened = open(folder)
-    opened.metrics  # noqa: B018  # raises an error if the folder is none of one run
+    Of a comparison it follows the run with the newest row, beside the latest row of the others.
+    """
+    newest(folder).metrics  # noqa: B018  # raises an error if the folder holds no run
     try:
-        server = HTTPServer((HOST, port), partial(Page, opened))
+        server = HTTPServer((HOST, port), partial(Page, folder))
     except OSError as error:
         raise ConfigError(f"cannot serve on port {port}: {error.strerror}") from error
     with server:
@@ -37,16 +38,29 @@ def watch(
         server.serve_forever()
 
 
+def newest(folder: Path) -> "Opened":
+    """The run of a folder; of several, the one that was logged last."""
+    from pyrogen.training.opened import open
+
+    opened = open(folder)
+
+    def logged(name: str) -> float:
+        file = folder / name / "metrics.jsonl"
+        return file.stat().st_mtime if file.exists() else 0.0
+
+    return opened[max(opened.runs, key=logged)] if opened.runs else opened
+
+
 class Page(BaseHTTPRequestHandler):
     """Answers a browser of this machine: the page, the state of the run, its curves, and its newest picture.
 
     Args:
-        opened: the run.
+        folder: of the run or the comparison.
         request: what the server passes.
     """
 
-    def __init__(self, opened: "Opened", *request: object) -> None:
-        self.opened = opened
+    def __init__(self, folder: Path, *request: object) -> None:
+        self.folder, self.opened = folder, newest(folder)
         super().__init__(*request)  # type: ignore[arg-type]
 
     def do_GET(self) -> None:
@@ -71,7 +85,8 @@ class Page(BaseHTTPRequestHandler):
         self.send_header("Cache-Control", "no-store")
         self.send_header("X-Content-Type-Options", "nosniff")
         self.end_headers()
-        self.wfile.write(content)
+        with suppress(ConnectionError):  # the browser has gone
+            self.wfile.write(content)
 
     def log_message(self, format: str, *arguments: object) -> None:
         """Print nothing."""
@@ -79,17 +94,38 @@ class Page(BaseHTTPRequestHandler):
     def _page(self) -> bytes:
         from pyrogen.report.templates import render_page
 
-        title = f"{self.opened.config.model} on {self.opened.config.data}"
-        folder = str(self.opened.path)
-        return render_page("pyrogen.report", "watch.html", script="watch.js", title=title, folder=folder)
+        folder = str(self.folder)
+        return render_page("pyrogen.report", "watch.html", script="watch.js", title=self._title(), folder=folder)
+
+    def _title(self) -> str:
+        config = self.opened.config
+        return f"{config.model if self.opened.path == self.folder else self.opened.path.name} on {config.data}"
+
+    def _runs(self) -> list[list[str]]:
+        """The name, the step and the main loss of every run of a comparison."""
+        from pyrogen.training.monitoring.display import main_loss
+        from pyrogen.training.opened import open
+
+        several, rows = open(self.folder), []
+        for name in several.runs:
+            run = several[name]
+            last = run.metrics[-1] if run.metrics else {}
+            rows.append([name, f"{last.get('t', 0):.0f} of {run.config.options['steps']}", main_loss(last)])
+        return rows
 
     def _state(self) -> bytes:
         rows = self.opened.metrics
         row = rows[-1] if rows else {}
         picture = self._newest()
-        shown = "" if picture is None else f"picture?{picture.stem}"
-        state = {"t": row.get("t", 0), "steps": self.opened.config.options["steps"], "row": row, "picture": shown}
-        return json.dumps(state | {"row": {name: _json(value) for name, value in row.items()}}).encode()
+        state = {
+            "title": self._title(),
+            "t": row.get("t", 0),
+            "steps": self.opened.config.options["steps"],
+            "row": {name: _json(value) for name, value in row.items()},
+            "picture": "" if picture is None else f"picture?{quote(self.opened.path.name)}-{picture.stem}",
+            "runs": self._runs(),
+        }
+        return json.dumps(state).encode()
 
     def _curves(self) -> bytes | None:
         from pyrogen.report import curves_svg

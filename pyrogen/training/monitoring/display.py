@@ -78,7 +78,7 @@ def _bar(console: Console, steps: int) -> Progress:
         BarColumn(bar_width=max(8, min(40, (console.width - WIDTH) // 2 + 8))),
         TextColumn(count, table_column=whole),
         _RowColumn(lambda row: _left(row, steps)),
-        _RowColumn(_main_loss),
+        _RowColumn(main_loss),
         console=console,
     )
 
@@ -130,7 +130,7 @@ class _Cell:
     def _shown(self, row: Mapping[str, float]) -> dict[str, str]:
         t = f"{row.get('t', 0):.0f}"
         count = f"{t}/{self.steps}" if self.steps else f"step {t}"
-        text = "  ".join(part for part in (self.title, count, _left(row, self.steps), _main_loss(row)) if part)
+        text = "  ".join(part for part in (self.title, count, _left(row, self.steps), main_loss(row)) if part)
         bar = f'<progress value="{t}" max="{self.steps}"></progress> ' if self.steps else ""
         return {"text/plain": text, "text/html": f"<pre>{bar}{escape(text)}</pre>"}
 
@@ -144,7 +144,7 @@ def _left(row: Mapping[str, float], steps: int) -> str:
     return f"{format_duration(row['seconds'] * (steps - row['t']) / row['t'])} left"
 
 
-def _main_loss(row: Mapping[str, float]) -> str:
+def main_loss(row: Mapping[str, float]) -> str:
     """The one loss that matters: that of the step, or of the generator, or the first scalar."""
     names = [name for name in row if name not in UNSEEN]
     chosen = next((name for name in ("loss", "generator_loss") if name in names), next(iter(names), None))
