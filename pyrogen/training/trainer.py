@@ -165,7 +165,7 @@ def _train_stage(
             with averager.paused():
                 validation = validate(setup, weights, config.seed, t, steps)
             steps = t if _waited(config, weights) else steps
-            if due(t, steps, LOGS):
+            if validation or due(t, steps, LOGS):
                 read_guard(setup.step)
                 row = averager.close(t, batch_size) | validation
                 with averager.paused():
