@@ -1,5 +1,6 @@
 """Annealed importance sampling where the likelihood is known in closed form or by integration."""
 
+import runpy
 from math import log, pi
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from pyrogen.measure.annealing.run import AnnealedRun
 from pyrogen.measure.annealing.simulate import fit_noise, simulate
 from pyrogen.measure.likelihood import bounds
 from pyrogen.pyro_tools.decoders import as_decoder
+
+ROOT = Path(__file__).parents[2]
 
 
 def ppca(d: int = 5, k: int = 2, sigma: float = 0.3) -> PPCA:
@@ -281,3 +284,20 @@ def test_an_autoregressive_flow_as_a_decoder() -> None:
         samples = flow.sample(100_000)
         each = -0.5 * torch.cdist(x, samples).square() / 0.25 - log(2 * pi * 0.25)
     assert score.value == pytest.approx(float((each.logsumexp(1) - log(100_000)).mean()), abs=0.1)
+
+
+def test_the_kernel_estimate_puts_worse_models_first_and_annealing_does_not() -> None:
+    """On data of a known density: a generator of points in a plane, and a list of means of training data."""
+    torch.manual_seed(0)
+    truth = PPCA((64,), 4, sigma=0.15)
+    with torch.no_grad():
+        truth.weight.mul_(torch.tensor([4.0, 4.0, 1.0, 1.0]))
+    measure = runpy.run_path(str(ROOT / "docs/scripts/kernel_misordering.py"))["misordering"]
+    rows = {row.name: row for row in measure(truth, train=1000, n=100, centres=100, gap=1.0)}
+    best, *worse = rows.values()
+    for row in worse:
+        assert row.kernel.value > best.kernel.value + 1
+        assert row.exact < best.exact - 2
+        assert row.kernel.value == pytest.approx(row.exact, abs=1)
+    for name in ("truth", "singular"):
+        assert rows[name].annealed.value == pytest.approx(rows[name].exact, abs=0.5)
