@@ -19,7 +19,7 @@ from pyrogen.measure import Annealing, ais
 from pyrogen.measure.annealing.anneal import anneal, back
 from pyrogen.measure.annealing.path import Rows
 from pyrogen.measure.annealing.plan import pilot
-from pyrogen.measure.annealing.run import AnnealedRun
+from pyrogen.measure.annealing.run import ROWS, AnnealedRun
 from pyrogen.measure.annealing.simulate import fit_noise, simulate
 from pyrogen.measure.likelihood import bounds
 from pyrogen.pyro_tools.decoders import as_decoder
@@ -127,7 +127,9 @@ def test_rates_and_distortions_of_a_linear_decoder() -> None:
         assert distortion == pytest.approx(float(error.mean()), rel=0.1)
 
 
-def test_at_least_the_importance_weighted_bound() -> None:
+def test_at_least_the_importance_weighted_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With few chains at a time, so that simulated data are annealed in parts too."""
+    monkeypatch.setitem(ROWS, "cpu", 320)
     torch.manual_seed(0)
     vae = VAE((8,), 2, (16,), GaussianLikelihood(0.2, unit=False)).eval()
     x = torch.randn(60, 8)
@@ -211,6 +213,41 @@ def test_a_stopped_measurement_goes_on(tmp_path: Path) -> None:
     assert score.detail == whole.detail
     other = ais(ppca(d=10, k=3, sigma=0.2), x, gap=1.0, folder=tmp_path)
     assert other.value != score.value  # of another model nothing is taken over
+
+
+class Fold(nn.Module):
+    """Two stretches of the latent line on nearly the same data: z above 1.6 repeats z above 0, but for the last value.
+
+    The first values of a datum divide chains between both stretches while the last ones are still of little weight, and
+    the divide cannot be crossed. The rarer stretch, of 5% of the data, is then found by one chain of seven or so.
+    """
+
+    latent, crossing, sigma = 1, 1.6, 0.05
+
+    def generator(self, z: Tensor) -> Tensor:
+        above = torch.sigmoid(1000 * (z - self.crossing))
+        return torch.cat([(z - self.crossing * above).expand(-1, 8), 0.5 * above], 1)
+
+    def sample(self, n: int) -> Tensor:
+        return self.generator(torch.randn(n, 1))
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """By integration over the latent line."""
+        z = torch.linspace(-6, 6, 48_001)[:, None]
+        square = torch.cdist(x.double(), self.generator(z).double()).square() / self.sigma**2 + z.T.square()
+        constant = x.shape[1] * log(self.sigma) + (x.shape[1] + 1) / 2 * log(2 * pi)
+        return (-0.5 * square).logsumexp(1) + log(float(z[1] - z[0])) - constant
+
+
+def test_chains_are_doubled_where_temperatures_do_not_help() -> None:
+    model = Fold()
+    torch.manual_seed(0)
+    x = model.sample(300) + model.sigma * torch.randn(300, 9)
+    score = ais(model, x, gap=0.3, noise=model.sigma, chains=4, simulated=200)
+    assert score.detail["chains"] >= 16
+    assert score.detail["steps"] <= 800
+    assert score.detail["gap"] < 0.3
+    assert score.value == pytest.approx(float(model.log_prob(x).mean()), abs=0.3)
 
 
 def test_time_that_is_spent_is_said() -> None:

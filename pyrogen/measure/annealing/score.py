@@ -44,13 +44,13 @@ class Annealing:
     """Settings of annealed importance sampling.
 
     Args:
-        gap: nats between the lower and the upper bound on simulated data; the number of temperatures is doubled until
-            the gap with two standard errors is at most that.
-        minutes: the time after which the number of temperatures is not doubled again.
+        gap: nats between the lower and the upper bound on simulated data; the number of temperatures, or of chains
+            where that no longer helps, is doubled until the gap with two standard errors is at most that.
+        minutes: the time after which neither number is doubled again.
         n: the most test data; so many at random.
         noise: σ of Gaussian noise added to what the model generates, in model coordinates. By default none for a model
             with an observation model, else the σ that fits validation data best.
-        chains: of every datum.
+        chains: of every datum, before they are doubled.
         simulated: the number of data drawn from the model, on which the gap is measured.
         start: chains start at draws of the prior, or about the codes of the encoder.
         smoothed: σ of noise that is added to all models alike, for the score ``smoothed_log_likelihood`` of
@@ -204,13 +204,14 @@ def _score(model: Any, run: AnnealedRun, settings: Annealing, y: Tensor | None, 
     if isinstance(condition, Label) and y is not None:
         values = values + condition.log_prob(y).cpu()  # log p(x) ≥ log p(y) + log p(x | y)
     check_finite_values(values, "the log-likelihood by annealed importance sampling")
-    gap, error = run.gap_of(run.steps)
+    steps, chains = run.level
+    gap, error = run.gap_of(run.level)
     detail: dict[str, Any] = {
         "gap": gap,
         "gap_stderr": error,
         "noise": run.sigma or None,
-        "chains": run.chains,
-        "steps": run.steps,
+        "chains": chains,
+        "steps": steps,
         "effective_chains": results.effective,
     }
     notes = []
