@@ -39,6 +39,10 @@ CODE_DRAWS = 50
 Show = Callable[[Progress], None]
 
 
+class NoDensity(ConfigError):
+    """A model has no density that annealed importance sampling can bound."""
+
+
 @dataclass(frozen=True)
 class Annealing:
     """Settings of annealed importance sampling.
@@ -103,15 +107,12 @@ def annealed_score(
         seed: of the choice of rows and of all draws.
 
     Raises:
-        ConfigError: if the model has no decoder, has global or discrete latent variables, or is asked for noise that
-            its observation model does not take.
+        NoDensity: as for ``decoder_with_density``.
+        ConfigError: if chains are to start at the codes of a model without a guide.
     """
-    reason = lacks_density(model, test, settings)
-    if reason is not None:
-        raise ConfigError(reason)
     x, y = take_rows(test, settings.n, seed)
+    decoder = decoder_with_density(model, x, y, settings)
     with eval_mode(model), torch.no_grad():
-        decoder = as_decoder(model, x, y)
         valid = None
         if not has_observation_model(decoder, y):
             if settings.noise is None and isinstance(data, Dataset):
@@ -133,30 +134,35 @@ def noise_note(sigma: float) -> str:
     return f"with Gaussian noise of σ = {sigma:.3g}"
 
 
-def lacks_density(model: Any, test: tuple[Tensor, ...], settings: Annealing) -> str | None:
-    """Why annealed importance sampling has no density of a model to bound; ``None`` where it has.
+def decoder_with_density(model: Any, x: Tensor, y: Tensor | None, settings: Annealing) -> Decoder:
+    """The decoder of a model whose density annealed importance sampling can bound.
 
     Args:
         model: any model.
-        test: the test data and their side information.
+        x, y: some data and their side information.
         settings: of the method.
+
+    Raises:
+        NoDensity: if the model has no decoder, has global or discrete latent variables, or is asked for noise that its
+            observation model does not take.
     """
-    x, y = take_rows(test, 1, 0)
     if not isinstance(model, Sampler | Pair):
-        return f"a {type(model).__name__} is no distribution: it does not sample"
+        raise NoDensity(f"a {type(model).__name__} is no distribution: it does not sample")
+    first, side = x[:1], None if y is None else y[:1]
     try:
         with eval_mode(model), torch.no_grad():
-            rest = () if y is None else (y,)
-            if isinstance(model, Pair) and structure_of(model, x, *rest).shared:
-                return f"a {type(model).__name__} has global latent variables, which belong to no single datum"
+            rest = () if side is None else (side,)
+            if isinstance(model, Pair) and structure_of(model, first, *rest).shared:
+                name = type(model).__name__
+                raise NoDensity(f"a {name} has global latent variables, which belong to no single datum")
             decoder = as_decoder(model, x, y)
-            if has_observation_model(decoder, y):
-                log_likelihood(decoder.generate(1, y), x, settings.noise or 0.0)
+            if has_observation_model(decoder, side):
+                log_likelihood(decoder.generate(1, side), first, settings.noise or 0.0)
             elif settings.noise == 0:
-                return f"a {type(model).__name__} generates points: it has a density only with noise"
+                raise NoDensity(f"a {type(model).__name__} generates points: it has a density only with noise")
     except ConfigError as error:
-        return str(error)
-    return None
+        raise NoDensity(str(error)) from error
+    return decoder
 
 
 def has_observation_model(decoder: Decoder, y: Tensor | None) -> bool:
