@@ -25,7 +25,6 @@ import pyrogen
 from pyrogen.data import Dataset, Space, Split
 from pyrogen.explicit import PPCA, KernelDensity
 from pyrogen.measure import ais, kde_score
-from pyrogen.protocols import Score
 
 SAMPLES = 10_000
 """Of a kernel estimate, as ``evaluate`` takes."""
@@ -74,8 +73,8 @@ class Row:
     name: str
     sigma: float
     exact: float
-    annealed: Score | None
-    kernel: Score
+    annealed: pyrogen.Score | None
+    kernel: pyrogen.Score
 
 
 @torch.no_grad()
