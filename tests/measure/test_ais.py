@@ -193,7 +193,7 @@ def test_noise_of_an_implicit_model_is_chosen_on_validation_data() -> None:
 
 def test_a_stopped_measurement_goes_on(tmp_path: Path) -> None:
     model, x = ppca(d=10, k=3, sigma=0.1), torch.randn(300, 10)
-    whole = ais(model, x, gap=1.0)
+    whole = ais(model, x, gap=0.05, minutes=60)
 
     class Stop(Exception):
         pass
@@ -204,14 +204,14 @@ def test_a_stopped_measurement_goes_on(tmp_path: Path) -> None:
     stops = 0
     while True:
         try:
-            score = ais(model, x, gap=1.0, folder=tmp_path, show=stop if stops < 3 else None)
+            score = ais(model, x, gap=0.05, minutes=60, folder=tmp_path, show=stop if stops < 3 else None)
             break
         except Stop:
             stops += 1
     assert stops == 3
     assert torch.equal(score.values, whole.values)
     assert score.detail == whole.detail
-    other = ais(ppca(d=10, k=3, sigma=0.2), x, gap=1.0, folder=tmp_path)
+    other = ais(ppca(d=10, k=3, sigma=0.2), x, gap=0.05, minutes=60, folder=tmp_path)
     assert other.value != score.value  # of another model nothing is taken over
 
 

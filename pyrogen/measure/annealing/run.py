@@ -82,8 +82,8 @@ class AnnealedRun:
         seed: of all random draws.
 
     Attributes:
-        found: the results by unit, for T temperatures and C chains: ``noise``, ``gap-T-C``, ``level`` with T and C of
-            the data, ``betas`` and ``block-T-C-i``.
+        found: the results by unit, for T temperatures and C chains: ``noise``, ``gap-T-C`` and
+            ``seconds-gap-T-C``, ``level`` with T and C of the data, ``betas`` and ``block-T-C-i``.
     """
 
     decoder: Decoder
@@ -156,21 +156,21 @@ class AnnealedRun:
             x, y, u = self._simulated()
             rows = self._rows(x, y, self.chains)
             plan, *_ = pilot(rows)
-        level, cost, before, more_chains = (FIRST, self.chains), inf, inf, False
+        level, before, more_chains = (FIRST, self.chains), inf, False
         while "level" not in self.found:
             name = _gap_name(level)
             if name not in self.found:
                 at = time.monotonic()
                 with scoped_seed(derive(self.seed, "ais", name)):
                     self.found[name] = self._both_bounds(rows.with_chains(level[1]), plan.with_steps(level[0]), u)
-                cost = time.monotonic() - at
+                self.found[f"seconds-{name}"] = torch.tensor(time.monotonic() - at)
             gap, error = self.gap_of(level)
             share = level[0] * level[1] / (MOST * self.chains)
             yield Progress(f"{_numbers(*level)}, gap {gap:.2g} ± {error:.1g} nats", share)
             more_chains ^= gap > LEFT * before
             following = (level[0], 2 * level[1]) if more_chains else (2 * level[0], level[1])
             # A level takes twice the time of the last one in both directions, and the data have one of them.
-            next_total = 2 * cost * (1 + len(self.x) / (2 * len(x)))
+            next_total = 2 * float(self.found[f"seconds-{name}"]) * (1 + len(self.x) / (2 * len(x)))
             late = _gap_name(following) not in self.found and time.monotonic() - began + next_total > self.seconds
             if gap + 2 * error <= self.gap or late or 2 * share > 1:
                 self.found["level"] = torch.tensor(level)
