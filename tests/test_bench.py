@@ -160,6 +160,16 @@ def test_operations_of_second_derivatives_are_counted():
     assert found.launches == found.operators > 100
 
 
+@pytest.mark.parametrize("name", ["ais", "iwae"])
+def test_costs_beside_those_of_the_matrix_products(name, capsys, tmp_path):
+    file = tmp_path / "times.json"
+    main([name, "--rounds", "1", "--seconds", "0.01", "--device", "cpu", "--json", str(file)])
+    assert f"{name}: µs per" in capsys.readouterr().out
+    whole, products = json.loads(file.read_text())
+    assert whole["microseconds"] > products["microseconds"] > 0
+    assert products["name"] == "matrix products alone"
+
+
 def test_new_results_replace_old_ones(tmp_path):
     file = tmp_path / "times.json"
 

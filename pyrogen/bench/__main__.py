@@ -2,9 +2,9 @@
 
 Tables: ``steps``, milliseconds per training step of each implementation, interleaved; ``costs``, start-up, compilation,
 evaluation, sampling and memory; ``width``, milliseconds against the number of hidden units; ``rows``, examples per
-second against the size of the data; ``ais``, microseconds per leapfrog step of annealed importance sampling; ``gpu``,
-checks of a GPU against the CPU, then its times beside their lower bounds. A table may be named in place of the
-workloads: ``python -m pyrogen.bench gpu``.
+second against the size of the data; ``ais``, microseconds per leapfrog step of annealed importance sampling; ``iwae``,
+microseconds per draw of the importance-weighted bound; ``gpu``, checks of a GPU against the CPU, then its times beside
+their lower bounds. A table may be named in place of the workloads: ``python -m pyrogen.bench gpu``.
 """
 
 import argparse
@@ -12,14 +12,16 @@ import json
 import platform
 from collections.abc import Iterator
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from pyrogen.bench import annealing, costs, sizes, steps
+from pyrogen.bench import annealing, bound, costs, sizes, steps
 from pyrogen.bench.gpu import figures
 from pyrogen.bench.plot import bench_png
+from pyrogen.bench.timing import row_costs_table
 from pyrogen.bench.workloads import PAIRS, WORKLOADS
 from pyrogen.compile.products import processor
 from pyrogen.errors import UserError
@@ -67,10 +69,11 @@ def _rows(args: argparse.Namespace, device: torch.device) -> Iterator[Row]:
         yield from ({"workload": "vae", "batch_size": batch_size, **vars(rate)} for rate in rates)
 
 
-def _ais(args: argparse.Namespace, device: torch.device) -> Iterator[Row]:
-    found = list(annealing.costs(device, args.rounds, args.seconds))
-    print(annealing.table(annealing.CHAINS[device.type], found), flush=True)
-    yield from ({"workload": "ais", **vars(cost)} for cost in found)
+def _of_rows(name: str, args: argparse.Namespace, device: torch.device) -> Iterator[Row]:
+    module = {"ais": annealing, "iwae": bound}[name]
+    found = list(module.costs(device, args.rounds, args.seconds))
+    print(row_costs_table(module.head(device), found), flush=True)
+    yield from ({"workload": name, **vars(cost)} for cost in found)
 
 
 def _gpu(args: argparse.Namespace, device: torch.device) -> Iterator[Row]:
@@ -85,10 +88,12 @@ def _gpu(args: argparse.Namespace, device: torch.device) -> Iterator[Row]:
             row = {"workload": workload, "batch_size": batch_size}
             yield from ({**row, **vars(timing)} for timing in timings)
             yield {**row, "name": "lower bounds", **vars(bounds)}
-    yield from _ais(args, device)
+    yield from _of_rows("ais", args, device)
 
 
-TABLES = {"steps": _steps, "costs": _costs, "width": _width, "rows": _rows, "ais": _ais, "gpu": _gpu}
+TABLES = {"steps": _steps, "costs": _costs, "width": _width, "rows": _rows, "gpu": _gpu} | {
+    name: partial(_of_rows, name) for name in ("ais", "iwae")
+}
 """The function that measures each table, prints it, and yields its numbers."""
 
 
@@ -132,7 +137,7 @@ def main(arguments: list[str] | None = None) -> None:
     for workload in args.workloads:
         if workload not in known:
             parser.error(f"unknown workload {workload!r}: expected some of {', '.join(known)}")
-    if args.workloads and args.table in ("width", "rows", "ais", "gpu"):
+    if args.workloads and args.table in ("width", "rows", "ais", "iwae", "gpu"):
         parser.error(f"--table {args.table} takes no names of workloads")
     if args.table == "gpu" and args.device is None and not torch.cuda.is_available():
         parser.error("--table gpu needs a GPU, and torch finds none: --device cpu runs it on the CPU")

@@ -4,16 +4,13 @@ The decoder is the one of Wu et al. (ICLR 2017) with 10 latent variables, 10-64-
 of its matrix products alone: forward, and backward to the latent variables.
 """
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from itertools import pairwise
-from statistics import median
 
 import torch
 from torch import Tensor, nn
 
-from pyrogen.bench.timing import synchronise
+from pyrogen.bench.timing import RowCost, costs_of_rows
 from pyrogen.measure.annealing.path import Rows
 from pyrogen.measure.annealing.plan import LEAPFROG
 from pyrogen.pyro_tools.decoders import as_decoder
@@ -41,18 +38,8 @@ class Decoder(nn.Module):
         return x
 
 
-@dataclass(frozen=True)
-class Cost:
-    """Microseconds per leapfrog step and chain: the median over rounds, and the fastest and slowest round."""
-
-    name: str
-    microseconds: float
-    fastest: float
-    slowest: float
-
-
 @torch.no_grad()
-def costs(device: torch.device, rounds: int, seconds: float) -> Iterator[Cost]:
+def costs(device: torch.device, rounds: int, seconds: float) -> Iterator[RowCost]:
     """Measure transitions and the matrix products alone, in interleaved rounds."""
     torch.manual_seed(0)
     model, chains = Decoder().to(device).requires_grad_(False), CHAINS[device.type]
@@ -74,28 +61,10 @@ def costs(device: torch.device, rounds: int, seconds: float) -> Iterator[Cost]:
             for matrix in reversed(matrices):
                 h = h @ matrix
 
-    times: dict[str, list[float]] = {"transition": [], "matrix products alone": []}
-    for _ in range(rounds):
-        for name, call in zip(times, (move, multiply), strict=True):
-            times[name].append(1e6 * _seconds(call, seconds) / (LEAPFROG * chains))
-    for name, each in times.items():
-        yield Cost(name, median(each), min(each), max(each))
+    calls = {"transition": move, "matrix products alone": multiply}
+    yield from costs_of_rows(calls, LEAPFROG * chains, rounds, seconds)
 
 
-def _seconds(call: Callable[[], object], seconds: float) -> float:
-    call()
-    synchronise()
-    began, n = time.perf_counter(), 0
-    while time.perf_counter() - began < seconds:
-        call()
-        n += 1
-        synchronise()
-    return (time.perf_counter() - began) / n
-
-
-def table(chains: int, found: Sequence[Cost]) -> str:
-    """The costs as a Markdown table."""
-    head = f"ais: µs per leapfrog step and chain, {chains:,} chains at a time"
-    rule = "\n| | median | fastest | slowest |\n|---|---|---|---|"
-    rows = [f"| {c.name} | {c.microseconds:.2f} | {c.fastest:.2f} | {c.slowest:.2f} |" for c in found]
-    return "\n".join([head, rule, *rows, ""])
+def head(device: torch.device) -> str:
+    """What the costs are of."""
+    return f"ais: µs per leapfrog step and chain, {CHAINS[device.type]:,} chains at a time"

@@ -1,7 +1,7 @@
 """Interleaved timing of several implementations, so that a slow period of the machine affects all of them."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -87,3 +87,50 @@ def synchronise() -> None:
     """Wait for the GPU if there is one."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
+
+
+@dataclass(frozen=True)
+class RowCost:
+    """Microseconds per row of a call: the median over rounds, and the fastest and slowest round."""
+
+    name: str
+    microseconds: float
+    fastest: float
+    slowest: float
+
+
+def costs_of_rows(
+    calls: Mapping[str, Callable[[], object]], rows: int, rounds: int, seconds: float
+) -> Iterator[RowCost]:
+    """Measure calls in interleaved rounds.
+
+    Args:
+        calls: by name; each processes so many rows.
+        rows: their number.
+        rounds: the number of rounds.
+        seconds: the least time of each call per round.
+    """
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(rounds):
+        for name, call in calls.items():
+            times[name].append(1e6 * _seconds_per_call(call, seconds) / rows)
+    for name, each in times.items():
+        yield RowCost(name, median(each), min(each), max(each))
+
+
+def row_costs_table(head: str, found: Sequence[RowCost]) -> str:
+    """The costs as a Markdown table."""
+    rule = "\n| | median | fastest | slowest |\n|---|---|---|---|"
+    rows = [f"| {c.name} | {c.microseconds:.2f} | {c.fastest:.2f} | {c.slowest:.2f} |" for c in found]
+    return "\n".join([head, rule, *rows, ""])
+
+
+def _seconds_per_call(call: Callable[[], object], seconds: float) -> float:
+    call()
+    synchronise()
+    began, n = time.perf_counter(), 0
+    while time.perf_counter() - began < seconds:
+        call()
+        n += 1
+        synchronise()
+    return (time.perf_counter() - began) / n

@@ -1,4 +1,4 @@
-"""Plots of experiments: a line for each family, with its 95% intervals over seeds."""
+"""Plots of experiments: a line for each family, with its 95% intervals over seeds if there are few."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ def score_lines(card: Card, name: str, place: str = "at") -> dict[str, list[tupl
 
 
 def lines_svg(lines: Mapping[str, Points], x: str, y: str, *, log_y: bool = False, level: float | None = None) -> str:
-    """Plot a line for each family over a logarithmic axis.
+    """Plot a line for each family over a logarithmic axis, with 95% intervals unless lines outnumber colours.
 
     Args:
         lines: the points of each.
@@ -44,8 +44,9 @@ def lines_svg(lines: Mapping[str, Points], x: str, y: str, *, log_y: bool = Fals
             ends = [interval(score) or (score["value"], score["value"]) for score in scores]
             colour, style = SERIES[i % len(SERIES)], "-" if i < len(SERIES) else "--"
             axes.plot(at, values, style, color=colour, marker=MARKERS[i % len(MARKERS)], markersize=4, label=name)
-            low, high = [least for least, _ in ends], [most for _, most in ends]
-            axes.fill_between(at, low, high, color=colour, alpha=0.13, linewidth=0)
+            if len(lines) <= len(SERIES):
+                low, high = [least for least, _ in ends], [most for _, most in ends]
+                axes.fill_between(at, low, high, color=colour, alpha=0.13, linewidth=0)
         if level is not None:
             axes.axhline(level, color="0.5", linewidth=1, linestyle=":")
         axes.set(xscale="log", xlabel=x, ylabel=y)

@@ -15,7 +15,7 @@ from pyrogen.data.space import Space
 from pyrogen.data.step_arguments import explain_dtype_errors
 from pyrogen.errors import ConfigError, DataError
 from pyrogen.measure.annealing.score import Annealing
-from pyrogen.measure.annealing.smoothed import annealed_scores, common_noise
+from pyrogen.measure.annealing.smoothed import annealed_scores, check_annealed, common_noise
 from pyrogen.measure.conditional import GIVEN_PART, conditional_target
 from pyrogen.measure.features import FeatureSpace, Reference, check_spaces
 from pyrogen.measure.held_out import check_held_out, count_seen
@@ -127,10 +127,13 @@ def evaluate_run(
 
     Raises:
         DataError: if the run's own data cannot be loaded or have changed, or the other data do not fit the model.
-        ConfigError: if the other data have another shape.
+        ConfigError: if the other data have another shape; or, before any score is computed, if the model has none by
+            annealed importance sampling and that is asked for.
     """
     retain_heap()
     dataset = opened.data if data is None else opened.load(data)
+    if annealing is not None:
+        check_annealed(opened.model, dataset, dataset.test.tensors(seed), annealing)
     if annealing is not None and dataset.space.probability == "density":
         annealing = replace(annealing, smoothed=common_noise(dataset, seed))
     scores = evaluate(opened.model, dataset, k=k, seed=seed, spaces=spaces, annealing=annealing)
@@ -155,18 +158,8 @@ def likelihood_scores(
     x, *rest = split.tensors(seed)
     scores, values = _model_likelihood(model, data, (x, *rest), k, seed)
     if annealing is not None:
-        scores |= _annealed(model, data, (x, *rest), annealing, seed)
+        scores |= annealed_scores(model, data, (x, *rest), annealing, seed)
     return in_data_units(scores, values, model, data, (x, *rest), seed)
-
-
-def _annealed(
-    model: Any, data: Dataset | Split, test: tuple[Tensor, ...], annealing: Annealing, seed: int
-) -> dict[str, Score]:
-    if data.space is not None and data.space.probability == "mass":
-        if not is_pair(model):
-            return {}  # of points in R^D with noise, no mass is known
-        annealing = replace(annealing, smoothed=None)
-    return annealed_scores(model, data, test, annealing, seed)
 
 
 def in_data_units(

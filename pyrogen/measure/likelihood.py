@@ -28,6 +28,7 @@ from pyro.distributions.util import scale_and_mask
 from pyro.poutine import Trace
 from torch import Tensor
 
+from pyrogen.compile.blockwise import blockwise_log_prob
 from pyrogen.data.space import Space, require_probability
 from pyrogen.errors import ConfigError
 from pyrogen.nn.conditions import Label
@@ -77,7 +78,7 @@ def _row_log_probs(trace: Trace, structure: PairStructure, total: Tensor) -> Ten
     for site in sample_sites(trace):
         dim = data_dim(site, structure.data)
         if dim is not None:
-            term = scale_and_mask(log_prob(site), 1.0, site["mask"])
+            term = scale_and_mask(log_prob(site, blockwise_log_prob), 1.0, site["mask"])
             total = total + sum_plates(term, dim, structure.depth, keepdim=True)
     return total.flatten() if total.ndim else total
 

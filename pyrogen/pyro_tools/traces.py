@@ -161,10 +161,18 @@ def sum_plates(term: Tensor, dim: int, depth: int, keepdim: bool = False) -> Ten
     return term.sum(inner, keepdim=keepdim) if inner else term
 
 
-def log_prob(site: Site) -> Tensor:
-    """Return the log-probability of a site's value, neither scaled nor masked; one stored by the draw is reused."""
+def log_prob(site: Site, evaluate: Callable[[Any, Tensor], Tensor] | None = None) -> Tensor:
+    """Return the log-probability of a site's value, neither scaled nor masked; one stored by the draw is reused.
+
+    Args:
+        site: a site of a trace.
+        evaluate: ``evaluate(fn, value)``; by default ``fn.log_prob(value)``.
+    """
     known: Tensor | None = site.get("unscaled_log_prob")
-    return site["fn"].log_prob(site["value"]) if known is None else known
+    if known is not None:
+        return known
+    found: Tensor = site["fn"].log_prob(site["value"]) if evaluate is None else evaluate(site["fn"], site["value"])
+    return found
 
 
 def trace_particles(

@@ -11,6 +11,7 @@ from browser import CLIPPED, OVERFLOWING, WIDTHS, ink
 
 from pyrogen.data.columns import Column
 from pyrogen.data.shown.image_grid import GAP_COLOUR
+from pyrogen.experiments.page import write_page
 
 IMAGES = """() => [...document.images]
     .map(i => [i.className, i.complete, i.naturalWidth, i.getBoundingClientRect().width])"""
@@ -77,6 +78,41 @@ def test_dark_mode(report: Callable[..., Path], visit: Callable[..., Any]) -> No
     assert plot.max() > 180
     for selector in ("h1", ".lede", ".group span", ".kind.estimate", ".failed"):
         assert ink(page, selector).mean(2).max() - ground.mean() > 90
+
+
+def experiment_page(path: Path) -> Path:
+    """Six scores of models with long names, and their differences."""
+    columns = ("log_likelihood", "mmd2", "c2st", "fid", "kid", "high_quality")
+    score = {"value": -0.0123456, "stderr": 1e-3, "kind": "estimate", "unit": "nats", "interval": [-0.0143, -0.0103]}
+    arms = {
+        f"relativistic-gan-{n}": {"recipe": "relativistic-gan", "scores": dict.fromkeys(columns, score)} for n in "12"
+    }
+    pair = {"models": list(arms), "difference": 0.1, "stderr": 0.01, "p_value": 0.01, "adjusted_p_value": 0.02}
+    card = {
+        **dict.fromkeys(("experiment", "question", "differs", "data", "space"), "words"),
+        **{"split": {"train": 9}, "seeds": [0, 1], "findings": ["One."], "options": {"steps": [1, 2]}},
+        **{"columns": columns, "arms": arms, "anchors": {}, "comparisons": {"mmd2": [pair]}},
+    }
+    return write_page(path / "page.html", card, {})
+
+
+@pytest.mark.parametrize("width", [*WIDTHS, 901])
+def test_the_page_of_an_experiment_fits(tmp_path: Path, visit: Callable[..., Any], width: int) -> None:
+    page = visit(experiment_page(tmp_path), width)
+    assert page.evaluate(OVERFLOWING) == []
+    assert page.evaluate(CLIPPED) == []
+
+
+def test_the_page_of_an_experiment_is_printed_whole(tmp_path: Path, visit: Callable[..., Any]) -> None:
+    """On A4 with margins of 14 mm: a table, its headings in one line or two, and the differences below it."""
+    page = visit(experiment_page(tmp_path), 688)
+    for folded in page.locator("details").all():
+        folded.evaluate("element => element.open = false")
+    page.emulate_media(media="print")
+    assert page.evaluate(OVERFLOWING) == []
+    assert page.locator("details").first.bounding_box()["height"] > 50
+    head = page.locator("thead").first.bounding_box()
+    assert 0 < head["height"] < 60
 
 
 def test_print(report: Callable[..., Path], visit: Callable[..., Any]) -> None:

@@ -219,6 +219,13 @@ class TestClosing:
             assert part in words
         assert 5 <= len(closing(full_card)) <= 7
 
+    def test_a_bound_by_annealing_is_told_from_none(self, full_card: dict[str, Any]) -> None:
+        gan = full_card["models"]["gan"]
+        annealed = gan | {"scores": gan["scores"] | {"ais": score(-20.0, kind="lower_bound")}}
+        words = " ".join(closing(full_card | {"models": full_card["models"] | {"gan": annealed}}))
+        assert "For gan there is no likelihood without added noise; with it" in words
+        assert "judged by its samples alone" not in words
+
     def test_nothing_is_said_of_what_is_absent(self, full_card: dict[str, Any]) -> None:
         models = {"pca": {"family": "reconstruction", "scores": {"reconstruction": score(0.1)}}}
         words = " ".join(closing(full_card | {"models": models, "budget": {"seeds": [0, 1, 2]}}))

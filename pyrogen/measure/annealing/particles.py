@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pyrogen.measure.annealing.resampling import effective
+from pyrogen.measure.annealing.resampling import effective, systematic
 from pyrogen.pyro_tools.hmc import TARGET_ACCEPTANCE, LogTerms, Point, transition
 
 MOVES, LEAPFROG, FIRST_STEP = 2, 10, 0.1
@@ -52,7 +52,7 @@ def anneal(terms: Callable[[Tensor], LogTerms], u: Tensor, each: int) -> Particl
         fit = fit.where(fit.isfinite(), -torch.inf)
         delta = _step(fit, 1 - beta)
         beta += delta
-        chosen = _resample(_log_weights(fit, delta).softmax(1))
+        chosen = systematic(_log_weights(fit, delta).softmax(1))
         origin = origin[chosen]
         power = beta.expand(-1, each).flatten().to(u)
         weights, point = torch.stack([torch.ones_like(power), power]), Point.at(u[chosen], terms(origin))
@@ -81,11 +81,3 @@ def _step(fit: Tensor, most: Tensor) -> Tensor:
         middle = (low + high) / 2
         low, high = middle.where(keeps(middle), low), high.where(keeps(middle), middle)
     return most.where(keeps(most), high)
-
-
-def _resample(weights: Tensor) -> Tensor:
-    """Rows of states in proportion to weights ``(n, each)`` by systematic resampling, ``(n * each,)``."""
-    n, each = weights.shape
-    places = (torch.arange(each, device=weights.device) + torch.rand(n, 1, device=weights.device)) / each
-    index = torch.searchsorted(weights.cumsum(1), places.to(weights), right=True).clamp_max(each - 1)
-    return (index + each * torch.arange(n, device=weights.device)[:, None]).flatten()

@@ -82,6 +82,13 @@ class Rows:
         """The same data with another number of chains."""
         return replace(self, chains=chains)
 
+    def part(self, rows: slice) -> Self:
+        """The chains of some of the data, in the same coordinates."""
+        y = None if self.y is None else self.y[rows]
+        each = {name: getattr(self, name) for name in ("centre", "scale", "precision")}
+        each = {name: t if len(t) == 1 else t[rows] for name, t in each.items()}
+        return replace(self, x=self.x[rows], y=y, **each)
+
     @property
     def d(self) -> int:
         """The number of latent coordinates."""

@@ -78,6 +78,11 @@ class Plan:
         """The plan with another number of temperatures, of ``schedule`` if given."""
         return replace(self, schedule=(schedule or self.schedule).spaced(steps))
 
+    def part(self, rows: slice) -> "Plan":
+        """The plan of some of the data."""
+        curvatures = tuple((values[rows], vectors[rows]) for values, vectors in self.curvatures)
+        return replace(self, sizes=self.sizes[:, rows], curvatures=curvatures)
+
     def size(self, beta: float) -> Tensor:
         """The step size of each datum, ``(n,)``."""
         return self.sizes[self._knot(beta)]

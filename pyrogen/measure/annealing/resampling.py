@@ -1,4 +1,8 @@
-"""Chains of every datum that are drawn anew in proportion to their weights, where few of them carry the weight."""
+"""Chains of every datum that are drawn anew in proportion to their weights, where few of them carry the weight.
+
+``resample`` draws each chain by itself, as an estimate with one chain that is always kept needs; ``systematic`` spaces
+the draws equally, so that the numbers of copies vary least.
+"""
 
 from math import log
 
@@ -43,3 +47,15 @@ def resample(
     chosen = torch.where(few[:, None], drawn, own) + chains * torch.arange(n, device=few.device)[:, None]
     total = torch.where(few, total + log_mean_exp(log_weights), total)
     return point.rows(chosen.flatten()), torch.where(few[:, None], 0.0, log_weights), total
+
+
+def systematic(weights: Tensor) -> Tensor:
+    """Rows of states in proportion to weights ``(n, each)`` by systematic resampling, ``(n * each,)``.
+
+    Args:
+        weights: of every datum's states; they add up to 1.
+    """
+    n, each = weights.shape
+    places = (torch.arange(each, device=weights.device) + torch.rand(n, 1, device=weights.device)) / each
+    index = torch.searchsorted(weights.cumsum(1), places.to(weights), right=True).clamp_max(each - 1)
+    return (index + each * torch.arange(n, device=weights.device)[:, None]).flatten()

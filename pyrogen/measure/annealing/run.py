@@ -1,8 +1,10 @@
 """The likelihood of data by annealed importance sampling, in units of work that can be continued after a stop.
 
-First data are drawn from the model, and the number of temperatures is doubled until the gap between the bounds from
-both directions, with two standard errors, is as asked for, or the time is spent. With that number the data themselves
-are measured, block by block.
+First data are drawn from the model, and the number of temperatures or of chains is doubled until the gap between the
+bounds from both directions, with two standard errors, is as asked for, or the time is spent. More temperatures help
+chains to follow a mode, more chains to find one that few of them reach: the next doubling is of the same number as the
+last one if that has closed the gap by a quarter, else of the other. With both numbers the data themselves are measured,
+block by block.
 """
 
 import time
@@ -17,7 +19,7 @@ from torch import Tensor
 
 from pyrogen.measure.annealing.anneal import anneal, back
 from pyrogen.measure.annealing.path import Rows
-from pyrogen.measure.annealing.plan import Schedule, pilot
+from pyrogen.measure.annealing.plan import Plan, Schedule, pilot
 from pyrogen.measure.annealing.resampling import effective
 from pyrogen.measure.annealing.simulate import fit_noise, simulate
 from pyrogen.pyro_tools.decoders import Decoder
@@ -28,7 +30,9 @@ ROWS = {"cpu": 4096, "cuda": 65_536}
 VALIDATION = 50
 """The most validation data on which the noise is chosen."""
 FIRST, MOST = 50, 102_400
-"""The first and the largest number of temperatures."""
+"""The first number of temperatures, and the largest of temperatures times the factor by which chains are doubled."""
+LEFT = 0.75
+"""The share of the gap that a doubling may leave, if the next is to be of the same number."""
 
 Codes = Callable[[Tensor, Tensor | None], Tensor]
 """``codes(x, y) -> (draws, n, d)``: draws of an encoder's q(u | x)."""
@@ -73,12 +77,13 @@ class AnnealedRun:
         codes: the encoder, at whose codes the chains start; by default they start at the prior.
         gap: nats to which the bounds are to be closed.
         seconds: the time for all; at least the data are measured with the first number of temperatures.
-        chains: of every datum.
+        chains: of every datum, before they are doubled.
         simulated: the number of data drawn from the model.
         seed: of all random draws.
 
     Attributes:
-        found: the results by unit: ``noise``, ``gap-T``, ``steps``, ``betas`` and ``block-T-i``.
+        found: the results by unit, for T temperatures and C chains: ``noise``, ``gap-T-C`` and
+            ``seconds-gap-T-C``, ``level`` with T and C of the data, ``betas`` and ``block-T-C-i``.
     """
 
     decoder: Decoder
@@ -103,7 +108,7 @@ class AnnealedRun:
         if state["key"] == self.key:
             self.found = dict(state["found"])
             if list(state["goal"]) != [self.gap, self.seconds]:
-                self.found.pop("steps", None)
+                self.found.pop("level", None)
 
     @cached_property
     def key(self) -> str:
@@ -122,9 +127,10 @@ class AnnealedRun:
         return float(self.found["noise"]) if "noise" in self.found else self.noise or 0.0
 
     @property
-    def steps(self) -> int:
-        """The number of temperatures with which the data are measured."""
-        return int(self.found["steps"])
+    def level(self) -> tuple[int, int]:
+        """The numbers of temperatures and of chains with which the data are measured."""
+        steps, chains = self.found["level"].tolist()
+        return steps, chains
 
     def __iter__(self) -> Iterator[Progress]:
         """Do what is left; yields after every unit of work."""
@@ -135,61 +141,81 @@ class AnnealedRun:
                 x, y = self.valid
                 self.found["noise"] = torch.tensor(fit_noise(self.decoder, x, y, self.chains), dtype=torch.float64)
         schedule = yield from self._close_gap(began)
-        per_block = max(ROWS[self.x.device.type] // self.chains, 1)
-        starts = range(0, len(self.x), per_block)
-        for i, start in enumerate(starts):
-            name = f"block-{self.steps}-{i}"
+        (steps, chains), n = self.level, len(self.x)
+        for i, part in enumerate(self._parts(n, chains)):
+            name = f"block-{steps}-{chains}-{i}"
             if name not in self.found:
                 with scoped_seed(derive(self.seed, "ais", name)):
-                    self.found[name] = self._measure(slice(start, start + per_block), schedule)
-            done = min(start + per_block, len(self.x))
-            yield Progress(f"{self.steps} temperatures, {done} of {len(self.x)} data", done / len(self.x))
+                    self.found[name] = self._measure(part, schedule)
+            done = min(part.stop, n)
+            yield Progress(f"{_numbers(steps, chains)}, {done} of {n} data", done / n)
 
     def _close_gap(self, began: float) -> Generator[Progress, None, Schedule]:
-        """Double the number of temperatures until the gap is closed, the time is spent, or it is the largest."""
+        """Double temperatures or chains until the gap is closed, the time is spent, or they are the most."""
         with scoped_seed(derive(self.seed, "ais", "simulated")):
             x, y, u = self._simulated()
-            rows = self._rows(x, y)
+            rows = self._rows(x, y, self.chains)
             plan, *_ = pilot(rows)
-        steps, cost = FIRST, inf
-        while "steps" not in self.found:
-            name = f"gap-{steps}"
+        level, before, more_chains = (FIRST, self.chains), inf, False
+        while "level" not in self.found:
+            name = _gap_name(level)
             if name not in self.found:
                 at = time.monotonic()
                 with scoped_seed(derive(self.seed, "ais", name)):
-                    used = plan.with_steps(steps)
-                    lower = anneal(rows, used).log_prob
-                    upper = anneal(rows, used, back(rows, used, rows.encoded(u))).log_prob
-                self.found[name] = torch.stack([lower, upper])
-                cost = time.monotonic() - at
-            gap, error = self.gap_of(steps)
-            yield Progress(f"{steps} temperatures, gap {gap:.2g} ± {error:.1g} nats", steps / MOST)
-            # Twice the temperatures take twice the time of both directions, and the data have one of them.
-            next_total = 2 * cost * (1 + len(self.x) / (2 * len(x)))
-            late = f"gap-{2 * steps}" not in self.found and time.monotonic() - began + next_total > self.seconds
-            if gap + 2 * error <= self.gap or late or 2 * steps > MOST:
-                self.found["steps"] = torch.tensor(steps)
-            steps *= 2
+                    self.found[name] = self._both_bounds(rows.with_chains(level[1]), plan.with_steps(level[0]), u)
+                self.found[f"seconds-{name}"] = torch.tensor(time.monotonic() - at)
+            gap, error = self.gap_of(level)
+            share = level[0] * level[1] / (MOST * self.chains)
+            yield Progress(f"{_numbers(*level)}, gap {gap:.2g} ± {error:.1g} nats", share)
+            more_chains ^= gap > LEFT * before
+            following = (level[0], 2 * level[1]) if more_chains else (2 * level[0], level[1])
+            # A level takes twice the time of the last one in both directions, and the data have one of them.
+            next_total = 2 * float(self.found[f"seconds-{name}"]) * (1 + len(self.x) / (2 * len(x)))
+            late = _gap_name(following) not in self.found and time.monotonic() - began + next_total > self.seconds
+            if gap + 2 * error <= self.gap or late or 2 * share > 1:
+                self.found["level"] = torch.tensor(level)
+            level, before = following, gap
         return plan.schedule
 
-    def gap_of(self, steps: int) -> tuple[float, float]:
-        """The mean gap between both bounds with a number of temperatures, and its standard error, in nats."""
-        lower, upper = self.found[f"gap-{steps}"]
+    def _both_bounds(self, rows: Rows, plan: Plan, u: Tensor) -> Tensor:
+        """The bounds of simulated data from both directions, ``(2, n)``.
+
+        Args:
+            rows: the chains.
+            plan: their transitions.
+            u: the latent coordinates that the data were drawn with.
+        """
+        v, found = rows.encoded(u), []
+        for part in self._parts(len(u), rows.chains):
+            some, used = rows.part(part), plan.part(part)
+            lower = anneal(some, used).log_prob
+            found.append(torch.stack([lower, anneal(some, used, back(some, used, v[part])).log_prob]))
+        return torch.cat(found, 1)
+
+    def _parts(self, n: int, chains: int) -> list[slice]:
+        """So many data at a time as have the most chains."""
+        size = max(ROWS[self.x.device.type] // chains, 1)
+        return [slice(start, start + size) for start in range(0, n, size)]
+
+    def gap_of(self, level: tuple[int, int]) -> tuple[float, float]:
+        """The mean gap between both bounds with numbers of temperatures and chains, and its standard error, in nats."""
+        lower, upper = self.found[_gap_name(level)]
         gaps = upper - lower
         return float(gaps.mean()), float(gaps.std() / len(gaps) ** 0.5)
 
     def _measure(self, part: slice, schedule: Schedule) -> Tensor:
         """In columns: log p(x), the effective number of chains, and log ∫ f_β and E[tilt] at the kept temperatures."""
-        rows = self._rows(self.x[part], None if self.y is None else self.y[part])
+        steps, chains = self.level
+        rows = self._rows(self.x[part], None if self.y is None else self.y[part], chains)
         plan, *_ = pilot(rows, schedule)
-        found = anneal(rows, plan.with_steps(self.steps, schedule))
+        found = anneal(rows, plan.with_steps(steps, schedule))
         self.found["betas"] = found.kept
         parts = (found.log_prob[None], effective(found.log_weights)[None], found.log_normalisers, found.tilts)
         return torch.cat([part.cpu() for part in parts]).T
 
-    def _rows(self, x: Tensor, y: Tensor | None) -> Rows:
+    def _rows(self, x: Tensor, y: Tensor | None, chains: int) -> Rows:
         codes = None if self.codes is None else self.codes(x, y)
-        return Rows.of(self.decoder, x, y, chains=self.chains, noise=self.sigma, codes=codes)
+        return Rows.of(self.decoder, x, y, chains=chains, noise=self.sigma, codes=codes)
 
     def _simulated(self) -> tuple[Tensor, Tensor | None, Tensor]:
         y = None if self.y is None else self.y[torch.randint(len(self.y), (self.simulated,)).to(self.y.device)]
@@ -198,7 +224,17 @@ class AnnealedRun:
 
     def results(self) -> Results:
         """What has been found, of all blocks together."""
-        blocks = [self.found[name] for name in self.found if name.startswith(f"block-{self.steps}-")]
-        log_prob, chains, *curves = torch.cat(blocks).unbind(1)
+        steps, chains = self.level
+        parts = self._parts(len(self.x), chains)
+        blocks = [self.found[f"block-{steps}-{chains}-{i}"] for i in range(len(parts))]
+        log_prob, effective_chains, *curves = torch.cat(blocks).unbind(1)
         normalisers, tilts = torch.stack(curves).view(2, -1, len(log_prob)).mean(2)
-        return Results(log_prob, float(chains.mean()), self.found["betas"], normalisers, tilts)
+        return Results(log_prob, float(effective_chains.mean()), self.found["betas"], normalisers, tilts)
+
+
+def _gap_name(level: tuple[int, int]) -> str:
+    return "gap-{}-{}".format(*level)
+
+
+def _numbers(steps: int, chains: int) -> str:
+    return f"{steps} temperatures, {chains} chains"

@@ -39,18 +39,22 @@ CODE_DRAWS = 50
 Show = Callable[[Progress], None]
 
 
+class NoDensity(ConfigError):
+    """A model has no density that annealed importance sampling can bound."""
+
+
 @dataclass(frozen=True)
 class Annealing:
     """Settings of annealed importance sampling.
 
     Args:
-        gap: nats between the lower and the upper bound on simulated data; the number of temperatures is doubled until
-            the gap with two standard errors is at most that.
-        minutes: the time after which the number of temperatures is not doubled again.
+        gap: nats between the lower and the upper bound on simulated data; the number of temperatures, or of chains
+            where that no longer helps, is doubled until the gap with two standard errors is at most that.
+        minutes: the time after which neither number is doubled again.
         n: the most test data; so many at random.
         noise: σ of Gaussian noise added to what the model generates, in model coordinates. By default none for a model
             with an observation model, else the σ that fits validation data best.
-        chains: of every datum.
+        chains: of every datum, before they are doubled.
         simulated: the number of data drawn from the model, on which the gap is measured.
         start: chains start at draws of the prior, or about the codes of the encoder.
         smoothed: σ of noise that is added to all models alike, for the score ``smoothed_log_likelihood`` of
@@ -103,15 +107,12 @@ def annealed_score(
         seed: of the choice of rows and of all draws.
 
     Raises:
-        ConfigError: if the model has no decoder, has global or discrete latent variables, or is asked for noise that
-            its observation model does not take.
+        NoDensity: as for ``decoder_with_density``.
+        ConfigError: if chains are to start at the codes of a model without a guide.
     """
-    reason = lacks_density(model, test, settings)
-    if reason is not None:
-        raise ConfigError(reason)
     x, y = take_rows(test, settings.n, seed)
+    decoder = decoder_with_density(model, x, y, settings)
     with eval_mode(model), torch.no_grad():
-        decoder = as_decoder(model, x, y)
         valid = None
         if not has_observation_model(decoder, y):
             if settings.noise is None and isinstance(data, Dataset):
@@ -133,30 +134,35 @@ def noise_note(sigma: float) -> str:
     return f"with Gaussian noise of σ = {sigma:.3g}"
 
 
-def lacks_density(model: Any, test: tuple[Tensor, ...], settings: Annealing) -> str | None:
-    """Why annealed importance sampling has no density of a model to bound; ``None`` where it has.
+def decoder_with_density(model: Any, x: Tensor, y: Tensor | None, settings: Annealing) -> Decoder:
+    """The decoder of a model whose density annealed importance sampling can bound.
 
     Args:
         model: any model.
-        test: the test data and their side information.
+        x, y: some data and their side information.
         settings: of the method.
+
+    Raises:
+        NoDensity: if the model has no decoder, has global or discrete latent variables, or is asked for noise that its
+            observation model does not take.
     """
-    x, y = take_rows(test, 1, 0)
     if not isinstance(model, Sampler | Pair):
-        return f"a {type(model).__name__} is no distribution: it does not sample"
+        raise NoDensity(f"a {type(model).__name__} is no distribution: it does not sample")
+    first, side = x[:1], None if y is None else y[:1]
     try:
         with eval_mode(model), torch.no_grad():
-            rest = () if y is None else (y,)
-            if isinstance(model, Pair) and structure_of(model, x, *rest).shared:
-                return f"a {type(model).__name__} has global latent variables, which belong to no single datum"
+            rest = () if side is None else (side,)
+            if isinstance(model, Pair) and structure_of(model, first, *rest).shared:
+                name = type(model).__name__
+                raise NoDensity(f"a {name} has global latent variables, which belong to no single datum")
             decoder = as_decoder(model, x, y)
-            if has_observation_model(decoder, y):
-                log_likelihood(decoder.generate(1, y), x, settings.noise or 0.0)
+            if has_observation_model(decoder, side):
+                log_likelihood(decoder.generate(1, side), first, settings.noise or 0.0)
             elif settings.noise == 0:
-                return f"a {type(model).__name__} generates points: it has a density only with noise"
+                raise NoDensity(f"a {type(model).__name__} generates points: it has a density only with noise")
     except ConfigError as error:
-        return str(error)
-    return None
+        raise NoDensity(str(error)) from error
+    return decoder
 
 
 def has_observation_model(decoder: Decoder, y: Tensor | None) -> bool:
@@ -204,13 +210,14 @@ def _score(model: Any, run: AnnealedRun, settings: Annealing, y: Tensor | None, 
     if isinstance(condition, Label) and y is not None:
         values = values + condition.log_prob(y).cpu()  # log p(x) ≥ log p(y) + log p(x | y)
     check_finite_values(values, "the log-likelihood by annealed importance sampling")
-    gap, error = run.gap_of(run.steps)
+    steps, chains = run.level
+    gap, error = run.gap_of(run.level)
     detail: dict[str, Any] = {
         "gap": gap,
         "gap_stderr": error,
         "noise": run.sigma or None,
-        "chains": run.chains,
-        "steps": run.steps,
+        "chains": chains,
+        "steps": steps,
         "effective_chains": results.effective,
     }
     notes = []

@@ -7,6 +7,7 @@ another. Two models with the same noise are compared as densities of the same ki
 mixtures and kernel estimates, and for other models with a decoder bounded by annealed importance sampling.
 """
 
+from contextlib import suppress
 from dataclasses import replace
 from math import hypot
 from typing import Any
@@ -21,10 +22,18 @@ from pyrogen.explicit.gaussian import Gaussian
 from pyrogen.explicit.kde import KernelDensity
 from pyrogen.explicit.mixture import GaussianMixture
 from pyrogen.explicit.ppca import PPCA
-from pyrogen.measure.annealing.score import Annealing, annealed_score, lacks_density, noise_note, take_rows
+from pyrogen.measure.annealing.score import (
+    Annealing,
+    NoDensity,
+    annealed_score,
+    decoder_with_density,
+    noise_note,
+    take_rows,
+)
 from pyrogen.measure.likelihood import mean_score
 from pyrogen.nn.kernel_density import best_bandwidth, log_density
 from pyrogen.protocols import Score
+from pyrogen.pyro_tools.decoders import is_pair
 from pyrogen.random import random_rows
 
 MOST_POINTS = 10_000
@@ -50,15 +59,20 @@ def annealed_scores(
             decoder maps as many latent variables as a datum has values.
         data, test, settings, seed: as for ``annealed_score``.
     """
-    scores: dict[str, Score] = {}
-    if _is_invertible(model):
-        return scores
-    if lacks_density(model, test, settings) is None:
+    sigma, scores = settings.smoothed, dict[str, Score]()
+    with suppress(NoDensity):
+        _check_kind(model, data)
         scores["ais"] = annealed_score(model, data, test, settings, seed)
-    sigma = settings.smoothed
-    if sigma and (_is_exact(model) or lacks_density(model, test, replace(settings, noise=sigma)) is None):
-        scores["smoothed_log_likelihood"] = smoothed_score(model, data, test, sigma, settings, seed)
+    if sigma and not _is_mass(data) and not _is_invertible(model):
+        with suppress(NoDensity):
+            scores["smoothed_log_likelihood"] = smoothed_score(model, data, test, sigma, settings, seed)
     return scores
+
+
+def check_annealed(model: Any, data: Dataset | Split, test: tuple[Tensor, ...], settings: Annealing) -> None:
+    """Raise ``NoDensity`` if ``annealed_scores`` would not have the score ``ais``; arguments as there."""
+    _check_kind(model, data)
+    decoder_with_density(model, *take_rows(test, 1, 0), settings)
 
 
 def smoothed_score(
@@ -81,6 +95,18 @@ def smoothed_score(
     folder = None if settings.folder is None else settings.folder / "smoothed"
     score = annealed_score(model, data, test, replace(settings, noise=sigma, folder=folder), seed)
     return replace(score, detail={name: value for name, value in score.detail.items() if name != "rate_distortion"})
+
+
+def _check_kind(model: Any, data: Dataset | Split) -> None:
+    name = type(model).__name__
+    if _is_mass(data) and not is_pair(model):
+        raise NoDensity(f"a {name} with Gaussian noise has a density, but these data have a mass")
+    if _is_invertible(model):
+        raise NoDensity(f"the likelihood of a {name} is exact: annealed importance sampling has nothing to bound")
+
+
+def _is_mass(data: Dataset | Split) -> bool:
+    return data.space is not None and data.space.probability == "mass"
 
 
 def _is_invertible(model: Any) -> bool:

@@ -83,9 +83,16 @@ def _likelihoods(models: Models) -> list[str]:
         sentences.append(
             f"That of {_list(grouped['conditional'])} is conditional, so it is not compared with log p(x), nor ranked."
         )
-    if grouped["unknown"]:
+    annealed = [name for name in grouped["unknown"] if "ais" in models[name]["scores"]]
+    others = [name for name in grouped["unknown"] if name not in annealed]
+    if annealed:
         sentences.append(
-            f"For {_list(grouped['unknown'])} there is no likelihood, and a kernel estimate does not replace it: "
+            f"For {_list(annealed)} there is no likelihood without added noise; with it, annealed importance sampling "
+            "gives a lower bound, and the kernel estimate may be far from it on either side."
+        )
+    if others:
+        sentences.append(
+            f"For {_list(others)} there is no likelihood, and a kernel estimate does not replace it: "
             "whether such a model gives probability to all data is judged by its samples alone."
         )
     return [" ".join(sentences)] if sentences else []
