@@ -70,5 +70,6 @@ def _uniform(shape: torch.Size, generator: torch.Generator, bits: int) -> Tensor
     n = shape.numel()
     words = torch.empty(-(-n // 4), dtype=torch.int64, device=generator.device)
     words.random_(-(2**63), None, generator=generator)
-    whole = words.view(torch.int16)[:n].view(shape) >> (16 - bits)
-    return whole.to(default_dtype()).add_(0.5).mul_(2.0**-bits).add_(0.5)
+    whole = words.view(torch.int16)[:n].view(shape)
+    whole = whole if bits == 16 else whole >> (16 - bits)
+    return whole.to(default_dtype()).mul_(2.0**-bits).add_(0.5 + 2.0 ** -(bits + 1))
