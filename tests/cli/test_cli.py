@@ -385,7 +385,7 @@ def test_version(pyrogen):
 
 def test_a_sweep_is_a_comparison_of_every_combination(pyrogen, tmp_path, monkeypatch):
     prepared = []
-    monkeypatch.setattr(compare, "run_and_show", lambda run, as_json: prepared.append(run))
+    monkeypatch.setattr(compare, "run_and_show", lambda run, as_json, log: prepared.append(run))
     request = ("train", "vae", "--sweep", "--set", "latent=2,3", "--set", "hidden=8,4", "--set", "hidden=8")
     assert pyrogen(*request, "--lr", 0.01, "--steps", 5, "--seed", 2, "--out", tmp_path / "sweep")[0] == 0
     config = prepared[0].config
