@@ -122,6 +122,8 @@ def rate_distortion(data: Dataset) -> None:
         label = f"{name}, {model.latent} latents"
         axes.plot(curve["distortion"], curve["rate"], label=f"{label}: log p(x) ≥ {score.value:.1f} nats")
     axes.set(xscale="log", ylim=(0, None), xlabel="distortion, squared error per datum", ylabel="rate, nats per datum")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(lambda x, _: f"{x:g}" if f"{x:.0e}"[0] in "2357" else "")
     axes.legend(frameon=False)
     save(figure, "rate-distortion")
 
@@ -134,7 +136,7 @@ def curves(data: Dataset) -> None:
         points = [(row["t"], -row["loss"]) for row in rows if row["t"] >= 50]
         (line,) = axes.plot(*zip(*points, strict=True), linewidth=1, alpha=0.6)
         points = [(row["t"], -row["valid_loss"]) for row in rows if "valid_loss" in row and row["t"] >= 50]
-        axes.plot(*zip(*points, strict=True), "o--", markersize=5, color=line.get_color(), label=name)
+        axes.plot(*zip(*points, strict=True), "o--", markersize=3, color=line.get_color(), label=name)
     axes.set(xlabel="step", ylabel="log-likelihood or bound, nats per datum")
     figure.legend(frameon=False, loc="outside right upper", title="dashed:\nvalidation data")
     save(figure, "curves")

@@ -26,7 +26,7 @@ FEW_VALUES = 100
 """The most values of a datum for which annealed importance sampling is the default."""
 AIS_MINUTES = 10.0
 """The time of annealed importance sampling of a model where it is asked for."""
-QUICK = Annealing(minutes=0.5, n=200, chains=8, simulated=30)
+QUICK = Annealing(minutes=0.4, n=200, chains=8, simulated=30)
 """The settings of annealed importance sampling by default."""
 
 
