@@ -26,6 +26,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from torchvision.utils import make_grid
 
 import pyrogen
+from pyrogen.explicit import Gaussian
 from pyrogen.reconstruction import PCA, Autoencoder
 from pyrogen.steps import GradientStep
 
@@ -179,8 +180,6 @@ with torch.no_grad():
 # digits and others lie in the holes between classes. Chapter 6 makes the distribution of the codes a part of the model.
 
 # %%
-from pyrogen.explicit import Gaussian  # noqa: E402
-
 with torch.no_grad():
     prior = Gaussian.from_data(models[8].encode(x), "full", jitter=1e-4)
     samples = models[8].decode(prior.sample(1000))

@@ -21,7 +21,7 @@ import torch
 import pyrogen
 from pyrogen import use
 from pyrogen.explicit import Gaussian, KernelDensity
-from pyrogen.measure import sliced_wasserstein
+from pyrogen.measure import CriticBudget, jensen_shannon, js_by_critic, sliced_wasserstein
 from pyrogen.recipes import recipe
 
 SMOKE = bool(os.environ.get("PYROGEN_SMOKE"))  # few steps, for a test
@@ -188,8 +188,6 @@ with torch.no_grad():
 # Carlo. A trained critic gives a lower bound on it.
 
 # %%
-from pyrogen.measure import CriticBudget, jensen_shannon, js_by_critic  # noqa: E402
-
 flow = setups["flow"].model
 with torch.no_grad():
     from_q = flow.sample(1000)

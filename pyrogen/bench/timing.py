@@ -113,7 +113,7 @@ def costs_of_rows(
     times: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
         for name, call in calls.items():
-            times[name].append(1e6 * _seconds_per_call(call, seconds) / rows)
+            times[name].append(1e6 * seconds_per_call(call, seconds) / rows)
     for name, each in times.items():
         yield RowCost(name, median(each), min(each), max(each))
 
@@ -125,7 +125,8 @@ def row_costs_table(head: str, found: Sequence[RowCost]) -> str:
     return "\n".join([head, rule, *rows, ""])
 
 
-def _seconds_per_call(call: Callable[[], object], seconds: float) -> float:
+def seconds_per_call(call: Callable[[], object], seconds: float) -> float:
+    """The mean time of a call, over at least ``seconds``, after one that is not timed."""
     call()
     synchronise()
     began, n = time.perf_counter(), 0

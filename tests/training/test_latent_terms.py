@@ -10,6 +10,7 @@ import pyrogen
 from pyrogen.data.step_arguments import select_arguments
 from pyrogen.recipes import RECIPES
 from pyrogen.training import Run, configure, train
+from pyrogen.training.monitoring.agenda import LOGS, due, validates
 from pyrogen.training.monitoring.metric_averager import DiagnosticMonitor
 from pyrogen.training.monitoring.validation import latent_terms
 
@@ -68,3 +69,12 @@ def test_a_collapse_is_said_once() -> None:
     healthy = DiagnosticMonitor(object())
     for t in range(110, 200, 10):
         healthy.after({"t": t, "valid_kl": 0.01 if t % 30 else 4.0})
+
+
+def test_every_validation_loss_is_logged(tmp_path) -> None:
+    options = {**small("vae"), "batch_size": 16}
+    steps = 430  # a row is due at every second step, a checkpoint at every 21st
+    run = pyrogen.train("vae", "digits", out=tmp_path / "run", steps=steps, compile=False, **options)
+    judged = [t for t in range(1, steps + 1) if validates(t, steps)]
+    assert any(not due(t, steps, LOGS) for t in judged)
+    assert [row["t"] for row in run.metrics if "valid_loss" in row] == judged

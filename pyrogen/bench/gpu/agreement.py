@@ -142,8 +142,9 @@ def _run(
     name: str, device: torch.device, compile: bool, steps: int, setup: TrainingSetup | None = None, start: int = 0
 ) -> tuple[TrainingSetup, list[Logs]]:
     setup = setup or _setup(name, device)
-    setup.step.compile = compile  # type: ignore[attr-defined]
-    rows = fit(setup.step, setup.data.train.to(device), steps=steps, start=start, batch_size=BATCH)
+    step: Any = setup.step
+    step.compile = compile
+    rows = fit(step, setup.data.train.to(device), steps=steps, start=start, batch_size=BATCH)
     return setup, [_floats(row) for row in [row for _, row in rows]]
 
 

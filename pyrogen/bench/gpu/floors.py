@@ -5,7 +5,6 @@ memory       28 bytes for each weight / bandwidth: Adam reads weight, gradient a
 launches     operators of the eager step × time of an empty one: a bound for code that is neither fused nor recorded
 """
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +13,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from pyrogen.bench.timing import synchronise
+from pyrogen.bench.timing import seconds_per_call
 
 ADAM_BYTES = 28
 """Bytes that Adam reads and writes for each float32 weight."""
@@ -22,6 +21,8 @@ SIDE = {"cpu": 1024, "cuda": 8192}
 """The side of the matrices whose product is timed, by type of device."""
 WORDS = {"cpu": 2**24, "cuda": 2**28}
 """The float32 numbers that are copied."""
+LAUNCHES, SECONDS = 1000, 0.1
+"""Empty operators between two waits for the device, and the least time of each measurement."""
 _ALLOCATIONS = ("aten::empty", "aten::empty_like", "aten::empty_strided", "aten::new_empty", "aten::detach")
 
 
@@ -52,10 +53,15 @@ def measure(device: torch.device) -> Rates:
     a, b, out = (torch.ones(n, n, device=device) for _ in range(3))
     source, target = (torch.ones(words, device=device) for _ in range(2))
     one = torch.zeros((), device=device)
+
+    def add() -> None:
+        for _ in range(LAUNCHES):
+            one.add_(1)
+
     return Rates(
-        flops=2 * n**3 / _seconds(lambda: torch.mm(a, b, out=out), 5),
-        bandwidth=8 * words / _seconds(lambda: target.copy_(source), 5),
-        launch=_seconds(lambda: one.add_(1), 1000),
+        flops=2 * n**3 / seconds_per_call(lambda: torch.mm(a, b, out=out), SECONDS),
+        bandwidth=8 * words / seconds_per_call(lambda: target.copy_(source), SECONDS),
+        launch=seconds_per_call(add, SECONDS) / LAUNCHES,
     )
 
 
@@ -95,14 +101,3 @@ class _Operators(TorchDispatchMode):
         if func._overloadpacket in flop_registry:
             self.flops += flop_registry[func._overloadpacket](*args, **(kwargs or {}), out_val=out)
         return out
-
-
-def _seconds(call: Callable[[], Any], n: int) -> float:
-    """The mean time of ``n`` calls after one that is not timed."""
-    call()
-    synchronise()
-    began = time.perf_counter()
-    for _ in range(n):
-        call()
-    synchronise()
-    return (time.perf_counter() - began) / n

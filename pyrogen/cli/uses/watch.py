@@ -28,7 +28,9 @@ def watch(
 
     Of a comparison it follows the run with the newest row, beside the latest row of the others.
     """
-    newest(folder).metrics  # noqa: B018  # raises an error if the folder holds no run
+    from pyrogen.training.opened import open
+
+    newest(open(folder)).metrics  # noqa: B018  # raises an error if the folder holds no run
     try:
         server = HTTPServer((HOST, port), partial(Page, folder))
     except OSError as error:
@@ -38,14 +40,11 @@ def watch(
         server.serve_forever()
 
 
-def newest(folder: Path) -> "Opened":
-    """The run of a folder; of several, the one that was logged last."""
-    from pyrogen.training.opened import open
-
-    opened = open(folder)
+def newest(opened: "Opened") -> "Opened":
+    """The run that was opened; of several, the one that was logged last."""
 
     def logged(name: str) -> float:
-        file = folder / name / "metrics.jsonl"
+        file = opened.path / name / "metrics.jsonl"
         return file.stat().st_mtime if file.exists() else 0.0
 
     return opened[max(opened.runs, key=logged)] if opened.runs else opened
@@ -60,7 +59,10 @@ class Page(BaseHTTPRequestHandler):
     """
 
     def __init__(self, folder: Path, *request: object) -> None:
-        self.folder, self.opened = folder, newest(folder)
+        from pyrogen.training.opened import open
+
+        self.folder, self.several = folder, open(folder)
+        self.opened = newest(self.several)
         super().__init__(*request)  # type: ignore[arg-type]
 
     def do_GET(self) -> None:
@@ -104,12 +106,11 @@ class Page(BaseHTTPRequestHandler):
     def _runs(self) -> list[list[str]]:
         """The name, the step and the main loss of every run of a comparison."""
         from pyrogen.training.monitoring.display import main_loss
-        from pyrogen.training.opened import open
 
-        several, rows = open(self.folder), []
-        for name in several.runs:
-            run = several[name]
-            last = run.metrics[-1] if run.metrics else {}
+        rows = []
+        for name in self.several.runs:
+            run = self.several[name]
+            last = next(reversed(run.metrics), {})
             rows.append([name, f"{last.get('t', 0):.0f} of {run.config.options['steps']}", main_loss(last)])
         return rows
 

@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 
 from pyrogen import ranks
 from pyrogen.compile.checked_graph import CheckedGraph, Gradients, NotInGraph, Update
-from pyrogen.compile.verified import argument_key
+from pyrogen.compile.verified import WARM_UP, argument_key
 from pyrogen.steps.guard import check_finite_update
 from pyrogen.steps.in_graph.rules import RULES
 
@@ -200,10 +200,12 @@ class UpdatesInGraph:
         """Run the graph of the latest step on other arguments of the same kind, without further checks.
 
         Return ``None`` if something else may have run since, the arguments are of another kind, or the graph is to be
-        verified.
+        verified or still warms up, when an error of it makes the step eager.
         """
         graph, update = self._graph, self._last
-        if not self.exclusive or graph is None or update is None or graph.verifies_next:
+        if not self.exclusive or graph is None or update is None:
+            return None
+        if graph.verifies_next or graph.calls < WARM_UP:
             return None
         if [argument_key(argument) for argument in args] != self._arguments:
             return None
