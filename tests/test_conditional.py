@@ -32,6 +32,7 @@ from pyrogen.explicit import (
     MixtureLikelihood,
     PartialImage,
     PixelCNN,
+    PPCAMixture,
     Spline,
 )
 from pyrogen.explicit.flow import autoregressive, coupling, multiscale
@@ -64,6 +65,7 @@ PLANE = {
     "spline-coupling": lambda c: flow(partial(coupling, (2,), 4, (32,), Spline(8, 8.0)), c),
     "made": lambda c: MADE((2,), (32,), MixtureLikelihood(3), condition=c),
     "mixture": lambda c: GaussianMixture((2,), 6, "full", condition=c),
+    "mppca": lambda c: PPCAMixture((2,), 6, 1, condition=c),
     "mixture-diagonal": lambda c: GaussianMixture((2,), 6, condition=c),
 }
 IMAGE = (1, 4, 4)
@@ -189,7 +191,7 @@ def test_every_weight_that_sees_y_learns(name):
     assert [key for key, p in model.named_parameters() if torch.equal(p, before[key])] == []
 
 
-@pytest.mark.parametrize("name", ["made", "mixture"])
+@pytest.mark.parametrize("name", ["made", "mixture", "mppca"])
 def test_a_compiled_step_takes_y(name):
     curves = []
     for compiled in (False, True):
@@ -278,6 +280,7 @@ UNCONDITIONAL = {
     "histogram": lambda: Histogram(IMAGE, 2, "mass"),
     "kde": lambda: KernelDensity(torch.rand(5, *IMAGE)),
     "mixture": lambda: GaussianMixture(IMAGE, 2),
+    "mppca": lambda: PPCAMixture(IMAGE, 2, 3),
     "flow": lambda: Flow(IMAGE, coupling(IMAGE, 2, (4,))),
     "made": lambda: MADE(IMAGE, (4,)),
     "pixelcnn": lambda: PixelCNN(IMAGE, 4, 2, BernoulliLikelihood()),

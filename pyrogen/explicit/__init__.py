@@ -16,6 +16,7 @@ from pyrogen.explicit.likelihoods import (
 )
 from pyrogen.explicit.mixture import GaussianMixture
 from pyrogen.explicit.mixture_likelihood import MixtureLikelihood
+from pyrogen.explicit.mppca import PPCAMixture
 from pyrogen.explicit.pixelcnn import PixelCNN
 from pyrogen.explicit.posteriors import DiagonalNormal, FlowPosterior
 from pyrogen.explicit.ppca import PPCA
@@ -49,6 +50,7 @@ __all__ = [
     "Label",
     "LadderVAE",
     "MixtureLikelihood",
+    "PPCAMixture",
     "PartialImage",
     "PixelCNN",
     "Spline",

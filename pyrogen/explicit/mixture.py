@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from pyrogen.data.checks import check_finite
 from pyrogen.errors import ConfigError, unknown
+from pyrogen.explicit.clusters import cluster
 from pyrogen.explicit.gaussian import COVARIANCES
 from pyrogen.explicit.tractable_density import TractableDensity
 from pyrogen.nn.conditions import Condition
@@ -178,13 +179,10 @@ class GaussianMixture(TractableDensity):
             condition: the kind of side information y; the initial values do not depend on it.
 
         Raises:
-            ConfigError: if there are more components than data.
+            ConfigError: if there are more components than different data.
         """
-        from sklearn.cluster import KMeans
-
         model, z = cls._standardised(x, components, covariance, min_std, condition)
-        kmeans = KMeans(components, n_init=1, random_state=seed).fit(z.cpu().double().numpy())
-        member = torch.from_numpy(kmeans.labels_).long().to(x.device)
+        member = cluster(z, components, seed)
         loc = torch.stack([z[member == k].mean(0) for k in range(components)])
         offset = z - loc[member]
         within = offset.square().mean(0)

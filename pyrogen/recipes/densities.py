@@ -13,6 +13,7 @@ from pyrogen.explicit.gaussian import Gaussian
 from pyrogen.explicit.histogram import Histogram, best_grid
 from pyrogen.explicit.kde import KernelDensity
 from pyrogen.explicit.mixture import GaussianMixture
+from pyrogen.explicit.mppca import PPCAMixture
 from pyrogen.explicit.ppca import PPCA
 from pyrogen.recipes.options import (
     BatchSize,
@@ -96,6 +97,38 @@ def mixture(
         model = GaussianMixture(data.shape, components, form, min_std, condition=given)
     step = svi(model, lr, steps, loss=TraceEnum_ELBO(max_plate_nesting=1))
     return TrainingSetup(model, step, data, chosen={"covariance": form})
+
+
+@register("explicit", "exact", "mixture of probabilistic PCA, one for each class if given labels")
+def mppca(
+    data: Dataset,
+    *,
+    components: Annotated[
+        Size, Field(description="number of components, with `condition=label` of each class; at most the data of each")
+    ] = 10,
+    latent: Annotated[
+        Size | Literal["auto"],
+        Field(description="rank of each, below the dimension of the data; `auto`: 10, or the most if that is less"),
+    ] = "auto",
+    min_std: Annotated[
+        Positive, Field(description="smallest standard deviation of a component, relative to that of the data")
+    ] = 0.03,
+    condition: LabelCondition = "none",
+    steps: Steps = 500,
+    batch_size: BatchSize = 256,
+    lr: LearningRate = 3e-3,
+) -> TrainingSetup:
+    """Tipping and Bishop, 1999: PPCA in each cluster of k-means, then SVI."""
+    require_probability(data.space, PPCAMixture.probability, "a mixture of PPCA")
+    k = min(10, max(data.dims - 1, 1)) if isinstance(latent, str) else latent
+    given = label_condition(data, condition)
+    if data.has_rows:
+        x, *labels = data.train.tensors()
+        y = None if given is None else labels[0]
+        model = PPCAMixture.from_clusters(x, components, k, min_std, y, given)
+    else:
+        model = PPCAMixture(data.shape, components, k, min_std, condition=given)
+    return TrainingSetup(model, svi(model, lr, steps), data)
 
 
 @register("explicit", "exact", "kernel-density estimate with the bandwidth selected on validation data")

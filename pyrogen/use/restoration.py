@@ -4,7 +4,7 @@
 
 | Model | Method |
 |---|---|
-| ``Gaussian``, ``PPCA``, ``GaussianMixture`` | closed form |
+| ``Gaussian``, ``PPCA``, ``GaussianMixture``, ``PPCAMixture`` | closed form |
 | ``MADE``, ``PixelCNN`` with a mask | in their order; resampled where seen values follow hidden ones |
 | ``CVAE`` of partial images with a mask | learned: p(x | y) is the model |
 | any model with a decoder | Hamiltonian Monte Carlo over its latent variables |

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from pyrogen.data import Dataset, Split
 from pyrogen.data.space import Space
 from pyrogen.errors import ConfigError
-from pyrogen.explicit import PPCA, Gaussian, GaussianMixture, KernelDensity
+from pyrogen.explicit import PPCA, Gaussian, GaussianMixture, KernelDensity, PPCAMixture
 from pyrogen.explicit.likelihoods import DiscretizedLogistic
 from pyrogen.measure import Annealing
 from pyrogen.measure.annealing import common_noise, smoothed_score
@@ -24,7 +24,7 @@ def plane(n: int = 60) -> Dataset:
     return Dataset("plane", *map(Split, x), (3,), Space("real"))
 
 
-def noisy_samples_mean(model: Gaussian | PPCA | GaussianMixture | KernelDensity, x: Tensor) -> float:
+def noisy_samples_mean(model: Gaussian | PPCA | GaussianMixture | PPCAMixture | KernelDensity, x: Tensor) -> float:
     """E log p_σ(x) with p_σ(x) = E N(x; v, σ² I), by many samples v of the model."""
     torch.manual_seed(1)
     v = model.sample(200_000)
@@ -39,6 +39,7 @@ def test_closed_forms_equal_averages_over_samples() -> None:
         Gaussian.from_data(x, "full"),
         PPCA.from_data(x, 1),
         GaussianMixture.from_em(x, components=2),
+        PPCAMixture.from_clusters(x, 2, 1),
         KernelDensity(x, 0.3),
     ]
     test = data.test.tensors()

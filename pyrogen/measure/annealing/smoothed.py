@@ -17,11 +17,8 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal
 
 from pyrogen.data.dataset import Dataset, Split
-from pyrogen.explicit.components import components
-from pyrogen.explicit.gaussian import Gaussian
+from pyrogen.explicit.components import GAUSSIANS, components
 from pyrogen.explicit.kde import KernelDensity
-from pyrogen.explicit.mixture import GaussianMixture
-from pyrogen.explicit.ppca import PPCA
 from pyrogen.measure.annealing.score import (
     Annealing,
     NoDensity,
@@ -115,8 +112,7 @@ def _is_invertible(model: Any) -> bool:
 
 
 def _is_exact(model: Any) -> bool:
-    gaussian = isinstance(model, Gaussian | PPCA | GaussianMixture | KernelDensity)
-    return gaussian and getattr(model, "condition", None) is None
+    return isinstance(model, (*GAUSSIANS, KernelDensity)) and getattr(model, "condition", None) is None
 
 
 @torch.no_grad()
