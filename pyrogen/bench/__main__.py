@@ -23,7 +23,7 @@ from pyrogen.bench.gpu import figures
 from pyrogen.bench.plot import bench_png
 from pyrogen.bench.timing import row_costs_table
 from pyrogen.bench.workloads import PAIRS, WORKLOADS
-from pyrogen.compile.products import processor
+from pyrogen.compile.graph.products import processor
 from pyrogen.errors import UserError
 from pyrogen.files import write_whole
 from pyrogen.training.memory import retain_heap

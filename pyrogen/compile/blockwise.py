@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Bernoulli
 
-from pyrogen.compile.decompositions import binary_cross_entropy_with_logits
+from pyrogen.compile.graph.decompositions import binary_cross_entropy_with_logits
 from pyrogen.pyro_tools.observation import single_values
 
 BLOCK = 2**16

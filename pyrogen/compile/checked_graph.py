@@ -14,7 +14,7 @@ from pyrogen.compile.preserving import hide_gradients, preserve_state, python_ra
 from pyrogen.compile.value_kinds import OpaqueProgram
 
 if TYPE_CHECKING:
-    from pyrogen.compile.aot_graph import Graph
+    from pyrogen.compile.graph.aot_graph import Graph
 
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.1}
 """Largest relative error ``‖g_compiled - g_eager‖ / ‖g_eager‖`` over all gradients together, by dtype."""
@@ -126,7 +126,7 @@ class CheckedGraph:
         self.function = self._tensor_function(function, spec)
         batch = tuple(leaves[i] for i in self.tensors)
         # Not at the top: torch's tracer takes a second to import, and short runs compile nothing.
-        from pyrogen.compile.aot_graph import compile_with_gradients
+        from pyrogen.compile.graph.aot_graph import compile_with_gradients
 
         snapshot = fingerprint.snapshot
         assert snapshot is not None

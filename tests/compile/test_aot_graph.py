@@ -5,8 +5,8 @@ import torch
 from torch import nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from pyrogen.compile import products as onednn
-from pyrogen.compile.aot_graph import Graph, compile_with_gradients
+from pyrogen.compile.graph import products as onednn
+from pyrogen.compile.graph.aot_graph import Graph, compile_with_gradients
 
 PRODUCT = torch.ops.pyrogen.product.default
 

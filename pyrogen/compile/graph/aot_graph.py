@@ -21,9 +21,9 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from pyrogen.compile.checked_graph import NotInGraph, Update
-from pyrogen.compile.decompositions import DECOMPOSITIONS
+from pyrogen.compile.graph.decompositions import DECOMPOSITIONS
 from pyrogen.compile.library_checks import DependsOnTensorValue, NothingToTrain, SkipLibraryChecks, depends_on_value
-from pyrogen.compile.products import use_onednn
+from pyrogen.compile.graph.products import use_onednn
 from pyrogen.pyro_tools.parameters import leaves
 
 aten = torch.ops.aten

@@ -1,0 +1,1 @@
+"""Compiled graphs of a function with its gradients: tracing, operators, code generation."""
