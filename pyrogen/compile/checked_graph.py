@@ -30,8 +30,8 @@ class Update(Protocol):
 
     Attributes:
         key: what a graph with this update is specialised to.
-        tensors: its arguments, read and written; the second is a flag that is set to 1, and no weight is changed, if
-            the value or a gradient is not finite.
+        tensors: its arguments: numbers, which are new in each call, and what is read and written in place. The second
+            is a flag that is set to 1, and no weight is changed, if the value or a gradient is not finite.
     """
 
     key: Any
@@ -71,6 +71,11 @@ class Gradients:
     updated: bool = False
     graph: "CheckedGraph | None" = None
 
+    @property
+    def overwritten(self) -> bool:
+        """Whether the next run of the graph overwrites the gradients."""
+        return self.graph is not None and self.graph.graph.replay is not None
+
     def store(self, add: bool = False) -> None:
         """Assign each gradient to ``weight.grad``, or add it to the gradient there.
 
@@ -80,6 +85,8 @@ class Gradients:
         for weight, gradient in zip(self.weights, self.gradients, strict=True):
             if add and weight.grad is not None:
                 weight.grad.add_(gradient)
+            elif add and self.overwritten:
+                weight.grad = torch.empty_like(weight).copy_(gradient)
             elif gradient.stride() == weight.stride():
                 weight.grad = gradient
             else:

@@ -172,7 +172,7 @@ class AdversarialGame(Summarised):
         optimizer.zero_grad()  # a weight that was frozen since the last update would move by its old gradient
         found = None
         if (self.t if name == "critic" else self.generator_steps) and should_compile(self.compile, self.t):
-            update = self._in_graph[name].next(optimizer)
+            update = self._in_graph[name].next(optimizer, self.guard)
             found = self._verified[name](terms, args, wrt=weights, begun=True, update=update)
         if found is None:
             # Only this network's weights are differentiated; the other's are constants.

@@ -65,7 +65,7 @@ class GradientStep(Summarised):
             follow(self.optimizer, self._parameters())
             self.optimizer.zero_grad()
             if self._names and should_compile(self.compile, self.t):
-                update = self._in_graph.next(self.optimizer)
+                update = self._in_graph.next(self.optimizer, self.guard)
                 found = self._verified(self._terms, batch, begun=True, update=update)
         if found is None:
             losses = dict(self.losses(*batch))

@@ -69,32 +69,68 @@ class Guard:
         prevented, updates = int(self._prevented), self._updates
         self._updates = []
         if prevented:
-            self._flag.zero_()
-            self._prevented.zero_()
+            self._clear()
             t = updates[-prevented]
             raise Diverged(f"step {t}: the loss or a gradient is not finite", ago=updates[-1] - t)
 
+    def is_elsewhere(self, device: torch.device) -> bool:
+        """Whether the flag is on another device, where it may be set without having been read."""
+        return self._flag is not None and waits(self._flag) and self._flag.device != device
+
+    def flags(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """The flag, and the number of updates that it has prevented, to be read and written by a graph on ``device``.
+
+        They are made there unless they are in use on another device.
+        """
+        if self._flag is None or self._prevented is None or not (waits(self._flag) or self._flag.device == device):
+            self._flag, self._prevented = torch.zeros((), device=device), torch.zeros((), device=device)
+        return self._flag, self._prevented
+
+    def note(self, losses: Iterable[Tensor], gradients: Iterable[Tensor], t: int) -> None:
+        """Note that a graph has made the update of step ``t``, unless its flag was set, which is read as in ``update``.
+
+        Raises:
+            Diverged: as ``update``.
+        """
+        assert self._flag is not None
+        if waits(self._flag):
+            self._updates.append(t)
+            if len(self._updates) >= READ_EVERY:
+                self.read()
+        elif self._flag.item():
+            self._clear()
+            check_finite_update(losses, gradients, t)
+
+    def _clear(self) -> None:
+        assert self._flag is not None
+        assert self._prevented is not None
+        self._flag.zero_()
+        self._prevented.zero_()
+
     def _mark(self, values: list[Tensor], t: int) -> Tensor:
         """Set the flag if a value is not finite; nothing is read from the device."""
-        if self._flag is None or self._prevented is None:
-            device = next((v.device for v in values if v.device.type != "cpu"), values[0].device)
-            self._flag, self._prevented = torch.zeros((), device=device), torch.zeros((), device=device)
+        flag, prevented = self.flags(next((v.device for v in values if waits(v)), values[0].device))
         groups: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
         for value in map(_entries, values):
             groups.setdefault((value.device, value.dtype), []).append(value)
         for (device, _), group in groups.items():  # the check of torch's GradScaler, which has no public name
-            here = self._flag if device == self._flag.device else torch.zeros((), device=device)
+            here = flag if device == flag.device else torch.zeros((), device=device)
             torch._amp_foreach_non_finite_check_and_unscale_(group, here, torch.ones((), device=device))
-            if here is not self._flag:
-                torch.maximum(self._flag, here.to(self._flag.device), out=self._flag)
-        self._prevented += self._flag
+            if here is not flag:
+                torch.maximum(flag, here.to(flag.device), out=flag)
+        prevented += flag
         self._updates.append(t)
-        return self._flag
+        return flag
 
 
 def on_cpu(values: Iterable[Tensor]) -> bool:
     """Whether values can be read without waiting for a device."""
-    return all(value.device.type == "cpu" for value in values)
+    return not any(map(waits, values))
+
+
+def waits(value: Tensor) -> bool:
+    """Whether reading a value waits for a device."""
+    return value.device.type != "cpu"
 
 
 def read_guard(step: Any) -> None:

@@ -12,6 +12,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from pyrogen.errors import ConfigError
+from pyrogen.steps.guard import Guard
 from pyrogen.steps.in_graph.update import GraphUpdate, UpdatesInGraph
 
 MakeOptimizer = Callable[[Iterable[Tensor]], Optimizer]
@@ -171,11 +172,11 @@ class NamedOptimizer:
         if self._make_schedule is not None and self.schedule is not None:
             self.schedule.step()
 
-    def next_in_graph(self) -> GraphUpdate | None:
+    def next_in_graph(self, guard: Guard) -> GraphUpdate | None:
         """The next update as part of a compiled step; ``None`` if ``step`` must make it."""
         if self.optimizer is None or self._clips:
             return None
-        return self.in_graph.next(self.optimizer, self.clip_norm, isinstance(self._make, PyroOptim))
+        return self.in_graph.next(self.optimizer, guard, self.clip_norm, isinstance(self._make, PyroOptim))
 
     def _note(self, named: Mapping[str, Tensor]) -> None:
         self.groups.append(list(named))

@@ -108,7 +108,7 @@ class SVIUpdate:
         count: Any
         with torch.enable_grad(), self.trained.sites, self._plates(args):
             if optimizer is not None and self._refused is None and should_compile(compile, self.t):
-                update = self.optimizer.next_in_graph()
+                update = self.optimizer.next_in_graph(self.guard)
                 found = self.compiled.gradients(self.model, self.guide, args, kwargs, self.t > 0, update)
             if found is not None:
                 self._extend(found.weights)

@@ -6,7 +6,7 @@ from torch import nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from pyrogen.compile.graph import products as onednn
-from pyrogen.compile.graph.aot_graph import Graph, compile_with_gradients
+from pyrogen.compile.graph.aot_graph import compile_with_gradients
 
 PRODUCT = torch.ops.pyrogen.product.default
 
@@ -48,16 +48,3 @@ def test_gradients_of_a_compiled_network(onednn_is_faster):
     assert float(value) == pytest.approx(exact.item(), rel=1e-5)
     for weight, gradient in zip(graph.weights, gradients, strict=True):
         assert torch.allclose(gradient, weight.grad, atol=1e-6)
-
-
-def test_values_of_a_cuda_graph_are_not_overwritten_by_its_next_run():
-    memory = torch.zeros(1), torch.zeros(3)
-
-    def run(weight, x):
-        return [memory[0].copy_(x.sum()[None]), memory[1].copy_(x)]
-
-    weight = torch.zeros(3, requires_grad=True)
-    graph = Graph(run, [weight], [weight], cuda_graph=True)
-    (first,), _ = graph(torch.ones(3))
-    graph(torch.zeros(3))
-    assert first.item() == 3

@@ -22,8 +22,9 @@ from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from pyrogen.compile.checked_graph import NotInGraph, Update
 from pyrogen.compile.graph.decompositions import DECOMPOSITIONS
-from pyrogen.compile.library_checks import DependsOnTensorValue, NothingToTrain, SkipLibraryChecks, depends_on_value
 from pyrogen.compile.graph.products import use_onednn
+from pyrogen.compile.graph.replay import Replay, can_be_replayed
+from pyrogen.compile.library_checks import DependsOnTensorValue, NothingToTrain, SkipLibraryChecks, depends_on_value
 from pyrogen.pyro_tools.parameters import leaves
 
 aten = torch.ops.aten
@@ -37,22 +38,26 @@ class Graph:
         run: the compiled code; it takes the tensors in ``captured``, then the arguments.
         captured: every tensor that the function reads besides its arguments, by reference.
         weights: the leaves that the value is differentiated with respect to, in the order of the gradients.
-        cuda_graph: whether ``run`` is a CUDA graph, which overwrites its outputs at the next call.
+        moving: how many of the arguments, from the first, may be in another place in memory in each call.
+        replay: runs the code as a CUDA graph, which overwrites its outputs at the next call; ``None`` to call it.
     """
 
     run: Callable[..., Sequence[Tensor]]
     captured: list[Tensor]
     weights: list[Tensor]
-    cuda_graph: bool = False
+    moving: int = 0
+    replay: Replay | None = None
 
     @torch.no_grad()
     def __call__(self, *args: Tensor) -> tuple[tuple[Tensor, ...], list[Tensor]]:
         """Return the function's values, detached, and the gradients of the first value."""
-        if self.cuda_graph:
-            torch.compiler.cudagraph_mark_step_begin()  # the previous gradients are no longer needed
-        out = self.run(*self.captured, *args)
+        if self.replay is None:
+            out = self.run(*self.captured, *args)
+        else:
+            first = len(self.captured)
+            out = self.replay([*self.captured, *args], slice(first, first + self.moving))
         split = len(out) - len(self.weights)
-        values = [value.clone() for value in out[:split]] if self.cuda_graph else out[:split]
+        values = out[:split] if self.replay is None else [value.clone() for value in out[:split]]
         return tuple(values), list(out[split:])
 
 
@@ -107,12 +112,13 @@ def compile_with_gradients(
         with torch.no_grad():
             # Detached, but not views, for which torch would copy what the graph has updated.
             inputs: list[Any] = [*(t.data for t in captured), *args]
-            cuda_graph = any(t.is_cuda for t in inputs)
             # On a CPU, convolutions kept channels-last cost more in the passes between them than they gain.
-            options = {"fallback_random": True, "triton.cudagraphs": cuda_graph, "layout_optimization": cuda_graph}
+            options = {"fallback_random": True, "layout_optimization": any(t.is_cuda for t in inputs)}
             with tracing(TracingContext(FakeTensorMode(shape_env=ShapeEnv(), static_shapes=True))):
+                replayed = can_be_replayed(traced, inputs)
                 run: Any = torch._inductor.compile(traced, inputs, options=options)
-    return Graph(run, captured, weights, cuda_graph)
+    # The numbers of an update are new tensors in each call, its other tensors are written in place.
+    return Graph(run, captured, weights, n + (update is not None), Replay(run) if replayed else None)
 
 
 @contextmanager

@@ -16,8 +16,8 @@ def exclusive(step: Any) -> Iterator[None]:
     ```
 
     A compiled step then runs its graph at once: it does not look for changes of programs, settings and parameters
-    since the last call, because none can have happened. Its results are the same, bit for bit. Eager steps, and
-    compiled ones whose optimiser makes the update beside the graph, are not affected.
+    since the last call, because none can have happened. Its results are the same, bit for bit. Eager steps are
+    not affected.
 
     Args:
         step: an ``SVI``, ``GradientStep`` or ``AdversarialGame``; any other step is allowed.

@@ -17,8 +17,10 @@ from torch.optim import Optimizer
 
 from pyrogen import ranks
 from pyrogen.compile.checked_graph import CheckedGraph, Gradients, NotInGraph, Update
+from pyrogen.compile.graph.replay import REPLAYED
 from pyrogen.compile.verified import WARM_UP, argument_key
-from pyrogen.steps.guard import check_finite_update
+from pyrogen.errors import Diverged
+from pyrogen.steps.guard import Guard, waits
 from pyrogen.steps.in_graph.rules import RULES
 
 MAX_CHANGES = 3
@@ -32,14 +34,15 @@ class GraphUpdate(Update):
         optimizer: of a class in ``RULES``.
         clip_norm: the maximum norm of the gradient of all weights; ``None`` for no clipping.
         all_weights: whether the graph must compute a gradient of every weight of the optimiser.
+        guard: of the step, whose flag is set by a loss or gradient that is not finite.
 
     Attributes:
         key: what a graph with this update is specialised to.
-        tensors: the arguments of the update, which it reads and writes: the numbers that change from step to step, a
-            flag that is set to 1 by a loss or gradient that is not finite, and the state of the optimiser.
+        tensors: the arguments of the update: the numbers that change from step to step, and, read and written in place,
+            the flag of the guard, the number of updates that it has prevented, and the state of the optimiser.
     """
 
-    def __init__(self, optimizer: Optimizer, clip_norm: float | None, all_weights: bool) -> None:
+    def __init__(self, optimizer: Optimizer, clip_norm: float | None, all_weights: bool, guard: Guard) -> None:
         self._optimizer, self._clip_norm, self._all = optimizer, clip_norm, all_weights
         self._rule, groups = RULES[type(optimizer)], optimizer.param_groups
         self._settings = self._read_settings()
@@ -48,7 +51,8 @@ class GraphUpdate(Update):
         self._groups = [group for group in groups for _ in group["params"]]
         self._names = [names for g in groups for names in [self._rule.state(g)] * len(g["params"])]
         self._complete, self._counted = self._read_structure()
-        self.flag = torch.zeros(())
+        self.guard = guard
+        self._counts: dict[int, tuple[Tensor, int, int]] = {}
         self.tensors: list[Tensor] = []
         self.key = type(optimizer), clip_norm, all_weights, repr(self._settings), *self._complete, *self._counted
 
@@ -85,11 +89,22 @@ class GraphUpdate(Update):
                 steps.append(step)
             if complete:
                 parts += [own[name] for name in names]
-            place = id(group), int(step)
+            place = id(group), self._count(step)
             if place not in scalars:
                 scalars[place] = self._rule.scalars(group, place[1] + 1)
             rows.append(scalars[place])
-        self.tensors = [torch.tensor(rows, dtype=torch.float32), self.flag, *steps, *parts]
+        device = self.parameters[0].device
+        numbers = torch.tensor(rows, dtype=torch.float32).to(device)
+        self.tensors = [numbers, *self.guard.flags(device), *steps, *parts]
+
+    def _count(self, step: Any) -> int:
+        """The number of updates so far; that on a device is read once, and again if something else has changed it."""
+        if not isinstance(step, Tensor) or not waits(step):
+            return int(step)
+        known = self._counts.get(id(step))  # holds the tensor, so that no other gets its id
+        if known is None or known[1] != step._version:
+            known = self._counts[id(step)] = step, step._version, int(step)
+        return known[2]
 
     def positions(self, weights: Sequence[Tensor]) -> list[int]:
         """The place of each weight among the parameters of the optimiser.
@@ -107,7 +122,7 @@ class GraphUpdate(Update):
         self, value: Tensor, weights: Sequence[Tensor], gradients: Sequence[Tensor], tensors: Sequence[Tensor]
     ) -> None:
         """Update ``weights`` and ``tensors``, which stand for ``self.tensors``, in place."""
-        scalars, flag, *rest = tensors
+        scalars, flag, prevented, *rest = tensors
         n = sum(self._counted)
         steps, parts = rest[:n], iter(rest[n:])
         state = [tuple(next(parts) for _ in names) if full else () for names, full in
@@ -116,6 +131,7 @@ class GraphUpdate(Update):
         step_of = [next(counters) if counted else None for counted in self._counted]
         largest = torch.stack([t.abs().amax().to(flag.dtype) for t in (value, *gradients) if t.numel()])
         flag.copy_(torch.maximum(flag, (~largest.isfinite()).any().to(flag.dtype)))
+        prevented.copy_(prevented + flag)
         proceed = flag == 0
         if self._clip_norm is not None:
             factor = (self._clip_norm / (get_total_norm(gradients, foreach=False) + 1e-6)).clamp(max=1.0)
@@ -149,11 +165,14 @@ class GraphUpdate(Update):
         """Finish the update of training step ``t``: update what the optimiser keeps as Python numbers.
 
         Raises:
-            Diverged: if the loss or a gradient is not finite; the graph has then changed no weight.
+            Diverged: as ``Guard.note``; the graph has then changed no weight since the fault.
         """
-        if self.flag.item():
-            self.flag.zero_()
-            check_finite_update(found.values[:1], found.gradients, t)
+        try:
+            self.guard.note(found.values[:1], found.gradients, t)
+        except Diverged:
+            self._counts.clear()
+            raise
+        self._counts = {key: (step, step._version, n + 1) for key, (step, _, n) in self._counts.items()}
         for group in self._optimizer.param_groups:
             if "lrd" in group:
                 group["lr"] *= group["lrd"]
@@ -174,7 +193,7 @@ class UpdatesInGraph:
         self.exclusive = False
         self._last: GraphUpdate | None = None
         self._changes = 0  # of the settings, in successive calls
-        self._graph: CheckedGraph | None = None
+        self._graph: CheckedGraph | None = None  # of the latest step, if it may run again
         self._arguments: list[Any] = []
 
     def finish(self, found: Gradients | None, args: Sequence[Any], t: int) -> bool:
@@ -188,12 +207,14 @@ class UpdatesInGraph:
         Raises:
             Diverged: if the loss or a gradient is not finite; the graph has then changed no weight.
         """
-        if found is None or not found.updated or self._last is None:
+        if found is None:
             return False
-        self._last.finish(found, t)
         if self.exclusive and found.graph is not self._graph:
             self._arguments = [argument_key(argument) for argument in args]
             self._graph = None if None in self._arguments else found.graph
+        if not found.updated or self._last is None:
+            return False
+        self._last.finish(found, t)
         return True
 
     def again(self, args: Sequence[Any]) -> Gradients | None:
@@ -202,14 +223,16 @@ class UpdatesInGraph:
         Return ``None`` if something else may have run since, the arguments are of another kind, or the graph is to be
         verified or still warms up, when an error of it makes the step eager.
         """
-        graph, update = self._graph, self._last
-        if not self.exclusive or graph is None or update is None:
+        graph = self._graph
+        if not self.exclusive or graph is None or ranks.share() is not None:
             return None
         if graph.verifies_next or graph.calls < WARM_UP:
             return None
         if [argument_key(argument) for argument in args] != self._arguments:
             return None
-        update.read_state()
+        update = self._last if graph.updates else None
+        if update is not None:
+            update.read_state()
         return graph(list(args), update)
 
     def forget(self) -> None:
@@ -217,13 +240,13 @@ class UpdatesInGraph:
         self._graph = None
 
     def next(
-        self, optimizer: Optimizer, clip_norm: float | None = None, all_weights: bool = False
+        self, optimizer: Optimizer, guard: Guard, clip_norm: float | None = None, all_weights: bool = False
     ) -> GraphUpdate | None:
         """The next update; ``None`` if it must be made by the optimiser itself.
 
         That is the case for an optimiser without a rule, with a setting that its rule lacks or with hooks, for settings
-        that change in every step, other than the learning rate, for weights on a GPU, and if gradients are summed over
-        processes before the update. Arguments as for ``GraphUpdate``.
+        that change in every step, other than the learning rate, for weights on several devices, and if gradients are
+        summed over processes before the update. Arguments as for ``GraphUpdate``.
         """
         rule = RULES.get(type(optimizer))
         if rule is None or optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
@@ -242,13 +265,17 @@ class UpdatesInGraph:
                     return None
                 if not all(_is_plain(p) for p in group["params"]):
                     return None
-            self._last = GraphUpdate(optimizer, clip_norm, all_weights)
+            devices = {p.device for group in optimizer.param_groups for p in group["params"]}
+            if len(devices) != 1 or guard.is_elsewhere(*devices):
+                return None
+            self._last = GraphUpdate(optimizer, clip_norm, all_weights, guard)
         if self._changes > 1 or self._last is None:
             return None
+        self._last.guard = guard
         self._last.read_state()
         return self._last
 
 
 def _is_plain(p: Tensor) -> bool:
-    """Whether a parameter is an ordinary float32 tensor on the CPU."""
-    return type(p) in (Tensor, nn.Parameter) and p.device.type == "cpu" and p.dtype == torch.float32
+    """Whether a parameter is an ordinary float32 tensor on a CPU or a GPU."""
+    return type(p) in (Tensor, nn.Parameter) and p.device.type in ("cpu", *REPLAYED) and p.dtype == torch.float32
