@@ -25,7 +25,7 @@ from pyrogen.recipes import RECIPES, TrainingSetup
 from pyrogen.training import checkpoint
 from pyrogen.training.loop import fit
 
-COMPILED = ("vae", "cvae", "maf", "wgan-gp", "dcgan")
+COMPILED = ("vae", "cvae", "maf", "wgan", "wgan-gp", "dcgan")
 """Recipes whose compiled step is compared with the eager one."""
 RESUMED = ("vae", "wgan")
 ROUNDED = ("vqvae", "vqvae2")

@@ -72,11 +72,11 @@ class GraphUpdate(Update):
         return [[len(g["params"]), *map(g.get, names)] for g in self._optimizer.param_groups]
 
     def _read_structure(self) -> tuple[list[bool], list[bool]]:
-        """Whether each parameter has all of its state, and whether its step is counted by a tensor."""
+        """Whether each parameter has all of its state, and whether its updates are counted by a tensor beside it."""
         state = self._optimizer.state
         known = [state.get(p, {}) for p in self.parameters]
         complete = [all(own.get(n) is not None for n in names) for own, names in zip(known, self._names, strict=True)]
-        return complete, [isinstance(own.get("step"), Tensor) for own in known]
+        return complete, [_is_beside(own.get("step"), p) for own, p in zip(known, self.parameters, strict=True)]
 
     def read_state(self) -> None:
         """Collect the tensors of the state, and compute the numbers of the next update."""
@@ -85,7 +85,7 @@ class GraphUpdate(Update):
         for p, group, names, complete in zip(self.parameters, self._groups, self._names, self._complete, strict=True):
             own = state.get(p, {})
             step = own.get("step", 0)
-            if isinstance(step, Tensor):
+            if _is_beside(step, p):
                 steps.append(step)
             if complete:
                 parts += [own[name] for name in names]
@@ -178,7 +178,7 @@ class GraphUpdate(Update):
                 group["lr"] *= group["lrd"]
         for weight in found.weights:
             own: dict[str, Any] = self._optimizer.state[weight]
-            if isinstance(own.get("step"), int):
+            if "step" in own and not _is_beside(own["step"], weight):
                 own["step"] += 1
 
 
@@ -274,6 +274,11 @@ class UpdatesInGraph:
         self._last.guard = guard
         self._last.read_state()
         return self._last
+
+
+def _is_beside(step: Any, p: Tensor) -> bool:
+    """Whether a count of updates is a tensor on the device of its parameter, which the graph can write."""
+    return isinstance(step, Tensor) and step.device == p.device
 
 
 def _is_plain(p: Tensor) -> bool:
