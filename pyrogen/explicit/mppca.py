@@ -78,7 +78,7 @@ class PPCAMixture(TractableDensity):
     def joint(self, x: Tensor) -> Tensor:
         """Log p(k, x | y) in nats for every y, ``(batch, groups, components)``.
 
-        With ``M = σ² I + WᵀW = L Lᵀ`` the Woodbury identity gives
+        In standardised units, with ``M = σ² I + WᵀW = L Lᵀ``, the Woodbury identity gives
         ``σ² (x - μ)ᵀ C⁻¹ (x - μ) = |x - μ|² - |L⁻¹ Wᵀ (x - μ)|²`` and ``log |C| = (d - k) log σ² + log |M|``.
         """
         with torch.autocast(x.device.type, enabled=False):
@@ -117,10 +117,10 @@ class PPCAMixture(TractableDensity):
     def _draw(self, n: int, y: Tensor | None) -> Tensor:
         group = torch.zeros(n, dtype=torch.long, device=self.mean.device) if y is None else y
         k = torch.multinomial(self.logits.softmax(1)[group], 1)[:, 0]
-        x = self.sigma[group, k, None] * torch.randn(n, len(self.mean)).to(self.mean)
+        x = self.sigma[group, k, None] * torch.randn_like(self.mean.expand(n, -1))
         for g, c in torch.stack([group, k], 1).unique(dim=0).tolist():
             rows = ((group == g) & (k == c)).nonzero()[:, 0]
-            z = torch.randn(len(rows), self.latent).to(self.mean)
+            z = torch.randn_like(self.mean.new_empty(len(rows), self.latent))
             x[rows] += self.loc[g, c] + z @ self.weight[g, c].T
         return (self.mean + self.scale * x).view(n, *self.shape)
 
