@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.optim import Adam
 
 from pyrogen.bench.timing import CHUNK, Contender, synchronise
+from pyrogen.steps import exclusive
 from pyrogen.steps.svi import SVI, no_guide
 from pyrogen.training.device import autocast
 
@@ -63,6 +64,19 @@ def pyrogen_contender(pair: Workload, compile: bool, precision: str = "32") -> C
 
     name = f"pyrogen {'compiled' if compile else 'eager'}{', bf16' if precision == 'bf16' else ''}"
     return Contender(name, once, synchronise)
+
+
+def loop_contender(pair: Workload) -> Contender:
+    """Return pyrogen's step in a loop of ``CHUNK`` steps between which nothing else runs."""
+    step = pair.step(True)
+
+    def once(t: int) -> None:
+        if t % CHUNK == 0:
+            with exclusive(step):
+                for i in range(CHUNK):
+                    step(*pair.batch(i))
+
+    return Contender("pyrogen compiled, loop", once, synchronise)
 
 
 def pyro_contender(pair: Workload) -> Contender:

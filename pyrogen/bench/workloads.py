@@ -30,6 +30,7 @@ def contender_makers(workload: str, batch_size: int, device: torch.device) -> It
     yield from pairs.contenders(pair)
     if workload in ("vae", "conv-vae"):
         yield partial(pairs.pyrogen_contender, pair, True, "bf16")
+        yield partial(pairs.loop_contender, pair)
         yield partial(vae.with_data, pair)
     if workload == "vae":
         yield partial(vae.matmuls, batch_size, device)
