@@ -22,9 +22,9 @@ RUNS = Path("runs/gallery")
 OUT = Path(__file__).parent.parent / "images" / "gallery"
 STEPS = 1500
 FAMILIES = {
-    "explicit, exact": ("gaussian", "ppca", "mixture", "kde", "made", "pixelcnn", "realnvp"),
-    "explicit, bounded": ("vae", "ladder-vae", "vqvae"),
-    "implicit": ("gan", "dcgan", "wgan-gp", "gmmn", "vaegan"),
+    "explicit, exact": ("gaussian", "ppca", "mixture", "mppca", "kde", "made", "pixelcnn", "realnvp", "spline"),
+    "explicit, bounded": ("vae", "ladder-vae", "vqvae", "gmvae"),
+    "implicit": ("gan", "dcgan", "sngan", "wgan-gp", "gmmn", "aae", "vaegan"),
 }
 CURVES = ("mixture", "realnvp", "made", "vae")
 

@@ -21,9 +21,13 @@ class Guard:
     On a CPU ``Diverged`` is raised in place of the update. On a GPU the program does not wait for the result: a flag is
     set there and stays set. While it is set, torch's fused optimisers change nothing, and any other optimiser gets
     gradients of zero. The flag is read by ``read`` and in every ``READ_EVERY``-th update.
+
+    Attributes:
+        faults: how often the flag was set.
     """
 
     def __init__(self) -> None:
+        self.faults = 0
         self._flag: Tensor | None = None  # 1 after the first fault
         self._prevented: Tensor | None = None  # the number of updates since then
         self._updates: list[int] = []  # the step of each update since the flag was read
@@ -106,6 +110,7 @@ class Guard:
         assert self._prevented is not None
         self._flag.zero_()
         self._prevented.zero_()
+        self.faults += 1
 
     def _mark(self, values: list[Tensor], t: int) -> Tensor:
         """Set the flag if a value is not finite; nothing is read from the device."""

@@ -15,7 +15,6 @@ from torch.fx import GraphModule, Node
 from pyrogen.compile.preserving import preserve_state
 
 log = logging.getLogger(__name__)
-aten = torch.ops.aten
 
 REPLAYED = ("cuda",)
 """The types of devices whose kernels can be recorded."""

@@ -19,7 +19,6 @@ from pyrogen import ranks
 from pyrogen.compile.checked_graph import CheckedGraph, Gradients, NotInGraph, Update
 from pyrogen.compile.graph.replay import REPLAYED
 from pyrogen.compile.verified import WARM_UP, argument_key
-from pyrogen.errors import Diverged
 from pyrogen.steps.guard import Guard, waits
 from pyrogen.steps.in_graph.rules import RULES
 
@@ -51,7 +50,7 @@ class GraphUpdate(Update):
         self._groups = [group for group in groups for _ in group["params"]]
         self._names = [names for g in groups for names in [self._rule.state(g)] * len(g["params"])]
         self._complete, self._counted = self._read_structure()
-        self.guard = guard
+        self.guard, self._faults = guard, guard.faults
         self._counts: dict[int, tuple[Tensor, int, int]] = {}
         self.tensors: list[Tensor] = []
         self.key = type(optimizer), clip_norm, all_weights, repr(self._settings), *self._complete, *self._counted
@@ -80,6 +79,9 @@ class GraphUpdate(Update):
 
     def read_state(self) -> None:
         """Collect the tensors of the state, and compute the numbers of the next update."""
+        if self._faults != self.guard.faults:  # updates that were prevented were not counted on the device
+            self._faults = self.guard.faults
+            self._counts.clear()
         state, steps, parts, rows = self._optimizer.state, [], [], []
         scalars: dict[tuple[int, int], tuple[float, ...]] = {}
         for p, group, names, complete in zip(self.parameters, self._groups, self._names, self._complete, strict=True):
@@ -167,11 +169,7 @@ class GraphUpdate(Update):
         Raises:
             Diverged: as ``Guard.note``; the graph has then changed no weight since the fault.
         """
-        try:
-            self.guard.note(found.values[:1], found.gradients, t)
-        except Diverged:
-            self._counts.clear()
-            raise
+        self.guard.note(found.values[:1], found.gradients, t)
         self._counts = {key: (step, step._version, n + 1) for key, (step, _, n) in self._counts.items()}
         for group in self._optimizer.param_groups:
             if "lrd" in group:
@@ -245,7 +243,8 @@ class UpdatesInGraph:
         """The next update; ``None`` if it must be made by the optimiser itself.
 
         That is the case for an optimiser without a rule, with a setting that its rule lacks or with hooks, for settings
-        that change in every step, other than the learning rate, for weights on several devices, and if gradients are
+        that change in every step, other than the learning rate, for weights on several devices, or on a GPU if updates
+        are counted by Python numbers, as those that are prevented there are not known at once, and if gradients are
         summed over processes before the update. Arguments as for ``GraphUpdate``.
         """
         rule = RULES.get(type(optimizer))
@@ -264,6 +263,8 @@ class UpdatesInGraph:
                 if any(group.get(name) for name in rule.unsupported) or isinstance(group["lr"], Tensor):
                     return None
                 if not all(_is_plain(p) for p in group["params"]):
+                    return None
+                if any(waits(p) and type(optimizer.state[p].get("step")) is int for p in group["params"]):
                     return None
             devices = {p.device for group in optimizer.param_groups for p in group["params"]}
             if len(devices) != 1 or guard.is_elsewhere(*devices):
