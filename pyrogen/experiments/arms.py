@@ -25,11 +25,11 @@ FEWEST = 100
 
 
 def budget_arms(models: tuple[str, ...], budgets: tuple[int, ...], batch_size: int, rows: int | None) -> list[Arm]:
-    """Each model at each number of steps; one that is fitted in closed form once."""
+    """Each model at each number of steps, with batches of at most ``rows``; one that is fitted in closed form once."""
     arms = []
     for name in models:
         for steps in (1,) if in_closed_form(name) else budgets:
-            options = {"steps": steps, "batch_size": batch_size}
+            options = {"steps": steps, "batch_size": min(batch_size, rows or batch_size)}
             arms.append(Arm(f"{name}-{steps}", name, options, rows, line=name, at=steps))
     return arms
 

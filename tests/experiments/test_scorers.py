@@ -125,6 +125,11 @@ def test_all_recipes_that_take_the_data():
     assert not {"realnvp", "dcgan", "vqvae", "cvae", "pca"} & found  # of images, by label, no samples
 
 
+def test_a_batch_is_no_larger_than_the_data():
+    plan = EXPERIMENTS["lines"](pyrogen.load("line"), rows=100, batch_size=256)
+    assert {(arm.rows, arm.options["batch_size"]) for arm in plan.arms} == {(100, 100)}
+
+
 def test_copies_are_found_and_the_gap_is_that_of_likelihoods():
     data = pyrogen.load("digits")
     part = pyrogen.experiments.run.training_part(data, 100, 0)
