@@ -19,6 +19,9 @@ from pyrogen.explicit.tractable_density import TractableDensity
 from pyrogen.nn.conditions import Label
 from pyrogen.nn.precision import model_dtype
 
+MOST_ROWS = 50_000
+"""The most data of a class, or of all without labels, from which the initial values are computed."""
+
 
 class PPCAMixture(TractableDensity):
     """A mixture of Gaussians with low-rank plus isotropic covariances, exact in O(d k) for each component.
@@ -162,7 +165,7 @@ class PPCAMixture(TractableDensity):
         member = torch.zeros(len(x), dtype=torch.long, device=x.device) if y is None else y
         clusters = []
         for g in range(groups):
-            rows = offset[member == g]
+            rows = offset[member == g][:MOST_ROWS]
             what = "a mixture of PPCA" if condition is None else f"a mixture of PPCA of class {g}"
             found = cluster(rows, components, seed, what)
             clusters += [rows[found == k] for k in range(components)]
