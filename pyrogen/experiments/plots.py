@@ -36,6 +36,8 @@ def lines_svg(lines: Mapping[str, Points], x: str, y: str, *, log_y: bool = Fals
         log_y: whether the axis of values is logarithmic.
         level: a value to be marked, such as that of real data.
     """
+    from matplotlib.ticker import LogLocator
+
     with canvas(1.3 * PANEL, PANEL) as figure:
         axes = figure.add_subplot()
         for i, (name, points) in enumerate(lines.items()):
@@ -53,6 +55,9 @@ def lines_svg(lines: Mapping[str, Points], x: str, y: str, *, log_y: bool = Fals
         if log_y:
             axes.set_yscale("log")
         for axis in (axes.xaxis, axes.yaxis):
+            first, last = axis.get_view_interval()
+            if axis.get_scale() == "log" and last < 100 * first:
+                axis.set_major_locator(LogLocator(subs=(1, 2, 5)))  # else it may have a single tick
             axis.set_major_formatter(lambda value, _: format_number(value))
             axis.set_minor_formatter(lambda value, _: "")
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))

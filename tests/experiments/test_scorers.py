@@ -1,5 +1,7 @@
 """What each experiment measures, on models whose score is known, and what it concludes from scores."""
 
+import re
+
 import pytest
 import quick
 import torch
@@ -10,6 +12,7 @@ from pyrogen.experiments import EXPERIMENTS
 from pyrogen.experiments.arms import auto_sizes
 from pyrogen.experiments.findings import difference_sentence, ordered_sentence
 from pyrogen.experiments.lines import contests, histogram_divergence
+from pyrogen.experiments.plots import lines_svg
 from pyrogen.explicit import KernelDensity
 from pyrogen.pyro_tools.decoders import as_decoder
 from pyrogen.random import scoped_seed
@@ -227,3 +230,10 @@ def test_the_bound_by_annealing_is_beside_the_scores_of_samples(monkeypatch):
     assert bound.kind == "lower_bound"
     assert "of" not in bound.detail  # of x, and so ranked
     assert entry["scores"]["noise"].value == bound.detail["noise"] > 0
+
+
+def test_a_short_logarithmic_axis_has_several_ticks():
+    points = {"flow": [(300, {"value": 2.7, "stderr": 0.1}), (1000, {"value": 0.6, "stderr": 0.1})]}
+    svg = lines_svg(points, "steps", "W₁", log_y=True)
+    ticks = [text.strip() for text in re.findall(r"<!-- ([^<>]+?) -->", svg)]
+    assert {"500", "1,000", "1", "2"} <= set(ticks)
