@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, settings
 
 torch.set_num_threads(1)
 # Times of a machine that runs other work say nothing about a test.
-settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("shared", suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared")
 
 CHROMIUM = os.environ.get("PYROGEN_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")

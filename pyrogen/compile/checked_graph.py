@@ -74,7 +74,7 @@ class Gradients:
     @property
     def overwritten(self) -> bool:
         """Whether the next run of the graph overwrites the gradients."""
-        return self.graph is not None and self.graph.graph.replay is not None
+        return self.graph is not None and self.graph.graph.overwrites
 
     def store(self, add: bool = False) -> None:
         """Assign each gradient to ``weight.grad``, or add it to the gradient there.

@@ -1,4 +1,4 @@
-"""k-means clusters as the initial value of a mixture."""
+"""What mixtures share: the check of their size, k-means clusters as their initial value, a smallest deviation."""
 
 import warnings
 
@@ -6,6 +6,17 @@ import torch
 from torch import Tensor
 
 from pyrogen.errors import ConfigError
+
+
+def check_mixture(components: int, min_std: float) -> None:
+    """Raise ``ConfigError`` for fewer than 1 component, or a smallest standard deviation that is not positive."""
+    if components < 1 or not min_std > 0:
+        raise ConfigError(f"a mixture needs components >= 1 and min_std > 0; got {components} and {min_std}")
+
+
+def log_excess(std: Tensor, min_std: float) -> Tensor:
+    """The parameter a of the standard deviation ``min_std + exp(a)``; of one at or near ``min_std``, slightly more."""
+    return (std - min_std).clamp_min(0.1 * min_std).log()
 
 
 def cluster(x: Tensor, components: int, seed: int, what: str = "a mixture") -> Tensor:

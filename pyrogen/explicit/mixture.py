@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from pyrogen.data.checks import check_finite
 from pyrogen.errors import ConfigError, unknown
-from pyrogen.explicit.clusters import cluster
+from pyrogen.explicit.clusters import check_mixture, cluster, log_excess
 from pyrogen.explicit.gaussian import COVARIANCES
 from pyrogen.explicit.tractable_density import TractableDensity
 from pyrogen.nn.conditions import Condition
@@ -67,8 +67,7 @@ class GaussianMixture(TractableDensity):
         super().__init__(condition)
         if covariance not in COVARIANCES:
             raise unknown("covariance", covariance, COVARIANCES)
-        if components < 1 or not min_std > 0:
-            raise ConfigError(f"a mixture needs components >= 1 and min_std > 0; got {components} and {min_std}")
+        check_mixture(components, min_std)
         self.shape, self.covariance, self.min_std = tuple(shape), covariance, min_std
         dims = prod(self.shape)
         self.register_buffer("mean", torch.zeros(dims) if mean is None else mean.flatten().clone())
@@ -199,7 +198,7 @@ class GaussianMixture(TractableDensity):
                     factor = torch.linalg.cholesky(shrunk)
                     model.lower_triangle[k].copy_(factor.tril(-1))
                     diagonal = factor.diagonal()
-                model.log_diagonal[k].copy_(model._log_excess(diagonal))
+                model.log_diagonal[k].copy_(log_excess(diagonal, min_std))
         return model
 
     @classmethod
@@ -253,7 +252,7 @@ class GaussianMixture(TractableDensity):
         if isinstance(self.logits, nn.Parameter):
             self.logits.copy_(weights.log())
         self.loc.copy_(loc)
-        self.log_diagonal.copy_(self._log_excess(factor.diagonal(dim1=1, dim2=2)))
+        self.log_diagonal.copy_(log_excess(factor.diagonal(dim1=1, dim2=2), self.min_std))
         if not diagonal:
             self.lower_triangle.copy_(factor.tril(-1))
 
@@ -278,7 +277,3 @@ class GaussianMixture(TractableDensity):
         model = cls(x.shape[1:], components, covariance, min_std, mean, scale, condition, equal_weights)
         model.to(x.device, model_dtype(x))
         return model, ((flat - mean) / scale)[: max(KMEANS_ROWS, components)]
-
-    def _log_excess(self, diagonal: Tensor) -> Tensor:
-        """The parameter of a diagonal of S: the logarithm of what exceeds ``min_std``."""
-        return (diagonal - self.min_std).clamp_min(0.1 * self.min_std).log()

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from pyrogen.data.checks import check_finite
 from pyrogen.errors import ConfigError
-from pyrogen.explicit.clusters import cluster
+from pyrogen.explicit.clusters import check_mixture, cluster, log_excess
+from pyrogen.explicit.ppca import check_latent
 from pyrogen.explicit.tractable_density import TractableDensity
 from pyrogen.nn.conditions import Label
 from pyrogen.nn.precision import model_dtype
@@ -62,10 +63,8 @@ class PPCAMixture(TractableDensity):
             raise ConfigError(f"a mixture of PPCA is given labels or nothing; got {type(condition).__name__}")
         self.shape, self.latent, self.min_std = tuple(shape), latent, min_std
         dims, groups = prod(self.shape), 1 if condition is None else condition.features
-        if not 1 <= latent < dims:
-            raise ConfigError(f"latent must be from 1 to {dims - 1}, below the dimension {dims} of x; got {latent}")
-        if components < 1 or not min_std > 0:
-            raise ConfigError(f"a mixture needs components >= 1 and min_std > 0; got {components} and {min_std}")
+        check_latent(latent, dims)
+        check_mixture(components, min_std)
         self.register_buffer("mean", torch.zeros(dims) if mean is None else mean.flatten().clone())
         self.register_buffer("scale", torch.tensor(float(scale)))
         self.logits = nn.Parameter(torch.zeros(groups, components))
@@ -183,7 +182,7 @@ class PPCAMixture(TractableDensity):
         free = dims - torch.tensor(ranks)
         variance = (rest / free + rest.sum() / (sizes * free).sum()) / (sizes + 1)
         self.logits.copy_((sizes + 1.0).log().view_as(self.logits))
-        self.log_excess.copy_(self._log_excess(variance.sqrt()).view_as(self.log_excess))
+        self.log_excess.copy_(log_excess(variance.sqrt(), self.min_std).view_as(self.log_excess))
         sigma, loc, weight = self.sigma.flatten(), self.loc.flatten(0, 1), self.weight.flatten(0, 1)
         for i, (data, (s, v), q) in enumerate(zip(clusters, spectra, ranks, strict=True)):
             loc[i] = data.mean(0)
@@ -191,7 +190,3 @@ class PPCAMixture(TractableDensity):
             weight[i] = 0.01 * sigma[i] * torch.randn(dims, self.latent, generator=generator).to(weight)
             excess = s[:q].square() / len(data) - sigma[i].square()
             weight[i, :, :q] = v[:q].T * excess.clamp_min(0).sqrt()
-
-    def _log_excess(self, sigma: Tensor) -> Tensor:
-        """The parameter of σ: the logarithm of what exceeds its minimum."""
-        return (sigma.to(self.scale) - self.min_std).clamp_min(0.1 * self.min_std).log()

@@ -19,6 +19,12 @@ from pyrogen.explicit.tractable_density import TractableDensity
 from pyrogen.nn.precision import model_dtype
 
 
+def check_latent(latent: int, dims: int) -> None:
+    """Raise ``ConfigError`` unless the number of components is at least 1 and below the dimension of the data."""
+    if not 1 <= latent < dims:
+        raise ConfigError(f"latent must be from 1 to {dims - 1}, below the dimension {dims} of x; got {latent}")
+
+
 class PPCA(TractableDensity):
     """Probabilistic PCA with ``latent`` components; its likelihood costs O(d k²) instead of O(d³).
 
@@ -38,8 +44,7 @@ class PPCA(TractableDensity):
         super().__init__()
         self.shape, self.latent = tuple(shape), latent
         dims = prod(self.shape)
-        if not 1 <= latent < dims:
-            raise ConfigError(f"latent must be from 1 to {dims - 1}, below the dimension {dims} of x; got {latent}")
+        check_latent(latent, dims)
         self.mean = nn.Parameter(torch.zeros(dims) if mean is None else mean.flatten().clone())
         self.weight = nn.Parameter(sigma * torch.randn(dims, latent) / latent**0.5)
         self.log_sigma = nn.Parameter(torch.tensor(float(sigma)).log())

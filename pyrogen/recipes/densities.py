@@ -65,7 +65,7 @@ def ppca(
 ) -> TrainingSetup:
     """Tipping and Bishop, 1999."""
     require_probability(data.space, PPCA.probability, "PPCA")
-    k = min(16, max(data.dims - 1, 1)) if isinstance(latent, str) else latent
+    k = _rank(data, latent, 16)
     sigma = initial_value(data, lambda x: x.flatten(1).std(0).square().mean().sqrt(), ())
     model = PPCA(data.shape, k, data_mean(data), float(sigma))
     if fit == "closed":
@@ -120,7 +120,7 @@ def mppca(
 ) -> TrainingSetup:
     """Tipping and Bishop, 1999: PPCA in each cluster of k-means, then SVI."""
     require_probability(data.space, PPCAMixture.probability, "a mixture of PPCA")
-    k = min(10, max(data.dims - 1, 1)) if isinstance(latent, str) else latent
+    k = _rank(data, latent, 10)
     given = label_condition(data, condition)
     if data.has_rows:
         x, *labels = data.train.tensors()
@@ -187,3 +187,8 @@ def _moments(x: Tensor) -> Tensor:
     """Mean and standard deviation of each dimension, ``(2, d)``."""
     flat = x.flatten(1)
     return torch.stack((flat.mean(0), flat.std(0).clamp_min(1e-6)))
+
+
+def _rank(data: Dataset, latent: int | str, most: int) -> int:
+    """The rank of a covariance: the chosen one, or for ``auto`` ``most``, but below the dimension of the data."""
+    return min(most, max(data.dims - 1, 1)) if isinstance(latent, str) else latent

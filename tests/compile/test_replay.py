@@ -180,7 +180,7 @@ def test_weights_that_move_in_memory_are_recorded_again(recordings):
             weight.data = weight.data.clone()
         assert float(moved(X)["loss"]) == expected[-1]
     (graph,) = moved._verified.graphs.values()
-    assert "have moved" in graph.graph.replay.refused
+    assert "have moved" in graph.graph.run.refused
     assert len(recordings) == MOST + 1
 
 
@@ -189,18 +189,18 @@ def test_code_that_cannot_be_recorded_runs_as_it_is(monkeypatch, caplog):
         raise RuntimeError("operation not permitted when stream is capturing\nmore")
 
     monkeypatch.setattr(replay, "record", record)
-    runs = Replay(lambda w, x: [w.add_(x)])
+    runs = Replay(lambda w, x: [w.add_(x)], slice(1, 2))
     weight = torch.zeros(2)
     for t in range(1, 4):
-        assert runs([weight, torch.ones(2)], slice(1, 2))[0].tolist() == [t, t]
+        assert runs(weight, torch.ones(2))[0].tolist() == [t, t]
     assert runs.refused == "operation not permitted when stream is capturing"
     assert caplog.text.count("runs without a CUDA graph: operation not permitted") == 1
 
 
 def test_a_recording_restores_weights_and_random_state(recordings):
     weight, before = torch.zeros(3), torch.get_rng_state()
-    runs = Replay(lambda w, x: [w.add_(torch.rand(3) + x)])
-    (first,) = runs([weight, torch.zeros(3)], slice(1, 2))
+    runs = Replay(lambda w, x: [w.add_(torch.rand(3) + x)], slice(1, 2))
+    (first,) = runs(weight, torch.zeros(3))
     torch.set_rng_state(before)
     assert torch.equal(first, torch.rand(3))
 

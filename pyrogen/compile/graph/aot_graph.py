@@ -35,29 +35,23 @@ class Graph:
     """A compiled function with its gradients: ``(value, *extra), gradients = graph(*args)``.
 
     Args:
-        run: the compiled code; it takes the tensors in ``captured``, then the arguments.
+        run: the compiled code, or its ``Replay``; it takes the tensors in ``captured``, then the arguments.
         captured: every tensor that the function reads besides its arguments, by reference.
         weights: the leaves that the value is differentiated with respect to, in the order of the gradients.
-        moving: how many of the arguments, from the first, may be in another place in memory in each call.
-        replay: runs the code as a CUDA graph, which overwrites its outputs at the next call; ``None`` to call it.
+        overwrites: whether a call of ``run`` overwrites the outputs of the one before.
     """
 
     run: Callable[..., Sequence[Tensor]]
     captured: list[Tensor]
     weights: list[Tensor]
-    moving: int = 0
-    replay: Replay | None = None
+    overwrites: bool = False
 
     @torch.no_grad()
     def __call__(self, *args: Tensor) -> tuple[tuple[Tensor, ...], list[Tensor]]:
         """Return the function's values, detached, and the gradients of the first value."""
-        if self.replay is None:
-            out = self.run(*self.captured, *args)
-        else:
-            first = len(self.captured)
-            out = self.replay([*self.captured, *args], slice(first, first + self.moving))
+        out = self.run(*self.captured, *args)
         split = len(out) - len(self.weights)
-        values = out[:split] if self.replay is None else [value.clone() for value in out[:split]]
+        values = [value.clone() for value in out[:split]] if self.overwrites else out[:split]
         return tuple(values), list(out[split:])
 
 
@@ -115,10 +109,11 @@ def compile_with_gradients(
             # On a CPU, convolutions kept channels-last cost more in the passes between them than they gain.
             options = {"fallback_random": True, "layout_optimization": any(t.is_cuda for t in inputs)}
             with tracing(TracingContext(FakeTensorMode(shape_env=ShapeEnv(), static_shapes=True))):
-                replayed = can_be_replayed(traced, inputs)
                 run: Any = torch._inductor.compile(traced, inputs, options=options)
-    # The numbers of an update are new tensors in each call, its other tensors are written in place.
-    return Graph(run, captured, weights, n + (update is not None), Replay(run) if replayed else None)
+        overwrites = can_be_replayed(traced, inputs)
+    if overwrites:  # the numbers of an update are new tensors in each call, its other tensors are written in place
+        run = Replay(run, slice(len(captured), len(captured) + n + (update is not None)))
+    return Graph(run, captured, weights, overwrites)
 
 
 @contextmanager

@@ -66,50 +66,47 @@ class Replay:
     """Compiled code that is recorded, and replayed as long as the tensors that it uses in place stay where they are.
 
     Args:
-        run: the compiled code.
+        run: the compiled code; its arguments have the same shapes and dtypes in all calls.
+        copied: the arguments that may be in another place in each call; the others are used, and written, in place.
 
     Attributes:
         refused: why it is not recorded; ``None`` while it is.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, copied: slice) -> None:
         self.refused: str | None = None
-        self._run = run
+        self._run, self._copied = run, copied
         self._recordings = 0
         self._addresses: list[int] = []
         self._copies: list[Tensor] = []
         self._outputs: Sequence[Tensor] = ()
         self._replay: Callable[[], object] | None = None
 
-    def __call__(self, tensors: Sequence[Tensor], copied: slice) -> Sequence[Tensor]:
-        """The outputs of ``run(*tensors)``, which the next call overwrites.
-
-        Args:
-            tensors: its arguments, always of the same shapes and dtypes.
-            copied: those that may be in another place in each call; the others are used, and written, in place.
-        """
-        addresses = [t.data_ptr() for part in (tensors[: copied.start], tensors[copied.stop :]) for t in part]
-        if self._replay is None or addresses != self._addresses:
-            self._record(tensors, copied)
+    def __call__(self, *tensors: Tensor) -> Sequence[Tensor]:
+        """The outputs of ``run(*tensors)``, which the next call overwrites."""
+        if self.refused is not None:
+            return self._run(*tensors)
+        addresses = [t.data_ptr() for t in (*tensors[: self._copied.start], *tensors[self._copied.stop :])]
+        if addresses != self._addresses:
+            self._record(tensors)
             self._addresses = addresses
         if self._replay is None:
             return self._run(*tensors)
-        for copy, tensor in zip(self._copies, tensors[copied], strict=True):
+        for copy, tensor in zip(self._copies, tensors[self._copied], strict=True):
             copy.copy_(tensor)
         self._replay()
         return self._outputs
 
-    def _record(self, tensors: Sequence[Tensor], copied: slice) -> None:
+    def _record(self, tensors: Sequence[Tensor]) -> None:
         """Record the code; the values of all tensors, and the random state, stay as they are."""
         self._replay = None
-        if self.refused is not None:
-            return
         if self._recordings == MOST:
             self.refused = f"its tensors have moved in memory {MOST} times"
             return
         self._recordings += 1
-        self._copies = [t.clone() for t in tensors[copied]]
-        places = [*tensors[: copied.start], *self._copies, *tensors[copied.stop :]]
+        self._copies = [t.clone() for t in tensors[self._copied]]
+        places = list(tensors)
+        places[self._copied] = self._copies
         try:
             with preserve_state(places):
                 self._outputs, self._replay = record(lambda: self._run(*places))

@@ -258,13 +258,13 @@ class UpdatesInGraph:
         else:
             self._changes += 1
             last = None
-        if last is None or not last.has_structure():
+        if last is None or last.guard is not guard or not last.has_structure():
             for group in optimizer.param_groups:
                 if any(group.get(name) for name in rule.unsupported) or isinstance(group["lr"], Tensor):
                     return None
                 if not all(_is_plain(p) for p in group["params"]):
                     return None
-                if any(waits(p) and type(optimizer.state[p].get("step")) is int for p in group["params"]):
+                if any(waits(p) and type(optimizer.state.get(p, {}).get("step")) is int for p in group["params"]):
                     return None
             devices = {p.device for group in optimizer.param_groups for p in group["params"]}
             if len(devices) != 1 or guard.is_elsewhere(*devices):
@@ -272,7 +272,6 @@ class UpdatesInGraph:
             self._last = GraphUpdate(optimizer, clip_norm, all_weights, guard)
         if self._changes > 1 or self._last is None:
             return None
-        self._last.guard = guard
         self._last.read_state()
         return self._last
 
