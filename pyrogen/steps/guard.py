@@ -28,8 +28,7 @@ class Guard:
 
     def __init__(self) -> None:
         self.faults = 0
-        self._flag: Tensor | None = None  # 1 after the first fault
-        self._prevented: Tensor | None = None  # the number of updates since then
+        self._flags: tuple[Tensor, Tensor] | None = None  # 1 after the first fault, the number of updates since then
         self._updates: list[int] = []  # the step of each update since the flag was read
 
     def update(self, optimizer: Optimizer, losses: Iterable[Tensor | float], t: int, step: Callable[[], Any]) -> None:
@@ -68,27 +67,27 @@ class Guard:
 
     def read(self) -> None:
         """Wait for the device and raise ``Diverged`` if an update was prevented since the last call."""
-        if self._flag is None or self._prevented is None:
+        if self._flags is None:
             return
-        prevented, updates = int(self._prevented), self._updates
+        prevented, updates = int(self._flags[1]), self._updates
         self._updates = []
         if prevented:
-            self._clear()
+            self._clear(self._flags)
             t = updates[-prevented]
             raise Diverged(f"step {t}: the loss or a gradient is not finite", ago=updates[-1] - t)
 
     def is_elsewhere(self, device: torch.device) -> bool:
         """Whether the flag is on another device, where it may be set without having been read."""
-        return self._flag is not None and waits(self._flag) and self._flag.device != device
+        return self._flags is not None and waits(self._flags[0]) and self._flags[0].device != device
 
     def flags(self, device: torch.device) -> tuple[Tensor, Tensor]:
         """The flag, and the number of updates that it has prevented, to be read and written by a graph on ``device``.
 
         They are made there unless they are in use on another device.
         """
-        if self._flag is None or self._prevented is None or not (waits(self._flag) or self._flag.device == device):
-            self._flag, self._prevented = torch.zeros((), device=device), torch.zeros((), device=device)
-        return self._flag, self._prevented
+        if self._flags is None or not (waits(self._flags[0]) or self._flags[0].device == device):
+            self._flags = torch.zeros((), device=device), torch.zeros((), device=device)
+        return self._flags
 
     def note(self, losses: Iterable[Tensor], gradients: Iterable[Tensor], t: int) -> None:
         """Note that a graph has made the update of step ``t``, unless its flag was set, which is read as in ``update``.
@@ -96,20 +95,18 @@ class Guard:
         Raises:
             Diverged: as ``update``.
         """
-        assert self._flag is not None
-        if waits(self._flag):
+        assert self._flags is not None
+        if waits(self._flags[0]):
             self._updates.append(t)
             if len(self._updates) >= READ_EVERY:
                 self.read()
-        elif self._flag.item():
-            self._clear()
+        elif self._flags[0].item():
+            self._clear(self._flags)
             check_finite_update(losses, gradients, t)
 
-    def _clear(self) -> None:
-        assert self._flag is not None
-        assert self._prevented is not None
-        self._flag.zero_()
-        self._prevented.zero_()
+    def _clear(self, flags: tuple[Tensor, Tensor]) -> None:
+        for flag in flags:
+            flag.zero_()
         self.faults += 1
 
     def _mark(self, values: list[Tensor], t: int) -> Tensor:
