@@ -5,7 +5,8 @@ import logging
 import threading
 import time
 import traceback
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,17 @@ _compiling = [0.0]
 def compiling_seconds() -> float:
     """The time that this process has spent on tracing and compiling graphs so far."""
     return _compiling[0]
+
+
+@contextmanager
+def compilation() -> Iterator[None]:
+    """Trace and compile inside: one thread at a time, and the time counts in ``compiling_seconds``."""
+    with TRACE_LOCK:
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            _compiling[0] += time.perf_counter() - began
 
 
 def should_compile(requested: bool | None, t: int) -> bool:
@@ -154,8 +166,7 @@ class VerifiedFunction:
         Returns ``None`` if tracing created a parameter site, which an eager call must create with a value.
         """
         known_sites = set(sites)
-        with TRACE_LOCK:
-            began = time.perf_counter()
+        with compilation():
             try:
                 try:
                     graph = CheckedGraph(function, leaves, spec, wrt, fingerprint, update)
@@ -165,7 +176,6 @@ class VerifiedFunction:
                 made = [name for name in sites if name not in known_sites]
                 for name in made:
                     del pyro.get_param_store()[name]
-                _compiling[0] += time.perf_counter() - began
         return None if made else graph
 
     def _check_reuse(self, argument_keys: tuple[Any, ...]) -> None:

@@ -17,6 +17,7 @@ from torch import Tensor
 from pyrogen.data.checks import check_weights
 from pyrogen.data.fingerprint import Keys, row_keys
 from pyrogen.data.memmap import MemoryMapped, NoRows
+from pyrogen.data.noise import Draws
 from pyrogen.data.shown.show import IMAGES, Shown, image_tag, show
 from pyrogen.data.sources.origin import Origin
 from pyrogen.data.space import Space
@@ -24,8 +25,11 @@ from pyrogen.data.toy import ToyDensity
 from pyrogen.errors import DataError
 from pyrogen.summary import Facts, Summarised
 
-Noise = Callable[[Tensor, torch.Generator], Tensor]
-"""The map from stored rows to data, such as dequantisation or binarisation: ``(stored, generator) -> x``."""
+Noise = Callable[[Tensor, Any], Tensor]
+"""The map from stored rows to data, such as dequantisation or binarisation: ``(stored, generator) -> x``.
+
+It is called with a ``torch.Generator``, a ``StreamedNoise`` also with a ``Stream``.
+"""
 Side = Callable[[Tensor, Tensor | None], Tensor | None]
 """How the side information of a datum is computed, ``(x, y) -> y``."""
 
@@ -95,7 +99,7 @@ class Split(Summarised):
 
     @property
     def device(self) -> torch.device:
-        """The device of the rows; the index and generator of ``read`` must be on it."""
+        """The device of the rows; the arguments of ``read`` must be on it."""
         return self.x.device
 
     @cached_property
@@ -123,16 +127,16 @@ class Split(Summarised):
         keys = None if keys is None else keys[index.cpu().numpy()]
         return replace(self, x=x, y=y, more=more, keys=keys, weights=weights)
 
-    def read(self, index: Tensor | slice, generator: torch.Generator) -> tuple[Tensor, ...]:
+    def read(self, index: Tensor | slice, draws: Draws) -> tuple[Tensor, ...]:
         """Return the data at ``index`` as ``(x, y, *more)``, without y if there is none."""
-        return self.materialize(self.x[index], index, generator)
+        return self.materialize(_rows(self.x, index), index, draws)
 
-    def materialize(self, stored: Tensor, index: Tensor | slice, generator: torch.Generator) -> tuple[Tensor, ...]:
+    def materialize(self, stored: Tensor, index: Tensor | slice, draws: Draws) -> tuple[Tensor, ...]:
         """Return the same as ``read``, given the stored rows at ``index``."""
-        x = self.noise(stored, generator) if self.noise else stored
-        y = None if self.y is None else self.y[index]
+        x = self.noise(stored, draws) if self.noise else stored
+        y = None if self.y is None else _rows(self.y, index)
         y = self.side_fn(x, y) if self.side_fn else y
-        more = tuple(part[index] for part in self.more)
+        more = tuple(_rows(part, index) for part in self.more)
         return (x, *more) if y is None else (x, y, *more)
 
     @property
@@ -151,6 +155,11 @@ class Split(Summarised):
         generator = torch.Generator(self.device).manual_seed(seed)
         x = self.noise(self.x[:], generator) if self.noise else self.x[:]
         return replace(self, x=x, noise=None, keys=self.row_keys)
+
+
+def _rows(x: Any, index: Tensor | slice) -> Tensor:
+    """``x[index]``, which for a tensor on a CPU takes 10 to 20 times as long as this."""
+    return x.index_select(0, index) if isinstance(x, Tensor) and isinstance(index, Tensor) else x[index]
 
 
 @dataclass(frozen=True)

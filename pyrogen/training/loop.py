@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 
 from pyrogen import ranks
+from pyrogen.compile.reading import CompiledReading
+from pyrogen.compile.verified import should_compile
 from pyrogen.data.batches import as_training_data, batches
 from pyrogen.data.dataset import Split
 from pyrogen.data.loading import Rows
@@ -86,9 +88,10 @@ def fit(
     rows = _weighted(as_training_data(data), weights)
     if isinstance(every, int) and every < 1:
         raise ConfigError(f"every must be a number of steps, at least 1; got {every}")
-    source = batches(rows, batch_size, seed, start, device, workers, ranks.part if ranks.world() > 1 else None)
+    read, part = CompiledReading(), ranks.part if ranks.world() > 1 else None
+    source = batches(rows, batch_size, seed, start, device, workers, part, read)
     failures = Failures(step, rows, batch_size, seed, device, precision)
-    loop = _steps(failures, source, known_rows(rows), steps, start, every, each)
+    loop = _steps(failures, source, read, known_rows(rows), steps, start, every, each)
     return watched(loop, type(step).__name__, start, steps) if progress else loop
 
 
@@ -104,6 +107,7 @@ def _weighted(rows: Any, weights: Tensor | None) -> Any:
 def _steps(
     failures: Failures,
     source: Iterator[Batch],
+    read: CompiledReading,
     rows: Split | None,
     steps: int,
     start: int,
@@ -123,6 +127,7 @@ def _steps(
                 logs = shared(t, batch)
             if t == steps:
                 read_guard(step)
+        read.enabled = should_compile(getattr(step, "compile", False), t - start) and not getattr(step, "refused", None)
         if t == start + 1 and rows is not None:  # the first step has made what networks there are
             note_rows(step, rows)
         if each is not None:

@@ -1,15 +1,24 @@
 """The formulas of data spaces, and the noise that maps stored rows into them."""
 
+from collections.abc import Callable
 from math import log, sqrt
 
 import pytest
 import torch
 from torch import Tensor
 
-import pyrogen.data.noise
+import pyrogen.data.noise.uniform as uniform_numbers
 from pyrogen.data import Binarise, Dequantise, Space
+from pyrogen.data.noise.uniform import Draws, Stream, uniform
 from pyrogen.data.space import require_probability
 from pyrogen.errors import ConfigError
+
+DRAWS = pytest.mark.parametrize(
+    "draws",
+    [lambda: torch.Generator().manual_seed(1), lambda: Stream(torch.tensor(1), row=3)],
+    ids=["generator", "stream"],
+)
+"""What noise is drawn from, made anew."""
 
 
 def levels_once(levels: int) -> Tensor:
@@ -40,10 +49,11 @@ def test_the_logit_jacobian_is_that_of_autograd() -> None:
 
 @pytest.mark.parametrize("support", ["unit", "logit"])
 @pytest.mark.parametrize("levels", [2, 17, 256])
-def test_images_are_grey_levels_for_any_noise(support: str, levels: int) -> None:
+@DRAWS
+def test_images_are_grey_levels_for_any_noise(support: str, levels: int, draws: Callable[[], Draws]) -> None:
     space = Space(support, levels)
     stored = levels_once(levels).expand(-1, 4096)
-    x = Dequantise(space)(stored, torch.Generator().manual_seed(0))
+    x = Dequantise(space)(stored, draws())
     assert x.dtype == torch.float32
     assert torch.equal(space.to_user(x), stored / (levels - 1))
 
@@ -51,24 +61,27 @@ def test_images_are_grey_levels_for_any_noise(support: str, levels: int) -> None
 @pytest.mark.parametrize("support", ["unit", "logit"])
 @pytest.mark.parametrize("levels", [2, 17, 256])
 @pytest.mark.parametrize("word", [-(2**15), 2**15 - 1], ids=["least", "greatest"])
+@DRAWS
 def test_extreme_noise_does_not_change_the_level(
-    support: str, levels: int, word: int, monkeypatch: pytest.MonkeyPatch
+    support: str, levels: int, word: int, draws: Callable[[], Draws], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bits = int.from_bytes(4 * word.to_bytes(2, "little", signed=True), "little", signed=True)
     monkeypatch.setattr(Tensor, "random_", lambda words, *_, **__: words.fill_(bits))
+    monkeypatch.setattr(uniform_numbers, "split_mix", lambda key, first, n: torch.full((n,), bits))
     space, stored = Space(support, levels), levels_once(levels)
-    u = pyrogen.data.noise._uniform(stored.shape, torch.Generator(), bits=13)
+    u = uniform(stored.shape, draws(), bits=13)
     assert float(u.min()) == (2**-14 if word < 0 else 1 - 2**-14)
-    x = Dequantise(space)(stored, torch.Generator())
+    x = Dequantise(space)(stored, draws())
     assert torch.equal(space.to_user(x), stored / (levels - 1))
     if support == "unit":
         assert x.min() > 0
         assert x.max() < 1
 
 
-def test_the_noise_is_uniform_and_independent() -> None:
+@DRAWS
+def test_the_noise_is_uniform_and_independent(draws: Callable[[], Draws]) -> None:
     n = 400_000
-    u = pyrogen.data.noise._uniform(torch.Size([n]), torch.Generator().manual_seed(1), bits=13)
+    u = uniform(torch.Size([n]), draws(), bits=13)
     assert abs(u.mean() - 1 / 2) < 4 * sqrt(1 / 12 / n)
     assert abs(u.var() - 1 / 12) < 4 * sqrt(1 / 180 / n)
     counts = u.mul(64).long().bincount(minlength=64)
@@ -77,9 +90,10 @@ def test_the_noise_is_uniform_and_independent() -> None:
         assert abs(((u[lag:] - 0.5) * (u[:-lag] - 0.5)).mean()) < 4 / 12 / sqrt(n)
 
 
-def test_each_grey_level_is_the_probability_of_a_one() -> None:
+@DRAWS
+def test_each_grey_level_is_the_probability_of_a_one(draws: Callable[[], Draws]) -> None:
     n = 20_000
-    x = Binarise(255)(levels_once(256).expand(-1, n), torch.Generator().manual_seed(0))
+    x = Binarise(255)(levels_once(256).expand(-1, n), draws())
     assert set(x.unique().tolist()) == {0.0, 1.0}
     mean, p = x.mean(1), torch.arange(256) / 255
     assert mean[0] == 0
@@ -91,10 +105,11 @@ def test_each_grey_level_is_the_probability_of_a_one() -> None:
 
 @pytest.mark.parametrize("noise", [Dequantise(Space("unit", 17)), Binarise(16)])
 @pytest.mark.parametrize("shape", [(0, 1, 8, 8), (1, 1, 1, 1), (3, 3, 5, 7)])
-def test_noise_depends_only_on_its_generator(noise, shape: tuple[int, ...]) -> None:
+@DRAWS
+def test_noise_depends_only_on_what_it_is_drawn_from(noise, shape: tuple[int, ...], draws: Callable[[], Draws]) -> None:
     stored = torch.full(shape, 5, dtype=torch.uint8)
     state = torch.get_rng_state()
-    first, again = (noise(stored, torch.Generator().manual_seed(3)) for _ in range(2))
+    first, again = (noise(stored, draws()) for _ in range(2))
     assert first.shape == shape
     assert torch.equal(first, again)
     assert torch.equal(state, torch.get_rng_state())

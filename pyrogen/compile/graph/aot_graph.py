@@ -94,25 +94,44 @@ def compile_with_gradients(
         return (value.detach(), *extra, *gradients)
 
     args = (*args, *update.tensors) if update else args
-    with _silence_compiler():
-        with torch.enable_grad(), _disable_autocast_cache():
-            traced = make_fx(joint, DECOMPOSITIONS, tracing_mode="fake", _allow_non_fake_inputs=True)(*args)
-        if any(depends_on_value(node.meta.get("val")) for node in traced.graph.nodes):
-            raise DependsOnTensorValue
-        if update is not None and any(node.target is aten._linalg_check_errors.default for node in traced.graph.nodes):
-            raise NotInGraph  # torch cannot compile an in-place update beside a check that raises an error
-        captured = _lift_captured_tensors(traced)
-        use_onednn(traced)
-        with torch.no_grad():
-            # Detached, but not views, for which torch would copy what the graph has updated.
-            inputs: list[Any] = [*(t.data for t in captured), *args]
-            # On a CPU, convolutions kept channels-last cost more in the passes between them than they gain.
-            options = {"fallback_random": True, "layout_optimization": any(t.is_cuda for t in inputs)}
-            with tracing(TracingContext(FakeTensorMode(shape_env=ShapeEnv(), static_shapes=True))):
-                run: Any = torch._inductor.compile(traced, inputs, options=options)
-        overwrites = can_be_replayed(traced, inputs)
-    if overwrites:  # the numbers of an update are new tensors in each call, its other tensors are written in place
-        run = Replay(run, slice(len(captured), len(captured) + n + (update is not None)))
+    with torch.enable_grad():
+        traced = _trace(joint, args)
+    if update is not None and any(node.target is aten._linalg_check_errors.default for node in traced.graph.nodes):
+        raise NotInGraph  # torch cannot compile an in-place update beside a check that raises an error
+    # The numbers of an update are new tensors in each call, its other tensors are written in place.
+    return _compile(traced, args, n + (update is not None), weights)
+
+
+def compile_function(function: Callable[..., tuple[Tensor, ...]], args: tuple[Tensor, ...]) -> Graph:
+    """Compile ``function(*args)``, without gradients; arguments and errors as for ``compile_with_gradients``."""
+    with torch.no_grad():
+        traced = _trace(function, args)
+    return _compile(traced, args, len(args), [])
+
+
+def _trace(function: Callable[..., tuple[Tensor, ...]], args: tuple[Tensor, ...]) -> GraphModule:
+    """Run the function on fake tensors; raise ``DependsOnTensorValue`` if it needs the value of one."""
+    with _silence_compiler(), _disable_autocast_cache():
+        traced = make_fx(function, DECOMPOSITIONS, tracing_mode="fake", _allow_non_fake_inputs=True)(*args)
+    if any(depends_on_value(node.meta.get("val")) for node in traced.graph.nodes):
+        raise DependsOnTensorValue
+    return traced
+
+
+def _compile(traced: GraphModule, args: tuple[Tensor, ...], copied: int, weights: list[Tensor]) -> Graph:
+    """Compile a traced function, of whose arguments the first ``copied`` are other tensors in each call."""
+    captured = _lift_captured_tensors(traced)
+    use_onednn(traced)
+    with _silence_compiler(), torch.no_grad():
+        # Detached, but not views, for which torch would copy what the graph has updated.
+        inputs: list[Any] = [*(t.data for t in captured), *args]
+        # On a CPU, convolutions kept channels-last cost more in the passes between them than they gain.
+        options = {"fallback_random": True, "layout_optimization": any(t.is_cuda for t in inputs)}
+        with tracing(TracingContext(FakeTensorMode(shape_env=ShapeEnv(), static_shapes=True))):
+            run: Any = torch._inductor.compile(traced, inputs, options=options)
+    overwrites = can_be_replayed(traced, inputs)
+    if overwrites:
+        run = Replay(run, slice(len(captured), len(captured) + copied))
     return Graph(run, captured, weights, overwrites)
 
 
