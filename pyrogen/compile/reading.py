@@ -20,9 +20,9 @@ log = logging.getLogger(__name__)
 class CompiledReading:
     """``Split.read`` as a compiled graph, for ``batches(…, read=CompiledReading())``; the same data, bit for bit.
 
-    Rows are read eagerly if they are not in memory, if a function of the user computes side information, or if noise is
-    not drawn from a ``Stream`` and added by correctly rounded operations. At the 1st, 2nd, 4th, 8th … call the data are
-    compared with those that are read eagerly; if they differ, all later ones are read eagerly.
+    Rows are read eagerly if they are not in memory, if they are the data, if a function of the user computes side
+    information, or if the noise is not a ``StreamedNoise`` of correctly rounded operations. At the 1st, 2nd, 4th,
+    8th … call the data are compared with those that are read eagerly; if they differ, all later ones are read eagerly.
 
     Attributes:
         enabled: whether graphs are used.

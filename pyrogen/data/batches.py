@@ -123,7 +123,7 @@ def _from_split(
     of_part = (rows.start,) if rows.start else ()
     for t, (index, stored) in enumerate(_stored_rows(split.x, order, workers), start):
         draws: Draws
-        if split.noise is None or isinstance(split.noise, StreamedNoise):
+        if isinstance(split.noise, StreamedNoise):
             draws = Stream(torch.tensor(derive(seed, "noise", t), device=split.device), rows.start or 0)
         else:
             draws = generator(seed, "noise", t, *of_part, device=split.device)

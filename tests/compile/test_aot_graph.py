@@ -48,3 +48,23 @@ def test_gradients_of_a_compiled_network(onednn_is_faster):
     assert float(value) == pytest.approx(exact.item(), rel=1e-5)
     for weight, gradient in zip(graph.weights, gradients, strict=True):
         assert torch.allclose(gradient, weight.grad, atol=1e-6)
+
+
+def test_what_cannot_be_one_file_is_compiled_by_default(monkeypatch, caplog):
+    caplog.set_level("INFO")
+    options, compile = [], torch._inductor.compile
+
+    def without_one_file(graph, inputs, **given):
+        options.append(given["options"])
+        if "cpp_wrapper" in given["options"]:
+            raise RuntimeError("not in one file")
+        return compile(graph, inputs, **given)
+
+    monkeypatch.setattr("torch._inductor.compile", without_one_file)
+    w = torch.ones(3, requires_grad=True)
+    graph = compile_with_gradients(lambda x: ((w * x).sum(),), (torch.ones(3),))
+    (value,), (gradient,) = graph(torch.arange(3.0))
+    assert (float(value), gradient.tolist()) == (3.0, [0.0, 1.0, 2.0])
+    assert len(options) == 2
+    assert options[1].keys() < options[0].keys()
+    assert "compiled by default options: not in one file" in caplog.text

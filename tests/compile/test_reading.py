@@ -25,7 +25,6 @@ SPLITS = {
         ReadColumns(TABLE.standardised(torch.tensor([4.5, 4.1]), torch.tensor([2.6, 2.5]))),
         more=(torch.rand(60), torch.arange(60)),
     ),
-    "plain": Split(torch.randn(60, 3)),
 }
 
 
@@ -54,11 +53,12 @@ def compile_nothing(*_):
 @pytest.mark.parametrize(
     "split",
     [
+        Split(torch.randn(60, 3)),
         Split(torch.zeros(60, 3, dtype=torch.uint8), noise=Dequantise(Space("logit", 256))),
         Split(torch.zeros(60, 3), noise=lambda stored, generator: stored + torch.rand(3, generator=generator)),
         Split(torch.randn(60, 3), torch.zeros(60), side_fn=lambda x, y: x[:, :1] + torch.rand(1)),
     ],
-    ids=["logit", "user's noise", "user's side information"],
+    ids=["no noise", "logit", "user's noise", "user's side information"],
 )
 def test_other_rows_are_read_eagerly(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "_compile", compile_nothing)

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch._guards import TracingContext, tracing
+from torch._inductor.cpu_vec_isa import valid_vec_isa_list
 from torch._subclasses import FakeTensor, FakeTensorMode
 from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
@@ -27,7 +28,13 @@ from pyrogen.compile.graph.replay import Replay, can_be_replayed
 from pyrogen.compile.library_checks import DependsOnTensorValue, NothingToTrain, SkipLibraryChecks, depends_on_value
 from pyrogen.pyro_tools.parameters import leaves
 
+log = logging.getLogger(__name__)
 aten = torch.ops.aten
+
+QUICK = {"cpp_cache_precompile_headers": False, "cpp.vec_isa_ok": True}
+"""Options for code of few files: precompiled headers, and tests of the C++ compiler, take longer than they save."""
+ONE_FILE = {**QUICK, "cpp_wrapper": True}
+"""Options for code as one C++ file with the calls between its loops, each of which takes less time than in Python."""
 
 
 @dataclass
@@ -99,14 +106,14 @@ def compile_with_gradients(
     if update is not None and any(node.target is aten._linalg_check_errors.default for node in traced.graph.nodes):
         raise NotInGraph  # torch cannot compile an in-place update beside a check that raises an error
     # The numbers of an update are new tensors in each call, its other tensors are written in place.
-    return _compile(traced, args, n + (update is not None), weights)
+    return _compile(traced, args, n + (update is not None), weights, ONE_FILE)
 
 
 def compile_function(function: Callable[..., tuple[Tensor, ...]], args: tuple[Tensor, ...]) -> Graph:
-    """Compile ``function(*args)``, without gradients; arguments and errors as for ``compile_with_gradients``."""
+    """Compile a small ``function(*args)`` without gradients; errors as for ``compile_with_gradients``."""
     with torch.no_grad():
         traced = _trace(function, args)
-    return _compile(traced, args, len(args), [])
+    return _compile(traced, args, len(args), [], QUICK)
 
 
 def _trace(function: Callable[..., tuple[Tensor, ...]], args: tuple[Tensor, ...]) -> GraphModule:
@@ -118,21 +125,40 @@ def _trace(function: Callable[..., tuple[Tensor, ...]], args: tuple[Tensor, ...]
     return traced
 
 
-def _compile(traced: GraphModule, args: tuple[Tensor, ...], copied: int, weights: list[Tensor]) -> Graph:
+def _compile(
+    traced: GraphModule, args: tuple[Tensor, ...], copied: int, weights: list[Tensor], on_cpu: dict[str, Any]
+) -> Graph:
     """Compile a traced function, of whose arguments the first ``copied`` are other tensors in each call."""
     captured = _lift_captured_tensors(traced)
     use_onednn(traced)
     with _silence_compiler(), torch.no_grad():
         # Detached, but not views, for which torch would copy what the graph has updated.
         inputs: list[Any] = [*(t.data for t in captured), *args]
-        # On a CPU, convolutions kept channels-last cost more in the passes between them than they gain.
-        options = {"fallback_random": True, "layout_optimization": any(t.is_cuda for t in inputs)}
-        with tracing(TracingContext(FakeTensorMode(shape_env=ShapeEnv(), static_shapes=True))):
-            run: Any = torch._inductor.compile(traced, inputs, options=options)
+        run = _generate_code(traced, inputs, on_cpu)
     overwrites = can_be_replayed(traced, inputs)
     if overwrites:
         run = Replay(run, slice(len(captured), len(captured) + copied))
     return Graph(run, captured, weights, overwrites)
+
+
+def _generate_code(traced: GraphModule, inputs: list[Any], on_cpu: dict[str, Any]) -> Any:
+    """Compile the graph by inductor, with the options ``on_cpu`` if it is computed there.
+
+    What cannot be compiled so, as by a compiler that does not know the processor, is compiled by default options.
+    """
+    gpu = any(t.device.type != "cpu" for t in inputs)
+    # On a CPU, convolutions kept channels-last cost more in the passes between them than they gain.
+    options = {"fallback_random": True, "layout_optimization": gpu}
+    for more in ({},) if gpu else (on_cpu, {}):
+        try:
+            with tracing(TracingContext(FakeTensorMode(shape_env=ShapeEnv(), static_shapes=True))):
+                return torch._inductor.compile(traced, inputs, options={**options, **more})
+        except Exception as error:
+            if not more:
+                raise
+            log.info("compiled by default options: %s", next(iter(str(error).splitlines()), type(error).__name__))
+            valid_vec_isa_list.cache_clear()
+    raise AssertionError("the last attempt returns or raises")
 
 
 @contextmanager
