@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
 
 from pyrogen.data.checks import check_batch_size
-from pyrogen.data.dataset import Dataset, Split
+from pyrogen.data.dataset import Dataset, Split, rows_at
 from pyrogen.data.loading import Rows, as_data
 from pyrogen.data.memmap import MemoryMapped, NoRows
 from pyrogen.data.noise import Draws, Stream, StreamedNoise
@@ -26,8 +26,6 @@ from pyrogen.data.sources.prefetch import default_workers, prefetch
 from pyrogen.data.step_arguments import Batch, iterate_tensors, move_to_device, take_rows
 from pyrogen.errors import DataError
 from pyrogen.random import derive, generator, reseed, scoped_seed
-
-Read = Callable[[Split, Tensor, Draws], Batch]
 
 
 def batches(
@@ -38,7 +36,6 @@ def batches(
     device: torch.device | str | None = None,
     workers: int | None = None,
     part: Callable[[int], slice] | None = None,
-    read: Read = Split.read,
 ) -> Iterator[Batch]:
     """Yield shuffled batches without end, beginning with that of step ``start + 1``.
 
@@ -60,7 +57,6 @@ def batches(
             default one per two processors, at most 8, for image folders, and none for arrays.
         part: which of the rows of a batch are yielded, by their number; all by default. Of a ``Split`` no others are
             read; of a loader whole batches are.
-        read: reads rows of a ``Split`` in memory, given their index and what noise is drawn from.
 
     Raises:
         DataError: if the source has fewer rows than one batch, or has an unsupported type.
@@ -69,7 +65,7 @@ def batches(
     if isinstance(source, Split):
         check_batch_size(len(source), batch_size)
         rows = slice(None) if part is None else part(batch_size)
-        return _from_split(source.to(device) if device else source, batch_size, seed, start, workers, rows, read)
+        return _from_split(source.to(device) if device else source, batch_size, seed, start, workers, rows)
     if isinstance(source, DataLoader):
         return _parts(_from_loader(lambda _: source, source, seed, start, device), part)
     if isinstance(source, TorchDataset):
@@ -116,7 +112,7 @@ def _parts(source: Iterator[Batch], part: Callable[[int], slice] | None) -> Iter
 
 
 def _from_split(
-    split: Split, batch_size: int, seed: int, start: int, workers: int | None, rows: slice, read: Read
+    split: Split, batch_size: int, seed: int, start: int, workers: int | None, rows: slice
 ) -> Iterator[Batch]:
     order = (index[rows] for index in _order(split, batch_size, seed, start))
     # Draws that are no function of the row: those of the first part, or of a whole batch, have the name of the step.
@@ -127,10 +123,9 @@ def _from_split(
             draws = Stream(torch.tensor(derive(seed, "noise", t), device=split.device), rows.start or 0)
         else:
             draws = generator(seed, "noise", t, *of_part, device=split.device)
-        index = index.to(split.device)
         side = scoped_seed(derive(seed, "side", t, *of_part)) if split.side_fn else nullcontext()
         with side:  # side_fn may draw by the global generators
-            batch = read(split, index, draws) if stored is None else split.materialize(stored, index, draws)
+            batch = split.materialize(stored, index.to(split.device), draws)
         yield batch
 
 
@@ -158,10 +153,10 @@ def _epoch(n: int, weights: Tensor | None, draws: torch.Generator) -> Tensor:
 
 def _stored_rows(
     x: Tensor | MemoryMapped | NoRows, order: Iterator[Tensor], workers: int | None
-) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """Yield each index, with the rows stored there if they are on disk."""
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield each index with the rows stored there."""
     if not isinstance(x, MemoryMapped):
-        return ((index, None) for index in order)
+        return ((index, rows_at(x, index)) for index in order)
     if workers is None:
         workers = default_workers() if isinstance(x.array, ImageFiles) else 0
     order, lookahead = tee(order)

@@ -14,7 +14,7 @@ from pyrogen.pyro_tools.parameters import assign, modules_of, weights_of
 from pyrogen.pyro_tools.programs import arity
 from pyrogen.random import EVALUATION, scoped_seed
 from pyrogen.steps.guard import Guard
-from pyrogen.steps.in_graph.update import UpdatesInGraph
+from pyrogen.steps.in_graph.updates import UpdatesInGraph
 from pyrogen.steps.locate import LossTerm
 from pyrogen.steps.optimizers import MakeOptimizer, follow, load_optimizer, make_optimizer
 from pyrogen.summary import Facts, Summarised

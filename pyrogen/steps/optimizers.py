@@ -13,7 +13,8 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from pyrogen.errors import ConfigError
 from pyrogen.steps.guard import Guard
-from pyrogen.steps.in_graph.update import GraphUpdate, UpdatesInGraph
+from pyrogen.steps.in_graph.update import GraphUpdate
+from pyrogen.steps.in_graph.updates import UpdatesInGraph
 
 MakeOptimizer = Callable[[Iterable[Tensor]], Optimizer]
 """Makes a torch optimiser of parameters, e.g. ``partial(Adam, lr=1e-3)``."""

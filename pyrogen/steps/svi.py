@@ -27,7 +27,7 @@ from pyrogen.pyro_tools.predictive import sample_predictive
 from pyrogen.pyro_tools.programs import Program, arity
 from pyrogen.random import EVALUATION, scoped_seed
 from pyrogen.steps.guard import Guard
-from pyrogen.steps.in_graph.update import UpdatesInGraph
+from pyrogen.steps.in_graph.updates import UpdatesInGraph
 from pyrogen.steps.locate import LossTerm
 from pyrogen.steps.optimizers import MakeOptimizer
 from pyrogen.steps.site_faults import SiteMessages

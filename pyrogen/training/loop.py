@@ -16,11 +16,12 @@ import torch
 from torch import Tensor
 
 from pyrogen import ranks
-from pyrogen.compile.reading import CompiledReading
+from pyrogen.compile.noise import CompiledNoise
 from pyrogen.compile.verified import should_compile
 from pyrogen.data.batches import as_training_data, batches
 from pyrogen.data.dataset import Split
 from pyrogen.data.loading import Rows
+from pyrogen.data.noise import StreamedNoise
 from pyrogen.data.step_arguments import Batch, explain_dtype_errors, iterate_tensors, select_arguments
 from pyrogen.errors import ConfigError, DataError
 from pyrogen.random import reseed_global, scoped_seed
@@ -88,10 +89,11 @@ def fit(
     rows = _weighted(as_training_data(data), weights)
     if isinstance(every, int) and every < 1:
         raise ConfigError(f"every must be a number of steps, at least 1; got {every}")
-    read, part = CompiledReading(), ranks.part if ranks.world() > 1 else None
-    source = batches(rows, batch_size, seed, start, device, workers, part, read)
+    noise = CompiledNoise(rows.noise) if isinstance(rows, Split) and isinstance(rows.noise, StreamedNoise) else None
+    part = ranks.part if ranks.world() > 1 else None
+    source = batches(replace(rows, noise=noise) if noise else rows, batch_size, seed, start, device, workers, part)
     failures = Failures(step, rows, batch_size, seed, device, precision)
-    loop = _steps(failures, source, read, known_rows(rows), steps, start, every, each)
+    loop = _steps(failures, source, noise, known_rows(rows), steps, start, every, each)
     return watched(loop, type(step).__name__, start, steps) if progress else loop
 
 
@@ -107,7 +109,7 @@ def _weighted(rows: Any, weights: Tensor | None) -> Any:
 def _steps(
     failures: Failures,
     source: Iterator[Batch],
-    read: CompiledReading,
+    noise: CompiledNoise | None,
     rows: Split | None,
     steps: int,
     start: int,
@@ -127,7 +129,9 @@ def _steps(
                 logs = shared(t, batch)
             if t == steps:
                 read_guard(step)
-        read.enabled = should_compile(getattr(step, "compile", False), t - start) and not getattr(step, "refused", None)
+        if noise is not None:  # it is compiled where the step is
+            compile = should_compile(getattr(step, "compile", False), t - start)
+            noise.enabled = compile and not getattr(step, "refused", None)
         if t == start + 1 and rows is not None:  # the first step has made what networks there are
             note_rows(step, rows)
         if each is not None:

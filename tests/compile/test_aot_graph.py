@@ -5,6 +5,7 @@ import torch
 from torch import nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from pyrogen.compile.graph import decompositions
 from pyrogen.compile.graph import products as onednn
 from pyrogen.compile.graph.aot_graph import compile_with_gradients
 
@@ -68,3 +69,28 @@ def test_what_cannot_be_one_file_is_compiled_by_default(monkeypatch, caplog):
     assert len(options) == 2
     assert options[1].keys() < options[0].keys()
     assert "compiled by default options: not in one file" in caplog.text
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_decompositions_are_accurate(dtype):
+    """Relative to the exact value, also where it is small; ``exp`` itself has the error of its argument."""
+    h = torch.cat([torch.linspace(-60, 60, 4001), torch.tensor([0.0, -1e-8, 1e-8, -80.0, 80.0])]).to(dtype)
+    exact, x = h.double(), torch.rand(len(h), dtype=dtype)
+    tiny, infinite = (
+        torch.tensor(1e-37, dtype=torch.float64),
+        torch.tensor([torch.nan, torch.inf, -torch.inf], dtype=dtype),
+    )
+    pairs = [
+        (decompositions.softplus(h), nn.functional.softplus(exact, threshold=700)),
+        (decompositions.log_sigmoid(h)[0], nn.functional.logsigmoid(exact)),
+        (decompositions.sigmoid(h), exact.sigmoid()),
+        (decompositions.log_1_plus(h.sigmoid()), h.sigmoid().double().log1p()),
+        (decompositions.binary_cross_entropy_with_logits(h, (h > 0).to(dtype), reduction=0),
+         nn.functional.softplus(-exact.abs(), threshold=700)),
+    ]  # fmt: skip
+    precision = torch.finfo(dtype).eps
+    for found, expected in pairs:
+        assert found.dtype == dtype
+        assert ((found.double() - expected) / expected.abs().maximum(tiny)).abs().max() < 8 * precision
+    assert torch.equal(decompositions.sigmoid(infinite).nan_to_num(7), torch.tensor([7.0, 1.0, 0.0], dtype=dtype))
+    assert torch.isfinite(decompositions.binary_cross_entropy_with_logits(h, x))

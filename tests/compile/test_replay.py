@@ -20,7 +20,7 @@ from pyrogen.compile.graph.replay import MOST, Replay, can_be_replayed
 from pyrogen.errors import Diverged
 from pyrogen.objectives import GradientPenalty, Wasserstein
 from pyrogen.steps import SVI, AdversarialGame, GradientStep, guard
-from pyrogen.steps.in_graph import update
+from pyrogen.steps.in_graph import update, updates
 
 X = torch.linspace(-2, 2, 36).reshape(12, 3)
 
@@ -49,7 +49,7 @@ def recordings(monkeypatch):
 @pytest.fixture
 def waits(monkeypatch):
     """Treat the CPU as a device whose values are not read in every step."""
-    for module in (guard, update):
+    for module in (guard, update, updates):
         monkeypatch.setattr(module, "waits", lambda value: True)
 
 

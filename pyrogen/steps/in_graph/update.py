@@ -15,15 +15,9 @@ from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
-from pyrogen import ranks
-from pyrogen.compile.checked_graph import CheckedGraph, Gradients, NotInGraph, Update
-from pyrogen.compile.graph.replay import REPLAYED
-from pyrogen.compile.verified import WARM_UP, argument_key
+from pyrogen.compile.checked_graph import Gradients, NotInGraph, Update
 from pyrogen.steps.guard import Guard, waits
 from pyrogen.steps.in_graph.rules import RULES
-
-MAX_CHANGES = 3
-"""Successive steps with other settings after which an optimiser makes its updates itself."""
 
 
 class GraphUpdate(Update):
@@ -52,6 +46,7 @@ class GraphUpdate(Update):
         self._complete, self._counted = self._read_structure()
         self.guard, self._faults = guard, guard.faults
         self._counts: dict[int, tuple[Tensor, int, int]] = {}
+        self._made: list[int] = []  # the number of updates of each parameter so far
         self.tensors: list[Tensor] = []
         self.key = type(optimizer), clip_norm, all_weights, repr(self._settings), *self._complete, *self._counted
 
@@ -82,22 +77,32 @@ class GraphUpdate(Update):
         if self._faults != self.guard.faults:  # updates that were prevented were not counted on the device
             self._faults = self.guard.faults
             self._counts.clear()
-        state, steps, parts, rows = self._optimizer.state, [], [], []
-        scalars: dict[tuple[int, int], tuple[float, ...]] = {}
-        for p, group, names, complete in zip(self.parameters, self._groups, self._names, self._complete, strict=True):
-            own = state.get(p, {})
-            step = own.get("step", 0)
-            if _is_beside(step, p):
-                steps.append(step)
-            if complete:
-                parts += [own[name] for name in names]
-            place = id(group), self._count(step)
-            if place not in scalars:
-                scalars[place] = self._rule.scalars(group, place[1] + 1)
-            rows.append(scalars[place])
+        known = [self._optimizer.state.get(p, {}) for p in self.parameters]
+        steps = [own.get("step", 0) for own in known]
+        parts = [
+            own[n] for own, names, full in zip(known, self._names, self._complete, strict=True) if full for n in names
+        ]
+        counted = [step for step, p in zip(steps, self.parameters, strict=True) if _is_beside(step, p)]
+        self._made = [self._count(step) for step in steps]
         device = self.parameters[0].device
-        numbers = torch.tensor(rows, dtype=torch.float32).to(device)
-        self.tensors = [numbers, *self.guard.flags(device), *steps, *parts]
+        self.tensors = [self._numbers(device), *self.guard.flags(device), *counted, *parts]
+
+    def advance(self) -> None:
+        """Compute the numbers of the next update, if since the last one nothing else has changed the state."""
+        if self._faults != self.guard.faults:
+            self.read_state()
+            return
+        self._made = [n + 1 for n in self._made]
+        self.tensors[0] = self._numbers(self.tensors[1].device)
+
+    def _numbers(self, device: torch.device) -> Tensor:
+        """What changes from update to update, a row for each parameter."""
+        rows: dict[tuple[int, int], tuple[float, ...]] = {}
+        places = [(id(group), n) for group, n in zip(self._groups, self._made, strict=True)]
+        for group, place in zip(self._groups, places, strict=True):
+            if place not in rows:
+                rows[place] = self._rule.scalars(group, place[1] + 1)
+        return torch.tensor([rows[place] for place in places], dtype=torch.float32).to(device)
 
     def _count(self, step: Any) -> int:
         """The number of updates so far; that on a device is read once, and again if something else has changed it."""
@@ -180,107 +185,6 @@ class GraphUpdate(Update):
                 own["step"] += 1
 
 
-class UpdatesInGraph:
-    """The updates of one optimiser, each to be part of a compiled step where that is possible.
-
-    Attributes:
-        exclusive: whether nothing else runs between the steps, see ``exclusive``.
-    """
-
-    def __init__(self) -> None:
-        self.exclusive = False
-        self._last: GraphUpdate | None = None
-        self._changes = 0  # of the settings, in successive calls
-        self._graph: CheckedGraph | None = None  # of the latest step, if it may run again
-        self._arguments: list[Any] = []
-
-    def finish(self, found: Gradients | None, args: Sequence[Any], t: int) -> bool:
-        """Finish training step ``t``; return whether its graph has made the update.
-
-        Args:
-            found: what the graph returned; ``None`` if there was none.
-            args: its arguments, which ``again`` may replace.
-            t: the number of the step.
-
-        Raises:
-            Diverged: if the loss or a gradient is not finite; the graph has then changed no weight.
-        """
-        if found is None:
-            return False
-        if self.exclusive and found.graph is not self._graph:
-            self._arguments = [argument_key(argument) for argument in args]
-            self._graph = None if None in self._arguments else found.graph
-        if not found.updated or self._last is None:
-            return False
-        self._last.finish(found, t)
-        return True
-
-    def again(self, args: Sequence[Any]) -> Gradients | None:
-        """Run the graph of the latest step on other arguments of the same kind, without further checks.
-
-        Return ``None`` if something else may have run since, the arguments are of another kind, or the graph is to be
-        verified or still warms up, when an error of it makes the step eager.
-        """
-        graph = self._graph
-        if not self.exclusive or graph is None or ranks.share() is not None:
-            return None
-        if graph.verifies_next or graph.calls < WARM_UP:
-            return None
-        if [argument_key(argument) for argument in args] != self._arguments:
-            return None
-        update = self._last if graph.updates else None
-        if update is not None:
-            update.read_state()
-        return graph(list(args), update)
-
-    def forget(self) -> None:
-        """Forget the graph of the latest step."""
-        self._graph = None
-
-    def next(
-        self, optimizer: Optimizer, guard: Guard, clip_norm: float | None = None, all_weights: bool = False
-    ) -> GraphUpdate | None:
-        """The next update; ``None`` if it must be made by the optimiser itself.
-
-        That is the case for an optimiser without a rule, with a setting that its rule lacks or with hooks, for settings
-        that change in every step, other than the learning rate, for weights on several devices, or on a GPU if updates
-        are counted by Python numbers, as those that are prevented there are not known at once, and if gradients are
-        summed over processes before the update. Arguments as for ``GraphUpdate``.
-        """
-        rule = RULES.get(type(optimizer))
-        if rule is None or optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
-            return None
-        if self._changes > MAX_CHANGES or ranks.share() is not None:
-            return None
-        last = self._last
-        if last is not None and last.has_settings_of(optimizer):
-            self._changes = 0
-        else:
-            self._changes += 1
-            last = None
-        if last is None or last.guard is not guard or not last.has_structure():
-            for group in optimizer.param_groups:
-                if any(group.get(name) for name in rule.unsupported) or isinstance(group["lr"], Tensor):
-                    return None
-                if not all(_is_plain(p) for p in group["params"]):
-                    return None
-                if any(waits(p) and type(optimizer.state.get(p, {}).get("step")) is int for p in group["params"]):
-                    return None
-            devices = {p.device for group in optimizer.param_groups for p in group["params"]}
-            if len(devices) != 1 or guard.is_elsewhere(*devices):
-                return None
-            self._last = GraphUpdate(optimizer, clip_norm, all_weights, guard)
-        if self._changes > 1 or self._last is None:
-            return None
-        self._last.read_state()
-        return self._last
-
-
 def _is_beside(step: Any, p: Tensor) -> bool:
     """Whether a count of updates is a tensor on the device of its parameter, which the graph can write."""
     return isinstance(step, Tensor) and step.device == p.device
-
-
-def _is_plain(p: Tensor) -> bool:
-    """Whether a parameter is an ordinary float32 tensor on a CPU or a GPU."""
-    return type(p) in (Tensor, nn.Parameter) and p.device.type in ("cpu", *REPLAYED) and p.dtype == torch.float32
