@@ -17,23 +17,23 @@ Measured on Zen 5 (478 against 228 GFLOP/s), Zen 4 (191 to 222 against 186 to 20
 difference). Processors that are not listed keep ``torch.mm``. A fixed table is used, not a measurement at start-up:
 a measurement could come out either way, and a resumed run must round exactly as the first one did.
 """
-MIN_FLOPS = 10_000_000
-"""The size of a product from which oneDNN pays off: a call has an overhead of 15 microseconds."""
+MIN_FLOPS = 5_000_000
+"""The size of a product from which oneDNN pays off: a call has an overhead of 10 microseconds."""
 
 _library = torch.library.Library("pyrogen", "DEF")
 _library.define("product(Tensor a, Tensor b, Tensor? bias) -> Tensor")
 
 
 @torch.library.impl(_library, "product", "CPU")
-def _matmul(a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:
-    """``a b + bias`` by oneDNN, as a custom operator: inductor treats the weights of oneDNN's own as constants."""
-    result: Tensor = torch.ops.mkldnn._linear_pointwise.default(a, b.t(), bias, "none", [], "")
+def _product(a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:
+    """``a bᵀ + bias`` by oneDNN, as a custom operator: inductor treats the weights of oneDNN's own as constants."""
+    result: Tensor = torch.ops.mkldnn._linear_pointwise.default(a, b, bias, "none", [], "")
     return result
 
 
 @torch.library.register_fake("pyrogen::product", lib=_library)
-def _matmul_shape(a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:
-    return a.new_empty(a.shape[0], b.shape[1])
+def _product_shape(a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:
+    return a.new_empty(a.shape[0], b.shape[0])
 
 
 @cache
@@ -61,9 +61,12 @@ def use_onednn(graph: GraphModule) -> None:
         with graph.graph.inserting_before(node):
             if not a.meta["val"].is_contiguous():
                 by_rows: dict[str, Any] = {"memory_format": torch.contiguous_format}
-                a, transposed = graph.graph.call_function(aten.clone.default, (a,), by_rows), a
-                a.meta = {**transposed.meta, "val": transposed.meta["val"].contiguous()}
-            product = graph.graph.call_function(torch.ops.pyrogen.product.default, (a, b, bias[0] if bias else None))
+                a, left = graph.graph.call_function(aten.clone.default, (a,), by_rows), a
+                a.meta = {**left.meta, "val": left.meta["val"].contiguous()}
+            transposed = graph.graph.call_function(aten.t.default, (b,))
+            transposed.meta = {**b.meta, "val": b.meta["val"].t()}
+            given = a, transposed, bias[0] if bias else None
+            product = graph.graph.call_function(torch.ops.pyrogen.product.default, given)
         product.meta = dict(node.meta)
         node.replace_all_uses_with(product)
         graph.graph.erase_node(node)
