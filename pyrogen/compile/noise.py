@@ -19,18 +19,23 @@ class CompiledNoise(StreamedNoise):
     """A noise that a compiled graph draws from a ``Stream`` and adds; the same data, bit for bit.
 
     At the 1st, 2nd, 4th, 8th … call the data are compared with those of the noise itself; if they differ, it is used in
-    all later ones, as it is before ``enabled`` and if its operations are not correctly rounded.
+    all later ones, as it is while not ``enabled`` and if its operations are not correctly rounded. ``fit`` uses it
+    where the step is compiled; in a loop of your own:
+
+    ```python
+    source = batches(replace(data.train, noise=CompiledNoise(data.train.noise)), batch_size=256)
+    ```
 
     Args:
         noise: what is compiled.
+        enabled: whether a graph is used; may be set later.
 
     Attributes:
-        enabled: whether a graph is used.
         refused: why no graph is used any more; ``None`` if there is no reason.
     """
 
-    def __init__(self, noise: StreamedNoise) -> None:
-        self.noise, self.enabled = noise, False
+    def __init__(self, noise: StreamedNoise, enabled: bool = True) -> None:
+        self.noise, self.enabled = noise, enabled
         self.refused: str | None = None
         self._calls = 0
         self._key: tuple[object, ...] = ()

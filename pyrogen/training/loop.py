@@ -89,9 +89,8 @@ def fit(
     rows = _weighted(as_training_data(data), weights)
     if isinstance(every, int) and every < 1:
         raise ConfigError(f"every must be a number of steps, at least 1; got {every}")
-    noise = CompiledNoise(rows.noise) if isinstance(rows, Split) and isinstance(rows.noise, StreamedNoise) else None
-    part = ranks.part if ranks.world() > 1 else None
-    source = batches(replace(rows, noise=noise) if noise else rows, batch_size, seed, start, device, workers, part)
+    read, noise = _compilable(rows)
+    source = batches(read, batch_size, seed, start, device, workers, ranks.part if ranks.world() > 1 else None)
     failures = Failures(step, rows, batch_size, seed, device, precision)
     loop = _steps(failures, source, noise, known_rows(rows), steps, start, every, each)
     return watched(loop, type(step).__name__, start, steps) if progress else loop
@@ -104,6 +103,14 @@ def _weighted(rows: Any, weights: Tensor | None) -> Any:
     if not isinstance(rows, Split):
         raise DataError(f"weights are for rows of pyrogen's own batches: give a {type(rows).__name__} a sampler")
     return replace(rows, weights=weights)
+
+
+def _compilable(rows: Any) -> tuple[Any, CompiledNoise | None]:
+    """The rows with a noise that can be compiled, and that noise; the rows alone if they have none."""
+    if not isinstance(rows, Split) or not isinstance(rows.noise, StreamedNoise):
+        return rows, None
+    noise = CompiledNoise(rows.noise, enabled=False)
+    return replace(rows, noise=noise), noise
 
 
 def _steps(

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.optim import SGD
 
-from pyrogen.compile.noise import CompiledNoise
+from pyrogen.compile import CompiledNoise
 from pyrogen.data import Binarise, Column, Dequantise, ReadColumns, Space, Split
 from pyrogen.data.batches import batches
 from pyrogen.data.noise import Stream, StreamedNoise
@@ -31,9 +31,7 @@ SPLITS = {
 def enabled(split: Split) -> Split:
     """The split with its noise compiled."""
     assert isinstance(split.noise, StreamedNoise)
-    noise = CompiledNoise(split.noise)
-    noise.enabled = True
-    return replace(split, noise=noise)
+    return replace(split, noise=CompiledNoise(split.noise))
 
 
 @pytest.mark.parametrize("name", SPLITS)

@@ -285,3 +285,14 @@ def test_selected_rows_keep_all_that_belongs_to_them():
     assert torch.equal(part.x[:], drawn.x[index])
     assert (part.y.tolist(), part.more[0].tolist(), part.weights.tolist()) == ([70, 0, 30], [-7, 0, -3], [7, 0, 3])
     assert part.row_keys.tolist() == drawn.row_keys[index.numpy()].tolist() == Split(X).row_keys[index.numpy()].tolist()
+
+
+@pytest.mark.parametrize(
+    "index",
+    [torch.tensor([-1, 0, -3]), torch.arange(12) % 5 == 2, torch.tensor([], dtype=torch.long), torch.tensor(4)],
+    ids=["from the end", "mask", "none", "one"],
+)
+def test_a_split_is_indexed_as_a_tensor_is(index: torch.Tensor) -> None:
+    x, y, more = torch.randn(12, 3), torch.arange(12), torch.rand(12)
+    for found, expected in zip(Split(x, y, more=(more,))[index], (x[index], y[index], more[index]), strict=True):
+        assert torch.equal(found, expected)

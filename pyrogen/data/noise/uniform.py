@@ -1,8 +1,7 @@
 """Uniform random numbers for noise in the data: drawn by a generator, or a pure function of a key and a position.
 
 The function is SplitMix64: Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014. It is
-a dozen operations on integers, which are the same on every device, and part of a compiled graph where they take a
-fifth of the time of a generator.
+a dozen operations on integers, which are the same on every device and can be compiled.
 """
 
 from dataclasses import dataclass
@@ -27,6 +26,8 @@ class Stream:
 
 
 _GAMMA = 0x9E3779B97F4A7C15
+_MULTIPLIERS = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
+_SHIFTS = 30, 27, 31
 
 Draws = torch.Generator | Stream
 """What noise in the data is drawn from."""
@@ -50,11 +51,13 @@ def uniform(shape: torch.Size, draws: Draws, bits: int) -> Tensor:
 
 def split_mix(key: Tensor, first: int, n: int) -> Tensor:
     """The words ``first``, …, ``first + n - 1`` of SplitMix64 seeded with ``key``, ``int64 (n,)``, counted from 0."""
+    gamma, *multipliers = (word - (word >> 63 << 64) for word in (_GAMMA, *_MULTIPLIERS))  # the same bits, signed
     # key + (i + 1) γ = key - γ ~i: a compiler would count i γ among the indices of its loop, which do not overflow
-    z = torch.add(key, torch.arange(first, first + n, device=key.device).bitwise_not_(), alpha=-_signed(_GAMMA))
-    z = _xor_shifted(z, 30).mul_(_signed(0xBF58476D1CE4E5B9))
-    z = _xor_shifted(z, 27).mul_(_signed(0x94D049BB133111EB))
-    return _xor_shifted(z, 31)
+    z = torch.add(key, torch.arange(first, first + n, device=key.device).bitwise_not_(), alpha=-gamma)
+    for shift, multiplier in zip(_SHIFTS, (*multipliers, None), strict=True):
+        z.bitwise_xor_((z >> shift).bitwise_and_((1 << (64 - shift)) - 1))
+        z = z if multiplier is None else z.mul_(multiplier)
+    return z
 
 
 def _from_stream(shape: torch.Size, stream: Stream) -> Tensor:
@@ -71,13 +74,3 @@ def _from_generator(shape: torch.Size, generator: torch.Generator) -> Tensor:
     words = torch.empty(-(-n // 4), dtype=torch.int64, device=generator.device)
     words.random_(-(2**63), None, generator=generator)
     return words.view(torch.int16)[:n].view(shape)
-
-
-def _xor_shifted(z: Tensor, k: int) -> Tensor:
-    """``z ^ (z >> k)`` in place, with zeros shifted in."""
-    return z.bitwise_xor_((z >> k).bitwise_and_((1 << (64 - k)) - 1))
-
-
-def _signed(word: int) -> int:
-    """The ``int64`` with the same 64 bits."""
-    return word - (word >> 63 << 64)
