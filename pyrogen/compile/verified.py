@@ -60,6 +60,17 @@ def compilation() -> Iterator[None]:
             _compiling[0] += time.perf_counter() - began
 
 
+def hides_cause(error: Exception) -> bool:
+    """Whether an error of compiled code names a call that failed, such as an allocation, and not why.
+
+    The step is then repeated eagerly, which raises an error that says so, unless it succeeds.
+    """
+    hidden = isinstance(error, RuntimeError) and "API call failed" in str(error)
+    if hidden:
+        log.warning("compiled code failed, and the step runs eagerly: %s", next(iter(str(error).splitlines())))
+    return hidden
+
+
 def should_compile(requested: bool | None, t: int) -> bool:
     """Whether a step compiles at its ``t``-th call: as requested, by default after ``COMPILE_AFTER`` calls."""
     return t >= COMPILE_AFTER if requested is None else requested
@@ -146,9 +157,10 @@ class VerifiedFunction:
         except (GraphRejected, OpaqueProgram, NothingToTrain) as error:
             self._fall_back(str(error))
         except Exception as error:
-            if graph is not None and graph.calls > WARM_UP:
+            if graph is None or graph.calls <= WARM_UP:
+                self._fall_back(_describe_error(error))
+            elif not hides_cause(error):
                 raise
-            self._fall_back(_describe_error(error))
         return None
 
     @staticmethod

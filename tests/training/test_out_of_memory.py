@@ -111,3 +111,56 @@ def test_the_command_line_says_it_in_one_line(monkeypatch, capsys):
         entry.main()
     assert caught.value.code == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+HIDDEN = "aoti_torch_empty_strided(2, int_array_0, int_array_1) API call failed at /a/file.main.cpp, line 30"
+
+
+def failing(monkeypatch, every, after=8):
+    """Eight steps of a compiled network; all its graphs fail from then on."""
+    monkeypatch.setattr("torch._inductor.compile", lambda graph, inputs, options=None: lambda *ts: graph(*ts))
+    torch.manual_seed(0)
+    net = nn.Linear(3, 1)
+    step = GradientStep(lambda x: {"loss": net(x).square().mean()}, compile=True)
+    x, losses = torch.rand(64, 3), []
+
+    def run(graph, steps):
+        def failed(*_):
+            raise RuntimeError(HIDDEN)
+
+        for t, logs in pyrogen.fit(step, x, steps=steps, batch_size=16, every=every):
+            losses.append(float(logs["loss"]))
+            if graph and t >= after:
+                for one in step._verified.graphs.values():
+                    one.graph.run = failed
+
+    return step, net, losses, run
+
+
+@pytest.mark.parametrize("every", [1, 4])
+def test_a_step_whose_compiled_code_fails_without_a_cause_is_repeated_eagerly(monkeypatch, caplog, every):
+    found, expected = (failing(monkeypatch, every) for _ in range(2))
+    for (step, *_, run), fails in ((found, True), (expected, False)):
+        run(fails, 16)
+        assert step.t == 16
+    assert found[2] == pytest.approx(expected[2], rel=1e-5)
+    assert torch.allclose(found[1].weight, expected[1].weight, atol=1e-6)
+    assert "compiled code failed, and the step runs eagerly: aoti_torch_empty_strided" in caplog.text
+    assert found[0]._verified.refused is None
+
+
+@pytest.mark.parametrize("every", [1, 4])
+def test_compiled_code_without_memory_is_reported_as_eager_code_is(monkeypatch, every):
+    step, net, _, run = failing(monkeypatch, every)
+
+    def without_memory(x):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 6400000000 bytes.")
+
+    def fail(t):
+        if t == 8:
+            net.forward = without_memory
+
+    monkeypatch.setattr("pyrogen.compile.verified.log.warning", lambda *_: fail(8))
+    with pytest.raises(OutOfMemory, match=r"^step 9: out of memory with batches of 16 rows .* 6\.0 GiB more"):
+        run(True, 16)
+    assert step.t == 8

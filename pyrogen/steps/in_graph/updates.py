@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 from pyrogen import ranks
 from pyrogen.compile.checked_graph import CheckedGraph, Gradients
 from pyrogen.compile.graph.replay import REPLAYED
-from pyrogen.compile.verified import WARM_UP, argument_key
+from pyrogen.compile.verified import WARM_UP, argument_key, hides_cause
 from pyrogen.steps.guard import Guard, waits
 from pyrogen.steps.in_graph.rules import RULES
 from pyrogen.steps.in_graph.update import GraphUpdate
@@ -58,7 +58,7 @@ class UpdatesInGraph:
         """Run the graph of the latest step on other arguments of the same kind, without further checks.
 
         Return ``None`` if something else may have run since, the arguments are of another kind, or the graph is to be
-        verified or still warms up, when an error of it makes the step eager.
+        verified or still warms up, when an error of it makes the step eager, or has an error that does not say why.
         """
         graph = self._graph
         if not self.exclusive or graph is None or ranks.share() is not None:
@@ -70,7 +70,13 @@ class UpdatesInGraph:
         update = self._last if graph.updates else None
         if update is not None:
             update.advance()
-        return graph(list(args), update)
+        try:
+            return graph(list(args), update)
+        except RuntimeError as error:
+            if not hides_cause(error):
+                raise
+            self.forget()
+        return None
 
     def forget(self) -> None:
         """Forget the graph of the latest step."""
