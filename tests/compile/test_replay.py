@@ -1,5 +1,6 @@
 """Replays of recorded graphs, tested on a CPU: a recording here is the code itself, run again into the same memory."""
 
+from dataclasses import replace
 from functools import partial
 
 import pyro.infer
@@ -14,9 +15,11 @@ from torch.optim import SGD, Adagrad, Adam, RMSprop
 from torch.optim.lr_scheduler import ExponentialLR
 
 import pyrogen
-from pyrogen.compile import CompiledTrace_ELBO
+from pyrogen.compile import CompiledNoise, CompiledTrace_ELBO
 from pyrogen.compile.graph import replay
 from pyrogen.compile.graph.replay import MOST, Replay, can_be_replayed
+from pyrogen.data import Binarise, Split
+from pyrogen.data.batches import batches
 from pyrogen.errors import Diverged
 from pyrogen.objectives import GradientPenalty, Wasserstein
 from pyrogen.steps import SVI, AdversarialGame, GradientStep, guard
@@ -245,3 +248,13 @@ def test_a_guard_on_another_device_leaves_the_update_to_the_optimiser(recordings
     other = svi(partial(SGD, lr=0.01))
     other(X)
     assert other._update.optimizer.next_in_graph(elsewhere) is None
+
+
+def test_noise_is_replayed(recordings):
+    images = Split(torch.randint(0, 256, (60, 5), dtype=torch.uint8), noise=Binarise(255))
+    compiled = replace(images, noise=CompiledNoise(Binarise(255)))
+    found = [x for (x,), _ in zip(batches(compiled, 12), range(9), strict=False)]  # kept over later calls
+    for x, (expected,) in zip(found, batches(images, 12), strict=False):
+        assert torch.equal(x, expected)
+    assert compiled.noise.refused is None
+    assert len(recordings) == 1

@@ -77,7 +77,7 @@ class Replay:
         self.refused: str | None = None
         self._run, self._copied = run, copied
         self._recordings = 0
-        self._addresses: list[int] = []
+        self._addresses: list[int] | None = None
         self._copies: list[Tensor] = []
         self._outputs: Sequence[Tensor] = ()
         self._replay: Callable[[], object] | None = None
