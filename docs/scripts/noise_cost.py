@@ -16,7 +16,6 @@ from torch import Tensor
 from pyrogen.compile import CompiledNoise
 from pyrogen.data import Binarise, Split
 from pyrogen.data.batches import batches
-from pyrogen.training.memory import retain_heap
 
 
 class ByGenerator:
@@ -48,7 +47,6 @@ def main() -> None:
     args = parser.parse_args()
     if args.smoke:
         args.sizes, args.rows, args.rounds = [16], 100, 2
-    retain_heap()  # as fit does
     for size in args.sizes:
         readers = sources(args.rows, size)
         times: dict[str, list[float]] = {name: [] for name in readers}

@@ -166,21 +166,28 @@ def test_a_critic_without_features_is_refused_by_name():
 
 
 IMAGE = (1, 8, 8)
-PACKED = GAN(IMAGE, 3, (4,))
-PACKED.critic = Packed(MLPCritic((2, 8, 8), (4,)), 2)
-MODELS = {  # a model of images, and the width of its critic's features
-    "gan": (GAN(IMAGE, 3, (6, 4)), 6),
-    "packed": (PACKED, 4),
-    "dcgan": (DCGAN(IMAGE, 3, 4), 32),
-    "resgan": (ResGAN(IMAGE, 3, 4), 4),
-    "vaegan": (VAEGAN(IMAGE, 3, (8,), features=7), 7),
+
+
+def packed():
+    model = GAN(IMAGE, 3, (4,))
+    model.critic = Packed(MLPCritic((2, 8, 8), (4,)), 2)
+    return model
+
+
+MODELS = {  # how a model of images is made, and the width of its critic's features
+    "gan": (lambda: GAN(IMAGE, 3, (6, 4)), 6),
+    "packed": (packed, 4),
+    "dcgan": (lambda: DCGAN(IMAGE, 3, 4), 32),
+    "resgan": (lambda: ResGAN(IMAGE, 3, 4), 4),
+    "vaegan": (lambda: VAEGAN(IMAGE, 3, (8,), features=7), 7),
 }
 
 
 @pytest.mark.parametrize("loss", [FeatureMatching(), MMD()], ids=lambda loss: type(loss).__name__)
 @pytest.mark.parametrize("name", MODELS)
 def test_every_critic_of_the_library_has_features(name, loss):
-    model, dims = MODELS[name]
+    make, dims = MODELS[name]
+    model = make()
     x = torch.rand(6, *IMAGE)
     assert model.critic.features(x).shape == (3 if name == "packed" else 6, dims)
     step = adversary(model, loss=loss)
@@ -191,7 +198,7 @@ def test_every_critic_of_the_library_has_features(name, loss):
 
 @pytest.mark.parametrize("name", ["gan", "dcgan", "resgan"])
 def test_scores_are_a_linear_map_of_features(name):
-    model, _ = MODELS[name]
+    model = MODELS[name][0]()
     model.critic.eval()
     x = torch.rand(40, *IMAGE)
     with torch.no_grad():
