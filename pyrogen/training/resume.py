@@ -21,6 +21,8 @@ from pyrogen.training.run import C, Run
 from pyrogen.training.seen import note_rows, noted_rows
 
 ENVIRONMENT = "environment.json"
+NUMERICS = 2
+"""Raised where the same seed gives other numbers than before: 2 since noise in the data is a function of its place."""
 
 
 def take_up(
@@ -116,6 +118,7 @@ class _KeptWeights:
 def environment(device: torch.device) -> dict[str, str | int]:
     """What the last bits of a result depend on, beside the configuration and the data."""
     return {
+        "pyrogen numerics": NUMERICS,
         "torch": torch.__version__,
         "Pyro": pyro.__version__,
         "CPU capability": torch.backends.cpu.get_cpu_capability(),
@@ -133,6 +136,7 @@ def _compare_environment(folder: Path, now: dict[str, str | int]) -> None:
     if began is None:
         warnings.warn(f"{path} is damaged: whether the run goes on as it began is not known", RunWarning, stacklevel=4)
         return
+    began = {"pyrogen numerics": 1} | began  # which was not noted
     other = [name for name, value in began.items() if name in now and now[name] != value]
     if other:
         then, here = (", ".join(f"{name} {each[name]}" for name in other) for each in (began, now))
