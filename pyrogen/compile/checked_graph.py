@@ -93,6 +93,16 @@ class Gradients:
                 weight.grad = torch.empty_like(weight).copy_(gradient)
 
 
+def is_compared(call: int) -> bool:
+    """Whether compiled code is compared with eager code at this call: the first, second, fourth, eighth and so on."""
+    return call & (call - 1) == 0
+
+
+def hides_cause(error: Exception) -> bool:
+    """Whether an error of compiled code names a call that failed, such as an allocation, and not why."""
+    return isinstance(error, RuntimeError) and "API call failed" in str(error)
+
+
 class GraphRejected(Exception):
     """The graph does not agree with the eager function, or too many graphs would be needed."""
 
@@ -193,7 +203,7 @@ class CheckedGraph:
         """
         batch = [leaves[i] for i in self.tensors]
         self.calls += 1
-        if self.calls & (self.calls - 1) == 0:  # 1, 2, 4, 8 …
+        if is_compared(self.calls):
             self._verify(batch, update)
         values, gradients = self.graph(*batch, *(update.tensors if update else ()))
         return Gradients(values, self.graph.weights, gradients, self.param_sites, update is not None, self)
@@ -201,7 +211,7 @@ class CheckedGraph:
     @property
     def verifies_next(self) -> bool:
         """Whether the next call compares the graph with the eager function, in the environment of that function."""
-        return (self.calls + 1) & self.calls == 0
+        return is_compared(self.calls + 1)
 
     def _verify(self, batch: Sequence[Tensor], update: Update | None) -> None:
         """Compare values, gradients and update with the eager ones; raise ``GraphRejected`` where they differ.

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from pyrogen.compile.checked_graph import is_compared
 from pyrogen.compile.verified import compilation
 from pyrogen.data.noise import Draws, Stream, StreamedNoise
 
@@ -54,9 +55,8 @@ class CompiledNoise(StreamedNoise):
         if key != self._key:
             self._key, self._calls = key, 0
         self._calls += 1
-        compared = self._calls & (self._calls - 1) == 0  # at the 1st, 2nd, 4th, 8th … call
         # Before tracing, too: a constant that is computed once must not be computed while tracing.
-        eager = self.noise(stored, draws) if compared else None
+        eager = self.noise(stored, draws) if is_compared(self._calls) else None
         try:
             if self._calls == 1:
                 self._graph = self._compile(stored, draws)

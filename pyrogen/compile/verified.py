@@ -17,7 +17,15 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten
 
 from pyrogen import ranks
-from pyrogen.compile.checked_graph import CheckedGraph, Function, Gradients, GraphRejected, NotInGraph, Update
+from pyrogen.compile.checked_graph import (
+    CheckedGraph,
+    Function,
+    Gradients,
+    GraphRejected,
+    NotInGraph,
+    Update,
+    hides_cause,
+)
 from pyrogen.compile.fingerprint import Fingerprint
 from pyrogen.compile.library_checks import DependsOnTensorValue, NothingToTrain
 from pyrogen.compile.value_kinds import PLAIN_TYPES, OpaqueProgram, TensorSpec, tensor_spec
@@ -58,17 +66,6 @@ def compilation() -> Iterator[None]:
             yield
         finally:
             _compiling[0] += time.perf_counter() - began
-
-
-def hides_cause(error: Exception) -> bool:
-    """Whether an error of compiled code names a call that failed, such as an allocation, and not why.
-
-    The step is then repeated eagerly, which raises an error that says so, unless it succeeds.
-    """
-    hidden = isinstance(error, RuntimeError) and "API call failed" in str(error)
-    if hidden:
-        log.warning("compiled code failed, and the step runs eagerly: %s", next(iter(str(error).splitlines())))
-    return hidden
 
 
 def should_compile(requested: bool | None, t: int) -> bool:
@@ -157,10 +154,7 @@ class VerifiedFunction:
         except (GraphRejected, OpaqueProgram, NothingToTrain) as error:
             self._fall_back(str(error))
         except Exception as error:
-            if graph is None or graph.calls <= WARM_UP:
-                self._fall_back(_describe_error(error))
-            elif not hides_cause(error):
-                raise
+            self._recover(error, graph)
         return None
 
     @staticmethod
@@ -220,6 +214,15 @@ class VerifiedFunction:
             for graph in self.graphs.values():
                 graph.bound = False
         return fingerprint
+
+    def _recover(self, error: Exception, graph: CheckedGraph | None) -> None:
+        """Fall back for good before a graph is warm, for this step if the error hides its cause; else raise it."""
+        if graph is None or graph.calls <= WARM_UP:
+            self._fall_back(_describe_error(error))
+        elif hides_cause(error):
+            log.warning("compiled code failed, and the step runs eagerly: %s", str(error).splitlines()[0])
+        else:
+            raise error
 
     def _fall_back(self, why: str) -> None:
         self.refused = why

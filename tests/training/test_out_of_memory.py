@@ -6,6 +6,7 @@ from pathlib import Path
 import forked
 import pytest
 import torch
+from hosts import interpret
 from torch import nn
 
 import pyrogen
@@ -118,7 +119,7 @@ HIDDEN = "aoti_torch_empty_strided(2, int_array_0, int_array_1) API call failed 
 
 def failing(monkeypatch, every, after=8):
     """Eight steps of a compiled network; all its graphs fail from then on."""
-    monkeypatch.setattr("torch._inductor.compile", lambda graph, inputs, options=None: lambda *ts: graph(*ts))
+    monkeypatch.setattr("torch._inductor.compile", interpret)
     torch.manual_seed(0)
     net = nn.Linear(3, 1)
     step = GradientStep(lambda x: {"loss": net(x).square().mean()}, compile=True)

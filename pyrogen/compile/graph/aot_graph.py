@@ -149,16 +149,18 @@ def _generate_code(traced: GraphModule, inputs: list[Any], on_cpu: dict[str, Any
     gpu = any(t.device.type != "cpu" for t in inputs)
     # On a CPU, convolutions kept channels-last cost more in the passes between them than they gain.
     options = {"fallback_random": True, "layout_optimization": gpu}
-    for more in ({},) if gpu else (on_cpu, {}):
+
+    def generate(more: dict[str, Any]) -> Any:
+        with tracing(TracingContext(FakeTensorMode(shape_env=ShapeEnv(), static_shapes=True))):
+            return torch._inductor.compile(traced, inputs, options={**options, **more})
+
+    if not gpu:
         try:
-            with tracing(TracingContext(FakeTensorMode(shape_env=ShapeEnv(), static_shapes=True))):
-                return torch._inductor.compile(traced, inputs, options={**options, **more})
+            return generate(on_cpu)
         except Exception as error:
-            if not more:
-                raise
             log.info("compiled by default options: %s", next(iter(str(error).splitlines()), type(error).__name__))
-            valid_vec_isa_list.cache_clear()
-    raise AssertionError("the last attempt returns or raises")
+            valid_vec_isa_list.cache_clear()  # it holds what was not tested
+    return generate({})
 
 
 @contextmanager

@@ -25,9 +25,8 @@ class Stream:
     row: int = 0
 
 
-_GAMMA = 0x9E3779B97F4A7C15
-_MULTIPLIERS = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
-_SHIFTS = 30, 27, 31
+_GAMMA = 0x9E3779B97F4A7C15 - 2**64  # the constants of the paper as signed words
+_ROUNDS = (30, 0xBF58476D1CE4E5B9 - 2**64), (27, 0x94D049BB133111EB - 2**64)
 
 Draws = torch.Generator | Stream
 """What noise in the data is drawn from."""
@@ -51,13 +50,16 @@ def uniform(shape: torch.Size, draws: Draws, bits: int) -> Tensor:
 
 def split_mix(key: Tensor, first: int, n: int) -> Tensor:
     """The words ``first``, …, ``first + n - 1`` of SplitMix64 seeded with ``key``, ``int64 (n,)``, counted from 0."""
-    gamma, *multipliers = (word - (word >> 63 << 64) for word in (_GAMMA, *_MULTIPLIERS))  # the same bits, signed
     # key + (i + 1) γ = key - γ ~i: a compiler would count i γ among the indices of its loop, which do not overflow
-    z = torch.add(key, torch.arange(first, first + n, device=key.device).bitwise_not_(), alpha=-gamma)
-    for shift, multiplier in zip(_SHIFTS, (*multipliers, None), strict=True):
-        z.bitwise_xor_((z >> shift).bitwise_and_((1 << (64 - shift)) - 1))
-        z = z if multiplier is None else z.mul_(multiplier)
-    return z
+    z = torch.add(key, torch.arange(first, first + n, device=key.device).bitwise_not_(), alpha=-_GAMMA)
+    for shift, multiplier in _ROUNDS:
+        _xor_shifted(z, shift).mul_(multiplier)
+    return _xor_shifted(z, 31)
+
+
+def _xor_shifted(z: Tensor, k: int) -> Tensor:
+    """``z ^ (z >> k)`` in place, with zeros shifted in."""
+    return z.bitwise_xor_((z >> k).bitwise_and_((1 << (64 - k)) - 1))
 
 
 def _from_stream(shape: torch.Size, stream: Stream) -> Tensor:

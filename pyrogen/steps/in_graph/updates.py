@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from pyrogen import ranks
-from pyrogen.compile.checked_graph import CheckedGraph, Gradients
+from pyrogen.compile.checked_graph import CheckedGraph, Gradients, hides_cause
 from pyrogen.compile.graph.replay import REPLAYED
-from pyrogen.compile.verified import WARM_UP, argument_key, hides_cause
+from pyrogen.compile.verified import WARM_UP, argument_key
 from pyrogen.steps.guard import Guard, waits
 from pyrogen.steps.in_graph.rules import RULES
 from pyrogen.steps.in_graph.update import GraphUpdate
@@ -75,8 +75,8 @@ class UpdatesInGraph:
         except RuntimeError as error:
             if not hides_cause(error):
                 raise
-            self.forget()
-        return None
+            self.forget()  # the step does the same with checks, and deals with the error
+            return None
 
     def forget(self) -> None:
         """Forget the graph of the latest step."""
