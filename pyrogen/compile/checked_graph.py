@@ -1,9 +1,8 @@
 """A compiled graph that is compared with the eager function at its first call and at exponentially rarer later ones."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from math import isfinite
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -56,8 +55,7 @@ class NotInGraph(Exception):
     """The update cannot be part of this graph; it is made eagerly."""
 
 
-@dataclass(frozen=True)
-class Gradients:
+class Gradients(NamedTuple):
     """The values of a function and the gradients of the first value with respect to ``weights``.
 
     ``param_sites`` holds the names of the Pyro parameter sites that the function visited while it was traced, and

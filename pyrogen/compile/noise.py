@@ -51,7 +51,15 @@ class CompiledNoise(StreamedNoise):
         """Return data in torch's default dtype, on the device of ``stored`` and ``draws``."""
         if not self.enabled or self.refused is not None or not isinstance(draws, Stream) or not self.exact:
             return self.noise(stored, draws)
-        key = stored.shape, stored.stride(), stored.dtype, stored.device, draws.row, torch.get_default_dtype()
+        key = (
+            stored.shape,
+            stored.stride(),
+            stored.dtype,
+            stored.device,
+            draws.key.shape,
+            draws.row,
+            torch.get_default_dtype(),
+        )
         if key != self._key:
             self._key, self._calls = key, 0
         self._calls += 1

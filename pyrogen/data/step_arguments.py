@@ -38,6 +38,11 @@ def iterate_tensors(thing: Any) -> Iterator[Tensor]:
             yield from iterate_tensors(part)
 
 
+def device_of(thing: Any) -> torch.device:
+    """The device of the first tensor in nested tuples, lists and dicts; the CPU if there is none."""
+    return next((part.device for part in iterate_tensors(thing)), torch.device("cpu"))
+
+
 def move_to_device(thing: Any, device: torch.device | str) -> Any:
     """Copy nested tuples, lists and dicts with all tensors on another device."""
     return _each_tensor(lambda t: t.to(device), thing)
@@ -69,15 +74,21 @@ def explain_dtype_errors(step: Any, batch: Batch) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        data, weights = _float_dtypes(iterate_tensors(batch)), _float_dtypes(_weights(step))
-        if not _DTYPE_ERROR.search(str(error)) or not data or not weights or data == weights:
-            raise
-        weights_dtype = min(weights - data or weights, key=str)  # a buffer of an objective may have another dtype
-        data_dtype = min(data - {weights_dtype} or data, key=str)
-        raise ConfigError(
-            f"the data are {data_dtype} and the weights {weights_dtype}: convert one of them, "
-            f"e.g. data.to({weights_dtype}) or model.to({data_dtype})"
-        ) from error
+        check_dtypes(error, step, batch)
+        raise
+
+
+def check_dtypes(error: RuntimeError, step: Any, batch: Batch) -> None:
+    """Raise ``ConfigError`` if the dtypes of data and weights differ, and caused the error."""
+    data, weights = _float_dtypes(iterate_tensors(batch)), _float_dtypes(_weights(step))
+    if not _DTYPE_ERROR.search(str(error)) or not data or not weights or data == weights:
+        return
+    weights_dtype = min(weights - data or weights, key=str)  # a buffer of an objective may have another dtype
+    data_dtype = min(data - {weights_dtype} or data, key=str)
+    raise ConfigError(
+        f"the data are {data_dtype} and the weights {weights_dtype}: convert one of them, "
+        f"e.g. data.to({weights_dtype}) or model.to({data_dtype})"
+    ) from error
 
 
 def _float_dtypes(tensors: Iterator[Tensor]) -> set[torch.dtype]:

@@ -105,9 +105,11 @@ class SVI(Summarised):
 
     def __call__(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
         """Take one optimiser step on the batch; return ``{"loss": …}`` before the update, in nats per datum."""
-        with explain_dtype_errors(self, args):
-            loss, count = self._update.step(args, kwargs, self.compile)
-        return _per_datum(loss, count)
+        found = None if kwargs else self._update.again(args)
+        if found is None:
+            with explain_dtype_errors(self, args):
+                found = self._update.step(args, kwargs, self.compile)
+        return _per_datum(*found)
 
     @scoped_seed(EVALUATION)
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
@@ -253,6 +255,8 @@ class SVI(Summarised):
 
 def _per_datum(loss: Any, count: Any) -> dict[str, Tensor]:
     """A loss in nats per datum; the two losses of reweighted wake-sleep are the model's and the guide's."""
+    if isinstance(loss, Tensor):
+        return {"loss": loss / count}
     parts = loss if isinstance(loss, tuple) else (loss,)
     return {name: _scalar(part) / count for name, part in zip(("loss", "guide_loss"), parts, strict=False)}
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from pyrogen import ranks
 from pyrogen.data.batches import batch_rows, batches
 from pyrogen.data.dataset import Split
-from pyrogen.data.step_arguments import Batch, iterate_tensors, select_arguments
+from pyrogen.data.step_arguments import Batch, check_dtypes, device_of, iterate_tensors, select_arguments
 from pyrogen.errors import Diverged, OutOfMemory, RunError, UserError, is_out_of_memory
 from pyrogen.random import derive, scoped_seed
 from pyrogen.steps.locate import RATE, Fault, locate
@@ -38,28 +38,26 @@ class Failures:
     device: torch.device | str | None
     precision: str
 
-    @contextmanager
-    def explained(self, t: int, batch: Batch) -> Iterator[None]:
-        """Raise errors of step ``t`` inside with their cause.
+    def explain(self, error: Exception, t: int, batch: Batch) -> None:
+        """Raise an error of step ``t`` with its cause, if that is found.
 
         Raises:
             Diverged: naming the step, the rows of the batch, the site or term of the loss, and what may help.
             OutOfMemory: naming the size of the batch and what may help.
+            ConfigError: naming the dtypes of data and weights, if they differ and caused it.
         """
-        try:
-            yield
-        except Diverged as error:
+        if isinstance(error, Diverged):
             raise self.located(error, t, batch) from error
-        except UserError:
-            raise
-        except (MemoryError, RuntimeError, ValueError) as error:
-            if is_out_of_memory(error):
-                raise OutOfMemory(self.out_of_memory(error, f"step {t}", batch)) from error
-            if _INVALID.search(str(error)) is None:
-                raise
-            fault = self._locate(t, batch)  # Pyro's validation, or a decomposition, was faster
-            if fault is None:
-                raise
+        if isinstance(error, UserError) or not isinstance(error, MemoryError | RuntimeError | ValueError):
+            return
+        if is_out_of_memory(error):
+            raise OutOfMemory(self.out_of_memory(error, f"step {t}", batch)) from error
+        if isinstance(error, RuntimeError):
+            check_dtypes(error, self.step, batch)
+        if _INVALID.search(str(error)) is None:
+            return
+        fault = self._locate(t, batch)  # Pyro's validation, or a decomposition, was faster
+        if fault is not None:
             raise self._diverged(fault, t, batch) from error
 
     @contextmanager
@@ -126,10 +124,9 @@ class Failures:
         )
 
     def _locate(self, t: int, batch: Batch) -> Fault | None:
-        device = next((part.device for part in iterate_tensors(batch)), torch.device("cpu"))
         if not hasattr(self.step, "loss_terms"):
             return None
-        with scoped_seed(self.seed_of(t)), autocast(self.precision, device):
+        with scoped_seed(self.seed_of(t)), autocast(self.precision, device_of(batch)):
             return locate(self.step, batch)
 
     def _diverged(self, fault: Fault, t: int, batch: Batch) -> Diverged:

@@ -8,7 +8,7 @@ for t, logs in fit(step, data.train, steps=10_000, batch_size=256, seed=0):
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -19,10 +19,12 @@ from pyrogen import ranks
 from pyrogen.compile.noise import CompiledNoise
 from pyrogen.compile.verified import should_compile
 from pyrogen.data.batches import as_training_data, batches
+from pyrogen.data.checks import check_batch_size
 from pyrogen.data.dataset import Split
 from pyrogen.data.loading import Rows
 from pyrogen.data.noise import StreamedNoise
-from pyrogen.data.step_arguments import Batch, explain_dtype_errors, iterate_tensors, select_arguments
+from pyrogen.data.step_arguments import Batch, device_of, select_arguments
+from pyrogen.data.together import most_together
 from pyrogen.errors import ConfigError, DataError
 from pyrogen.random import reseed_global, scoped_seed
 from pyrogen.steps.guard import read_guard
@@ -72,7 +74,8 @@ def fit(
             row once an epoch by default. A torch ``Dataset`` or ``DataLoader`` has a sampler for that.
         progress: whether progress is shown, in one line.
         every: the body of the loop runs after multiples of this number, or where ``every(t)`` is true, and at the end.
-            Steps between which nothing else runs are faster, and the same bit for bit, see ``steps.exclusive``.
+            Steps between which nothing else runs are faster, and the same bit for bit, see ``steps.exclusive``. With a
+            function, batches may be read ahead, so that the body must not change rows of the data.
         each: ``each(t, logs)`` is called after each step; it must not change what the step reads.
 
     Yields:
@@ -90,9 +93,11 @@ def fit(
     if isinstance(every, int) and every < 1:
         raise ConfigError(f"every must be a number of steps, at least 1; got {every}")
     read, noise = _compilable(rows)
-    source = batches(read, batch_size, seed, start, device, workers, ranks.part if ranks.world() > 1 else None)
+    part = ranks.part if ranks.world() > 1 else None
+    k = _together(rows, batch_size, every)
     failures = Failures(step, rows, batch_size, seed, device, precision)
-    loop = _steps(failures, source, noise, known_rows(rows), steps, start, every, each)
+    prepared = _prepare(failures, batches(read, batch_size, seed, start, device, workers, part, k), start, k)
+    loop = _steps(failures, prepared, noise, known_rows(rows), steps, start, every, each)
     return watched(loop, type(step).__name__, start, steps) if progress else loop
 
 
@@ -105,6 +110,15 @@ def _weighted(rows: Any, weights: Tensor | None) -> Any:
     return replace(rows, weights=weights)
 
 
+def _together(rows: Any, batch_size: int, every: int | Callable[[int], bool]) -> int:
+    """The number of batches that are read in one call, none of them before the body of the loop has run."""
+    if not isinstance(rows, Split):
+        return 1
+    check_batch_size(len(rows), batch_size)
+    most = most_together(rows, len(range(batch_size)[ranks.part(batch_size)]))
+    return most if callable(every) else max(k for k in range(1, most + 1) if every % k == 0)
+
+
 def _compilable(rows: Any) -> tuple[Any, CompiledNoise | None]:
     """The rows with a noise that can be compiled, and that noise; the rows alone if they have none."""
     if not isinstance(rows, Split) or not isinstance(rows.noise, StreamedNoise):
@@ -113,9 +127,22 @@ def _compilable(rows: Any) -> tuple[Any, CompiledNoise | None]:
     return replace(rows, noise=noise), noise
 
 
+def _prepare(
+    failures: Failures, source: Iterator[Batch], start: int, k: int
+) -> Iterator[tuple[int, Batch, torch.device]]:
+    """The seed of each step, its batch and the device of that, of as many steps in one go as batches are read."""
+    t = start
+    while True:
+        n = k - t % k
+        found = [select_arguments(failures.step, next(source)) for _ in range(n)]
+        device = device_of(found[0])
+        yield from [(failures.seed_of(t + i), batch, device) for i, batch in enumerate(found, 1)]
+        t += n
+
+
 def _steps(
     failures: Failures,
-    source: Iterator[Batch],
+    prepared: Iterator[tuple[int, Batch, torch.device]],
     noise: CompiledNoise | None,
     rows: Split | None,
     steps: int,
@@ -124,19 +151,24 @@ def _steps(
     each: Callable[[int, Mapping[str, Tensor]], object] | None,
 ) -> Iterator[tuple[int, Mapping[str, Tensor]]]:
     step, rows_known = failures.step, isinstance(failures.rows, Split)
-    shared = SharedSteps(step, start + 1, steps, failures.batch_size if rows_known else None)
+    size = failures.batch_size if rows_known else None
+    shared = SharedSteps(step, start + 1, steps, size) if ranks.world() > 1 else None
     # A Split draws by generators of its own, so the global ones are saved once for all steps between two bodies.
     together = rows_known and every != 1
 
     def take(t: int) -> Mapping[str, Tensor]:
-        batch = select_arguments(step, next(source))
-        device = next((part.device for part in iterate_tensors(batch)), torch.device("cpu"))
-        with failures.explained(t, batch), _seeded(failures.seed_of(t), together):
-            with autocast(failures.precision, device), explain_dtype_errors(step, batch):
-                logs = shared(t, batch)
+        seed, batch, device = next(prepared)
+        try:
+            if together:
+                reseed_global(seed)
+            with nullcontext() if together else scoped_seed(seed), autocast(failures.precision, device):
+                logs = step(*batch) if shared is None else shared(t, batch)
             if t == steps:
                 read_guard(step)
-        if noise is not None:  # it is compiled where the step is
+        except Exception as error:
+            failures.explain(error, t, batch)
+            raise
+        if noise is not None and not noise.enabled:  # it is compiled where the step is
             compile = should_compile(getattr(step, "compile", False), t - start)
             noise.enabled = compile and not getattr(step, "refused", None)
         if t == start + 1 and rows is not None:  # the first step has made what networks there are
@@ -154,14 +186,6 @@ def _steps(
                 if t == steps or (every(t) if callable(every) else t % every == 0):
                     break
         yield t, logs
-
-
-def _seeded(seed: int, inside: bool) -> AbstractContextManager[None]:
-    """Seed the global generators, and restore them afterwards unless this is ``inside`` a ``scoped_seed``."""
-    if not inside:
-        return scoped_seed(seed)
-    reseed_global(seed)
-    return nullcontext()
 
 
 class EarlyStopping:

@@ -14,7 +14,9 @@ from pyrogen.data import Dataset, Space, Split
 from pyrogen.data.batches import batch_rows, batches, steps_per_epoch
 from pyrogen.data.datasets import names
 from pyrogen.data.loading import load
+from pyrogen.data.noise import Binarise, Dequantise
 from pyrogen.data.step_arguments import iterate_tensors, move_to_device, select_arguments
+from pyrogen.data.together import most_together
 from pyrogen.errors import DataError
 from pyrogen.random import derive, generator, scoped_seed
 
@@ -296,3 +298,47 @@ def test_a_split_is_indexed_as_a_tensor_is(index: torch.Tensor) -> None:
     x, y, more = torch.randn(12, 3), torch.arange(12), torch.rand(12)
     for found, expected in zip(Split(x, y, more=(more,))[index], (x[index], y[index], more[index]), strict=True):
         assert torch.equal(found, expected)
+
+
+def of_steps(split: Split, together: int, start: int = 0, part: slice | None = None) -> list[tuple[Tensor, ...]]:
+    """The batches of 16 rows after step ``start``, up to step 40, of rows for 7 batches an epoch."""
+    source = batches(split, 16, 3, start, part=None if part is None else lambda _: part, together=together)
+    return list(islice(source, 40 - start))
+
+
+@pytest.mark.parametrize("noise", [None, Binarise(255), Dequantise(Space("unit", 256))])
+@pytest.mark.parametrize("weights", [None, torch.arange(120.0)])
+def test_batches_that_are_read_together_are_the_same(noise: Any, weights: Tensor | None) -> None:
+    x = torch.randint(0, 256, (120, 2, 3), dtype=torch.uint8, generator=generator(0))
+    stored = x if noise is not None else x.float()
+    split = Split(stored, torch.arange(120), noise, more=(torch.randn(120, 4),), weights=weights)
+    assert most_together(split, 16) == 16
+    alone = of_steps(split, 1)
+    for together in (2, 5, 16):
+        for start in (0, 1, 4, 16, 23):
+            found = of_steps(split, together, start)
+            for ours, theirs in zip(found, alone[start:], strict=True):
+                assert all(torch.equal(a, b) and a.dtype == b.dtype for a, b in zip(ours, theirs, strict=True))
+    part = slice(4, 12)
+    for ours, theirs in zip(of_steps(split, 5, 3, part), of_steps(split, 1, 3, part), strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
+def test_a_step_may_write_into_a_batch_that_was_read_with_others() -> None:
+    split, w = Split(torch.randn(120, 2)), torch.ones(16, 2, requires_grad=True)
+    expected = of_steps(split, 1)
+    for (x,), (unchanged,) in zip(of_steps(split, 5), expected, strict=True):
+        assert torch.equal(x, unchanged)
+        x += w
+        assert x.grad_fn is not None
+        assert x._base is None
+
+
+def test_what_depends_on_more_than_the_row_is_read_alone() -> None:
+    x = torch.randn(120, 2)
+    assert most_together(Split(x), 16) == 16
+    assert most_together(Split(x, noise=plus_noise), 16) == 1
+    assert most_together(Split(x, side_fn=lambda x, y: x), 16) == 1
+    assert most_together(Split(x), 12) == 1  # the second batch would begin at another multiple of bytes
+    assert most_together(Split(torch.zeros(120, 784)), 64) == 10  # of 2 MiB
+    assert most_together(Split(torch.zeros(120, 784)), 1024) == 1

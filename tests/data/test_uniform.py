@@ -44,6 +44,15 @@ def test_a_part_of_a_batch_has_the_noise_of_its_rows(noise, size: int) -> None:
         assert torch.equal(noise(stored[first:end], Stream(key, first)), whole[first:end])
 
 
+@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize("row", [0, 1])
+def test_several_keys_are_those_of_batches_that_follow_each_other(size: int, row: int) -> None:
+    noise, stored = Binarise(255), torch.randint(0, 256, (15, size)).byte()
+    keys = torch.tensor([7, -2, 2**62])
+    alone = [noise(part, Stream(key, row)) for part, key in zip(stored.split(5), keys, strict=True)]
+    assert torch.equal(noise(stored, Stream(keys, row)), torch.cat(alone))
+
+
 def test_batches_of_several_processes_are_parts_of_the_batch_of_one() -> None:
     split = Split(torch.randint(0, 256, (50, 1, 3, 3), dtype=torch.uint8), torch.arange(50), Binarise(255))
     sources = [batches(split, 10, 4, 3)] + [

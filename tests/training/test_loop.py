@@ -12,9 +12,11 @@ import pytest
 import torch
 from hosts import interpret
 from numpy.random import MT19937, PCG64, mtrand
+from pyro.optim.clipped_adam import ClippedAdam
 from recipe_cases import small
 from torch import nn
 from torch.optim import Adam
+from torch.optim.lr_scheduler import ExponentialLR, StepLR
 from torch.utils.data import ConcatDataset, DataLoader, IterableDataset, TensorDataset
 from torch.utils.data import Dataset as TorchDataset
 
@@ -149,6 +151,35 @@ def test_steps_without_a_body_between_them_are_the_same(name, compile, monkeypat
     for other in others:
         assert other[0] == rows
         assert all(torch.equal(a, b) for a, b in zip(other[1], weights, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("optim", "schedule"),
+    [
+        (Adam, partial(StepLR, step_size=5, gamma=0.5)),
+        (Adam, partial(ExponentialLR, gamma=0.9)),
+        (partial(ClippedAdam, lrd=0.9), None),
+        (partial(ClippedAdam, lrd=0.9), partial(StepLR, step_size=3, gamma=0.5)),
+    ],
+)
+def test_learning_rates_of_successive_updates(optim, schedule, monkeypatch):
+    monkeypatch.setattr("torch._inductor.compile", interpret)
+    x = torch.randn(64, 2, generator=generator(0))
+
+    def trained(every, compile=True):
+        with scoped_seed(0):
+            net = pyrogen.explicit.Gaussian((2,))
+        step = pyrogen.SVI(net.model, optim=partial(optim, lr=0.1), schedule=schedule, compile=compile)
+        for t, _ in pyrogen.fit(step, x, steps=50, batch_size=16, every=every):
+            if t % 25 == 0:
+                step.optimizer.param_groups[0]["lr"] *= 1.5
+        assert step.refused is None
+        return [w.clone() for w in step.weights().values()]
+
+    alone, eager = trained(1), trained(1, compile=False)
+    for a, b in zip(alone, eager, strict=True):
+        torch.testing.assert_close(a, b)
+    assert all(torch.equal(a, b) for a, b in zip(trained(25), alone, strict=True))
 
 
 def test_a_body_may_change_what_a_compiled_step_reads(monkeypatch):

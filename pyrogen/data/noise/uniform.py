@@ -17,7 +17,8 @@ class Stream:
     """Random numbers that are a pure function of a key and of the row and column that they are for.
 
     Args:
-        key: ``int64 ()``, on the device of the numbers.
+        key: ``int64 ()``, on the device of the numbers; or ``(k,)``, one for each of ``k`` batches that follow each
+            other in the rows.
         row: the number of the first row, so that a part of a batch has the numbers of these rows in the whole batch.
     """
 
@@ -49,9 +50,17 @@ def uniform(shape: torch.Size, draws: Draws, bits: int) -> Tensor:
 
 
 def split_mix(key: Tensor, first: int, n: int) -> Tensor:
-    """The words ``first``, …, ``first + n - 1`` of SplitMix64 seeded with ``key``, ``int64 (n,)``, counted from 0."""
+    """The words ``first``, …, ``first + n - 1`` of SplitMix64 seeded with each ``key``, counted from 0.
+
+    Args:
+        key: ``int64 (*batch)``.
+        first, n: which words.
+
+    Returns:
+        ``int64 (*batch, n)``.
+    """
     # key + (i + 1) γ = key - γ ~i: a compiler would count i γ among the indices of its loop, which do not overflow
-    z = torch.add(key, torch.arange(first, first + n, device=key.device).bitwise_not_(), alpha=-_GAMMA)
+    z = torch.add(key[..., None], torch.arange(first, first + n, device=key.device).bitwise_not_(), alpha=-_GAMMA)
     for shift, multiplier in _ROUNDS:
         _xor_shifted(z, shift).mul_(multiplier)
     return _xor_shifted(z, 31)
@@ -64,10 +73,10 @@ def _xor_shifted(z: Tensor, k: int) -> Tensor:
 
 def _from_stream(shape: torch.Size, stream: Stream) -> Tensor:
     """Random ``int32`` of this shape: one word serves two numbers."""
-    n = shape.numel()
-    first = stream.row * (n // shape[0] if n else 0)
+    n = shape.numel() // stream.key.numel()  # for each key
+    first = stream.row * (shape.numel() // shape[0] if n else 0)
     words = split_mix(stream.key, first // 2, (first + n + 1) // 2 - first // 2)
-    return words.view(torch.int32)[first % 2 : first % 2 + n].view(shape)
+    return words.view(torch.int32)[..., first % 2 : first % 2 + n].reshape(shape)
 
 
 def _from_generator(shape: torch.Size, generator: torch.Generator) -> Tensor:

@@ -17,7 +17,10 @@ from torch.optim import Optimizer
 
 from pyrogen.compile.checked_graph import Gradients, NotInGraph, Update
 from pyrogen.steps.guard import Guard, waits
-from pyrogen.steps.in_graph.rules import RULES
+from pyrogen.steps.in_graph.rules import RULES, Settings
+
+PLANNED = 16
+"""The most successive updates whose numbers are computed in one call."""
 
 
 class GraphUpdate(Update):
@@ -46,7 +49,11 @@ class GraphUpdate(Update):
         self._complete, self._counted = self._read_structure()
         self.guard, self._faults = guard, guard.faults
         self._counts: dict[int, tuple[Tensor, int, int]] = {}
-        self._made: list[int] = []  # the number of updates of each parameter so far
+        self._made: list[tuple[Settings, int]] = []  # the different numbers of updates in a group so far
+        self._place: list[int] = []  # that of each parameter among them
+        self._planned: list[tuple[list[tuple[float, ...]], Tensor]] = []  # numbers of updates to come, last to first
+        self._horizon = 1
+        self._counted_by_number: list[dict[str, Any]] | None = None  # the states that have a Python number
         self.tensors: list[Tensor] = []
         self.key = type(optimizer), clip_norm, all_weights, repr(self._settings), *self._complete, *self._counted
 
@@ -83,7 +90,12 @@ class GraphUpdate(Update):
             own[n] for own, names, full in zip(known, self._names, self._complete, strict=True) if full for n in names
         ]
         counted = [step for step, p in zip(steps, self.parameters, strict=True) if _is_beside(step, p)]
-        self._made = [self._count(step) for step in steps]
+        counts = [(id(group), self._count(step)) for group, step in zip(self._groups, steps, strict=True)]
+        different = dict(zip(counts, self._groups, strict=True))
+        self._made = [(group, n) for (_, n), group in different.items()]
+        self._place = [list(different).index(count) for count in counts]
+        self._counted_by_number = None
+        self._planned.clear()
         device = self.parameters[0].device
         self.tensors = [self._numbers(device), *self.guard.flags(device), *counted, *parts]
 
@@ -92,17 +104,23 @@ class GraphUpdate(Update):
         if self._faults != self.guard.faults:
             self.read_state()
             return
-        self._made = [n + 1 for n in self._made]
+        self._made = [(group, n + 1) for group, n in self._made]
         self.tensors[0] = self._numbers(self.tensors[1].device)
 
     def _numbers(self, device: torch.device) -> Tensor:
         """What changes from update to update, a row for each parameter."""
-        rows: dict[tuple[int, int], tuple[float, ...]] = {}
-        places = [(id(group), n) for group, n in zip(self._groups, self._made, strict=True)]
-        for group, place in zip(self._groups, places, strict=True):
-            if place not in rows:
-                rows[place] = self._rule.scalars(group, place[1] + 1)
-        return torch.tensor([rows[place] for place in places], dtype=torch.float32).to(device)
+        now = self._scalars(1)
+        if not self._planned or self._planned[-1][0] != now:
+            self._horizon = 1 if self._planned else min(2 * self._horizon, PLANNED)
+            plan = [self._scalars(i) for i in range(self._horizon, 0, -1)]
+            rows = [[numbers[place] for place in self._place] for numbers in plan]
+            parts = torch.tensor(rows, dtype=torch.float32).to(device).unbind()
+            self._planned = list(zip(plan, parts, strict=True))
+        return self._planned.pop()[1]
+
+    def _scalars(self, i: int) -> list[tuple[float, ...]]:
+        """What the rule needs in the i-th update from now, if the settings stay as they are."""
+        return [self._rule.scalars(group, n + i) for group, n in self._made]
 
     def _count(self, step: Any) -> int:
         """The number of updates so far; that on a device is read once, and again if something else has changed it."""
@@ -175,14 +193,16 @@ class GraphUpdate(Update):
             Diverged: as ``Guard.note``; the graph has then changed no weight since the fault.
         """
         self.guard.note(found.values[:1], found.gradients, t)
-        self._counts = {key: (step, step._version, n + 1) for key, (step, _, n) in self._counts.items()}
+        if self._counts:
+            self._counts = {key: (step, step._version, n + 1) for key, (step, _, n) in self._counts.items()}
         for group in self._optimizer.param_groups:
             if "lrd" in group:
                 group["lr"] *= group["lrd"]
-        for weight in found.weights:
-            own: dict[str, Any] = self._optimizer.state[weight]
-            if "step" in own and not _is_beside(own["step"], weight):
-                own["step"] += 1
+        if self._counted_by_number is None:
+            known = [(self._optimizer.state[weight], weight) for weight in found.weights]
+            self._counted_by_number = [own for own, p in known if "step" in own and not _is_beside(own["step"], p)]
+        for own in self._counted_by_number:
+            own["step"] += 1
 
 
 def _is_beside(step: Any, p: Tensor) -> bool:

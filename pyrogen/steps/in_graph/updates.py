@@ -70,6 +70,8 @@ class UpdatesInGraph:
         update = self._last if graph.updates else None
         if update is not None:
             update.advance()
+        for weight in graph.graph.weights:  # the graph writes the new gradients where these are, in a cache
+            weight.grad = None
         try:
             return graph(list(args), update)
         except RuntimeError as error:
