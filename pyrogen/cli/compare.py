@@ -1,5 +1,7 @@
 """``pyrogen compare``: train several models with the same budget and write one scorecard."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -82,16 +84,31 @@ def compare(
     """Train several models with the same budget and split, and write report.html, scores.json and scores.csv."""
     with preparing(f"comparing {', '.join(models or ['six models'])} on {data or 'digits'}"):
         from pyrogen.comparison.config import prepare
-        from pyrogen.training.monitoring.logs import check_log
 
-        check_log(log)
-        run = prepare(
-            models or None, data, out=out, data_root=data_root, steps=steps, seconds=seconds, examples=examples,
-            batch_size=batch_size, seeds=seeds, seed=seed, device=device, target=target,
-            categorical=categorical or None, drop_constant=drop_constant, drop_missing=drop_missing, size=size,
+        make = partial(
+            prepare, models or None, data, data_root=data_root, steps=steps, seconds=seconds, examples=examples,
+            batch_size=batch_size, seeds=seeds, seed=seed, device=device, target=target, size=size,
+            categorical=categorical or None, drop_constant=drop_constant, drop_missing=drop_missing,
             features=features or None, ais=ais,
         )  # fmt: skip
+        run = _made_once(make, out, device, log)
     run_and_show(run, as_json, log=log)
+
+
+def _made_once(
+    make: "Callable[..., Run[ComparisonConfig]]", out: Path | None, device: str, log: str | None
+) -> "Run[ComparisonConfig]":
+    """The comparison that ``make(out=…)`` makes, one for all processes; that in ``out`` if the command is repeated."""
+    from pyrogen.comparison.config import ComparisonConfig
+    from pyrogen.training.distributed import joined, restarted
+    from pyrogen.training.monitoring.logs import check_log
+    from pyrogen.training.run import CONFIG, Run
+
+    check_log(log)
+    with joined(device):
+        if restarted() and out is not None and (out / CONFIG).exists():
+            return Run.open(out, ComparisonConfig)
+        return make(out=out)
 
 
 def run_sweep(
@@ -115,24 +132,29 @@ def run_sweep(
     from pyrogen.comparison.config import prepare
     from pyrogen.comparison.models import grid
     from pyrogen.recipes import recipe
-    from pyrogen.training.monitoring.logs import check_log
     from pyrogen.training.run import free_path
 
-    check_log(log)
     default = recipe(model).bind({})
     models = grid(model, [*settings, *(f"lr={lr:g}" for lr in [options.get("lr")] if lr is not None)])
     budget = {name: options.get(name, default[name]) for name in ("steps", "batch_size")}
     folder = out or free_path(Path("runs") / f"sweep-{model}-{Path(reading.get('data', 'digits')).stem}")
-    run_and_show(prepare(models, reading.pop("data", None), out=folder, **budget, **reading), as_json=False, log=log)
+    make = partial(prepare, models, reading.pop("data", None), **budget, **reading)
+    run_and_show(_made_once(make, folder, reading.get("device", "auto"), log), as_json=False, log=log)
 
 
 def run_and_show(
     run: "Run[ComparisonConfig]", as_json: bool, changed_data: bool = False, log: str | None = None
 ) -> None:
-    """Run or continue a comparison, if asked to with changed data, and print its scorecard."""
-    from pyrogen.comparison.compare import run_comparison
+    """Run or continue a comparison, if asked to with changed data, and print its scorecard.
+
+    Of several processes each trains and scores models; the first writes and prints.
+    """
+    from pyrogen.comparison.compare import help_comparison, run_comparison
 
     with resumable(run.path):
+        if console.process():
+            help_comparison(run, changed_data=changed_data, log=log)
+            return
         card = run_comparison(run, show=console.display(), changed_data=changed_data, log=log)
     print_card(card, (scorecard_table(card), verdict_table(card)), as_json)
     message(f"report: {run.path / 'report.html'}")

@@ -72,7 +72,7 @@ for _command in (
     app.command(_command.__name__)(_command)
 
 
-SHARED = (["train"], ["resume"])
+SHARED = (["train"], ["resume"], ["compare"])
 """The commands that several processes of ``torchrun`` carry out together."""
 
 

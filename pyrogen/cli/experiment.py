@@ -76,6 +76,8 @@ def run_and_show(run: "Run[ExperimentConfig]", as_json: bool, changed_data: bool
     """Run or continue an experiment, if asked to with changed data, and print its table and what it shows."""
     from pyrogen.experiments.run import run_experiment
 
+    if console.process():
+        return  # the first of several processes does the whole
     with resumable(run.path):
         card = run_experiment(run, show=console.display(), changed_data=changed_data)
     findings = borderless_table("what it shows")

@@ -102,8 +102,7 @@ def _train_new(
     """Train in a new folder by a file of settings and those that are given, which come before it."""
     from pyrogen.recipes.options import parse_pairs
     from pyrogen.training.config import RunConfig, read_toml
-    from pyrogen.training.distributed import joined
-    from pyrogen.training.distributed.agreement import greatest
+    from pyrogen.training.distributed import joined, restarted
     from pyrogen.training.monitoring.logs import check_log
     from pyrogen.training.run import CONFIG, Run
     from pyrogen.training.start import start
@@ -117,9 +116,7 @@ def _train_new(
     what = f"key of {config.name}" if config else "setting"
     checked = RunConfig.checked({**wanted, "options": options}, what)
     with joined(checked.device, strategy):
-        # Torchrun repeats the command after a process has died; it counts that on the host of the process alone.
-        (restarts,) = greatest(int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)))
-        if restarts and out is not None and (out / CONFIG).exists():
+        if restarted() and out is not None and (out / CONFIG).exists():
             _train(Run.open(out), log=log)
             return
         with preparing(f"{checked.model} on {checked.data}"):
@@ -165,8 +162,7 @@ def resume(
                 raise ConfigError(f"{folder} has several models of fixed settings: give no --{name}")
         several: Run[Any] = Run.open(folder, schema)
         _move_data(several, data)
-        if not console.process():  # as for `compare` itself
-            run_and_show(several, as_json=False, changed_data=changed_data)
+        run_and_show(several, as_json=False, changed_data=changed_data)
         return
     run = Run.open(folder)
     _move_data(run, data)

@@ -1,24 +1,25 @@
 """Train several models on one data set with the same budget, and write one scorecard."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pyrogen.comparison.anchors import anchors
 from pyrogen.comparison.config import ComparisonConfig, prepare
+from pyrogen.comparison.models import ModelSpec
 from pyrogen.comparison.page import data_pictures
 from pyrogen.comparison.paired import paired_differences
 from pyrogen.comparison.progress import Progress, Show, announce
 from pyrogen.comparison.results import Own, Results
 from pyrogen.comparison.scores_file import scores_csv
 from pyrogen.comparison.scoring import Scorer
+from pyrogen.comparison.sharing import own_device, processes, share_out
 from pyrogen.data.dataset import Dataset
 from pyrogen.errors import ConfigError
 from pyrogen.files import write_whole
 from pyrogen.report.cards import Card
 from pyrogen.report.page import write_report
-from pyrogen.training.device import pick_device
 from pyrogen.training.monitoring.display import Display
 from pyrogen.training.monitoring.logs import Log, check_log
 from pyrogen.training.resume import with_data
@@ -95,25 +96,52 @@ def run_comparison(
     sets = {seed: config.load_data(seed) for seed in config.all_seeds}
     with run.lock():
         run.update(with_data(run, config, sets[config.seed], changed_data))
-        device = pick_device(config.device)
-        scorers = {
-            seed: Scorer(data.to(device), seed, config.spaces(data), config.annealing(data))
-            for seed, data in sets.items()
-        }
-        specs = config.specs
-        progress = Progress(show, len(own or ()) + len(specs), config.seeds)
-        results = Results(run, scorers, progress, changed_data, log)
+        results = _results(run, sets, len(own or ()), show, changed_data, log)
         # What is trained already comes first, so that an error in it is raised before any training.
         for name, model in (own or {}).items():
             results.add_own(name, model)
-        for spec in sorted(specs, key=lambda spec: spec.recipe is not None):
-            if spec.recipe is None:
-                results.add_run(spec)
-            else:
-                results.train(spec)
+        specs = _in_order(config)
+        if processes() > 1:
+            share_out(results, specs)
+        for spec in specs:
+            results.add(spec)
+        progress, scorers = results.progress, results.scorers
         with progress.anchors():
             found = anchors(run.path, config, scorers, results.overlap)
         return _write(run, results, found, scorers[config.seed].data)
+
+
+def help_comparison(run: Run[ComparisonConfig], changed_data: bool = False, log: Log | None = None) -> None:
+    """Train and score models of a comparison that the first of several processes runs; arguments as for it.
+
+    Raises:
+        RunError: if the file system has no locks.
+    """
+    config = run.config
+    sets = {seed: config.load_data(seed) for seed in config.all_seeds}
+    share_out(_results(run, sets, 0, None, changed_data, log), _in_order(config))
+
+
+def _results(
+    run: Run[ComparisonConfig],
+    sets: Mapping[int, Dataset],
+    own: int,
+    show: Show | None,
+    changed_data: bool,
+    log: Log | None,
+) -> Results:
+    """The results of a comparison, none of which is known yet."""
+    config = run.config
+    device = own_device(config.device)
+    scorers = {
+        seed: Scorer(data.to(device), seed, config.spaces(data), config.annealing(data)) for seed, data in sets.items()
+    }
+    return Results(run, scorers, Progress(show, own + len(config.specs), config.seeds, processes()), changed_data, log)
+
+
+def _in_order(config: ComparisonConfig) -> list[ModelSpec]:
+    """The models, run folders before those that are to be trained."""
+    return sorted(config.specs, key=lambda spec: spec.recipe is not None)
 
 
 def _write(run: Run[ComparisonConfig], results: Results, found: dict[str, Any], data: Dataset) -> Card:

@@ -35,18 +35,21 @@ class Progress:
         show: the display; none by default.
         models: the number of models.
         seeds: the number of seeds of each.
+        processes: how many train models at the same time.
     """
 
-    def __init__(self, show: Show | None, models: int, seeds: int) -> None:
+    def __init__(self, show: Show | None, models: int, seeds: int, processes: int = 1) -> None:
         self.show: Show = show or (lambda title, steps: nullcontext())
-        self.models, self.seeds = models, seeds
-        self._model, self._name = 0, ""
+        self.models, self.seeds, self.processes = models, seeds, processes
+        self._begun: list[str] = []
+        self._name = ""
         self._trained: list[float] = []
         self._scored: list[float] = []
 
     def begin(self, name: str) -> None:
-        """Go on to the next model."""
-        self._model, self._name = self._model + 1, name
+        """Go on to a model."""
+        self._begun += [] if name in self._begun else [name]
+        self._name = name
 
     def done(self, trained: float, scored: float) -> None:
         """Note the seconds that the training and the scores of a model took with one seed."""
@@ -72,7 +75,9 @@ class Progress:
         return self.show("anchors: scores", 0)
 
     def _title(self, seed: int) -> str:
-        return f"model {self._model} of {self.models}: {self._name}" + (f", seed {seed}" if self.seeds > 1 else "")
+        return f"model {self._begun.index(self._name) + 1} of {self.models}: {self._name}" + (
+            f", seed {seed}" if self.seeds > 1 else ""
+        )
 
     def _watcher(self, watch: Watcher, config: RunConfig) -> Watcher:
         def row_with_time_left(row: dict[str, float]) -> None:
@@ -84,7 +89,7 @@ class Progress:
 
     def _left(self, training: float, total: float) -> float:
         """The seconds left, with so many of a total for the present training."""
-        after = self.models * self.seeds - len(self._trained) - 1
+        after = (self.models * self.seeds - len(self._trained) - 1) / self.processes
         scores = mean(self._scored) if self._scored else 0.0
         to_score = after + 1 + ANCHORS * self.seeds
         return max(training, 0.0) + after * mean([*self._trained, total]) + to_score * scores

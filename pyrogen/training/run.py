@@ -5,13 +5,11 @@ data.json     the data without their rows     samples/*.png, curves.png, scores.
 metrics.jsonl one object per logged step
 """
 
-import errno
-import fcntl
 import os
 import re
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Generic, TypeVar, overload
 
@@ -20,6 +18,7 @@ from pyrogen.data.dataset import Description
 from pyrogen.data.sources.snapshot import Snapshot
 from pyrogen.errors import RunError, RunWarning
 from pyrogen.files import append_line, clear_parts, read_regular, seal_json, unseal_json, write_error, write_whole
+from pyrogen.locks import locked
 from pyrogen.training.config import Config, RunConfig
 from pyrogen.training.distributed.agreement import from_first
 from pyrogen.training.monitoring.rows import RESUMED, read_rows, sealed_row
@@ -29,20 +28,6 @@ DATA_VERSION = 1
 """The version of the form of ``data.json``."""
 LARGEST_DATA = 1 << 30
 """The most bytes of ``data.json`` that are read: some hundred for each column of a table."""
-
-_NO_LOCKS = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK, errno.EINVAL}
-_locked: set[int] = set()  # descriptors of locks
-
-
-def _close_locks() -> None:
-    """Leave the locks to the process that took them: a forked worker that outlives it does not hold them."""
-    for handle in _locked:
-        with suppress(OSError):
-            os.close(handle)
-    _locked.clear()
-
-
-os.register_at_fork(after_in_child=_close_locks)
 
 C = TypeVar("C", bound=Config)
 
@@ -183,32 +168,12 @@ class Run(Generic[C]):
         if ranks.rank():
             yield
             return
-        try:
-            handle = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK, 0o666)
-        except OSError as error:
-            raise write_error(self.path / LOCK, error) from error
-        _locked.add(handle)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._unlock(handle)
-            raise RunError(f"{self.path} is in use: another process is training in it") from None
-        except OSError as error:
-            if error.errno not in _NO_LOCKS:
-                self._unlock(handle)
-                raise write_error(self.path / LOCK, error) from error
-            reason = f"its file system has no locks ({error.strerror})"
-            warnings.warn(f"{self.path} is not locked: {reason}; train in one process only", RunWarning, stacklevel=4)
-        try:
+        with locked(self.path / LOCK) as state:
+            if not state:
+                raise RunError(f"{self.path} is in use: another process is training in it")
+            if isinstance(state, str):
+                warnings.warn(f"{self.path} is not locked: {state}; train in one process only", RunWarning, 4)
             yield
-        finally:
-            self._unlock(handle)
-
-    @staticmethod
-    def _unlock(handle: int) -> None:
-        if handle in _locked:  # else this is a fork of the process that has the lock
-            _locked.discard(handle)
-            os.close(handle)
 
     def log(self, row: Mapping[str, float]) -> None:
         """Append one object to ``metrics.jsonl``, with its SHA-256; numbers that are not finite become strings.

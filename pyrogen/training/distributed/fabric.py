@@ -11,6 +11,7 @@ import torch.distributed as dist
 
 from pyrogen.errors import ConfigError, unknown
 from pyrogen.training.device import pick_device
+from pyrogen.training.distributed.agreement import greatest
 
 TIMEOUT = timedelta(minutes=10)
 """How long a process waits for the others before it ends: longer than drawing pictures and writing a checkpoint."""
@@ -57,3 +58,12 @@ def joined(device: str = "auto", strategy: str = "ddp") -> Iterator[None]:
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
+
+
+def restarted() -> bool:
+    """Whether ``torchrun`` repeats the command after a process has died; the same in all processes.
+
+    It counts that on the host of the process alone.
+    """
+    (restarts,) = greatest(int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)))
+    return restarts > 0
