@@ -70,12 +70,7 @@ def batches(
         check_batch_size(len(source), batch_size)
         rows = slice(None) if part is None else part(batch_size)
         split = source.to(device) if device else source
-        k = min(together, most_together(split, len(range(batch_size)[rows]))) if together > 1 else 1
-        if k > 1:
-            before = start % k
-            order = (index[rows] for index in _order(split, batch_size, seed, start - before))
-            return islice(read_together(split, order, k, seed, start - before, rows.start or 0), before, None)
-        return _from_split(split, batch_size, seed, start, workers, rows)
+        return _from_split(split, batch_size, seed, start, workers, rows, together)
     if isinstance(source, DataLoader):
         return _parts(_from_loader(lambda _: source, source, seed, start, device), part)
     if isinstance(source, TorchDataset):
@@ -122,6 +117,17 @@ def _parts(source: Iterator[Batch], part: Callable[[int], slice] | None) -> Iter
 
 
 def _from_split(
+    split: Split, batch_size: int, seed: int, start: int, workers: int | None, rows: slice, together: int
+) -> Iterator[Batch]:
+    k = min(together, most_together(split, len(range(batch_size)[rows]))) if together > 1 else 1
+    if k > 1:
+        before = start % k
+        order = (index[rows] for index in _order(split, batch_size, seed, start - before))
+        return islice(read_together(split, order, k, seed, start - before, rows.start or 0), before, None)
+    return _one_by_one(split, batch_size, seed, start, workers, rows)
+
+
+def _one_by_one(
     split: Split, batch_size: int, seed: int, start: int, workers: int | None, rows: slice
 ) -> Iterator[Batch]:
     order = (index[rows] for index in _order(split, batch_size, seed, start))

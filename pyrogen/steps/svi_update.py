@@ -84,15 +84,13 @@ class SVIUpdate:
         self._finish(found, args, loss)
         return loss, count
 
-    def again(self, args: tuple[Any, ...]) -> tuple[Any, Any] | None:
+    def again(self, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
         """As ``step``, by the graph of the latest one; ``None`` if it may not run again, see ``exclusive``."""
         found = self.optimizer.in_graph.again(args)
-        if found is None:
-            return None
-        found.store()
-        loss, count = found.values
-        self._finish(found, args, loss)
-        return loss, count
+        if found is not None:
+            found.store()
+            self._finish(found, args, found.values[0])
+        return None if found is None else found.values
 
     def _finish(self, found: Gradients | None, args: tuple[Any, ...], loss: Any) -> None:
         """Update the parameters, unless the graph has done so, and step the schedule."""

@@ -73,9 +73,9 @@ def fit(
         weights: how often each row is drawn, in proportion, ``(n,)``, such as ``pyrogen.use.debiasing_weights``; every
             row once an epoch by default. A torch ``Dataset`` or ``DataLoader`` has a sampler for that.
         progress: whether progress is shown, in one line.
-        every: the body of the loop runs after multiples of this number, or where ``every(t)`` is true, and at the end.
-            Steps between which nothing else runs are faster, and the same bit for bit, see ``steps.exclusive``. With a
-            function, batches may be read ahead, so that the body must not change rows of the data.
+        every: the body of the loop runs after multiples of this number, or where ``every(t)`` is true, and at the end;
+            other steps are faster, and the same bit for bit, see ``steps.exclusive``. With a function, batches may be
+            read ahead: the body must not change the data.
         each: ``each(t, logs)`` is called after each step; it must not change what the step reads.
 
     Yields:
@@ -90,11 +90,9 @@ def fit(
     """
     retain_heap()
     rows = _weighted(as_training_data(data), weights)
-    if isinstance(every, int) and every < 1:
-        raise ConfigError(f"every must be a number of steps, at least 1; got {every}")
+    k = _together(rows, batch_size, every)
     read, noise = _compilable(rows)
     part = ranks.part if ranks.world() > 1 else None
-    k = _together(rows, batch_size, every)
     failures = Failures(step, rows, batch_size, seed, device, precision)
     prepared = _prepare(failures, batches(read, batch_size, seed, start, device, workers, part, k), start, k)
     loop = _steps(failures, prepared, noise, known_rows(rows), steps, start, every, each)
@@ -112,6 +110,8 @@ def _weighted(rows: Any, weights: Tensor | None) -> Any:
 
 def _together(rows: Any, batch_size: int, every: int | Callable[[int], bool]) -> int:
     """The number of batches that are read in one call, none of them before the body of the loop has run."""
+    if isinstance(every, int) and every < 1:
+        raise ConfigError(f"every must be a number of steps, at least 1; got {every}")
     if not isinstance(rows, Split):
         return 1
     check_batch_size(len(rows), batch_size)
