@@ -29,11 +29,12 @@ def most_together(split: Split, rows: int) -> int:
     noise = split.noise is None or isinstance(split.noise, StreamedNoise)
     if not isinstance(split.x, Tensor) or not noise or split.side_fn is not None:
         return 1
-    parts = (split.x, *([] if split.y is None else [split.y]), *split.more)
-    sizes = [rows * part[0].numel() * 4 for part in parts]  # as float32
-    if any(size % ALIGNED for size in sizes):
+    side = [part for part in (split.y, *split.more) if part is not None]
+    numbers = [split.x, *(part for part in side if part.is_floating_point())]
+    if any(rows * part[0].numel() * 4 % ALIGNED for part in numbers):  # as float32
         return 1
-    return max(min(MOST_BYTES // max(sizes), MOST), 1)
+    largest = max(rows * part[0].numel() * 4 for part in (split.x, *side))
+    return max(min(MOST_BYTES // max(largest, 1), MOST), 1)
 
 
 def read_together(split: Split, order: Iterator[Tensor], k: int, seed: int, t: int, first_row: int) -> Iterator[Batch]:

@@ -340,5 +340,8 @@ def test_what_depends_on_more_than_the_row_is_read_alone() -> None:
     assert most_together(Split(x, noise=plus_noise), 16) == 1
     assert most_together(Split(x, side_fn=lambda x, y: x), 16) == 1
     assert most_together(Split(x), 12) == 1  # the second batch would begin at another multiple of bytes
+    assert most_together(Split(x, y=torch.zeros(120)), 24) == 1
+    assert most_together(Split(x, y=torch.arange(120)), 24) == 16
+    assert most_together(Split(torch.zeros(120, 0)), 24) == 16
     assert most_together(Split(torch.zeros(120, 784)), 64) == 10  # of 2 MiB
     assert most_together(Split(torch.zeros(120, 784)), 1024) == 1
