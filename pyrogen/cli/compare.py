@@ -153,6 +153,7 @@ def run_and_show(
 
     with resumable(run.path):
         if console.process():
+            console.be_helper()
             help_comparison(run, changed_data=changed_data, log=log)
             return
         card = run_comparison(run, show=console.display(), changed_data=changed_data, log=log)

@@ -20,6 +20,13 @@ LONGEST = 4000
 
 err = PlainConsole(stderr=True)
 _quiet = False
+_helping = False
+
+
+def be_helper() -> None:
+    """Print the warnings of runs, although this is not the first of several processes: it trains runs of its own."""
+    global _helping
+    _helping = True
 
 
 def be_quiet(wanted: bool) -> None:
@@ -46,13 +53,13 @@ def preparing(what: str) -> Iterator[None]:
         yield
 
 
-def message(text: str, style: str | None = None) -> None:
+def message(text: str, style: str | None = None, each: bool = False) -> None:
     """Print one line on standard error; without a style it is one that a quiet command does not print.
 
-    Of several processes the first alone says what is no error.
+    Of several processes the first alone says what is no error, unless ``each`` is to say it.
     """
     number = process()
-    if (number and style != "red") or (_quiet and style is None):
+    if (number and style != "red" and not each) or (_quiet and style is None):
         return
     text = f"process {number}: {text}" if number else text
     line = printable(text[:LONGEST])
@@ -88,7 +95,8 @@ def user_warnings() -> Iterator[None]:
                 message(line)
         elif str(text) not in shown:
             shown.add(str(text))
-            message(f"pyrogen: warning: {text}", style="yellow")
+            each = _helping and issubclass(category, RunWarning)
+            message(f"pyrogen: warning: {text}", style="yellow", each=each)
 
     with warnings.catch_warnings():
         warnings.simplefilter("always", DataWarning)

@@ -5,6 +5,8 @@ import fcntl
 import json
 import os
 import socket
+import sys
+import warnings
 from pathlib import Path
 
 import forked
@@ -12,10 +14,12 @@ import numpy as np
 import pytest
 
 import pyrogen
+from pyrogen.cli import console
+from pyrogen.cli.compare import run_and_show
 from pyrogen.comparison import ComparisonConfig, prepare, run_comparison
 from pyrogen.comparison.compare import help_comparison
 from pyrogen.comparison.scoring import Scorer
-from pyrogen.errors import Diverged, RunError
+from pyrogen.errors import DataWarning, Diverged, RunError, RunWarning
 from pyrogen.locks import locked
 from pyrogen.training.run import Run
 
@@ -137,6 +141,24 @@ def as_process(rank, port, *arguments):
     numbers = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "MASTER_PORT": port}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", **{name: str(number) for name, number in numbers.items()}}
     forked.pyrogen(*arguments)
+
+
+def warning(rank):
+    """A process of a comparison whose run warns, and whose data do."""
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2"}
+
+    def warn(*_, **__):
+        warnings.warn("a row is constant", DataWarning, stacklevel=1)
+        warnings.warn("the posterior has collapsed", RunWarning, stacklevel=1)
+
+    sys.modules["pyrogen.comparison.compare"].help_comparison = warn
+    with console.user_warnings():
+        run_and_show(Run(Path("c"), None), as_json=False)
+
+
+def test_each_process_warns_of_its_own_runs(tmp_path):
+    done = forked.Started(warning, 1, folder=tmp_path).ended(100)
+    assert done.stderr.splitlines() == ["process 1: pyrogen: warning: the posterior has collapsed"]
 
 
 @pytest.mark.parametrize(
