@@ -52,7 +52,7 @@ class GraphUpdate(Update):
         self._made: list[tuple[Settings, int]] = []  # the different numbers of updates in a group so far
         self._place: list[int] = []  # that of each parameter among them
         self._planned: list[tuple[list[tuple[float, ...]], Tensor]] = []  # numbers of updates to come, last to first
-        self._horizon = 1
+        self._horizon = 0  # the number of updates that were planned last
         self._counted_by_number: list[dict[str, Any]] | None = None  # the states that have a Python number
         self.tensors: list[Tensor] = []
         self.key = type(optimizer), clip_norm, all_weights, repr(self._settings), *self._complete, *self._counted
@@ -95,7 +95,7 @@ class GraphUpdate(Update):
         self._made = [(group, n) for (_, n), group in different.items()]
         self._place = [list(different).index(count) for count in counts]
         self._counted_by_number = None
-        self._planned.clear()
+        self._planned, self._horizon = [], 0  # something else may run, and change it, after the next update
         device = self.parameters[0].device
         self.tensors = [self._numbers(device), *self.guard.flags(device), *counted, *parts]
 
@@ -111,7 +111,7 @@ class GraphUpdate(Update):
         """What changes from update to update, a row for each parameter."""
         now = self._scalars(1)
         if not self._planned or self._planned[-1][0] != now:
-            self._horizon = 1 if self._planned else min(2 * self._horizon, PLANNED)
+            self._horizon = 1 if self._planned else min(max(2 * self._horizon, 1), PLANNED)
             plan = [self._scalars(i) for i in range(self._horizon, 0, -1)]
             rows = [[numbers[place] for place in self._place] for numbers in plan]
             parts = torch.tensor(rows, dtype=torch.float32).to(device).unbind()
