@@ -105,11 +105,9 @@ class SVI(Summarised):
 
     def __call__(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
         """Take one optimiser step on the batch; return ``{"loss": …}`` before the update, in nats per datum."""
-        found = None if kwargs else self._update.again(args)
-        if found is None:
-            with explain_dtype_errors(self, args):
-                found = self._update.step(args, kwargs, self.compile)
-        return _per_datum(*found)
+        with explain_dtype_errors(self, args):
+            loss, count = self._update.step(args, kwargs, self.compile)
+        return _per_datum(loss, count)
 
     @scoped_seed(EVALUATION)
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:

@@ -80,26 +80,21 @@ class SVIUpdate:
             args, kwargs, compile: as for ``SVI``.
             lenient: whether a step without trainable parameters is allowed, as in Pyro, instead of an error.
         """
-        found, loss, count = self._compute(args, kwargs, compile, lenient)
-        self._finish(found, args, loss)
-        return loss, count
-
-    def again(self, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        """As ``step``, by the graph of the latest one; ``None`` if it may not run again, see ``exclusive``."""
-        found = self.optimizer.in_graph.again(args)
-        if found is not None:
+        found = None if kwargs else self.optimizer.in_graph.again(args)
+        loss: Any
+        count: Any
+        if found is None:
+            found, loss, count = self._compute(args, kwargs, compile, lenient)
+        else:
             found.store()
-            self._finish(found, args, found.values[0])
-        return None if found is None else found.values
-
-    def _finish(self, found: Gradients | None, args: tuple[Any, ...], loss: Any) -> None:
-        """Update the parameters, unless the graph has done so, and step the schedule."""
+            loss, count = found.values
         if self.optimizer.in_graph.finish(found, args, self.t + 1):
             self.optimizer.step_schedule()
         elif self.optimizer.optimizer is not None:
             losses = loss if isinstance(loss, tuple) else (loss,)
             self.guard.update(self.optimizer.optimizer, losses, self.t + 1, self.optimizer.step)
         self.t += 1
+        return loss, count
 
     def _compute(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], compile: bool | None, lenient: bool
