@@ -22,11 +22,13 @@ from torch.utils.data import Dataset as TorchDataset
 
 import pyrogen
 from pyrogen import EarlyStopping, fit
+from pyrogen.compile.verified import VerifiedFunction
 from pyrogen.data import Split, batches
 from pyrogen.data.step_arguments import select_arguments
 from pyrogen.errors import ConfigError, DataError
 from pyrogen.random import derive, generator, scoped_seed
 from pyrogen.recipes import RECIPES
+from pyrogen.steps import exclusive
 
 
 class Recorder:
@@ -151,6 +153,21 @@ def test_steps_without_a_body_between_them_are_the_same(name, compile, monkeypat
     for other in others:
         assert other[0] == rows
         assert all(torch.equal(a, b) for a, b in zip(other[1], weights, strict=True))
+
+
+@pytest.mark.parametrize("call", ["__call__", "step"])
+def test_both_calls_of_svi_run_the_graph_at_once_between_other_steps(call, monkeypatch):
+    monkeypatch.setattr("torch._inductor.compile", interpret)
+    step, x = pyrogen.SVI(pyrogen.explicit.Gaussian((2,)).model, compile=True), torch.randn(16, 2)
+    for _ in range(9):
+        step(x)
+    checked, whole = [], VerifiedFunction.__call__
+    monkeypatch.setattr(VerifiedFunction, "__call__", lambda *args, **kw: checked.append(1) or whole(*args, **kw))
+    with exclusive(step):
+        for _ in range(5):
+            getattr(step, call)(x)
+    assert checked == [1]
+    assert step.t == 14
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ ONE_FILE = {**QUICK, "cpp_wrapper": True}
 TWO_FILES = {**ONE_FILE, "cpp_wrapper_build_separate": True}
 """The same with the calls in a file of their own, which is compiled with few optimisations."""
 LARGE = 650
-"""The number of operations of a graph above which two files are compiled a quarter sooner; a step is up to 3% slower."""
+"""The number of operations of a graph above which two files compile a quarter sooner; a step is up to 3% slower."""
 
 
 @dataclass
