@@ -7,7 +7,7 @@ from pathlib import Path
 import pyrogen
 
 ROOT = Path(pyrogen.__file__).parent
-TOP = ("errors", "summary", "console", "protocols", "random", "files", "locks", "torch_file", "ranks")
+TOP = ("launched", "errors", "summary", "console", "protocols", "random", "files", "locks", "torch_file", "ranks")
 """The modules at the top, in order; every room may import them."""
 ORDER = (*TOP, *pyrogen.ROOMS)
 FILES = sorted(ROOT.rglob("*.py"))

@@ -28,6 +28,7 @@ from pyrogen.cli.arguments import (
 )
 from pyrogen.cli.console import message, preparing, resumable
 from pyrogen.cli.tables import print_card, scorecard_table, verdict_table
+from pyrogen.launched import process
 
 if TYPE_CHECKING:
     from pyrogen.comparison.config import ComparisonConfig
@@ -152,7 +153,7 @@ def run_and_show(
     from pyrogen.comparison.compare import help_comparison, run_comparison
 
     with resumable(run.path):
-        if console.process():
+        if process():
             console.be_helper()
             help_comparison(run, changed_data=changed_data, log=log)
             return

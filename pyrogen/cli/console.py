@@ -1,6 +1,5 @@
 """Everything that the command line prints: consoles that show control characters by their escapes, and messages."""
 
-import os
 import sys
 import warnings
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyrogen.console import PlainConsole
 from pyrogen.errors import DataWarning, RunWarning, printable
+from pyrogen.launched import process
 
 if TYPE_CHECKING:
     from pyrogen.training.monitoring.display import Display
@@ -64,11 +64,6 @@ def message(text: str, style: str | None = None, each: bool = False) -> None:
     text = f"process {number}: {text}" if number else text
     line = printable(text[:LONGEST])
     err.print(line + "…" * (len(text) > LONGEST), style=style, soft_wrap=True)
-
-
-def process() -> int:
-    """The number of this process among those that ``torchrun`` started; without torch, which takes long to import."""
-    return int(os.environ.get("RANK", 0)) if int(os.environ.get("WORLD_SIZE", 1)) > 1 else 0
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from pyrogen.cli.streams import standard_streams
 from pyrogen.cli.uses import codes, export, page, paths, restoration, rows, watch
 from pyrogen.console import PlainConsole
 from pyrogen.errors import UserError, is_out_of_memory
+from pyrogen.launched import process
 
 app = typer.Typer(
     name="pyrogen",
@@ -81,7 +82,7 @@ def main() -> None:
 
     ``docs/reliability.md`` lists all statuses.
     """
-    if console.process() and sys.argv[1:2] not in SHARED:
+    if process() and sys.argv[1:2] not in SHARED:
         return  # the first of several processes does the whole
     console.be_quiet(False)
     with standard_streams():

@@ -24,6 +24,7 @@ from pyrogen.cli.arguments import (
 from pyrogen.cli.console import given_options, message, resumable
 from pyrogen.cli.lists import show_list
 from pyrogen.cli.tables import borderless_table, experiment_table, print_card
+from pyrogen.launched import process
 
 if TYPE_CHECKING:
     from pyrogen.experiments.config import ExperimentConfig
@@ -76,7 +77,7 @@ def run_and_show(run: "Run[ExperimentConfig]", as_json: bool, changed_data: bool
     """Run or continue an experiment, if asked to with changed data, and print its table and what it shows."""
     from pyrogen.experiments.run import run_experiment
 
-    if console.process():
+    if process():
         return  # the first of several processes does the whole
     with resumable(run.path):
         card = run_experiment(run, show=console.display(), changed_data=changed_data)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import torch
 
-from pyrogen import ranks
+from pyrogen import launched, ranks
 from pyrogen.comparison.models import ModelSpec
 from pyrogen.comparison.results import Results
 from pyrogen.errors import RunError
@@ -22,13 +22,8 @@ PAUSE = 0.2
 
 
 def processes() -> int:
-    """How many processes ``torchrun`` has started for this command; 1 if they train each model together, as a group."""
-    return 1 if ranks.world() > 1 else int(os.environ.get("WORLD_SIZE", 1))
-
-
-def is_first() -> bool:
-    """Whether this is the first of them, or the only one."""
-    return processes() == 1 or int(os.environ.get("RANK", 0)) == 0
+    """How many processes ``torchrun`` has started for this command; 1 if they are a group, which trains together."""
+    return 1 if ranks.world() > 1 else launched.processes()
 
 
 def own_device(name: str) -> torch.device:
@@ -56,6 +51,6 @@ def share_out(results: Results, specs: Sequence[ModelSpec]) -> None:
                     results.find(spec, seed)
                     pending.remove((spec, seed))
         if pending and len(pending) == left:
-            if not is_first():
+            if launched.process():
                 return
             time.sleep(PAUSE)

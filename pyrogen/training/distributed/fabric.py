@@ -9,6 +9,7 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
+from pyrogen import launched
 from pyrogen.errors import ConfigError, unknown
 from pyrogen.training.device import pick_device
 from pyrogen.training.distributed.agreement import greatest
@@ -37,7 +38,7 @@ def joined(device: str = "auto", strategy: str = "ddp") -> Iterator[None]:
         raise ConfigError(NO_FSDP)
     if strategy != "ddp":
         raise unknown("strategy", strategy, ("ddp",))
-    processes, here = (int(os.environ.get(name, 1)) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
+    processes, here = launched.processes(), int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     if processes == 1 or dist.is_initialized():
         yield
         return
